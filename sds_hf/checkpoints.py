@@ -1,0 +1,119 @@
+"""Find a checkpoint on this machine or on the Hub and say what it is. Nothing here imports torch or transformers."""
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "openai/clip-vit-base-patch16"
+WANTED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+CONVERSION_TITLE = "Adding `safetensors` variant of this model"  # opened by the Hub's own bot for old checkpoints
+CONVERSION_BOT = "SFconvertbot"
+
+
+class ModelNotFoundError(ValueError):
+    """A model that cannot be had; the message says what else can be used."""
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """A checkpoint on this machine.
+
+    Attributes:
+        name: what was asked for.
+        folder: where it lies.
+        weights_sha256: digest of the weights.
+        digest: digest of everything that decides an embedding: weights, configuration, tokenizer, preprocessing.
+    """
+
+    name: str
+    folder: Path
+    weights_sha256: str
+    digest: str
+
+
+@cache
+def model_files(model: str) -> ModelFiles:
+    """Find a model: `"demo"`, a local folder, or a Hub id with an optional `@revision`, downloaded if need be.
+
+    Raises:
+        ModelNotFoundError: if it cannot be had or has no safetensors weights.
+    """
+    folder = _demo_folder() if model == "demo" else Path(model) if Path(model).is_dir() else _download(model)
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights or not (folder / "config.json").exists():
+        found = sorted(path.name for path in folder.iterdir())
+        raise ModelNotFoundError(
+            f"model {model!r} has no config.json with *.safetensors weights (nothing else is read); {folder}: {found}"
+        )
+    settings = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".model"))
+    sums = {path.name: sha256_of(path) for path in (*weights, *settings)}
+    weights_sum = (
+        sums[weights[0].name] if len(weights) == 1 else _sum_of({path.name: sums[path.name] for path in weights})
+    )
+    return ModelFiles(model, folder, weights_sum, _sum_of(sums))
+
+
+def _sum_of(sums: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+
+
+def _demo_folder() -> Path:
+    return Path(str(files("sds_hf") / "demo" / "clip"))
+
+
+def _download(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    repo_id, _, revision = model.partition("@")
+    try:
+        wanted = revision or _safetensors_revision(repo_id)
+        return Path(snapshot_download(repo_id, revision=wanted, allow_patterns=WANTED_FILES))
+    except Exception as error:  # whatever the network, the Hub or its cache came up with: the way out is the same
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelNotFoundError(
+            f"cannot get model {model!r} ({reason}); use --model demo, which ships with sds-hf, or the path of a local "
+            "folder with config.json and model.safetensors"
+        ) from error
+
+
+def _safetensors_revision(repo_id: str) -> str | None:
+    """The pull request with converted weights if the main branch has none; None for the main branch or when offline."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE:
+        return None
+    api = HfApi()
+    if any(name.endswith(".safetensors") for name in api.list_repo_files(repo_id)):
+        return None
+    for discussion in api.get_repo_discussions(repo_id, author=CONVERSION_BOT, discussion_type="pull_request"):
+        if discussion.title == CONVERSION_TITLE and discussion.status == "open":
+            logger.info("%s: reading the converted weights of pull request %d", repo_id, discussion.num)
+            return discussion.git_reference
+    return None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file; remembered on disk by path, size and time, so that large weights are read once."""
+    stat = path.stat()
+    key = hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
+    note = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sds_hf" / "sha256" / key
+    if note.exists():
+        return note.read_text()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        part = note.with_suffix(f".{os.getpid()}")
+        part.write_text(digest)
+        part.replace(note)
+    except OSError:
+        logger.debug("cannot remember digests in %s", note.parent)
+    return digest

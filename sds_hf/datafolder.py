@@ -1,0 +1,202 @@
+"""Folders that plain `load_dataset` reads: Parquet shards with embedded images and a README that describes them."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, Sequence, SplitDict, SplitInfo, Value
+from datasets.info import DatasetInfosDict
+from datasets.table import embed_table_storage
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCardData
+
+from sds_hf.checkpoints import sha256_of
+from sds_hf.labels import LabelSpace
+
+ROWS_PER_GROUP = 100  # the Hub's viewer chokes on large row groups of images
+SHARD_BYTES = 256 << 20
+ORIGIN = "origin.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A written file: its path in the folder, rows, bytes, and SHA-256."""
+
+    path: str
+    rows: int
+    size: int
+    sha256: str
+
+
+def row_features(labels: LabelSpace, extra: Mapping[str, Any] | None = None) -> Features:
+    """Features of imported rows; further columns pass through."""
+    return Features(
+        {
+            "id": Value("string"),
+            "image": Image(),
+            "mask": Image(),
+            "caption": Value("string"),
+            "classes": Sequence(ClassLabel(names=list(labels.names))),
+            "class_prompt": Value("string"),
+            **(extra or {}),
+        }
+    )
+
+
+@contextmanager
+def new_folder(out: Path, replaces: str | None = None) -> Iterator[Path]:
+    """A folder that appears under its name only when it is complete.
+
+    Args:
+        out: its name.
+        replaces: a file; a folder of that name that holds such a file is replaced.
+
+    Raises:
+        ValueError: if there is already something else under that name.
+    """
+    if out.exists() and any(out.iterdir()) and not (replaces and (out / replaces).exists()):
+        raise ValueError(f"{out} is not empty; choose another folder or delete it first")
+    part, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("part", "old"))
+    part.mkdir(parents=True)
+    try:
+        yield part
+        if out.exists():
+            out.rename(old)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def tables_of_rows(rows: Iterable[Mapping[str, Any]], features: Features) -> Iterator[pa.Table]:
+    """Rows of a reader as Arrow tables of a row group each."""
+    group: list[Mapping[str, Any]] = []
+    for row in rows:
+        group.append(row)
+        if len(group) == ROWS_PER_GROUP:
+            yield pa.Table.from_pylist(group, schema=features.arrow_schema)
+            group = []
+    if group:
+        yield pa.Table.from_pylist(group, schema=features.arrow_schema)
+
+
+def tables_of_dataset(dataset: Dataset) -> Iterator[pa.Table]:
+    """A dataset as Arrow tables of a row group each, with the bytes of images that are stored as paths."""
+    stored = dataset.with_format("arrow")
+    for start in range(0, len(dataset), ROWS_PER_GROUP):
+        yield embed_table_storage(stored[start : start + ROWS_PER_GROUP].cast(dataset.features.arrow_schema))
+
+
+def write_shards(
+    tables: Iterable[pa.Table], folder: Path, split: str = "train", progress: Callable[[int], None] | None = None
+) -> tuple[list[Shard], int]:
+    """Write tables as `data/<split>-*.parquet`, one row group each; returns the shards and the bytes in memory."""
+    shards: list[Shard] = []
+    writer: pq.ParquetWriter | None = None
+    rows, size, total = 0, 0, 0
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+
+    def close() -> None:
+        nonlocal writer, rows, size
+        if writer is not None:
+            writer.close()
+            path = folder / "data" / f"{split}-{len(shards):05d}.parquet"
+            shards.append(Shard(f"data/{path.name}", rows, path.stat().st_size, sha256_of(path)))
+        writer, rows, size = None, 0, 0
+
+    for table in tables:
+        if writer is None:
+            path = folder / "data" / f"{split}-{len(shards):05d}.parquet"
+            # Images are compressed already; content-defined chunks let the Hub store a re-published subset once.
+            writer = pq.ParquetWriter(
+                path,
+                table.schema,
+                compression={name: "none" if name.endswith("bytes") else "snappy" for name in _leaves(table.schema)},
+                write_page_index=True,
+                use_content_defined_chunking=True,
+            )
+        writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+        rows, size, total = rows + table.num_rows, size + table.nbytes, total + table.nbytes
+        if progress:
+            progress(table.num_rows)
+        if size >= SHARD_BYTES:
+            close()
+    close()
+    return shards, total
+
+
+def card_metadata(features: Features, shards: list[Shard], num_bytes: int, split: str = "train") -> DatasetCardData:
+    """`dataset_info` and `configs` of a card, as `load_dataset` checks them."""
+    rows = sum(shard.rows for shard in shards)
+    info = DatasetInfo(
+        features=features,
+        splits=SplitDict({split: SplitInfo(name=split, num_bytes=num_bytes, num_examples=rows)}),
+        download_size=sum(shard.size for shard in shards),
+        dataset_size=num_bytes,
+    )
+    data = DatasetCardData()
+    DatasetInfosDict({"default": info}).to_dataset_card_data(data)
+    configs = {"default": {"data_files": [{"split": split, "path": f"data/{split}-*"}]}}
+    MetadataConfigs(configs).to_dataset_card_data(data)
+    return data
+
+
+def write_data_folder(
+    rows: Iterable[Mapping[str, Any]],
+    features: Features,
+    out: str | Path,
+    text: str = "",
+    origin: Mapping[str, Any] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write rows into a new folder that `load_dataset` reads.
+
+    Args:
+        rows: rows as readers yield them.
+        features: of all columns.
+        out: the folder; must not exist or be empty.
+        text: body of its README.
+        origin: where the rows come from; kept in `origin.json`.
+        progress: called with the number of rows written since the last call.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        ValueError: if the folder is not empty or there are no rows.
+    """
+    with new_folder(Path(out)) as folder:
+        shards, num_bytes = write_shards(tables_of_rows(rows, features), folder, progress=progress)
+        if not shards:
+            raise ValueError("there are no rows to write")
+        metadata = card_metadata(features, shards, num_bytes)
+        (folder / "README.md").write_text(f"---\n{metadata}\n---\n\n{text}".rstrip() + "\n")
+        (folder / ORIGIN).write_text(
+            json.dumps({**(origin or {}), "rows": sum(shard.rows for shard in shards)}, indent=2) + "\n"
+        )
+    return sum(shard.rows for shard in shards)
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """Paths of the columns as Parquet stores them, e.g. `image.bytes`."""
+    leaves: list[str] = []
+
+    def walk(field: pa.Field, name: str) -> None:
+        if pa.types.is_struct(field.type):
+            for inner in field.type:
+                walk(inner, f"{name}.{inner.name}")
+        elif pa.types.is_list(field.type) or pa.types.is_large_list(field.type):
+            walk(field.type.value_field, f"{name}.list.element")
+        else:
+            leaves.append(name)
+
+    for field in schema:
+        walk(field, field.name)
+    return leaves

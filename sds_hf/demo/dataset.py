@@ -1,0 +1,58 @@
+"""The demo's candidates: scenes of which about half have a defect, as rows of a dataset."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from datasets import Features, Value
+
+from sds_hf.datafolder import row_features
+from sds_hf.demo.artwork import DEMO_SETS
+from sds_hf.demo.defects import DEFECTS, possible_defects
+from sds_hf.demo.scenes import Scene, draw_scene
+from sds_hf.images import encode_jpeg, encode_mask
+from sds_hf.labels import VOC
+
+SIDE = 160  # the demo CLIP's own resolution
+
+
+def demo_features() -> Features:
+    """Features of the demo's rows: those of every source, and the truth in `defect`."""
+    return row_features(VOC, {"defect": Value("string")})
+
+
+def demo_rows(
+    count: int, *, seed: int = 0, side: int = SIDE, artwork: tuple[str, ...] = DEMO_SETS, defective: float = 0.5
+) -> Iterator[dict[str, Any]]:
+    """Rows of the demo's source; row i is the same whatever the count.
+
+    Args:
+        count: number of rows.
+        seed: of everything drawn.
+        side: height and width in pixels.
+        artwork: sets the scenes are drawn from; see `sds_hf.demo.artwork`.
+        defective: share of rows with a defect, all kinds alike.
+
+    Yields:
+        Rows as readers yield them, with `defect`: the kind, or None for a good row. No score reads it.
+    """
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        scene = draw_scene(rng, side, artwork)
+        defect = str(rng.choice(possible_defects(scene))) if rng.random() < defective else None
+        if defect is not None:
+            other = draw_scene(np.random.default_rng([seed, index, 1]), side, artwork)
+            scene = DEFECTS[defect](rng, scene, other)
+        yield _row(f"{seed}_{index:06d}", scene, defect)
+
+
+def _row(name: str, scene: Scene, defect: str | None) -> dict[str, Any]:
+    return {
+        "id": name,
+        "image": {"bytes": encode_jpeg(scene.image), "path": f"{name}.jpg"},
+        "mask": {"bytes": encode_mask(scene.mask), "path": f"{name}.png"},
+        "caption": scene.caption,
+        "classes": [VOC.names.index(class_name) for class_name in scene.classes],
+        "class_prompt": " ".join(scene.asked),
+        "defect": defect,
+    }

@@ -1,0 +1,63 @@
+"""Where and in which precision models run: Accelerate says where, the hardware says how."""
+
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+DTypeName = Literal["auto", "fp32", "bf16", "fp16"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_PARENT = os.getpid()
+_rank: int | None = None  # of this process among the workers of `Dataset.map`
+
+
+def use_rank(extra: Sequence[object]) -> None:
+    """Note the rank among the extra arguments of a `map` call, if there is one; `with_rank` puts it last."""
+    global _rank
+    if extra and isinstance(extra[-1], int):
+        _rank = extra[-1]
+
+
+def current_device() -> torch.device:
+    """The device of this process: what Accelerate assigns, or under `Dataset.map(with_rank=True)` the rank's own GPU.
+
+    Raises:
+        RuntimeError: in a process forked after CUDA was used, where a model would hang.
+    """
+    from accelerate import PartialState
+
+    if getattr(torch.cuda, "_is_in_bad_fork", lambda: False)():
+        raise RuntimeError(
+            "a GPU score cannot run in a forked worker: drop num_proc, start processes with `accelerate launch`, or "
+            'call multiprocess.set_start_method("spawn") first'
+        )
+    state = PartialState()
+    if state.device.type == "cuda" and state.num_processes == 1 and _rank is not None:
+        return torch.device("cuda", _rank % torch.cuda.device_count())
+    device: torch.device = state.device
+    return device
+
+
+def resolve_dtype(name: DTypeName, device: torch.device) -> torch.dtype:
+    """`auto` is bf16 on CUDA and on CPUs that compute in it, fp32 elsewhere."""
+    if name != "auto":
+        return DTYPES[name]
+    fast = _cpu_has_bf16() if device.type == "cpu" else device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """The short name of a dtype: `fp32`, `bf16` or `fp16`."""
+    return next(name for name, value in DTYPES.items() if value == dtype)
+
+
+def limit_threads_in_worker() -> None:
+    """Use one thread in a forked worker: OpenMP hangs in a process forked after its parent used it."""
+    if os.getpid() != _PARENT and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+
+
+def _cpu_has_bf16() -> bool:
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)

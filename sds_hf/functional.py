@@ -1,0 +1,136 @@
+"""Tensor functions behind the scores: similarity, patch shuffling and overlap of label maps. No models, no I/O."""
+
+import hashlib
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SimilarityKind = Literal["prob", "cosine", "clipscore", "entropy"]
+IgnoreKind = Literal["base", "none", "either"]
+
+
+def similarity(
+    cosines: Tensor, present: Tensor, scale: float, kind: SimilarityKind = "prob", bias: float | None = None
+) -> Tensor:
+    """How well images fit the classes they are said to show.
+
+    `prob`: sum over the present classes of `softmax(scale * cosines)` among present classes and background prompts. For
+    a model trained with a sigmoid (`bias` given): mean over the present classes of `sigmoid(scale * cosine + bias)`.
+    `cosine`: mean cosine of the present classes (Tang et al. 2025, Eq. 2, read literally). `clipscore`: mean of
+    `2.5 * max(cosine, 0)` (Hessel et al. 2021). `entropy`: entropy in nats of the softmax of `prob`, as the authors'
+    code computes it; lower is better.
+
+    Args:
+        cosines: (..., K + N) float, K foreground classes first, then N background prompts.
+        present: (..., K) bool, classes the image is said to show.
+        scale: factor of the cosines in the softmax, 100 for OpenAI's models.
+        kind: which similarity.
+        bias: added to the scaled cosines by models with a sigmoid.
+
+    Returns:
+        (...) float; NaN where no class is present. In [0, 1] for `prob`, [-1, 1] for `cosine`, [0, 2.5] for
+        `clipscore`.
+    """
+    num_classes = present.shape[-1]
+    foreground = cosines[..., :num_classes]
+    count = present.sum(-1)
+    if kind == "cosine":
+        return (foreground * present).sum(-1) / count
+    if kind == "clipscore":
+        return (2.5 * foreground.clamp(min=0) * present).sum(-1) / count
+    if kind == "prob" and bias is not None:
+        return ((scale * foreground + bias).sigmoid() * present).sum(-1) / count
+    probabilities = present_softmax(cosines, present, scale)
+    if kind == "prob":
+        return torch.where(count > 0, probabilities[..., :num_classes].sum(-1), torch.nan)
+    return torch.where(count > 0, torch.special.entr(probabilities).sum(-1), torch.nan)
+
+
+def present_softmax(cosines: Tensor, present: Tensor, scale: float) -> Tensor:
+    """Softmax of the scaled cosines (..., K + N) among the present of K classes and all N background prompts."""
+    everything = torch.cat([present, present.new_ones(*present.shape[:-1], cosines.shape[-1] - present.shape[-1])], -1)
+    return (scale * cosines).masked_fill(~everything, -torch.inf).softmax(-1)
+
+
+def patch_order(seed: int, grid: int, draw: int) -> Tensor:
+    """A random order of the `grid * grid` tiles of an image, (grid * grid,) int64, never the identity.
+
+    It depends on its arguments only, so every image is shuffled alike whatever its id, batch or process.
+    """
+    digest = hashlib.sha256(f"{seed}|{grid}|{draw}".encode()).digest()
+    generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "big")))
+    order = np.arange(grid * grid)
+    while grid > 1 and (order == np.arange(grid * grid)).all():
+        order = generator.permutation(grid * grid)
+    return torch.from_numpy(order)
+
+
+def shuffle_patches(images: Tensor, order: Tensor) -> Tensor:
+    """Cut square images into tiles and put tile `order[i]` at place i, row by row (Tang et al. 2025, Eq. 3).
+
+    Args:
+        images: (B, C, S, S). If S is no multiple of the tiles a side, the images are resized to the next smaller
+            multiple and back.
+        order: (n * n,) int64, a permutation.
+
+    Returns:
+        (B, C, S, S), dtype of the images.
+
+    Raises:
+        ValueError: if there are more tiles a side than pixels.
+    """
+    batch, channels, side, _ = images.shape
+    grid = int(len(order) ** 0.5)
+    tile = side // grid
+    if tile == 0:
+        raise ValueError(f"cannot cut an image of {side} pixels into {grid} tiles a side")
+    inner = tile * grid
+    if inner != side:
+        images = F.interpolate(images, size=(inner, inner), mode="bilinear", antialias=True)
+    tiles = images.reshape(batch, channels, grid, tile, grid, tile).permute(2, 4, 0, 1, 3, 5)
+    tiles = tiles.reshape(grid * grid, batch, channels, tile, tile)[order.to(images.device)]
+    shuffled = tiles.reshape(grid, grid, batch, channels, tile, tile).permute(2, 3, 0, 4, 1, 5)
+    shuffled = shuffled.reshape(batch, channels, inner, inner)
+    return shuffled if inner == side else F.interpolate(shuffled, size=(side, side), mode="bilinear")
+
+
+def class_overlap(
+    mask: Tensor, reference: Tensor, class_ids: Tensor, ignore: IgnoreKind = "base", ignore_index: int = 255
+) -> tuple[Tensor, Tensor]:
+    """Intersection and union of two label maps, class by class.
+
+    Args:
+        mask: (H, W) uint8, the label map in question.
+        reference: (H, W) uint8, what it is compared with.
+        class_ids: (K,) int64, classes to compare.
+        ignore: `base` leaves out pixels that `mask` ignores, `either` those that one of the two ignores, `none` nothing
+            (an ignored pixel then counts as another class, as in the authors' code).
+        ignore_index: the index of ignored pixels.
+
+    Returns:
+        Intersections (K,) and unions (K,), int64, in pixels.
+    """
+    counted = torch.ones_like(mask, dtype=torch.bool)
+    if ignore in ("base", "either"):
+        counted &= mask != ignore_index
+    if ignore == "either":
+        counted &= reference != ignore_index
+    pairs = mask[counted].long() * 256 + reference[counted].long()
+    table = torch.bincount(pairs, minlength=256 * 256).view(256, 256)
+    intersection = table.diagonal()[class_ids]
+    return intersection, table.sum(1)[class_ids] + table.sum(0)[class_ids] - intersection
+
+
+def mean_iou(intersection: Tensor, union: Tensor) -> float:
+    """Mean over classes of intersection over union; classes without pixels are left out, NaN if none is left."""
+    counted = union > 0
+    return float((intersection[counted].double() / union[counted]).mean()) if counted.any() else float("nan")
+
+
+def pooled_iou(intersection: Tensor, union: Tensor) -> float:
+    """Sum of intersections over sum of unions (what the authors' code calls mIoU), NaN if there are no pixels."""
+    total = int(union.sum())
+    return int(intersection.sum()) / total if total else float("nan")

@@ -1,0 +1,134 @@
+"""Images and masks, from the cells of a dataset to arrays and back. Masks are indices from first byte to last."""
+
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+Array = np.ndarray
+BROKEN = (OSError, SyntaxError, ValueError, IndexError, EOFError)  # what Pillow makes of broken data
+PHOTO_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+
+
+class BadImageError(ValueError):
+    """An image or mask that cannot be used; the message names it and says why."""
+
+
+def decode_image(cell: Any, name: str = "image") -> Array:
+    """The picture of a cell, upright.
+
+    Args:
+        cell: `{"bytes": ..., "path": ...}`, a path, encoded bytes, a PIL image or a (H, W, 3) uint8 array.
+        name: what to call it in errors.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        BadImageError: if there is none or it cannot be decoded.
+    """
+    image = _open(cell, name)
+    if image.mode not in PHOTO_MODES:
+        raise BadImageError(f"{name}: mode {image.mode} is no 8-bit picture; convert it to RGB")
+    return np.asarray(_load(ImageOps.exif_transpose, image, name).convert("RGB"))
+
+
+def decode_mask(cell: Any, name: str = "mask") -> Array:
+    """The class indices of a mask, exactly as stored: a palette is never applied.
+
+    Args:
+        cell: as for `decode_image`; an array may also be (H, W).
+        name: what to call it in errors.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        BadImageError: if there is no mask, it cannot be decoded, or it holds colours or indices above 255.
+    """
+    image = _open(cell, name)
+    if image.format in ("JPEG", "MPO"):
+        raise BadImageError(f"{name}: a JPEG mask has lost its indices; save masks as PNG")
+    indices = np.asarray(_load(lambda opened: opened, image, name))
+    if image.mode in ("RGB", "RGBA"):
+        colors = indices[..., :3]
+        if (colors != colors[..., :1]).any():
+            y, x = np.argwhere((colors != colors[..., :1]).any(-1))[0]
+            color = tuple(int(v) for v in colors[y, x])
+            raise BadImageError(
+                f"{name}: holds colours, e.g. {color} at row {y}, column {x}; masks must hold class indices"
+            )
+        indices = colors[..., 0]
+    elif image.mode == "1":
+        indices = indices.astype(np.uint8)
+    elif image.mode not in ("P", "L") and not image.mode.startswith("I"):
+        raise BadImageError(f"{name}: mode {image.mode} holds no class indices; save it as an 8-bit index PNG")
+    if indices.dtype != np.uint8 and ((indices < 0) | (indices > 255)).any():
+        value = indices[(indices < 0) | (indices > 255)][0]
+        raise BadImageError(f"{name}: holds the index {value}; indices go from 0 to 255")
+    return indices.astype(np.uint8)
+
+
+def encode_mask(mask: Array) -> bytes:
+    """Bytes of an 8-bit index PNG (mode L) of a (H, W) uint8 mask."""
+    return _encode(Image.fromarray(mask), "PNG", optimize=True)
+
+
+def encode_jpeg(image: Array, quality: int = 92) -> bytes:
+    """Bytes of a JPEG of a (H, W, 3) uint8 image."""
+    return _encode(Image.fromarray(image), "JPEG", quality=quality)
+
+
+def cell_bytes(cell: Any) -> bytes | None:
+    """The encoded bytes of a cell, read from its path if need be; None for a decoded image or an empty cell."""
+    if isinstance(cell, dict):
+        if cell.get("bytes") is not None:
+            return bytes(cell["bytes"])
+        cell = cell.get("path")
+    if isinstance(cell, (str, Path)):
+        return Path(cell).read_bytes()
+    return cell if isinstance(cell, bytes) else None
+
+
+def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _open(cell: Any, name: str) -> Image.Image:
+    if isinstance(cell, Image.Image):
+        return cell
+    if isinstance(cell, np.ndarray):
+        return Image.fromarray(cell)
+    try:
+        data = cell_bytes(cell)
+    except OSError as error:
+        raise BadImageError(f"{name}: cannot read {error.filename}: {error.strerror}") from error
+    if data is None:
+        raise BadImageError(f"{name}: the cell is empty")
+    if not data:
+        raise BadImageError(f"{name}: the file is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError as error:
+        raise BadImageError(f"{name}: {len(data)} bytes that are no image") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImageError(f"{name}: too large: {error}") from error
+    except BROKEN as error:
+        raise BadImageError(f"{name}: broken image data: {error}") from error
+
+
+def _load(transform: Callable[[Image.Image], Image.Image], image: Image.Image, name: str) -> Image.Image:
+    """Read the pixels and apply a transform; broken data becomes one kind of error."""
+    try:
+        image.load()
+        return transform(image)
+    except BROKEN as error:
+        raise BadImageError(f"{name}: broken image data: {error}") from error

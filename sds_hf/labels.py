@@ -1,0 +1,104 @@
+"""Label spaces: what the indices of a mask mean and how CLIP is asked about them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+IGNORE_INDEX = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSpace:
+    """The classes of a dataset, indexed as in its masks.
+
+    Attributes:
+        name: short name, e.g. `"voc"`.
+        names: class names by index; index 0 is the background unless `has_background` is false.
+        prompts: text for each foreground class, by `class_ids`.
+        background_prompts: things that may surround the classes; they compete with the classes in a softmax.
+        template: sentence every prompt is put into.
+        cam_threshold: share of an activation map's maximum that bounds an object in the affinity step.
+        original_ids: for COCO, the category id (1 to 90) of every index; empty elsewhere.
+        has_background: whether index 0 is background.
+        source: where names and prompts come from.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    prompts: tuple[str, ...]
+    background_prompts: tuple[str, ...]
+    template: str = "a clean origami {}."
+    cam_threshold: float = 0.4
+    original_ids: tuple[int, ...] = ()
+    has_background: bool = True
+    source: str = ""
+
+    @property
+    def class_ids(self) -> range:
+        """Indices of the foreground classes."""
+        return range(1 if self.has_background else 0, len(self.names))
+
+    @property
+    def palette(self) -> list[tuple[int, int, int]]:
+        """256 RGB colours, one an index: PASCAL VOC's colour map, which repeats none."""
+        return [_voc_color(index) for index in range(255)] + [(224, 224, 192)]
+
+    def texts(self) -> list[str]:
+        """The sentences for CLIP: those of the classes, in the order of `class_ids`, then those of the background."""
+        return [self.template.format(prompt) for prompt in (*self.prompts, *self.background_prompts)]
+
+    @classmethod
+    def from_names(cls, names: Sequence[str]) -> "LabelSpace":
+        """The known space with these class names, or a new one whose prompts are the names themselves.
+
+        A new space takes the background prompts of VOC that are no class of it.
+        """
+        names = tuple(names)
+        for space in (VOC, COCO):
+            if names == space.names:
+                return space
+        has_background = bool(names) and names[0] == "background"
+        classes = tuple(name.replace("_", " ") for name in (names[1:] if has_background else names))
+        return cls(
+            name="custom",
+            names=names,
+            prompts=classes,
+            background_prompts=tuple(prompt for prompt in VOC.background_prompts if prompt not in classes),
+            has_background=has_background,
+            source="class names of the dataset",
+        )
+
+
+def label_space(name: str) -> LabelSpace:
+    """The label space of that name.
+
+    Raises:
+        ValueError: if there is none; names those that exist.
+    """
+    if name not in SPACES:
+        raise ValueError(f"no label space {name!r}; there are {sorted(SPACES)}")
+    return _load(name)
+
+
+@cache
+def _load(name: str) -> LabelSpace:
+    data = json.loads((files("sds_hf") / "label_spaces" / f"{name}.json").read_text())
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    return LabelSpace(**values)
+
+
+def _voc_color(index: int) -> tuple[int, int, int]:
+    """Color `index` of the PASCAL VOC color map: its bits are dealt out to red, green and blue, highest first."""
+    channels = [0, 0, 0]
+    for position in range(8):
+        for channel in range(3):
+            channels[channel] |= (index >> (3 * position + channel) & 1) << (7 - position)
+    return channels[0], channels[1], channels[2]
+
+
+SPACES = ("voc", "coco")
+VOC = _load("voc")
+COCO = _load("coco")

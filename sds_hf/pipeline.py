@@ -1,0 +1,203 @@
+"""The whole job from one recipe: source, scores, selection, publication."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from datasets import Dataset
+
+from sds_hf.datafolder import ORIGIN, row_features, write_data_folder
+from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
+from sds_hf.opening import open_dataset
+from sds_hf.publishing import Published, publish
+from sds_hf.recipe import Recipe, RecipeError
+from sds_hf.report import Report
+from sds_hf.selection import Selection, select
+from sds_hf.sources import make_reader
+from sds_hf.table import ScoreTable, score_table
+
+DEMO_TEXT = """# Demo candidates
+
+Emoji scenes drawn by `sds-hf demo`, about half of them with a known defect (column `defect`; no score reads it).
+"""
+
+
+class Watcher(Protocol):
+    """Something that shows progress: a step of so many rows, told how many are done and how many failed."""
+
+    def __call__(self, step: str, total: int | None) -> AbstractContextManager[Callable[[int, int], None]]:
+        """Show a step while the context lasts; the function inside takes rows done and rows failed so far."""
+
+
+@contextmanager
+def nobody(step: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
+    """A watcher that shows nothing."""
+    yield lambda done, failed: None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind."""
+
+    out: Path
+    dataset: Dataset
+    table: ScoreTable
+    selection: Selection
+    published: Published
+
+    @property
+    def report(self) -> Report:
+        """The report as published."""
+        return self.published.report
+
+
+def import_source(
+    reader: str, path: str | Path, out: str | Path, *, watch: Watcher = nobody, **options: Any
+) -> tuple[int, dict[str, int], str]:
+    """Read a raw layout into a folder that `load_dataset` reads.
+
+    Args:
+        reader: name of the reader, or `"auto"`.
+        path: the raw folder.
+        out: the new folder.
+        watch: shows progress.
+        **options: of the reader, e.g. `labels="voc"`.
+
+    Returns:
+        Number of rows, what was skipped or looks wrong by reason, and the reader's name.
+
+    Raises:
+        ValueError: if the layout or its label space is not known, a file is broken, or `out` is not empty.
+    """
+    source = make_reader(reader, path, **options)
+    origin = {"reader": source.name, "path": str(path), "options": options, "labels": source.labels.name}
+    text = f"# Candidates\n\nImported from `{Path(path).name}` by sds-hf with the reader `{source.name}`.\n"
+    with watch("reading", None) as tell:
+        rows = write_data_folder(
+            source.rows(), row_features(source.labels), out, text, origin=origin, progress=adding(tell)
+        )
+    return rows, dict(source.counts), source.name
+
+
+def run(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    watch: Watcher = nobody,
+    rows_per_shard: int = 1000,
+    batch_size: int = 32,
+    **target: Any,
+) -> Run:
+    """Do everything a recipe says; run again, it goes on where it was.
+
+    Args:
+        recipe: with `source`; `publish` says where to, `out/published` if nowhere.
+        out: folder for `source/` (if a raw folder is read), `scores/`, `selection/` and `published/`.
+        watch: shows progress.
+        rows_per_shard: see `score_table`.
+        batch_size: see `score_table`.
+        **target: arguments of `publish`, e.g. `dry_run=True`.
+
+    Raises:
+        RecipeError: if the recipe names no source.
+        ValueError: see the steps.
+    """
+    out = Path(out)
+    dataset, name = _source(recipe, out, watch)
+    scores = recipe.make_scores(labels=recipe.source.labels if recipe.source and recipe.source.dataset else None)
+    with watch("scoring", len(dataset)) as tell:
+        table = score_table(
+            dataset,
+            scores,
+            out / "scores",
+            rows_per_shard=rows_per_shard,
+            batch_size=batch_size,
+            source=name,
+            progress=tell,
+        )
+    selection = select(table, recipe, out=out / "selection")
+    if not (recipe.publish.to or recipe.publish.folder or target.get("to") or target.get("folder")):
+        target = {"folder": out / "published", "overwrite": True, **target}
+    with watch("publishing", selection.report.kept) as tell:
+        published = publish(dataset, selection, recipe, scores=table, progress=adding(tell), **target)
+    return Run(out, dataset, table, selection, published)
+
+
+def run_demo(
+    rows: int = 200,
+    out: str | Path = "sds-demo",
+    *,
+    seed: int = 0,
+    watch: Watcher = nobody,
+    recipe: Recipe | None = None,
+) -> Run:
+    """The whole job offline, on emoji scenes of which about half have a known defect.
+
+    Args:
+        rows: number of candidates.
+        out: folder for everything; one of an earlier demo is used again.
+        seed: of the scenes.
+        watch: shows progress.
+        recipe: the recipe `demo` if None.
+
+    Raises:
+        ValueError: if `rows` is not positive or the folder holds something else.
+    """
+    if rows < 1:
+        raise ValueError(f"--rows must be at least 1, not {rows}")
+    out = Path(out)
+    origin = {"reader": "demo", "seed": seed, "side": SIDE}
+    if not _is_imported(out / "source", {**origin, "rows": rows}):
+        with watch("drawing", rows) as tell:
+            drawn = demo_rows(rows, seed=seed)
+            write_data_folder(drawn, demo_features(), out / "source", DEMO_TEXT, origin=origin, progress=adding(tell))
+    recipe = recipe or Recipe.load("demo")
+    return run(
+        recipe.model_copy(update={"source": _dataset_source(out / "source")}), out, watch=watch, rows_per_shard=100
+    )
+
+
+def _source(recipe: Recipe, out: Path, watch: Watcher) -> tuple[Dataset, str]:
+    source = recipe.source
+    if source is None or (source.path is None) == (source.dataset is None):
+        raise RecipeError(
+            "a recipe that is run needs a source: either `source.path` (a raw folder) or `source.dataset`"
+        )
+    if source.dataset is not None:
+        return open_dataset(source.dataset, source.split), source.dataset
+    assert source.path is not None
+    options = source.reader_options()
+    origin = {"path": source.path, "options": options}
+    if not _is_imported(out / "source", origin):
+        import_source(source.reader, source.path, out / "source", watch=watch, **options)
+    return open_dataset(out / "source"), source.path
+
+
+def _dataset_source(path: Path) -> Any:
+    from sds_hf.recipe import Source
+
+    return Source(dataset=str(path))
+
+
+def _is_imported(folder: Path, origin: Mapping[str, Any]) -> bool:
+    """Whether the folder holds what was read from there already."""
+    import json
+
+    if not (folder / ORIGIN).exists():
+        return False
+    known = json.loads((folder / ORIGIN).read_text())
+    return all(known.get(name) == value for name, value in origin.items())
+
+
+def adding(tell: Callable[[int, int], None]) -> Callable[[int], None]:
+    """Progress that comes in pieces, as a running total."""
+    total = 0
+
+    def add(count: int) -> None:
+        nonlocal total
+        total += count
+        tell(total, 0)
+
+    return add

@@ -1,0 +1,106 @@
+"""What a selection found: counts and distributions, as JSON. A card is made of a recipe and a report."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Step(BaseModel):
+    """One rule: the rows before and after it, and why the others left."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rule: str
+    before: int
+    after: int
+    dropped: dict[str, int] = Field(default_factory=dict)
+
+
+class ClassCount(BaseModel):
+    """One class: rows that show it among the candidates and among the kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: int
+    name: str
+    before: int
+    after: int
+
+
+class ScoreSummary(BaseModel):
+    """One score column: nulls, quantiles of all candidates, and a histogram of all and of the kept.
+
+    `edges` has one entry more than `all` and `kept`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    nulls: int
+    quantiles: dict[str, float] = Field(default_factory=dict)
+    edges: list[float] = Field(default_factory=list)
+    all: list[int] = Field(default_factory=list)
+    kept: list[int] = Field(default_factory=list)
+
+
+class Report(BaseModel):
+    """Everything a run found.
+
+    Attributes:
+        rows: candidates.
+        kept: rows that stay.
+        failed: candidates that could not be scored, with examples of the reason.
+        steps: the funnel, one entry a rule.
+        reasons: rows by reason.
+        classes: rows by class.
+        scores: summaries by column.
+        provenance: where the scores come from: source, models with SHA-256, settings, versions.
+        warnings: what a person should look at.
+        truth: where the truth is known (the demo): rows by defect among candidates and kept.
+        metadata: what the data itself adds to the card's YAML (`dataset_info`, `configs`).
+        assets: pictures of the published folder.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    rows: int
+    kept: int
+    failed: int = 0
+    failures: list[str] = Field(default_factory=list)
+    steps: list[Step] = Field(default_factory=list)
+    reasons: dict[str, int] = Field(default_factory=dict)
+    classes: list[ClassCount] = Field(default_factory=list)
+    scores: dict[str, ScoreSummary] = Field(default_factory=dict)
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    warnings: list[str] = Field(default_factory=list)
+    truth: dict[str, tuple[int, int]] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    assets: list[str] = Field(default_factory=list)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON."""
+        Path(path).write_text(json.dumps(self.model_dump(), indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Report":
+        """Read what `save` wrote."""
+        return cls.model_validate_json(Path(path).read_text())
+
+    def clean_share(self) -> tuple[float, float] | None:
+        """Where the truth is known: share of rows without a defect among candidates and among the kept."""
+        if not self.truth:
+            return None
+        clean = self.truth.get("none", (0, 0))
+        totals = [sum(counts[side] for counts in self.truth.values()) for side in (0, 1)]
+        return clean[0] / max(1, totals[0]), clean[1] / max(1, totals[1])
+
+
+def lost_classes(classes: Sequence[ClassCount], limit: float = 0.9) -> list[str]:
+    """Warnings about classes that lost more than a share of their rows."""
+    return [
+        f"class {count.name} lost {count.before - count.after} of {count.before} rows"
+        for count in classes
+        if count.before and (count.before - count.after) / count.before > limit
+    ]

@@ -1,0 +1,127 @@
+"""The rows of a batch as scores see them: decoded once, checked, with the passes of an encoder shared."""
+
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+
+from sds_hf.images import BadImageError, decode_image, decode_mask
+from sds_hf.labels import IGNORE_INDEX, LabelSpace
+
+T = TypeVar("T")
+DECODE_THREADS = min(8, os.cpu_count() or 1)
+
+
+class BadRowError(ValueError):
+    """A row that cannot be scored; the message says why."""
+
+
+class Rows:
+    """Rows that could be read.
+
+    Attributes:
+        labels: what the indices of the masks mean.
+        images: (H, W, 3) uint8 each, empty if no score needs them.
+        masks: (H, W) uint8 each, empty if no score needs them or there are none.
+        present: (rows, K) bool, foreground classes each row is annotated with, in the order of `labels.class_ids`.
+    """
+
+    def __init__(
+        self, labels: LabelSpace, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], present: np.ndarray
+    ) -> None:
+        self.labels, self.images, self.masks, self.present = labels, images, masks, present
+        self._shared: dict[Hashable, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    def share(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """The result of `compute`, made once for these rows under that key."""
+        if key not in self._shared:
+            self._shared[key] = compute()
+        found: T = self._shared[key]
+        return found
+
+    def part(self, start: int, stop: int) -> "Rows":
+        """Rows `start` to `stop`."""
+        return Rows(self.labels, self.images[start:stop], self.masks[start:stop], self.present[start:stop])
+
+    def classes_of(self, row: int) -> list[int]:
+        """Ids of the foreground classes of a row, ascending."""
+        return [self.labels.class_ids[i] for i in np.flatnonzero(self.present[row])]
+
+
+def read_rows(
+    cells: Mapping[str, Sequence[Any]], needs: set[str], labels: LabelSpace
+) -> tuple[Rows, list[int], dict[int, str]]:
+    """Decode and check a batch, in threads.
+
+    Args:
+        cells: columns by name; those of images hold what `decode_image` takes. `classes` (lists of ids) stands in for
+            the mask where only the classes are needed.
+        needs: which of `image`, `mask`, `classes` the scores read.
+        labels: the label space of masks and classes.
+
+    Returns:
+        The rows that could be read, their places in the batch, and for each other place what is wrong with it.
+
+    Raises:
+        ValueError: if a needed column is missing.
+    """
+    with_mask = "mask" in cells
+    if missing := [name for name in needs if name not in cells and not (name == "classes" and with_mask)]:
+        raise ValueError(f"the scores need the columns {sorted(needs)}; {missing} missing among {sorted(cells)}")
+    count = len(next(iter(cells.values())))
+
+    def read(place: int) -> tuple[Any, Any, Any] | str:
+        try:
+            image = decode_image(cells["image"][place], _name(cells, "image", place)) if "image" in needs else None
+            if not with_mask:
+                return image, None, _present(cells["classes"][place] or [], labels)
+            name = _name(cells, "mask", place)
+            mask = decode_mask(cells["mask"][place], name)
+            if image is not None and image.shape[:2] != mask.shape:
+                raise BadRowError(f"{name}: {_size(mask)} pixels, but the image has {_size(image)}")
+            return image, mask, _present(np.unique(mask), labels, name)
+        except (BadImageError, BadRowError) as error:
+            return str(error)
+
+    with ThreadPoolExecutor(min(DECODE_THREADS, max(1, count))) as pool:
+        results = list(pool.map(read, range(count)))
+    places = [place for place, result in enumerate(results) if not isinstance(result, str)]
+    good = [result for result in results if not isinstance(result, str)]
+    errors = {place: result for place, result in enumerate(results) if isinstance(result, str)}
+    images, masks, present = zip(*good, strict=True) if good else ((), (), ())
+    rows = Rows(
+        labels,
+        images if "image" in needs else (),
+        masks if with_mask else (),
+        np.array(present, bool).reshape(len(good), len(labels.class_ids)),
+    )
+    return rows, places, errors
+
+
+def _present(values: Any, labels: LabelSpace, name: str = "classes") -> np.ndarray:
+    """Which foreground classes occur among the indices: (K,) bool."""
+    known = {*labels.class_ids, *([0] if labels.has_background else []), IGNORE_INDEX}
+    if unknown := [int(value) for value in values if int(value) not in known]:
+        raise BadRowError(
+            f"{name}: {unknown} stand for no class of the label space {labels.name!r} "
+            f"({labels.class_ids[0]} to {labels.class_ids[-1]}, 255 is ignored)"
+        )
+    present = {int(value) for value in values}
+    return np.array([class_id in present for class_id in labels.class_ids])
+
+
+def _name(cells: Mapping[str, Sequence[Any]], column: str, place: int) -> str:
+    """What to call a cell in an error: its column, and the row's id or the file's name if it has one."""
+    cell = cells[column][place]
+    path = cell.get("path") if isinstance(cell, dict) else cell if isinstance(cell, str) else None
+    label = os.path.basename(path) if path else cells["id"][place] if "id" in cells else None
+    return f"{column} {label}" if label is not None else column
+
+
+def _size(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[1]}x{pixels.shape[0]}"

@@ -1,0 +1,211 @@
+"""Rules that keep rows by looking at score columns only. Each is a step of SQL over the table of candidates."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+if TYPE_CHECKING:
+    from sds_hf.selection import Candidates
+
+QUANTILE = re.compile(r"q(0(\.\d+)?|1(\.0+)?)")
+GROUP_LABELS = {"num_classes_present": "num_classes", "classes_present": "class"}  # in reasons and output columns
+RULES: dict[str, type["Rule"]] = {}
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Rule(ABC):
+    """Drops some of the rows that are still in, and says why."""
+
+    kind: ClassVar[str]  # in recipes
+
+    def __init_subclass__(cls) -> None:
+        if "kind" in cls.__dict__:
+            RULES[cls.kind] = cls
+
+    @property
+    @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """Columns the rule looks at."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The rule in a few words, for people."""
+
+    @abstractmethod
+    def apply(self, candidates: "Candidates") -> None:
+        """Set `dropped` of rows that leave, `kept_by` of rows that were chosen."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Threshold(Rule):
+    """Keep rows whose score is strictly above (or below) a value; rows without a score leave.
+
+    Args:
+        column: a score column.
+        above: a number, or a quantile of the rows still in, e.g. `"q0.15"`: then the lowest 15 % leave.
+        below: likewise, from the other side.
+
+    Source:
+        Tang et al., SDS, AAAI 2025, Eq. 6.
+    """
+
+    kind: ClassVar[str] = "threshold"
+
+    column: str
+    above: float | str | None = None
+    below: float | str | None = None
+
+    @field_validator("above", "below")
+    @classmethod
+    def _number_or_quantile(cls, value: float | str | None) -> float | str | None:
+        if isinstance(value, str) and not QUANTILE.fullmatch(value):
+            raise ValueError(f'must be a number or a quantile from "q0" to "q1" such as "q0.15", not {value!r}')
+        return value
+
+    @model_validator(mode="after")
+    def _some_bound(self) -> "Threshold":
+        if self.above is None and self.below is None:
+            raise ValueError(f"threshold on {self.column!r} needs `above` or `below`")
+        return self
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See `Rule.reads`."""
+        return (self.column,)
+
+    @property
+    def label(self) -> str:
+        """See `Rule.label`."""
+        bounds = ((">", self.above), ("<", self.below))
+        return " and ".join(f"{self.column} {sign} {value}" for sign, value in bounds if value is not None)
+
+    def apply(self, candidates: "Candidates") -> None:
+        """See `Rule.apply`."""
+        column = quoted(self.column)
+        tests = [
+            f"{column} {sign} {self._bound(candidates, value)!r}"
+            for sign, value in ((">", self.above), ("<", self.below))
+            if value is not None
+        ]
+        candidates.step(
+            f"""SELECT * REPLACE (CASE WHEN dropped IS NOT NULL THEN dropped
+                                       WHEN {column} IS NULL THEN 'dropped:null'
+                                       WHEN NOT ({" AND ".join(tests)}) THEN {literal("dropped:" + self.column)}
+                                  END AS dropped)
+                FROM candidates"""
+        )
+
+    def _bound(self, candidates: "Candidates", value: float | str) -> float:
+        if not isinstance(value, str):
+            return value
+        share = float(value[1:])
+        found = candidates.value(
+            f"SELECT quantile_cont({quoted(self.column)}, {share}) FROM candidates WHERE dropped IS NULL"
+        )
+        return float("nan") if found is None else float(found)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class TopPerGroup(Rule):
+    """Keep the best fraction of each group; a row stays if any of its groups keeps it.
+
+    Groups are formed of the rows still in. `by` names families of groups: a column of numbers or strings puts a row
+    into one group, a column of lists into several. In a group of g rows, `ceil(fraction * g)` stay, so that no group
+    vanishes; equal scores are ordered by id.
+
+    Args:
+        column: a score column, higher is better.
+        by: one or more columns, e.g. `num_classes_present` and `classes_present`; the union of all families is kept.
+        fraction: share of each group, above 0 and at most 1.
+
+    Source:
+        Tang et al., SDS, AAAI 2025, Eq. 15 (the top 60 % by number of classes, and by class).
+    """
+
+    kind: ClassVar[str] = "top_per_group"
+
+    column: str
+    by: Annotated[tuple[str, ...], Field(min_length=1)]
+    fraction: Annotated[float, Field(gt=0, le=1)]
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: str | Sequence[str]) -> Sequence[str]:
+        return (value,) if isinstance(value, str) else value
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See `Rule.reads`."""
+        return (self.column, *self.by)
+
+    @property
+    def label(self) -> str:
+        """See `Rule.label`."""
+        groups = " or ".join(GROUP_LABELS.get(column, column) for column in self.by)
+        return f"top {self.fraction:.0%} of {self.column} by {groups}"
+
+    def apply(self, candidates: "Candidates") -> None:
+        """See `Rule.apply`."""
+        families = [f"family_{place}" for place in range(len(self.by))]
+        ranked = ", ".join(
+            f"{family} AS ({self._ranked(column, candidates)})"
+            for family, column in zip(families, self.by, strict=True)
+        )
+        joins = " ".join(f'LEFT JOIN {family} USING ("row")' for family in families)
+        kept = " ".join(f"WHEN {family}.rank <= {family}.cutoff THEN {family}.chosen" for family in families)
+        ranks = ", ".join(
+            f"{family}.{name} AS {quoted(GROUP_LABELS.get(column, column) + '_' + name)}"
+            for family, column in zip(families, self.by, strict=True)
+            for name in ("rank", "group_size", "cutoff")
+        )
+        candidates.step(
+            f"""WITH {ranked},
+                chosen AS (SELECT candidates.*, CASE {kept} END AS chosen, {ranks} FROM candidates {joins})
+                SELECT * EXCLUDE (chosen) REPLACE (
+                    CASE WHEN dropped IS NOT NULL THEN dropped WHEN {quoted(self.column)} IS NULL THEN 'dropped:null'
+                         WHEN chosen IS NULL THEN 'dropped:top_fraction' END AS dropped,
+                    coalesce(chosen, kept_by) AS kept_by)
+                FROM chosen""",
+            replaces=[f"{GROUP_LABELS.get(c, c)}_{name}" for c in self.by for name in ("rank", "group_size", "cutoff")],
+        )
+
+    def _ranked(self, column: str, candidates: "Candidates") -> str:
+        """One line a row: its rank in the group of a family that serves it best, and the group's size and cutoff.
+
+        A row of several groups is listed under the first, in the groups' order, that keeps it, else under the one it
+        came closest in.
+        """
+        several = candidates.is_list(column)
+        group = f"unnest({quoted(column)})" if several else quoted(column)
+        name = candidates.group_name(column, "grp")
+        prefix = literal(f"kept:{GROUP_LABELS.get(column, column)}=")
+        best = (
+            """QUALIFY row_number() OVER (PARTITION BY "row" ORDER BY rank > cutoff, CASE WHEN rank <= cutoff THEN grp
+            END,
+                                                                    rank / cutoff, grp) = 1"""
+            if several
+            else ""
+        )
+        return f"""
+            SELECT "row", rank, group_size, cutoff, {prefix} || {name} AS chosen FROM (
+                SELECT *, CAST(ceil({self.fraction!r} * group_size - 1e-9) AS BIGINT) AS cutoff FROM (
+                    SELECT "row", grp, row_number() OVER (PARTITION BY grp ORDER BY score DESC, id) AS rank,
+                           count(*) OVER (PARTITION BY grp) AS group_size
+                    FROM (SELECT "row", id, {quoted(self.column)} AS score, {group} AS grp FROM candidates
+                          WHERE dropped IS NULL AND {quoted(self.column)} IS NOT NULL)
+                    WHERE grp IS NOT NULL)) {best}"""
+
+
+def quoted(name: str) -> str:
+    """A column's name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A string in SQL."""
+    return "'" + text.replace("'", "''") + "'"

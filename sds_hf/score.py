@@ -1,0 +1,213 @@
+"""What a score is: frozen settings that `Dataset.map` can call. Models are never part of one."""
+
+import inspect
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any, ClassVar, TypeVar, cast, dataclass_transform
+
+import pyarrow as pa
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from sds_hf.batches import Column, MapBatch
+from sds_hf.checkpoints import DEFAULT_MODEL, model_files
+from sds_hf.clip import Encoder, load
+from sds_hf.device import DTypeName, current_device, dtype_name, limit_threads_in_worker, resolve_dtype, use_rank
+from sds_hf.labels import LabelSpace
+from sds_hf.rows import Rows, read_rows
+
+REGISTRY: dict[str, type["Score"]] = {}
+READABLE = ("image", "mask", "classes", "caption", "id")
+Values = Sequence[float | int | list[int] | None]
+
+S = TypeVar("S")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def settings(cls: type[S]) -> type[S]:
+    """Make a class of a score a frozen dataclass whose fields are checked when it is created."""
+    return cast(type[S], dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(cls))
+
+
+@settings
+class Score(ABC):
+    """One or more columns computed from the image, the mask and the classes of a row.
+
+    A subclass in `sds_hf/scores/` (or anywhere: importing it registers it) names what it writes and needs, and computes
+    it for decoded rows; `ds.map(score, batched=True)`, `add_scores` and score tables do the rest.
+
+    Args:
+        labels: label space of the masks; `"auto"` takes it from the ClassLabel names of the dataset's `classes`.
+    """
+
+    name: ClassVar[str]  # in recipes and on the command line
+    columns: ClassVar[dict[str, pa.DataType]]
+    needs: ClassVar[frozenset[str]]
+    version: ClassVar[int] = 1  # raise it whenever the same settings would give other numbers
+    source: ClassVar[str]
+
+    labels: str = "auto"
+
+    def __init_subclass__(cls) -> None:
+        if not inspect.isabstract(cls) and "name" in cls.__dict__:
+            known = REGISTRY.setdefault(cls.name, cls)
+            if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise TypeError(f"two scores are called {cls.name!r}: {known.__module__} and {cls.__module__}")
+            REGISTRY[cls.name] = cls
+
+    @abstractmethod
+    def compute(self, rows: Rows) -> dict[str, Values]:
+        """Every column's values for rows that could be read; null where a row has none."""
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the numbers, as JSON: the version, and settings with nothing left to be resolved.
+
+        Raises:
+            ValueError: if something cannot be resolved, e.g. a model that cannot be had.
+        """
+        return {"score": self.name, "version": self.version, **self.values()}
+
+    def values(self) -> dict[str, Any]:
+        """The settings as given."""
+        return asdict(cast(Any, self))
+
+    def __call__(self, batch: Mapping[str, Any], *extra: Any) -> dict[str, Any]:
+        """The new columns for a batch of `Dataset.map`; see `score_batch`."""
+        return score_batch((self,), batch, *extra)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # `datasets` fingerprints and ships a score by its pickle: a few hundred bytes that say what decides the
+        # numbers.
+        try:
+            return _rebuild, (type(self), json.dumps(self.identity(), sort_keys=True))
+        except Exception as error:
+            # `datasets` would swallow this and go on with a random fingerprint: the call that follows must fail
+            # instead.
+            object.__setattr__(self, "_unresolved", error)
+            raise
+
+
+def _rebuild(cls: type[Score], identity: str) -> Score:
+    known = field_names(cls)
+    return cls(**{key: value for key, value in json.loads(identity).items() if key in known})
+
+
+def field_names(cls: type[Score]) -> set[str]:
+    """Names of the settings of a score."""
+    return {field.name for field in fields(cast(Any, cls))}
+
+
+@settings
+class ClipScore(Score):
+    """A score that asks CLIP.
+
+    Args:
+        labels: label space of the masks; `"auto"` takes it from the ClassLabel names of the dataset's `classes`.
+        model: a Hub id (with `@revision` if wanted), a local folder, or `"demo"`, the tiny CLIP of this package.
+        dtype: `"auto"` is bf16 on CUDA and on CPUs that have it, else fp32.
+    """
+
+    model: str = DEFAULT_MODEL
+    dtype: DTypeName = "auto"
+
+    def identity(self) -> dict[str, Any]:
+        """See `Score.identity`; the digest stands for weights, tokenizer and preprocessing."""
+        dtype = dtype_name(resolve_dtype(self.dtype, current_device()))
+        return {**super().identity(), "dtype": dtype, "model_digest": model_files(self.model).digest}
+
+    def encoder(self) -> Encoder:
+        """The model on this process's device, loaded once."""
+        device = current_device()
+        return load(self.model, device, resolve_dtype(self.dtype, device))
+
+
+def score_batch(
+    scores: Sequence[Score], batch: Mapping[str, Any], *extra: Any, labels: LabelSpace | None = None
+) -> dict[str, Any]:
+    """Compute scores for a batch of `map`, decoding each row once.
+
+    Args:
+        scores: all of one label space.
+        batch: what `map` hands over, batched or a single row.
+        *extra: indices and rank, as `with_indices` and `with_rank` add them; the rank chooses the GPU.
+        labels: label space, if it is known better than from the batch.
+
+    Returns:
+        The new columns only.
+    """
+    for score in scores:
+        if unresolved := getattr(score, "_unresolved", None):
+            raise unresolved
+    limit_threads_in_worker()
+    mapped = MapBatch(batch, READABLE)
+    if not mapped.single:  # a single row's last argument may be its index
+        use_rank(extra)
+    labels = labels or mapped.labels(common_labels(scores))
+    columns, errors = score_cells(scores, mapped.cells, labels)
+    mapped.report(errors)
+    return mapped.output(columns)
+
+
+def score_cells(
+    scores: Sequence[Score], cells: Mapping[str, Sequence[Any]], labels: LabelSpace
+) -> tuple[dict[str, Column], dict[int, str]]:
+    """Compute scores for raw cells.
+
+    Returns:
+        The columns with nulls for rows that could not be read, and for these places what is wrong.
+    """
+    needs = {need for score in scores for need in score.needs}
+    rows, places, errors = read_rows(cells, needs, labels)
+    count = len(places) + len(errors)
+    columns = {}
+    computed = compute_in_parts(scores, rows) if places else {}
+    for score in scores:
+        for name, dtype in score.columns.items():
+            values: list[Any] = [None] * count
+            for place, value in zip(places, computed.get(name, ()), strict=True):
+                values[place] = None if value is None or value != value else value
+            columns[name] = Column(values, dtype)
+    return columns, errors
+
+
+def compute_in_parts(scores: Sequence[Score], rows: Rows) -> dict[str, list[Any]]:
+    """All columns of all scores; halves the rows while they do not fit into memory."""
+    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+    try:
+        return {name: list(values) for score in scores for name, values in score.compute(rows).items()}
+    except (RuntimeError, MemoryError) as error:
+        if len(rows) == 1 or not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+            raise
+    clear_device_cache(garbage_collection=True)
+    half = len(rows) // 2
+    first, second = (compute_in_parts(scores, part) for part in (rows.part(0, half), rows.part(half, len(rows))))
+    return {name: first[name] + second[name] for name in first}
+
+
+def common_labels(scores: Sequence[Score]) -> str:
+    """The label space that scores computed together are set to.
+
+    Raises:
+        ValueError: if they differ in it, or two of them would write different numbers into one column.
+    """
+    spaces = {score.labels for score in scores}
+    if len(spaces) > 1:
+        raise ValueError(f"scores computed together need one label space, not {sorted(spaces)}")
+    writers: dict[str, Score] = {}
+    for score in scores:
+        for column in score.columns:
+            other = writers.setdefault(column, score).values()
+            differing = {key for key, value in score.values().items() if other.get(key, value) != value}
+            if differing or (writers[column] is not score and writers[column].name == score.name):
+                raise ValueError(
+                    f"two scores write the column {column!r}, with different {sorted(differing) or score.name}"
+                )
+    return spaces.pop()
+
+
+def all_columns(scores: Sequence[Score]) -> dict[str, pa.DataType]:
+    """Columns the scores write together, in order."""
+    return {name: dtype for score in scores for name, dtype in score.columns.items()}

@@ -1,0 +1,54 @@
+"""`clip_sim`: how well the image fits its classes."""
+
+from typing import ClassVar
+
+import pyarrow as pa
+
+from sds_hf import encoding
+from sds_hf.functional import SimilarityKind, similarity
+from sds_hf.rows import Rows
+from sds_hf.score import ClipScore, Values, settings
+
+
+@settings
+class ClipSim(ClipScore):
+    """CLIP's similarity of an image with the classes of its annotation.
+
+    S_x of Tang et al. (AAAI 2025), Eq. 2. The paper calls it a cosine in [0, 1] and keeps rows above 0.8, which no
+    cosine of CLIP reaches; the default is the probability of the present classes in a softmax among these and
+    background prompts.
+
+    Columns read:
+        image: picture of any size.
+        mask: class indices, for the classes present; or `classes`, a list of ids, if there is no mask.
+
+    Columns written:
+        clip_sim: float32, higher is better, in [0, 1] for `prob`, [-1, 1] for `cosine`, [0, 2.5] for `clipscore`; for
+            `entropy` nats, lower is better; null if no class is present.
+
+    Args:
+        similarity: `prob`, `cosine`, `clipscore` or `entropy`, see `sds_hf.functional.similarity`.
+        model, dtype, labels: see `ClipScore`.
+
+    Source:
+        Tang et al., SDS, AAAI 2025, Eq. 2; prompts of CLIP-ES (Lin et al., CVPR 2023).
+    """
+
+    name: ClassVar[str] = "clip_sim"
+    columns: ClassVar[dict[str, pa.DataType]] = {"clip_sim": pa.float32()}
+    needs: ClassVar[frozenset[str]] = frozenset({"image", "classes"})
+    source: ClassVar[str] = "SDS (Tang et al., AAAI 2025), Eq. 2"
+
+    similarity: SimilarityKind = "prob"
+
+    def compute(self, rows: Rows) -> dict[str, Values]:
+        """See `Score.compute`."""
+        encoder = self.encoder()
+        values = similarity(
+            encoding.cosines(rows, encoder),
+            encoding.present(rows, encoder),
+            encoder.scale,
+            self.similarity,
+            encoder.bias,
+        )
+        return {"clip_sim": values.tolist()}

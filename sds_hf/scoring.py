@@ -1,0 +1,86 @@
+"""Scores as columns of a dataset, without touching its images."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from datasets import Dataset, Features, IterableDataset, concatenate_datasets
+from datasets.features.features import generate_from_arrow_type
+
+from sds_hf.batches import labels_of_features
+from sds_hf.labels import LabelSpace, label_space
+from sds_hf.score import READABLE, Score, all_columns, common_labels, score_batch
+
+AnyDataset = TypeVar("AnyDataset", Dataset, IterableDataset)
+
+
+class Together:
+    """Several scores as one function for `map`: each row is decoded once and encoder passes are shared."""
+
+    def __init__(self, scores: Sequence[Score], labels: LabelSpace | None = None) -> None:
+        self.scores, self.labels = tuple(scores), labels
+
+    def __call__(self, batch: Mapping[str, Any], *extra: Any) -> dict[str, Any]:
+        """See `score_batch`."""
+        return score_batch(self.scores, batch, *extra, labels=self.labels)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Together, (self.scores, self.labels)
+
+    def digest(self) -> str:
+        """What decides the numbers, as a hash."""
+        labels = asdict(self.labels) if self.labels else None
+        identity = [labels, [score.identity() for score in self.scores]]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def add_scores(dataset: AnyDataset, *scores: Score, batch_size: int = 32, num_proc: int | None = None) -> AnyDataset:
+    """Add the columns of scores to a dataset: one decode a row, encoder passes shared, images untouched.
+
+    Only the new columns are computed and cached; columns of the same names are replaced. Rows that cannot be scored get
+    nulls and one warning sums them up.
+
+    Args:
+        dataset: with the columns `image` and `mask` (or `classes` where the mask is not needed). A stream's images stay
+            untouched only after `cast_column("image", Image(decode=False))`.
+        *scores: what to add, e.g. `pcs_score, asf_miou`.
+        batch_size: rows at a time; it does not change the numbers and does not invalidate the cache.
+        num_proc: processes, as in `Dataset.map`.
+
+    Returns:
+        The dataset with the columns of the scores.
+
+    Raises:
+        ValueError: if no score is given, a column is missing, the label space is not known, a model cannot be had.
+    """
+    if not scores:
+        raise ValueError("add_scores needs at least one score, e.g. add_scores(dataset, pcs_score, asf_miou)")
+    chosen = common_labels(scores)
+    labels = label_space(chosen) if chosen != "auto" else labels_of_features(dataset.features)
+    together = Together(scores, labels)
+    new = score_features(scores)
+    if isinstance(dataset, IterableDataset):
+        features = Features({**(dataset.features or {}), **new}) if dataset.features else None
+        return dataset.map(together, batched=True, batch_size=batch_size, features=features)
+    inputs = dataset.select_columns([name for name in READABLE if name in dataset.column_names])
+    fingerprint = hashlib.sha256(f"{inputs._fingerprint}|{together.digest()}".encode()).hexdigest()[:32]
+    scored = inputs.map(
+        together,
+        batched=True,
+        batch_size=batch_size,
+        with_rank=True,
+        num_proc=num_proc,
+        remove_columns=inputs.column_names,
+        features=new,
+        new_fingerprint=fingerprint,
+        desc=" + ".join(score.name for score in scores),
+    )
+    kept = dataset.remove_columns([name for name in new if name in dataset.column_names])
+    return concatenate_datasets([kept, scored], axis=1)
+
+
+def score_features(scores: Sequence[Score]) -> Features:
+    """Features of the columns that scores write."""
+    return Features({name: generate_from_arrow_type(dtype) for name, dtype in all_columns(scores).items()})

@@ -1,0 +1,65 @@
+"""Label spaces as the specification lists them."""
+
+import numpy as np
+import pytest
+
+from sds_hf.labels import COCO, VOC, LabelSpace, label_space
+
+
+def test_sizes_and_places():
+    assert (len(VOC.names), len(COCO.names)) == (21, 81)
+    assert (VOC.names[0], VOC.names[1], VOC.names[20]) == ("background", "aeroplane", "tvmonitor")
+    assert (COCO.names[1], COCO.names[80]) == ("person", "toothbrush")
+    assert VOC.class_ids == range(1, 21)
+    assert (len(VOC.prompts), len(COCO.prompts)) == (20, 80)
+    assert len(set(VOC.names)) == 21
+    assert len(set(COCO.names)) == 81
+
+
+def test_original_coco_ids_leave_out_ten_numbers():
+    missing = set(range(1, 91)) - set(COCO.original_ids)
+    assert missing == {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+    assert COCO.names[COCO.original_ids.index(52)] == "banana"
+    assert list(COCO.original_ids) == sorted(COCO.original_ids)
+
+
+def test_prompts_are_those_of_clip_es():
+    changed = {name: VOC.prompts[VOC.names.index(name) - 1] for name in ("bird", "chair", "person", "tvmonitor")}
+    assert changed == {
+        "bird": "bird avian",
+        "chair": "chair seat",
+        "person": "person with clothes,people,human",
+        "tvmonitor": "tvmonitor screen",
+    }
+    assert COCO.prompts[COCO.names.index("snowboard") - 1] == "snowboard"
+    assert len(VOC.background_prompts) == 25
+    assert set(VOC.background_prompts) - set(COCO.background_prompts) == {"keyboard", "sign"}
+    assert VOC.texts()[0] == "a clean origami aeroplane."
+    assert VOC.texts()[-1] == "a clean origami sign."
+    assert (VOC.cam_threshold, COCO.cam_threshold) == (0.4, 0.7)
+
+
+def test_the_palette_is_that_of_pascal_voc():
+    known = {0: (0, 0, 0), 1: (128, 0, 0), 8: (64, 0, 0), 15: (192, 128, 128), 20: (0, 64, 128), 255: (224, 224, 192)}
+    assert {index: VOC.palette[index] for index in known} == known
+    assert len(set(VOC.palette)) == 256
+
+
+def test_names_of_a_dataset_find_their_space():
+    assert LabelSpace.from_names(VOC.names) is VOC
+    assert LabelSpace.from_names(list(COCO.names)) is COCO
+    own = LabelSpace.from_names(["background", "cell", "sky"])
+    assert (own.name, own.prompts, own.class_ids) == ("custom", ("cell", "sky"), range(1, 3))
+    assert "sky" not in own.background_prompts
+    streets = LabelSpace.from_names(["road", "traffic_light"])
+    assert (streets.has_background, streets.class_ids) == (False, range(2))
+    assert streets.prompts == ("road", "traffic light")
+
+
+def test_unknown_spaces_are_named():
+    with pytest.raises(ValueError, match=r"no label space 'ade20k'; there are \['coco', 'voc'\]"):
+        label_space("ade20k")
+
+
+def test_palette_fits_pillow():
+    assert np.array(VOC.palette, np.uint8).shape == (256, 3)
