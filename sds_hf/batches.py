@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from sds_hf.labels import LabelSpace, label_space
@@ -45,7 +46,7 @@ class MapBatch:
             self.cells = {name: table[name].to_pylist() for name in wanted if name in table.column_names}
         else:
             found = {name: batch[name] for name in wanted if name in batch}
-            self.single = bool(found) and not all(_is_column(name, value) for name, value in found.items())
+            self.single = bool(found) and not any(_is_column(name, value) for name, value in found.items())
             self.cells = {name: [value] if self.single else value for name, value in found.items()}
         if not self.cells:
             raise ValueError(f"a score reads the columns {list(wanted)}; this batch has {sorted(batch.keys())}")
@@ -115,7 +116,9 @@ _tallies: "weakref.WeakKeyDictionary[Any, _Tally]" = weakref.WeakKeyDictionary()
 
 
 def _is_column(name: str, value: Any) -> bool:
-    """Whether a value of a plain dict is a column; one row's `classes` is a list too, but of numbers."""
+    """Whether a value of a plain dict is a column, not a cell; one row's `classes` are a list too, but of numbers."""
+    if isinstance(value, np.ndarray):  # a cell has 0 dimensions, `classes` 1, a mask 2, an image 3
+        return value.dtype == object or value.ndim > {"classes": 1, "mask": 2, "image": 3}.get(name, 0)
     if name == "classes":
         return isinstance(value, Sequence) and (not value or isinstance(value[0], (list, tuple, type(None))))
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))

@@ -53,7 +53,7 @@ def object_boxes(cam: Tensor, threshold: float, exclusive: bool = False) -> Tens
     Args:
         cam: (h, w) in [0, 1].
         threshold: share of the maximum that a cell must exceed, in grey levels of 8 bits.
-        exclusive: leave out the last row and column of every box, as the authors' code does.
+        exclusive: never reach the map's last row and column, as the authors' code does.
 
     Returns:
         (h, w) bool, true inside a box; all false if nothing exceeds the threshold.
@@ -61,13 +61,13 @@ def object_boxes(cam: Tensor, threshold: float, exclusive: bool = False) -> Tens
     levels = (cam * 255).to(torch.uint8).cpu().numpy()
     parts, _ = ndimage.label(levels > int(threshold * levels.max()), structure=[[1, 1, 1]] * 3)
     inside = torch.zeros(cam.shape, dtype=torch.bool)
-    for rows, columns in ndimage.find_objects(parts):
-        if exclusive:
-            rows, columns = slice(rows.start, rows.stop - 1), slice(columns.start, columns.stop - 1)
-        inside[rows, columns] = True
+    for box in ndimage.find_objects(parts):
+        inside[box] = True
+    if exclusive:
+        inside[-1], inside[:, -1] = False, False
     return inside.to(cam.device)
 
 
 def refine(cams: Tensor, boxes: Tensor, transition: Tensor) -> Tensor:
-    """Spread each map inside its boxes along the affinity: (K, n), (K, n) bool, (n, n) -> (K, n) in [0, 1]."""
-    return min_max((cams * boxes) @ transition.T)
+    """Spread each map inside its boxes along the affinity: (K, n), (K, n) bool, (n, n) -> (K, n), not scaled."""
+    return (cams * boxes) @ transition.T

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sds_hf.cam import affinity, grad_cam, object_boxes, refine
+from sds_hf.cam import affinity, grad_cam, min_max, object_boxes, refine
 from sds_hf.functional import present_softmax
 from sds_hf.tower import Position, Tower
 
@@ -31,7 +31,7 @@ class ReferenceSettings:
         refinement: whether Grad-CAM maps are spread along the attention's affinity.
         cam_threshold: share of a map's maximum that bounds an object in the affinity step.
         affinity_blocks: how many of the last blocks' attention weights are averaged.
-        exclusive_boxes: boxes without their last row and column, as in the authors' code.
+        exclusive_boxes: boxes never reach the map's last row and column, as in the authors' code.
         position: how position embeddings are resized to the image's grid.
     """
 
@@ -123,7 +123,7 @@ def _cam_maps(
         cam = cams[: int(chosen.sum()), row]
         if spread:
             boxes = [object_boxes(one.view(grid), settings.cam_threshold, settings.exclusive_boxes) for one in cam]
-            cam = refine(cam, torch.stack(boxes).flatten(1), transition[row])
+            cam = min_max(refine(cam, torch.stack(boxes).flatten(1), transition[row]))
         yield torch.cat([1 - cam.amax(0, keepdim=True), cam])
 
 

@@ -103,10 +103,8 @@ class Optimizer:
 
     def save(self, folder: Path, seen: int) -> None:
         save_file(self.master, folder / (MASTER + ".part"))
-        torch.save(
-            {"muon": self.muon.state_dict(), "adam": self.adam.state_dict(), "seen": seen},
-            folder / (CHECKPOINT + ".part"),
-        )
+        state = {"muon": self.muon.buffers, "adam": self.adam.state_dict(), "seen": seen}
+        torch.save(state, folder / (CHECKPOINT + ".part"))
         for name in (MASTER, CHECKPOINT):
             (folder / (name + ".part")).rename(folder / name)
 

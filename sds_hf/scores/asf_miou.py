@@ -45,7 +45,7 @@ class ASF(ClipScore):
 
     Source:
         Tang et al., SDS, AAAI 2025, section "ASF"; CLIP-ES (Lin et al., CVPR 2023); MaskCLIP (Zhou et al., ECCV 2022).
-        Differs: affinity boxes include their last row and column; no dense CRF yet.
+        Differs: affinity boxes may reach the last row and column of the map; no dense CRF yet.
     """
 
     name: ClassVar[str] = "asf_miou"

@@ -1,0 +1,107 @@
+"""What holds for every score: a new file in `sds_hf/scores/` is tested here without being named."""
+
+import inspect
+import pickle
+
+import pyarrow as pa
+import pytest
+from conftest import random_row
+from datasets import Dataset, Image
+from datasets.fingerprint import Hasher
+
+import sds_hf.scores  # noqa: F401
+from sds_hf import add_scores
+from sds_hf.images import encode_mask
+from sds_hf.score import REGISTRY, ClipScore, Score
+
+SCORES = sorted(REGISTRY.values(), key=lambda score: score.name)
+
+
+@pytest.fixture(params=SCORES, ids=lambda score: score.name)
+def score(request, tiny_clip) -> Score:
+    return request.param(**({"model": tiny_clip, "dtype": "fp32"} if issubclass(request.param, ClipScore) else {}))
+
+
+def test_names_columns_and_sources(score):
+    assert REGISTRY[score.name] is type(score)
+    assert score.name in score.columns
+    assert all(isinstance(dtype, pa.DataType) for dtype in score.columns.values())
+    assert score.needs <= {"image", "mask", "classes"}
+    assert score.source
+
+
+def test_the_docstring_is_a_manual(score):
+    text = inspect.getdoc(type(score))
+    assert text.splitlines()[0].endswith(".")
+    for section in ("Columns read:", "Columns written:", "Args:", "Source:"):
+        assert section in text
+    for name in (*score.columns, *score.values()):
+        assert name in text
+
+
+def test_it_survives_pickling(score):
+    again = pickle.loads(pickle.dumps(score))
+    assert again == score
+    assert Hasher.hash(again) == Hasher.hash(score)
+    assert len(pickle.dumps(score)) < 1000
+
+
+def test_calling_it_does_not_change_its_fingerprint(score, dataset):
+    before = Hasher.hash(score)
+    dataset.select([0]).map(score, batched=True)
+    assert Hasher.hash(score) == before
+
+
+def test_it_is_frozen(score):
+    with pytest.raises(AttributeError):
+        score.labels = "coco"
+
+
+def test_one_value_a_row_of_the_declared_type(score, dataset):
+    scored = dataset.map(score, batched=True)
+    table = scored.with_format("arrow")[:]
+    for name, dtype in score.columns.items():
+        assert table[name].type == dtype
+        assert table[name].null_count == 0
+        assert len(table[name]) == len(dataset)
+
+
+def test_batches_of_one_and_of_five_agree(score, dataset):
+    one, five = (dataset.map(score, batched=True, batch_size=size).to_pandas() for size in (1, 5))
+    for name in score.columns:
+        if score.columns[name] == pa.float32():
+            assert (one[name] - five[name]).abs().max() < 2e-5
+        else:
+            assert [str(value) for value in one[name]] == [str(value) for value in five[name]]
+
+
+def test_a_row_without_a_class_is_null_or_empty(score, dataset):
+    row = random_row(1) | {"mask": {"bytes": encode_mask(_empty()), "path": "empty.png"}, "classes": []}
+    scored = add_scores(Dataset.from_list([row], features=dataset.features), score)
+    assert all(scored[name][0] in (None, [], 0) for name in score.columns)
+
+
+def test_images_are_untouched(score, dataset):
+    scored = dataset.map(score, batched=True, batch_size=5)
+    for column in ("image", "mask"):
+        stored = [data.cast_column(column, Image(decode=False))[column] for data in (dataset, scored)]
+        assert list(stored[0]) == list(stored[1])
+
+
+def test_identity_leaves_nothing_open(score):
+    identity = score.identity()
+    assert identity["version"] == type(score).version
+    assert "auto" not in (identity.get("dtype"),)
+    if isinstance(score, ClipScore):
+        assert len(identity["model_digest"]) == 64
+
+
+def _empty():
+    import numpy as np
+
+    return np.zeros((40, 40), np.uint8)
+
+
+def test_two_scores_of_one_name_are_refused():
+    with pytest.raises(TypeError, match="two scores are called 'pcs'"):
+        type("Other", (REGISTRY["classes_present"],), {"name": "pcs", "__module__": "elsewhere"})
