@@ -17,6 +17,11 @@ CONVERSION_TITLE = "Adding `safetensors` variant of this model"  # opened by the
 CONVERSION_BOT = "SFconvertbot"
 
 
+WAY_OUT = (
+    "use --model demo, which ships with sds-hf, or the path of a local folder with config.json and model.safetensors"
+)
+
+
 class ModelNotFoundError(ValueError):
     """A model that cannot be had; the message says what else can be used."""
 
@@ -38,9 +43,10 @@ class ModelFiles:
     digest: str
 
 
-@cache
 def model_files(model: str) -> ModelFiles:
     """Find a model: `"demo"`, a local folder, or a Hub id with an optional `@revision`, downloaded if need be.
+
+    A folder is looked at anew each time, so that weights that change are noticed.
 
     Raises:
         ModelNotFoundError: if it cannot be had or has no safetensors weights.
@@ -50,7 +56,8 @@ def model_files(model: str) -> ModelFiles:
     if not weights or not (folder / "config.json").exists():
         found = sorted(path.name for path in folder.iterdir())
         raise ModelNotFoundError(
-            f"model {model!r} has no config.json with *.safetensors weights (nothing else is read); {folder}: {found}"
+            f"model {model!r} has no config.json with *.safetensors weights (nothing else is read), only {found} in "
+            f"{folder}; {WAY_OUT}"
         )
     settings = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".model"))
     sums = {path.name: sha256_of(path) for path in (*weights, *settings)}
@@ -68,6 +75,7 @@ def _demo_folder() -> Path:
     return Path(str(files("sds_hf") / "demo" / "clip"))
 
 
+@cache
 def _download(model: str) -> Path:
     from huggingface_hub import snapshot_download
 
@@ -76,28 +84,39 @@ def _download(model: str) -> Path:
         wanted = revision or _safetensors_revision(repo_id)
         return Path(snapshot_download(repo_id, revision=wanted, allow_patterns=WANTED_FILES))
     except Exception as error:  # whatever the network, the Hub or its cache came up with: the way out is the same
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelNotFoundError(
-            f"cannot get model {model!r} ({reason}); use --model demo, which ships with sds-hf, or the path of a local "
-            "folder with config.json and model.safetensors"
-        ) from error
+        if not revision and (cached := _cached(repo_id)):
+            logger.info("%s: the Hub cannot be asked; using %s", repo_id, cached)
+            return cached
+        raise ModelNotFoundError(f"cannot get model {model!r} ({reason_of(error)}); {WAY_OUT}") from error
 
 
 def _safetensors_revision(repo_id: str) -> str | None:
-    """The pull request with converted weights if the main branch has none; None for the main branch or when offline."""
+    """The pull request with converted weights if the main branch has none; None for the main branch."""
     from huggingface_hub import HfApi
-    from huggingface_hub.constants import HF_HUB_OFFLINE
 
-    if HF_HUB_OFFLINE:
-        return None
     api = HfApi()
     if any(name.endswith(".safetensors") for name in api.list_repo_files(repo_id)):
         return None
     for discussion in api.get_repo_discussions(repo_id, author=CONVERSION_BOT, discussion_type="pull_request"):
-        if discussion.title == CONVERSION_TITLE and discussion.status == "open":
+        found = (discussion.author, discussion.title, discussion.status)
+        if found == (CONVERSION_BOT, CONVERSION_TITLE, "open"):
             logger.info("%s: reading the converted weights of pull request %d", repo_id, discussion.num)
             return discussion.git_reference
     return None
+
+
+def _cached(repo_id: str) -> Path | None:
+    """The newest copy with weights that an earlier download left."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    copies = Path(HF_HUB_CACHE, f"models--{repo_id.replace('/', '--')}", "snapshots").glob("*")
+    usable = [copy for copy in copies if (copy / "config.json").exists() and any(copy.glob("*.safetensors"))]
+    return max(usable, key=lambda copy: copy.stat().st_mtime, default=None)
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an error's message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def sha256_of(path: Path) -> str:

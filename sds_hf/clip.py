@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sds_hf.checkpoints import ModelFiles, ModelNotFoundError, model_files
+from sds_hf.checkpoints import WAY_OUT, ModelFiles, ModelNotFoundError, model_files, reason_of
 from sds_hf.device import dtype_name
 
 logger = logging.getLogger(__name__)
@@ -76,18 +76,26 @@ class Encoder:
         from transformers import AutoModel, AutoTokenizer
 
         self.files, self.device, self.dtype = found, device, dtype
-        folder = str(found.folder)
         options = {"local_files_only": True, "trust_remote_code": False}
-        self.model: Any = (
-            AutoModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, **options).to(device).eval()
-        )
+        weights = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+        try:
+            model, loaded = AutoModel.from_pretrained(str(found.folder), **weights, **options)
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(str(found.folder), **options)
+        except Exception as error:  # broken files and foreign architectures fail in many ways
+            raise ModelNotFoundError(
+                f"cannot load model {found.name!r} from {found.folder} ({reason_of(error)}); {WAY_OUT}"
+            ) from error
+        if missing := sorted(loaded["missing_keys"]):  # transformers would fill them with random numbers
+            raise ModelNotFoundError(
+                f"model {found.name!r} lacks {len(missing)} of its weights, e.g. {missing[0]}; {WAY_OUT}"
+            )
+        self.model: Any = model.to(device).eval()
         for name in ("vision_model", "logit_scale", "get_image_features", "get_text_features"):
             if not hasattr(self.model, name):
                 raise ModelNotFoundError(
                     f"model {found.name!r} is a {type(self.model).__name__}, not a CLIP-like dual encoder with a ViT"
                 )
         self.model.requires_grad_(False)
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, **options)
         vision = self.model.config.vision_config
         self.patch_size: int = vision.patch_size
         self.preprocessing = Preprocessing.read(found.folder, vision.image_size)

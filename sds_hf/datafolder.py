@@ -51,18 +51,18 @@ def row_features(labels: LabelSpace, extra: Mapping[str, Any] | None = None) -> 
 
 
 @contextmanager
-def new_folder(out: Path, replaces: str | None = None) -> Iterator[Path]:
+def new_folder(out: Path, replace: bool = False) -> Iterator[Path]:
     """A folder that appears under its name only when it is complete.
 
     Args:
         out: its name.
-        replaces: a file; a folder of that name that holds such a file is replaced.
+        replace: whether a folder of that name may go.
 
     Raises:
-        ValueError: if there is already something else under that name.
+        ValueError: if there is already something under that name.
     """
-    if out.exists() and any(out.iterdir()) and not (replaces and (out / replaces).exists()):
-        raise ValueError(f"{out} is not empty; choose another folder or delete it first")
+    check_free(out, replace)
+    out = out.absolute()
     part, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("part", "old"))
     part.mkdir(parents=True)
     try:
@@ -71,8 +71,22 @@ def new_folder(out: Path, replaces: str | None = None) -> Iterator[Path]:
             out.rename(old)
         part.rename(out)
     finally:
+        if old.exists() and not out.exists():
+            old.rename(out)
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def check_free(out: Path, replace: bool = False) -> None:
+    """Refuse a name under which there is something already.
+
+    Raises:
+        ValueError: says what.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; choose the name of a new folder")
+    if out.exists() and any(out.iterdir()) and not replace:
+        raise ValueError(f"{out} is not empty; choose another folder or delete it first")
 
 
 def tables_of_rows(rows: Iterable[Mapping[str, Any]], features: Features) -> Iterator[pa.Table]:
@@ -87,11 +101,25 @@ def tables_of_rows(rows: Iterable[Mapping[str, Any]], features: Features) -> Ite
         yield pa.Table.from_pylist(group, schema=features.arrow_schema)
 
 
-def tables_of_dataset(dataset: Dataset) -> Iterator[pa.Table]:
-    """A dataset as Arrow tables of a row group each, with the bytes of images that are stored as paths."""
-    stored = dataset.with_format("arrow")
+def tables_of_dataset(dataset: Dataset, beside: pa.Table | None = None) -> Iterator[pa.Table]:
+    """A dataset as Arrow tables of a row group each, with the bytes of images that are stored as paths.
+
+    Args:
+        dataset: the rows.
+        beside: further columns of the same rows.
+    """
+    stored, schema = dataset.with_format("arrow"), features_beside(dataset, beside).arrow_schema
     for start in range(0, len(dataset), ROWS_PER_GROUP):
-        yield embed_table_storage(stored[start : start + ROWS_PER_GROUP].cast(dataset.features.arrow_schema))
+        table = embed_table_storage(stored[start : start + ROWS_PER_GROUP].cast(dataset.features.arrow_schema))
+        if beside is not None:
+            for name, column in zip(beside.column_names, beside.slice(start, ROWS_PER_GROUP).columns, strict=True):
+                table = table.append_column(name, column)
+        yield table.cast(schema)
+
+
+def features_beside(dataset: Dataset, beside: pa.Table | None = None) -> Features:
+    """Features of a dataset and of further columns."""
+    return Features({**dataset.features, **(Features.from_arrow_schema(beside.schema) if beside is not None else {})})
 
 
 def write_shards(

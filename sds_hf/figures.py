@@ -11,94 +11,139 @@ from sds_hf.images import BadImageError, decode_image, decode_mask
 from sds_hf.labels import IGNORE_INDEX, LabelSpace
 from sds_hf.report import ScoreSummary
 
-GREY, GREEN, RED = "#b8c0cc", "#2a7f62", "#b23a48"
+# Told apart by anyone, also in grey: Okabe and Ito's blue and vermilion on a light grey.
+GREY, BLUE, VERMILION = "#c4cad3", "#0072b2", "#d55e00"
 INK, PAPER = "#1f2430", "#ffffff"
-TILE, GAP = 160, 10
+TILE, GAP, LINE = 200, 16, 22
+PANELS = 4  # histograms side by side
 
 
 def score_histograms(
     scores: Mapping[str, ScoreSummary], path: Path, thresholds: Mapping[str, float] | None = None
 ) -> None:
-    """One panel a score: all candidates in grey, the kept ones in green, thresholds as lines."""
+    """One panel a score: all candidates in grey, the kept ones in blue before them, thresholds as dashed lines."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     shown = {name: summary for name, summary in scores.items() if summary.edges}
-    figure, panels = plt.subplots(1, max(1, len(shown)), figsize=(3.6 * max(1, len(shown)), 2.8), squeeze=False)
-    for axis, (name, summary) in zip(panels[0], shown.items(), strict=True):
-        axis.stairs(summary.all, summary.edges, fill=True, color=GREY, label="candidates")
-        axis.stairs(summary.kept, summary.edges, fill=True, color=GREEN, label="kept")
+    columns, lines = max(1, min(len(shown), PANELS)), max(1, -(-len(shown) // PANELS))
+    figure, grid = plt.subplots(lines, columns, figsize=(3.4 * columns, 2.7 * lines), squeeze=False)
+    handles: dict[str, Any] = {}
+    for axis, (name, summary) in zip(grid.flat, shown.items(), strict=False):
+        handles["all candidates"] = axis.stairs(summary.all, summary.edges, fill=True, color=GREY)
+        handles["kept"] = axis.stairs(summary.kept, summary.edges, fill=True, color=BLUE)
         if thresholds and name in thresholds:
-            axis.axvline(thresholds[name], color=RED, linewidth=1.2, linestyle="--", label="threshold")
-        axis.set_title(name, fontsize=11, color=INK, loc="left")
-        axis.set_ylabel("rows" if axis is panels[0][0] else "")
+            handles["threshold"] = axis.axvline(thresholds[name], color=VERMILION, linewidth=2, linestyle="--")
+        axis.set_title(name, fontsize=12, color=INK, loc="left")
+        axis.yaxis.get_major_locator().set_params(integer=True)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8)
-    if shown:
-        handles = {
-            label: handle for axis in panels[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=3, frameon=False, fontsize=9)
-    figure.tight_layout(rect=(0, 0.08, 1, 1))
+        axis.tick_params(labelsize=9)
+    for axis in grid[:, 0]:
+        axis.set_ylabel("rows", fontsize=10)
+    for axis in grid.flat[len(shown) :]:
+        axis.set_axis_off()
+    figure.tight_layout(rect=(0, 0.32 / (2.7 * lines), 1, 1))
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=3, frameon=False, fontsize=11)
     # No date or version in the file: the same report gives the same bytes.
     figure.savefig(path, dpi=110, metadata={"Software": None})
     plt.close(figure)
 
 
 def sample_grid(
-    samples: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], labels: LabelSpace, path: Path, columns: int = 6
+    samples: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], labels: LabelSpace, path: Path, columns: int = 4
 ) -> None:
-    """Rows of samples under headings: the image beside the image with its mask laid over it, and a line of text.
+    """Rows of samples under headings, each the image beside its mask, with its classes and lines of text; a key below.
 
     Args:
-        samples: heading and cells: `image`, `mask` and `text`.
-        labels: for the colours.
+        samples: heading and cells: `image`, `mask` and `lines`.
+        labels: for names and colours.
         path: PNG to write.
         columns: samples a line.
     """
-    font, bold = ImageFont.load_default(13), ImageFont.load_default(16)
+    font, bold = ImageFont.load_default(15), ImageFont.load_default(22)
     width = columns * (2 * TILE + GAP) + GAP
-    lines = sum(-(-len(cells) // columns) for _, cells in samples)
-    sheet = Image.new("RGB", (width, lines * (TILE + 30) + len(samples) * 34 + GAP), PAPER)
-    draw, y = ImageDraw.Draw(sheet), GAP
+    texts = 1 + max((len(cell["lines"]) for _, cells in samples for cell in cells), default=0)
+    step = TILE + texts * LINE + GAP
+    height = sum(38 + -(-len(cells) // columns) * step for _, cells in samples)
+    sheet = Image.new("RGB", (width, GAP + height), PAPER)
+    draw, y, seen = ImageDraw.Draw(sheet), GAP, set[int]()
     for heading, cells in samples:
         draw.text((GAP, y), heading, fill=INK, font=bold)
-        y += 26
+        y += 38
         for place, cell in enumerate(cells):
-            x = GAP + place % columns * (2 * TILE + GAP)
-            _paste_sample(sheet, cell, labels, x, y)
-            draw.text((x, y + TILE + 3), _fit(cell["text"], font, 2 * TILE), fill=INK, font=font)
-            if place % columns == columns - 1 or place == len(cells) - 1:
-                y += TILE + 30
-        y += 8
-    sheet.save(path, optimize=True)
+            x, top = GAP + place % columns * (2 * TILE + GAP), y + place // columns * step
+            classes = _paste_sample(sheet, cell, labels, x, top)
+            names = ", ".join(labels.names[index] for index in classes) or "no class"
+            for line, text in enumerate([names, *cell["lines"]]):
+                draw.text((x, top + TILE + 3 + line * LINE), _fit(text, font, 2 * TILE), fill=INK, font=font)
+            seen.update(classes)
+        y += -(-len(cells) // columns) * step
+    _with_key(sheet, sorted(seen), labels, font).save(path, optimize=True)
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSpace, strength: float = 0.6) -> np.ndarray:
-    """The image in grey with the classes of the mask in colour; ignored pixels are pale. (H, W, 3) uint8."""
+    """The image in grey with the classes of the mask in colour and outlined; ignored pixels are pale. (H, W, 3) uint8.
+
+    The outline shows the shape of a class whose colour is close to the picture's, and to those who do not see it.
+    """
     palette = np.array(labels.palette, np.float32)
     grey = np.repeat(image.mean(-1, keepdims=True), 3, -1) * 0.75 + 40
-    tint = palette[mask]
-    weight = np.where(mask == 0, 0.0, np.where(mask == IGNORE_INDEX, 0.35, strength))[..., None]
-    return np.asarray(np.clip(grey * (1 - weight) + tint * weight, 0, 255), np.uint8)
+    weight = np.where(mask == IGNORE_INDEX, 0.7, strength)
+    if labels.has_background:
+        weight = np.where(mask == 0, 0.0, weight)
+    painted = grey * (1 - weight[..., None]) + palette[mask] * weight[..., None]
+    edge = np.zeros(mask.shape, bool)
+    edge[:-1] |= mask[:-1] != mask[1:]
+    edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
+    painted[edge] = 255
+    return np.asarray(np.clip(painted, 0, 255), np.uint8)
 
 
-def _paste_sample(sheet: Image.Image, cell: Mapping[str, Any], labels: LabelSpace, x: int, y: int) -> None:
+def _paste_sample(sheet: Image.Image, cell: Mapping[str, Any], labels: LabelSpace, x: int, y: int) -> list[int]:
+    """Image and mask side by side; returns the classes of the mask."""
     try:
         image, mask = decode_image(cell["image"]), decode_mask(cell["mask"])
-        tiles = [image, overlay(image, mask, labels)]
-    except (BadImageError, IndexError):
-        tiles = [np.full((TILE, TILE, 3), 230, np.uint8)] * 2
+        classes = [int(index) for index in np.unique(mask) if index in labels.class_ids]
+        scale = TILE / max(*image.shape[:2], *mask.shape)
+        small = _resized(image, scale, Image.Resampling.LANCZOS)
+        tiles = [small, overlay(small, _resized(mask, small.shape, Image.Resampling.NEAREST), labels)]
+    except BadImageError:
+        classes, tiles = [], [np.full((TILE, TILE, 3), 230, np.uint8)] * 2
     for place, tile in enumerate(tiles):
-        picture = Image.fromarray(tile)
-        picture.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
-        sheet.paste(picture, (x + place * TILE, y))
+        sheet.paste(Image.fromarray(tile), (x + place * TILE, y))
+    return classes
+
+
+def _resized(array: np.ndarray, to: float | tuple[int, ...], how: Image.Resampling) -> np.ndarray:
+    """An image resized by a factor, or to a shape."""
+    height, width = to[:2] if isinstance(to, tuple) else (max(1, round(side * to)) for side in array.shape[:2])
+    return np.asarray(Image.fromarray(array).resize((width, height), how))
+
+
+def _with_key(sheet: Image.Image, classes: Sequence[int], labels: LabelSpace, font: Any) -> Image.Image:
+    """The sheet with the colours of the classes below it."""
+    entries, x, y = [], GAP, sheet.height
+    for index in classes:
+        name = _fit(labels.names[index], font, sheet.width // 2)
+        wide = 34 + round(font.getlength(name))
+        if x + wide > sheet.width:
+            x, y = GAP, y + LINE + 4
+        entries.append((x, y, name, labels.palette[index]))
+        x += wide
+    whole = Image.new("RGB", (sheet.width, y + LINE + GAP if entries else y), PAPER)
+    whole.paste(sheet)
+    draw = ImageDraw.Draw(whole)
+    for x, y, name, color in entries:
+        draw.rectangle((x, y + 2, x + 14, y + 16), fill=color, outline=INK)
+        draw.text((x + 20, y), name, fill=INK, font=font)
+    return whole
 
 
 def _fit(text: str, font: Any, width: int) -> str:
-    """The text, shortened to a width in pixels."""
+    """The text in one line, shortened to a width in pixels."""
+    text = " ".join(text.split())
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

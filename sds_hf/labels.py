@@ -1,7 +1,7 @@
 """Label spaces: what the indices of a mask mean and how CLIP is asked about them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -45,6 +45,10 @@ class LabelSpace:
     def palette(self) -> list[tuple[int, int, int]]:
         """256 RGB colours, one an index: PASCAL VOC's colour map, which repeats none."""
         return [_voc_color(index) for index in range(255)] + [(224, 224, 192)]
+
+    def unknown(self, values: Iterable[int]) -> list[int]:
+        """Those of the indices that mean nothing here: neither a class nor background nor ignored."""
+        return sorted({int(value) for value in values} - {*range(len(self.names)), IGNORE_INDEX})
 
     def texts(self) -> list[str]:
         """The sentences for CLIP: those of the classes, in the order of `class_ids`, then those of the background."""

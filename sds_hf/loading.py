@@ -1,13 +1,11 @@
 """Load a published selection and check it against its manifest."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset, load_dataset
 
 from sds_hf.checkpoints import sha256_of
-from sds_hf.repository import MANIFEST
+from sds_hf.repository import MANIFEST, read_manifest
 
 
 def load(name: str | Path, *, revision: str | None = None, token: str | None = None) -> Dataset:
@@ -34,11 +32,11 @@ def load(name: str | Path, *, revision: str | None = None, token: str | None = N
         folder = Path(
             snapshot_download(str(name), repo_type="dataset", revision=revision, token=token, allow_patterns=patterns)
         )
-    if not (folder / MANIFEST).exists():
+    manifest = read_manifest(folder / MANIFEST)
+    if manifest is None:
         raise ValueError(
-            f"{name} has no {MANIFEST}: it was not published by sds-hf; load it with datasets.load_dataset"
+            f"{name} has no {MANIFEST} of sds-hf: it was not published by it; load it with datasets.load_dataset"
         )
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
     expected = {entry["path"]: entry for entry in manifest["files"] if entry["path"].startswith("data/")}
     for path, entry in expected.items():
         if not (folder / path).exists() or sha256_of(folder / path) != entry["sha256"]:

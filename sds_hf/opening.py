@@ -1,6 +1,8 @@
 """Open whatever a user calls a dataset."""
 
 import glob
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 
 from sds_hf.datafolder import row_features
 from sds_hf.sources import READERS, make_reader
+from sds_hf.sources.reader import Reader, Row
 
 
 def open_dataset(name: str | Path, split: str | None = None, **options: Any) -> Dataset:
@@ -22,7 +25,8 @@ def open_dataset(name: str | Path, split: str | None = None, **options: Any) -> 
     Raises:
         ValueError: if nothing is there, or there are several splits and none is chosen.
     """
-    path, text = Path(name), str(name)
+    path = Path(name).expanduser()
+    text = str(path) if str(name).startswith("~") else str(name)
     if path.is_dir():
         return _one_split(_open_folder(path, options), text, split)
     if text.endswith(".parquet"):
@@ -30,7 +34,7 @@ def open_dataset(name: str | Path, split: str | None = None, **options: Any) -> 
         if not files:
             raise ValueError(f"no file matches {text}")
         return _one_split(load_dataset("parquet", data_files=files), text, split)
-    if text.startswith((".", "/", "~")) or text.count("/") > 1:
+    if text.startswith((".", "/")) or text.count("/") > 1:
         raise ValueError(f"{text} does not exist")
     try:
         return _one_split(load_dataset(text), text, split)
@@ -43,12 +47,29 @@ def open_dataset(name: str | Path, split: str | None = None, **options: Any) -> 
 def _open_folder(path: Path, options: dict[str, Any]) -> Any:
     if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
         return load_from_disk(str(path))
-    if (path / "README.md").exists() or any(path.glob("**/*.parquet")):
-        return load_dataset(str(path))
-    if any(reader.recognises(path) for reader in READERS.values()):
+    card = path / "README.md"
+    described = card.exists() and "\nconfigs:" in card.read_text(errors="replace")
+    if not described and any(reader.recognises(path) for reader in READERS.values()):
         reader = make_reader("auto", path, **options)
-        return Dataset.from_generator(reader.rows, features=row_features(reader.labels))
+        # The state is part of the cache's key: a folder that has changed is read again.
+        given = {"reader": reader, "state": _state(path)}
+        return Dataset.from_generator(_rows, features=row_features(reader.labels), gen_kwargs=given)
+    if card.exists() or any(path.glob("**/*.parquet")):
+        return load_dataset(str(path))
     raise ValueError(f"{path} is no dataset: neither Parquet nor a layout of the readers {sorted(READERS)}")
+
+
+def _rows(reader: Reader, state: str) -> Iterator[Row]:
+    return reader.rows()
+
+
+def _state(path: Path) -> str:
+    """Digest of the names, sizes and times of all files of a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")):
+        stat = file.stat()
+        digest.update(f"{file}|{stat.st_size}|{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def _one_split(found: Any, name: str, split: str | None) -> Dataset:

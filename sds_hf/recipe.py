@@ -1,10 +1,10 @@
 """A selection written down: source, scores, rules and publication in one YAML file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
@@ -82,14 +82,17 @@ class Recipe(BaseModel):
     @field_validator("scores", mode="before")
     @classmethod
     def _known_scores(cls, value: Any) -> Any:
-        value = {name: settings or {} for name, settings in (value or {}).items()}
-        if unknown := set(value) - set(REGISTRY):
-            raise ValueError(f"no score {sorted(unknown)}; there are {sorted(REGISTRY)}")
-        return value
+        if not isinstance(value or {}, dict):
+            raise ValueError(f"must be a mapping of names to settings, not {value!r}; there are {sorted(REGISTRY)}")
+        if unknown := [name for name in value or {} if name not in REGISTRY]:
+            raise ValueError(f"no score {unknown}; there are {sorted(REGISTRY)}")
+        return {name: settings or {} for name, settings in (value or {}).items()}
 
     @field_validator("rules", mode="before")
     @classmethod
     def _known_rules(cls, value: Any) -> list[Rule]:
+        if not isinstance(value or [], list):
+            raise ValueError(f"must be a list, each entry one of {sorted(RULES)} with its settings, not {value!r}")
         return [rule if isinstance(rule, Rule) else _make_rule(place, rule) for place, rule in enumerate(value or [])]
 
     @field_serializer("rules")
@@ -107,25 +110,28 @@ class Recipe(BaseModel):
         Raises:
             RecipeError: if there is none or it makes no sense.
         """
-        path = Path(name)
-        packaged = files("sds_hf") / "recipes" / f"{name}.yaml"
-        if path.is_file():
-            text = path.read_text()
-        elif packaged.is_file():
-            text = packaged.read_text()
+        if Path(name).is_file():
+            text = Path(name).read_bytes()
+        elif name in recipe_names():
+            text = (files("sds_hf") / "recipes" / f"{name}.yaml").read_bytes()
         else:
             raise RecipeError(f"no recipe {str(name)!r}: neither a file nor one of {recipe_names()}")
         return cls.from_yaml(text, overrides)
 
     @classmethod
-    def from_yaml(cls, text: str, overrides: Iterable[str] = ()) -> "Recipe":
+    def from_yaml(cls, text: str | bytes, overrides: Iterable[str] = ()) -> "Recipe":
         """See `load`."""
         try:
             data = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise RecipeError(f"the recipe is no YAML: {' '.join(str(error).split())}") from error
         if not isinstance(data, dict):
-            raise RecipeError("a recipe is a mapping with name, scores and rules")
+            raise RecipeError(f"a recipe is a mapping with name, scores and rules, not {_short(data)}")
+        return cls.from_dict(data, overrides)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], overrides: Iterable[str] = ()) -> "Recipe":
+        """See `load`; `data` is changed by the overrides."""
         for override in overrides:
             _set(data, override)
         try:
@@ -156,7 +162,7 @@ class Recipe(BaseModel):
             try:
                 made.append(score(**{**settings, **given}))
             except ValidationError as error:
-                raise RecipeError(f"score {name}: {one_line(error)}") from error
+                raise RecipeError(f"score {name}: {one_line(error, sorted(known))}") from error
         return made
 
 
@@ -169,17 +175,29 @@ def recipe_names() -> list[str]:
     )
 
 
-def one_line(error: ValidationError) -> str:
-    """What is wrong with which field, what was given, what is possible."""
+def one_line(error: ValidationError, known: Sequence[str] = ()) -> str:
+    """What is wrong with which field, what was given, what is possible; `known` are the settings if not a recipe's."""
     parts = []
     for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"]) or "recipe"
-        given = "" if problem["type"] in ("value_error", "missing") else f", not {problem['input']!r}"
-        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            parts.append(f"{where}: there is no such setting")
+        where, kind = problem["loc"], problem["type"]
+        if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+            what = f"there is no such setting, only {list(known) or _possible(where[:-1])}"
         else:
-            parts.append(f"{where}: {problem['msg'].removeprefix('Value error, ').removeprefix('Input ')}{given}")
+            given = "" if kind in ("value_error", "missing", "too_short") else f", not {_short(problem['input'])}"
+            what = problem["msg"].removeprefix("Value error, ").removeprefix("Input ") + given
+        parts.append(": ".join([".".join(str(part) for part in where), what] if where else [what]))
     return "; ".join(parts)
+
+
+def _possible(where: tuple[Any, ...]) -> list[str]:
+    """Settings of a part of the recipe."""
+    parts: dict[tuple[Any, ...], type[BaseModel]] = {("source",): Source, ("publish",): Publication}
+    return list(parts.get(where, Recipe).model_fields)
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) < 80 else text[:76] + "..."
 
 
 def _settings(rule: Rule) -> dict[str, Any]:
@@ -195,10 +213,13 @@ def _make_rule(place: int, given: Any) -> Rule:
     ((kind, settings),) = given.items()
     if kind not in RULES:
         raise ValueError(f"rule {place}: no rule {kind!r}; there are {sorted(RULES)}")
+    known = [field.name for field in fields(cast(Any, RULES[kind]))]
+    if not isinstance(settings or {}, dict):
+        raise ValueError(f"rule {place}, {kind}: takes the settings {known}, not {settings!r}")
     try:
-        return RULES[kind](**(settings or {}))
+        return RULES[kind](**{str(name): value for name, value in (settings or {}).items()})
     except ValidationError as error:
-        raise ValueError(f"rule {place}, {kind}: {one_line(error)}") from error
+        raise ValueError(f"rule {place}, {kind}: {one_line(error, known)}") from error
 
 
 def _set(data: Any, override: str) -> None:
@@ -212,7 +233,10 @@ def _set(data: Any, override: str) -> None:
             data = data[int(part)] if isinstance(data, list) else data.setdefault(part, {})
         except (IndexError, ValueError, AttributeError) as error:
             raise RecipeError(f"--set {override}: the recipe has no {part!r} there") from error
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: the value is no YAML: {' '.join(str(error).split())}") from error
     try:
         data[int(last) if isinstance(data, list) else last] = value
     except (IndexError, ValueError, TypeError) as error:

@@ -66,18 +66,26 @@ def reference_masks(
         grid = pixels.shape[-2] // tower.patch, pixels.shape[-1] // tower.patch
         maps = _dense_maps if settings.kind == "maskclip" else _cam_maps
         for row, one in zip(rows, maps(tower, pixels, present[rows], texts, settings), strict=True):
-            yield row, label_map(one.view(-1, *grid), present[row], size)
+            yield row, label_map(one.view(-1, *grid), present[row], size, exclusive=settings.kind == "maskclip")
 
 
-def label_map(maps: Tensor, present: Tensor, size: Sequence[int]) -> Tensor:
-    """Upsample maps (1 + present classes, h, w), background first, and take the largest at each pixel.
+def label_map(maps: Tensor, present: Tensor, size: Sequence[int], exclusive: bool = False) -> Tensor:
+    """Upsample the maps of the present classes, find the background, and take the largest at each pixel.
+
+    Args:
+        maps: (present classes, h, w) in [0, 1].
+        present: (K,) bool.
+        size: of the image, height and width.
+        exclusive: the maps are probabilities of one distribution, so the background has what all classes leave; else
+            each has a scale of its own and the background has what the strongest leaves.
 
     Returns:
-        (H, W) int64: 0 for the background, 1 + k for class k of `present` (K,) bool.
+        (H, W) int64: 0 for the background, 1 + k for class k.
     """
     large = F.interpolate(maps[None], size=tuple(size), mode="bilinear", align_corners=False)[0]
+    covered = large.sum(0) if exclusive else large.amax(0)
     ids = F.pad(present.nonzero()[:, 0] + 1, (1, 0))
-    return ids[large.argmax(0)]
+    return ids[torch.cat([1 - covered[None], large]).argmax(0)]
 
 
 def class_cams(tower: Tower, hidden: Tensor, present: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -110,7 +118,7 @@ def class_cams(tower: Tower, hidden: Tensor, present: Tensor, texts: Tensor) -> 
 def _cam_maps(
     tower: Tower, pixels: Tensor, present: Tensor, texts: Tensor, settings: ReferenceSettings
 ) -> Iterator[Tensor]:
-    """For each image (1 + classes, n): one minus the strongest class, then the Grad-CAM of each present class."""
+    """For each image (classes, n): the Grad-CAM of each present class."""
     spread = settings.refinement == "affinity"
     blocks = min(settings.affinity_blocks, tower.depth) if spread else 0
     hidden, attention = tower.before_last(pixels, settings.position, max(blocks - 1, 0))
@@ -124,22 +132,21 @@ def _cam_maps(
         if spread:
             boxes = [object_boxes(one.view(grid), settings.cam_threshold, settings.exclusive_boxes) for one in cam]
             cam = min_max(refine(cam, torch.stack(boxes).flatten(1), transition[row]))
-        yield torch.cat([1 - cam.amax(0, keepdim=True), cam])
+        yield cam
 
 
 @torch.no_grad()
 def _dense_maps(
     tower: Tower, pixels: Tensor, present: Tensor, texts: Tensor, settings: ReferenceSettings
 ) -> Iterator[Tensor]:
-    """For each image (1 + classes, n): probability of all background prompts together, then of each present class."""
+    """For each image (classes, n): probability of each present class among these and the background prompts."""
     hidden, _ = tower.before_last(pixels, settings.position, 0)
     features = F.normalize(tower.project(tower.attend_to_self(hidden[:, 1:])), dim=-1)
     probabilities = present_softmax(
         features @ texts.T, present[:, None].expand(-1, features.shape[1], -1), tower.encoder.scale
     )
     for row, chosen in enumerate(present):
-        foreground = probabilities[row, :, : len(chosen)][:, chosen].T
-        yield torch.cat([1 - foreground.sum(0, keepdim=True), foreground])
+        yield probabilities[row, :, : len(chosen)][:, chosen].T
 
 
 def _batches_of_one_size(images: Sequence[np.ndarray], tower: Tower) -> Iterator[list[int]]:

@@ -2,19 +2,21 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset
 
 from sds_hf import figures
-from sds_hf.cards import render_card
+from sds_hf.cards import public_name, render_card
 from sds_hf.checkpoints import sha256_of
-from sds_hf.datafolder import Shard, card_metadata, tables_of_dataset, write_shards
+from sds_hf.datafolder import Shard, card_metadata, features_beside, tables_of_dataset, write_shards
 from sds_hf.labels import LabelSpace
+from sds_hf.manifest import content_digest
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
 from sds_hf.rules import Threshold, literal
@@ -22,7 +24,8 @@ from sds_hf.selection import Selection
 from sds_hf.table import ScoreTable
 
 MANIFEST = "manifest.json"
-SAMPLES = 12  # shown of the kept and of the dropped rows
+MADE_BY = "sds-hf"
+SAMPLES = 8  # shown of the kept and of the dropped rows
 
 
 def build_repository(
@@ -32,7 +35,6 @@ def build_repository(
     folder: Path,
     *,
     scores: ScoreTable | None = None,
-    address: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Report:
     """Write everything that is published into an empty folder.
@@ -40,25 +42,35 @@ def build_repository(
     Args:
         dataset: the candidates that were scored.
         selection: which of them stay.
-        recipe: what chose them.
+        recipe: what chose them, and where to they are published.
         folder: where to write.
         scores: their score table; its columns are added to the data and all candidates' scores are published.
-        address: what the card tells people to load.
         progress: called with the number of rows written since the last call.
 
     Returns:
         The report as published, with the truth where the dataset has it and what the card needs.
+
+    Raises:
+        ValueError: if the dataset, the scores and the selection do not belong together.
     """
+    check_candidates(dataset, selection, scores)
     report = selection.report.model_copy(deep=True)
-    kept = _with_scores(selection.apply(dataset), selection, scores)
-    shards, num_bytes = write_shards(tables_of_dataset(kept), folder, progress=progress)
-    metadata: dict[str, Any] = card_metadata(kept.features, shards, num_bytes).to_dict()  # type: ignore[no-untyped-call]
+    kept, columns = selection.apply(dataset), _score_columns(selection, scores)
+    if columns is not None:
+        kept = kept.remove_columns([name for name in columns.column_names if name in kept.column_names])
+    features = features_beside(kept, columns)
+    shards, num_bytes = write_shards(tables_of_dataset(kept, columns), folder, progress=progress)
+    metadata: dict[str, Any] = card_metadata(features, shards, num_bytes).to_dict()  # type: ignore[no-untyped-call]
     if scores is not None:
         metadata["configs"].append({"config_name": "scores", "data_files": "scores/*.parquet"})
         shards.append(_write_candidates(scores, selection, folder))
     report.metadata = metadata
     report.truth = _truth(dataset, selection)
     labels = _labels_of(dataset, report)
+    if labels:
+        report.provenance.setdefault("labels", asdict(labels))
+    if "source" in report.provenance:
+        report.provenance["source"]["name"] = public_name(report.provenance["source"]["name"])
     (folder / "assets").mkdir()
     if report.scores:
         figures.score_histograms(report.scores, folder / "assets" / "scores.png", _thresholds(recipe))
@@ -67,20 +79,44 @@ def build_repository(
     report.assets = sorted(f"assets/{path.name}" for path in (folder / "assets").iterdir())
     report.save(folder / "report.json")
     (folder / "recipe.yaml").write_text(recipe.to_yaml())
-    (folder / "README.md").write_text(render_card(recipe, report, address))
+    (folder / "README.md").write_text(render_card(recipe, report))
     _write_manifest(folder, shards)
     return report
 
 
-def _with_scores(kept: Dataset, selection: Selection, scores: ScoreTable | None) -> Dataset:
-    """The kept rows with their score columns, in place of columns of the same names."""
+def check_candidates(dataset: Dataset, selection: Selection, scores: ScoreTable | None) -> None:
+    """Refuse a dataset that was not scored, and scores that were not selected from.
+
+    Raises:
+        ValueError: says what differs.
+    """
+    provenance = selection.report.provenance
+    if scores is not None:
+        made = scores.provenance()
+        same = json.dumps(made) == json.dumps({name: provenance.get(name) for name in made})
+    if scores is not None and not same:
+        raise ValueError(f"the selection was not made from the scores in {scores.folder}; run `sds-hf select` on them")
+    if len(dataset) != selection.report.rows:
+        raise ValueError(f"the selection was made of {selection.report.rows} rows; this dataset has {len(dataset)}")
+    if "source" in provenance:
+        same = content_digest(dataset) == provenance["source"]["sha256"]
+    else:
+        ids = selection.table()["id"].to_pylist()
+        same = "id" not in dataset.column_names or [str(name) for name in dataset["id"]] == ids
+    if not same:
+        raise ValueError(
+            "this dataset is not the one that was scored: its ids, images, masks or classes differ; "
+            "give the one that was scored, or score this one"
+        )
+
+
+def _score_columns(selection: Selection, scores: ScoreTable | None) -> pa.Table | None:
+    """The scores of the kept rows."""
     if scores is None:
-        return kept
+        return None
     hidden = ("id", "row", "status", "error", "classes_present", "num_classes_present")
     table = scores.to_arrow().take(pa.array(selection.kept_rows()))
-    columns = Dataset(table.select([name for name in table.column_names if name not in hidden]))
-    kept = kept.remove_columns([name for name in columns.column_names if name in kept.column_names])
-    return concatenate_datasets([kept, columns], axis=1)
+    return table.select([name for name in table.column_names if name not in hidden])
 
 
 def _write_candidates(scores: ScoreTable, selection: Selection, folder: Path) -> Shard:
@@ -108,9 +144,8 @@ def _truth(dataset: Dataset, selection: Selection) -> dict[str, tuple[int, int]]
 
 def _labels_of(dataset: Dataset, report: Report) -> LabelSpace | None:
     feature = dataset.features.get("classes")
-    names = getattr(getattr(feature, "feature", feature), "names", None) or report.provenance.get("labels", {}).get(
-        "names"
-    )
+    scored = report.provenance.get("labels", {}).get("names")
+    names = scored or getattr(getattr(feature, "feature", feature), "names", None)
     return LabelSpace.from_names(names) if names else None
 
 
@@ -135,18 +170,18 @@ def _samples(
         picked = []
         for place in chosen:
             cell = stored[int(rows[place])].to_pylist()[0]
-            text = str(reasons[place]).removeprefix("kept:").removeprefix("dropped:")
+            lines = [str(reasons[place])]
             if values is not None:
-                text += "".join(f"  {name} {_short(values[name][int(rows[place])].as_py())}" for name in _shown(values))
-            picked.append({**cell, "text": text})
+                found = {name: values[name][int(rows[place])].as_py() for name in _shown(values)}
+                lines.append(", ".join(f"{name} {_short(value)}" for name, value in found.items()))
+            picked.append({**cell, "lines": lines})
         return picked
 
     groups = []
     for title, side in (("Kept", kept), ("Dropped", ~kept)):
         if side.any():
-            groups.append(
-                (f"{title}: {int(side.sum()):,} of {len(kept):,}", cells(_spread(np.flatnonzero(side), reasons)))
-            )
+            heading = f"{title}: {int(side.sum()):,} of {len(kept):,} candidates"
+            groups.append((heading, cells(_spread(np.flatnonzero(side), reasons))))
     return groups
 
 
@@ -169,7 +204,7 @@ def _shown(values: pa.Table) -> list[str]:
 
 
 def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+    return "–" if value is None else f"{round(value, 2) + 0:.2f}"  # no -0.00
 
 
 def _write_manifest(folder: Path, shards: list[Shard]) -> None:
@@ -181,4 +216,13 @@ def _write_manifest(folder: Path, shards: list[Shard]) -> None:
             entries.append(
                 {"path": name, "sha256": sha256_of(path), "size": path.stat().st_size, "rows": rows.get(name)}
             )
-    (folder / MANIFEST).write_text(json.dumps({"format": 1, "made_by": "sds-hf", "files": entries}, indent=2) + "\n")
+    (folder / MANIFEST).write_text(json.dumps({"format": 1, "made_by": MADE_BY, "files": entries}, indent=2) + "\n")
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """The manifest of a published folder; None if there is none or something else made it."""
+    try:
+        manifest = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and manifest.get("made_by") == MADE_BY else None

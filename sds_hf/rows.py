@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from sds_hf.images import BadImageError, decode_image, decode_mask
-from sds_hf.labels import IGNORE_INDEX, LabelSpace
+from sds_hf.labels import LabelSpace
 
 T = TypeVar("T")
 DECODE_THREADS = min(8, os.cpu_count() or 1)
@@ -105,8 +105,7 @@ def read_rows(
 
 def _present(values: Any, labels: LabelSpace, name: str = "classes") -> np.ndarray:
     """Which foreground classes occur among the indices: (K,) bool."""
-    known = {*labels.class_ids, *([0] if labels.has_background else []), IGNORE_INDEX}
-    if unknown := [int(value) for value in values if int(value) not in known]:
+    if unknown := labels.unknown(values):
         raise BadRowError(
             f"{name}: {unknown} stand for no class of the label space {labels.name!r} "
             f"({labels.class_ids[0]} to {labels.class_ids[-1]}, 255 is ignored)"

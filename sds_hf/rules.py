@@ -1,18 +1,20 @@
 """Rules that keep rows by looking at score columns only. Each is a step of SQL over the table of candidates."""
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from sds_hf.selection import Candidates
+from sds_hf.candidates import Candidates, quoted
+from sds_hf.candidates import literal as literal
 
 QUANTILE = re.compile(r"q(0(\.\d+)?|1(\.0+)?)")
 GROUP_LABELS = {"num_classes_present": "num_classes", "classes_present": "class"}  # in reasons and output columns
+RANKING = ("rank", "group_size", "cutoff")  # of a row in its group
 RULES: dict[str, type["Rule"]] = {}
 
 
@@ -37,7 +39,7 @@ class Rule(ABC):
         """The rule in a few words, for people."""
 
     @abstractmethod
-    def apply(self, candidates: "Candidates") -> None:
+    def apply(self, candidates: Candidates) -> None:
         """Set `dropped` of rows that leave, `kept_by` of rows that were chosen."""
 
 
@@ -63,9 +65,15 @@ class Threshold(Rule):
     @field_validator("above", "below")
     @classmethod
     def _number_or_quantile(cls, value: float | str | None) -> float | str | None:
-        if isinstance(value, str) and not QUANTILE.fullmatch(value):
+        if value is None or (isinstance(value, str) and QUANTILE.fullmatch(value)):
+            return value
+        try:
+            number = float(value)  # YAML takes 1e-3 for a string
+        except ValueError:
+            number = math.nan
+        if math.isnan(number):
             raise ValueError(f'must be a number or a quantile from "q0" to "q1" such as "q0.15", not {value!r}')
-        return value
+        return number
 
     @model_validator(mode="after")
     def _some_bound(self) -> "Threshold":
@@ -84,11 +92,11 @@ class Threshold(Rule):
         bounds = ((">", self.above), ("<", self.below))
         return " and ".join(f"{self.column} {sign} {value}" for sign, value in bounds if value is not None)
 
-    def apply(self, candidates: "Candidates") -> None:
+    def apply(self, candidates: Candidates) -> None:
         """See `Rule.apply`."""
-        column = quoted(self.column)
+        column = candidates.number(self.column)
         tests = [
-            f"{column} {sign} {self._bound(candidates, value)!r}"
+            f"{column} {sign} {candidates.constant(self.column, self._bound(candidates, value))}"
             for sign, value in ((">", self.above), ("<", self.below))
             if value is not None
         ]
@@ -100,14 +108,14 @@ class Threshold(Rule):
                 FROM candidates"""
         )
 
-    def _bound(self, candidates: "Candidates", value: float | str) -> float:
+    def _bound(self, candidates: Candidates, value: float | str) -> float:
         if not isinstance(value, str):
             return value
-        share = float(value[1:])
+        column = candidates.number(self.column)
         found = candidates.value(
-            f"SELECT quantile_cont({quoted(self.column)}, {share}) FROM candidates WHERE dropped IS NULL"
+            f"SELECT quantile_cont({column}, {float(value[1:])}) FROM candidates WHERE dropped IS NULL"
         )
-        return float("nan") if found is None else float(found)
+        return math.nan if found is None else float(found)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -149,8 +157,11 @@ class TopPerGroup(Rule):
         groups = " or ".join(GROUP_LABELS.get(column, column) for column in self.by)
         return f"top {self.fraction:.0%} of {self.column} by {groups}"
 
-    def apply(self, candidates: "Candidates") -> None:
+    def apply(self, candidates: Candidates) -> None:
         """See `Rule.apply`."""
+        score = candidates.number(self.column)
+        added = [f"{GROUP_LABELS.get(column, column)}_{name}" for column in self.by for name in RANKING]
+        found = [f"family_{place}.{name}" for place in range(len(self.by)) for name in RANKING]
         families = [f"family_{place}" for place in range(len(self.by))]
         ranked = ", ".join(
             f"{family} AS ({self._ranked(column, candidates)})"
@@ -158,23 +169,19 @@ class TopPerGroup(Rule):
         )
         joins = " ".join(f'LEFT JOIN {family} USING ("row")' for family in families)
         kept = " ".join(f"WHEN {family}.rank <= {family}.cutoff THEN {family}.chosen" for family in families)
-        ranks = ", ".join(
-            f"{family}.{name} AS {quoted(GROUP_LABELS.get(column, column) + '_' + name)}"
-            for family, column in zip(families, self.by, strict=True)
-            for name in ("rank", "group_size", "cutoff")
-        )
+        ranks = ", ".join(f"{value} AS {quoted(name)}" for value, name in zip(found, added, strict=True))
         candidates.step(
             f"""WITH {ranked},
                 chosen AS (SELECT candidates.*, CASE {kept} END AS chosen, {ranks} FROM candidates {joins})
                 SELECT * EXCLUDE (chosen) REPLACE (
-                    CASE WHEN dropped IS NOT NULL THEN dropped WHEN {quoted(self.column)} IS NULL THEN 'dropped:null'
+                    CASE WHEN dropped IS NOT NULL THEN dropped WHEN {score} IS NULL THEN 'dropped:null'
                          WHEN chosen IS NULL THEN 'dropped:top_fraction' END AS dropped,
-                    coalesce(chosen, kept_by) AS kept_by)
+                    coalesce(kept_by, chosen) AS kept_by)
                 FROM chosen""",
-            replaces=[f"{GROUP_LABELS.get(c, c)}_{name}" for c in self.by for name in ("rank", "group_size", "cutoff")],
+            adds=added,
         )
 
-    def _ranked(self, column: str, candidates: "Candidates") -> str:
+    def _ranked(self, column: str, candidates: Candidates) -> str:
         """One line a row: its rank in the group of a family that serves it best, and the group's size and cutoff.
 
         A row of several groups is listed under the first, in the groups' order, that keeps it, else under the one it
@@ -184,13 +191,8 @@ class TopPerGroup(Rule):
         group = f"unnest({quoted(column)})" if several else quoted(column)
         name = candidates.group_name(column, "grp")
         prefix = literal(f"kept:{GROUP_LABELS.get(column, column)}=")
-        best = (
-            """QUALIFY row_number() OVER (PARTITION BY "row" ORDER BY rank > cutoff, CASE WHEN rank <= cutoff THEN grp
-            END,
-                                                                    rank / cutoff, grp) = 1"""
-            if several
-            else ""
-        )
+        order = "rank > cutoff, CASE WHEN rank <= cutoff THEN grp END, rank / cutoff, grp"
+        best = f'QUALIFY row_number() OVER (PARTITION BY "row" ORDER BY {order}) = 1' if several else ""
         return f"""
             SELECT "row", rank, group_size, cutoff, {prefix} || {name} AS chosen FROM (
                 SELECT *, CAST(ceil({self.fraction!r} * group_size - 1e-9) AS BIGINT) AS cutoff FROM (
@@ -199,13 +201,3 @@ class TopPerGroup(Rule):
                     FROM (SELECT "row", id, {quoted(self.column)} AS score, {group} AS grp FROM candidates
                           WHERE dropped IS NULL AND {quoted(self.column)} IS NOT NULL)
                     WHERE grp IS NOT NULL)) {best}"""
-
-
-def quoted(name: str) -> str:
-    """A column's name in SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A string in SQL."""
-    return "'" + text.replace("'", "''") + "'"

@@ -1,6 +1,9 @@
 """Selection: rules over a table of scores, in DuckDB, so that a table larger than memory works like a small one."""
 
+import glob
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,15 +12,17 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset
+from datasets import Dataset, Features
+from datasets.features.features import require_decoding
 
-from sds_hf.report import ClassCount, Report, ScoreSummary, Step, lost_classes
-from sds_hf.rules import Rule, literal, quoted
+from sds_hf.candidates import Candidates, literal
+from sds_hf.findings import make_report, quantiles
+from sds_hf.recipe import Recipe
+from sds_hf.report import Report, Step
+from sds_hf.rules import Rule
 from sds_hf.table import ScoreTable
 
-SELECTION_FILE, REPORT_FILE = "selection.parquet", "report.json"
-BINS = 30
-QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
+SELECTION_FILE, REPORT_FILE, RECIPE_FILE = "selection.parquet", "report.json", "recipe.yaml"
 
 
 class EmptySelectionError(ValueError):
@@ -33,8 +38,8 @@ class Selection:
         report: what was found.
     """
 
-    def __init__(self, path: Path, report: Report, keep_alive: Any = None) -> None:
-        self.path, self.report, self._keep_alive = path, report, keep_alive
+    def __init__(self, path: Path, report: Report) -> None:
+        self.path, self.report = path, report
 
     @classmethod
     def load(cls, folder: str | Path) -> "Selection":
@@ -66,143 +71,100 @@ class Selection:
         """
         if len(dataset) != self.report.rows:
             raise ValueError(f"the selection was made of {self.report.rows} rows; this dataset has {len(dataset)}")
-        return dataset.select(self.kept_rows())
+        rows = self.kept_rows()
+        kept = dataset.select(rows)
+        if "id" in kept.column_names:
+            self._check_ids(kept, rows)
+        return kept
+
+    def _check_ids(self, kept: Dataset, rows: np.ndarray) -> None:
+        table = pq.read_table(self.path, columns=["id", "kept"])
+        ids = table.filter(table["kept"])["id"].to_pylist()
+        if ids == [str(row) for row in rows]:  # rows that had no name when they were scored
+            return
+        now = [str(value) for value in kept.select_columns("id").with_format("arrow")[:]["id"].to_pylist()]
+        for row, old, new in zip(rows, ids, now, strict=True):
+            if old != new:
+                raise ValueError(f"the selection was made of other rows: row {row} was {old!r}, here it is {new!r}")
 
 
-class Candidates:
-    """The rows a selection works on, as the DuckDB table `candidates`; used by rules.
-
-    Columns: `id`, `row`, what the rules read, `dropped` (a reason, null while the row is in) and `kept_by`.
-    """
-
-    def __init__(
-        self, source: str, connection: duckdb.DuckDBPyConnection, rules: Sequence[Rule], class_names: Sequence[str]
-    ) -> None:
-        self._db, self._names = connection, list(class_names)
-        self._db.execute(f"CREATE VIEW scores AS SELECT * FROM {source}")
-        self.types = {name: kind for name, kind, *_ in self._db.execute("DESCRIBE scores").fetchall()}
-        reads = dict.fromkeys(column for rule in rules for column in rule.reads)
-        if missing := [column for column in reads if column not in self.types]:
-            raise ValueError(f"the rules read {missing}, which the scores do not have; there are {list(self.types)}")
-        columns = [
-            f"CASE WHEN NOT isnan({quoted(name)}) THEN {quoted(name)} END AS {quoted(name)}"
-            if self.is_float(name)
-            else quoted(name)
-            for name in reads
-        ]
-        failed = "CASE WHEN status = 'failed' THEN 'dropped:failed' END" if "status" in self.types else "NULL"
-        self._db.execute(
-            f"""CREATE TABLE candidates AS SELECT {", ".join(["id", '"row"', *columns])},
-                CAST({failed} AS VARCHAR) AS dropped, CAST(NULL AS VARCHAR) AS kept_by FROM scores"""
-        )
-
-    def step(self, query: str, replaces: Sequence[str] = ()) -> None:
-        """Replace the table by the result of a query over it; `replaces` are columns the query adds anew."""
-        existing = {name for name, *_ in self._db.execute("DESCRIBE candidates").fetchall()}
-        for name in replaces:
-            if name in existing:
-                self._db.execute(f"ALTER TABLE candidates DROP COLUMN {quoted(name)}")
-        self._db.execute(f"CREATE TABLE next AS {query}")
-        self._db.execute("DROP TABLE candidates")
-        self._db.execute("ALTER TABLE next RENAME TO candidates")
-
-    def value(self, query: str) -> Any:
-        """The single value of a query."""
-        found = self._db.execute(query).fetchone()
-        return found[0] if found else None
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
-        return self._db.execute(query).fetchall()
-
-    def is_list(self, column: str) -> bool:
-        """Whether the column holds lists."""
-        return bool(self.types[column].endswith("[]"))
-
-    def group_name(self, column: str, expression: str) -> str:
-        """SQL for what to call a group in a reason: class ids by their names."""
-        if column == "classes_present" and self._names:
-            names = ", ".join(literal(name) for name in self._names)
-            return f"coalesce([{names}][{expression} + 1], CAST({expression} AS VARCHAR))"
-        return f"CAST({expression} AS VARCHAR)"
-
-    def save(self, path: Path) -> None:
-        """Write the selection."""
-        families = [
-            name for name, *_ in self.rows("DESCRIBE candidates") if name.endswith(("_rank", "_group_size", "_cutoff"))
-        ]
-        columns = "".join(f", {quoted(name)}" for name in families)
-        self._db.execute(
-            f"""COPY (SELECT id, "row", dropped IS NULL AS kept,
-                             coalesce(dropped, kept_by, 'kept:all_rules') AS reason{columns}
-                      FROM candidates ORDER BY "row") TO {literal(str(path))} (FORMAT PARQUET)"""
-        )
-
-    def is_float(self, column: str) -> bool:
-        """Whether the column holds scores."""
-        return self.types[column] in ("FLOAT", "DOUBLE")
-
-
-def select(scores: "ScoreTable | Dataset | str | Path", rules: Any, *, out: str | Path | None = None) -> Selection:
+def select(
+    scores: ScoreTable | Dataset | str | Path, rules: Recipe | Rule | Sequence[Rule], *, out: str | Path | None = None
+) -> Selection:
     """Choose rows by rules that look at score columns only.
 
     Args:
         scores: a score table or its folder, a Parquet file or pattern, or a dataset with score columns. Rows are named
             by `id`, or by their number if there is none. `classes` stands in for `classes_present`.
         rules: a `Recipe`, or rules in order.
-        out: folder for `selection.parquet` and `report.json`; kept in a temporary place if None.
+        out: folder for `selection.parquet`, `report.json` and `recipe.yaml`; kept in a temporary place if None.
 
     Returns:
         The selection, with a reason for every row.
 
     Raises:
-        ValueError: if a rule reads a column that is not there.
+        ValueError: if a rule reads a column that is not there or holds no numbers, or rows cannot be told apart.
         EmptySelectionError: if no row is left.
     """
-    rules = list(getattr(rules, "rules", [rules] if isinstance(rules, Rule) else rules))
-    scratch = tempfile.TemporaryDirectory(prefix="sds-hf-")
-    folder = Path(out) if out is not None else Path(scratch.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    connection = duckdb.connect(":memory:", config={"temp_directory": scratch.name, "preserve_insertion_order": False})
-    source, class_names, provenance = _source(scores, connection)
-    candidates = Candidates(source, connection, rules, class_names)
-    steps = [_apply(rule, candidates) for rule in rules]
-    candidates.save(folder / SELECTION_FILE)
-    report = _report(candidates, steps, class_names, provenance)
-    report.save(folder / REPORT_FILE)
-    connection.close()
-    return Selection(folder / SELECTION_FILE, report, scratch if out is None else None)
+    recipe = rules if isinstance(rules, Recipe) else Recipe(rules=[rules] if isinstance(rules, Rule) else list(rules))
+    reads = (column for rule in recipe.rules for column in rule.reads)
+    with (
+        tempfile.TemporaryDirectory(prefix="sds-hf-") as scratch,
+        duckdb.connect(config={"temp_directory": scratch, "preserve_insertion_order": False}) as connection,
+    ):
+        source, class_names, provenance = _source(scores, connection)
+        candidates = Candidates(connection, source, reads, class_names)
+        steps = [_apply(rule, candidates) for rule in recipe.rules]
+        report = make_report(candidates, steps, class_names, provenance)
+        folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="sds-hf-"))
+        folder.mkdir(parents=True, exist_ok=True)
+        candidates.save(folder / SELECTION_FILE)
+        report.save(folder / REPORT_FILE)
+        (folder / RECIPE_FILE).write_text(recipe.to_yaml())
+    selection = Selection(folder / SELECTION_FILE, report)
+    if out is None:
+        weakref.finalize(selection, shutil.rmtree, folder, ignore_errors=True)
+    return selection
 
 
 def _source(scores: Any, connection: duckdb.DuckDBPyConnection) -> tuple[str, list[str], dict[str, Any]]:
     """SQL for the scores, class names by id, and where the scores come from."""
     if isinstance(scores, Dataset):
-        connection.register("given", _score_columns(scores))
-        feature = scores.features.get("classes")
-        names = getattr(getattr(feature, "feature", feature), "names", None) or []
-        return "given", list(names), {}
+        connection.register("given", _without_images(scores))
+        return "given", _class_names(scores.features), {}
     if isinstance(scores, (str, Path)) and not Path(scores).is_dir():
-        return f"read_parquet({literal(str(scores))})", [], {}
+        return *_parquet(str(scores)), {}
     table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(scores)
     paths = ", ".join(literal(str(path)) for path in table.paths)
     return f"read_parquet([{paths}])", list(table.manifest["labels"]["names"]), table.provenance()
 
 
-def _score_columns(dataset: Dataset) -> pa.Table:
-    """All columns of a dataset but images, with `id`, `row` and the classes under the names that rules use."""
-    names = [name for name, feature in dataset.features.items() if type(feature).__name__ != "Image"]
+def _without_images(dataset: Dataset) -> pa.Table:
+    """All columns of a dataset but images, with the number of each row."""
+    names = [name for name, feature in dataset.features.items() if not require_decoding(feature) and name != "row"]
     table = dataset.select_columns(names).with_format("arrow")[:]
-    rows = pa.array(np.arange(len(dataset)))
-    table = table.append_column("row", rows) if "row" not in names else table
-    if "id" not in names:
-        table = table.append_column("id", rows.cast(pa.string()))
-    if "classes" in names and "classes_present" not in names:
-        classes = table["classes"].cast(pa.list_(pa.int32()))
-        table = table.append_column("classes_present", classes)
-    if "classes_present" in table.column_names and "num_classes_present" not in names:
-        counts = pa.compute.list_value_length(table["classes_present"])
-        table = table.append_column("num_classes_present", counts)
-    return table
+    return table.append_column("row", pa.array(np.arange(len(dataset))))
+
+
+def _parquet(pattern: str) -> tuple[str, list[str]]:
+    """SQL for Parquet files, whose rows are numbered in the files' order unless they say `row`, and class names."""
+    paths = sorted(glob.glob(pattern))
+    if not paths:
+        raise ValueError(f"no score table and no Parquet file at {pattern}")
+    schema = pq.read_schema(paths[0])
+    classes = pa.schema([field for field in schema if field.name == "classes"], metadata=schema.metadata)
+    names = _class_names(Features.from_arrow_schema(classes))
+    files = ", ".join(literal(path) for path in paths)
+    if "row" in schema.names:
+        return f"read_parquet([{files}])", names
+    number = 'row_number() OVER (ORDER BY filename, file_row_number) - 1 AS "row"'
+    given = f"read_parquet([{files}], filename = true, file_row_number = true)"
+    return f"(SELECT * EXCLUDE (filename, file_row_number), {number} FROM {given})", names
+
+
+def _class_names(features: Features) -> list[str]:
+    feature = features.get("classes")
+    return list(getattr(getattr(feature, "feature", feature), "names", None) or [])
 
 
 def _apply(rule: Rule, candidates: Candidates) -> Step:
@@ -218,92 +180,13 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     after, new = candidates.value(count), dict(candidates.rows(reasons))
     if not after:
         column = rule.reads[0]
-        values = candidates.rows(f"SELECT quantile_cont({quoted(column)}, {list(QUANTILES)}) FROM candidates")[0][0]
-        found = (
-            ", ".join(f"{q:.0%} {value:.3g}" for q, value in zip(QUANTILES, values, strict=True))
-            if values
-            else "only nulls"
-        )
+        found = ", ".join(f"{q:.0%} {value:.3g}" for q, value in quantiles(candidates, column).items())
         raise EmptySelectionError(
-            f"nothing is left after {rule.label!r} ({before} rows before it); quantiles of {column}: {found}. "
-            f'A quantile as threshold keeps a share whatever the scale: above: "q0.2"'
+            f"nothing is left after {rule.label!r} ({before} rows before it); quantiles of {column}: "
+            f"{found or 'only nulls'}. "
+            'A quantile as threshold keeps a share whatever the scale: above: "q0.2"'
         )
     dropped = {
         reason: total - old.get(reason, 0) for reason, total in sorted(new.items()) if total > old.get(reason, 0)
     }
     return Step(rule=rule.label, before=before, after=after, dropped=dropped)
-
-
-def _report(
-    candidates: Candidates, steps: list[Step], class_names: Sequence[str], provenance: dict[str, Any]
-) -> Report:
-    """Counts and distributions after all rules."""
-    totals = candidates.rows("SELECT count(*), count(*) FILTER (dropped IS NULL) FROM candidates")[0]
-    reasons = candidates.rows(
-        "SELECT coalesce(dropped, kept_by, 'kept:all_rules'), count(*) FROM candidates GROUP BY 1 ORDER BY 1"
-    )
-    classes = _class_counts(candidates, class_names)
-    failures = _failures(candidates)
-    summaries = {
-        name: _summary(candidates, name)
-        for name in candidates.types
-        if candidates.is_float(name) and name not in ("row",)
-    }
-    return Report(
-        rows=totals[0],
-        kept=totals[1],
-        failed=dict(reasons).get("dropped:failed", 0),
-        failures=failures,
-        steps=steps,
-        reasons=dict(reasons),
-        classes=classes,
-        scores=summaries,
-        provenance=provenance,
-        warnings=lost_classes(classes),
-    )
-
-
-def _class_counts(candidates: Candidates, class_names: Sequence[str]) -> list[ClassCount]:
-    if "classes_present" not in candidates.types:
-        return []
-    found = candidates.rows(
-        """SELECT class_id, count(*), count(*) FILTER (kept) FROM (
-               SELECT unnest(s.classes_present) AS class_id, c.dropped IS NULL AS kept
-               FROM scores s JOIN candidates c USING ("row")) GROUP BY 1 ORDER BY 1"""
-    )
-    names = dict(enumerate(class_names))
-    return [ClassCount(id=i, name=names.get(i, str(i)), before=before, after=after) for i, before, after in found]
-
-
-def _failures(candidates: Candidates) -> list[str]:
-    if "error" not in candidates.types:
-        return []
-    return [
-        f"{i}: {error}"
-        for i, error in candidates.rows('SELECT id, error FROM scores WHERE error IS NOT NULL ORDER BY "row" LIMIT 5')
-    ]
-
-
-def _summary(candidates: Candidates, column: str) -> ScoreSummary:
-    """Distribution of a score among all candidates and among the kept."""
-    name = quoted(column)
-    finite = f'(SELECT "row", {name} AS value FROM scores WHERE isfinite({name}))'
-    nulls = candidates.value(f"SELECT count(*) - count(CASE WHEN isfinite({name}) THEN 1 END) FROM scores")
-    quantiles = candidates.value(f"SELECT quantile_cont(value, {list(QUANTILES)}) FROM {finite}")
-    if not quantiles:
-        return ScoreSummary(nulls=nulls)
-    low, high = quantiles[0], quantiles[-1]
-    width = (high - low) / BINS or 1.0
-    counts = np.zeros((2, BINS), int)
-    query = f"""SELECT least(greatest(CAST(floor((value - {low!r}) / {width!r}) AS INT), 0), {BINS - 1}) AS bin,
-                       count(*), count(*) FILTER (c.dropped IS NULL)
-                FROM {finite} JOIN candidates c USING ("row") GROUP BY 1"""
-    for place, total, kept in candidates.rows(query):
-        counts[:, place] = total, kept
-    return ScoreSummary(
-        nulls=nulls,
-        quantiles={f"{q:g}": float(value) for q, value in zip(QUANTILES, quantiles, strict=True)},
-        edges=[low + width * i for i in range(BINS + 1)],
-        all=counts[0].tolist(),
-        kept=counts[1].tolist(),
-    )

@@ -11,17 +11,18 @@ PACKAGE = Path(__file__).parents[1] / "sds_hf"
 # Every module and folder of the package, from the ground up. A module imports from lower layers only.
 LAYERS = [
     {"functional", "labels", "images", "cam", "checkpoints"},
-    {"device", "batches", "rows", "report"},
+    {"device", "batches", "rows", "report", "candidates"},
     {"clip"},
     {"tower", "encoding"},
     {"reference", "score"},
     {"scores"},
-    {"scoring", "rules"},
+    {"scoring", "rules", "manifest", "findings"},
     {"table", "recipe"},
     {"selection", "sources", "datafolder"},
     {"demo", "opening"},
     {"cards", "figures"},
     {"repository"},
+    {"hub"},
     {"publishing", "loading"},
     {"pipeline"},
     {"ui"},
@@ -77,16 +78,15 @@ def test_only_clip_imports_transformers(path):
 
 
 def test_modules_are_of_a_readable_size():
-    long = {path.name: count for path in modules() if (count := len(path.read_text().splitlines())) > 320}
+    long = {path.name: count for path in modules() if (count := len(path.read_text().splitlines())) > 250}
     assert not long
 
 
 @pytest.mark.parametrize("code", ["import sds_hf", "from sds_hf.cli import main; main(['--help'])"])
 def test_starting_up_imports_nothing_heavy(code):
-    check = "import sys; heavy = {'torch', 'transformers', 'datasets', 'duckdb', 'matplotlib', 'pyarrow'} & set(sys.modules)"
-    result = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{check}\nassert not heavy, heavy"], capture_output=True, text=True, check=False
-    )
+    heavy = {"torch", "transformers", "datasets", "duckdb", "matplotlib", "pyarrow"}
+    check = f"import sys; found = {heavy} & set(sys.modules); assert not found, found"
+    result = subprocess.run([sys.executable, "-c", f"{code}\n{check}"], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
 

@@ -91,13 +91,11 @@ class Batch:
         pixels: (B, 3, side, side), normalised.
         concepts: (B, side, side), concept ids before any shuffle.
         shuffled: (B,) bool, images whose tiles were shuffled.
-        kept: tokens to compute, class token first; all if None.
     """
 
     pixels: Tensor
     concepts: Tensor
     shuffled: Tensor
-    kept: Tensor | None
 
 
 def loss(
@@ -105,10 +103,8 @@ def loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """The training loss of a batch, with or without the presence objective, and its parts."""
     patches = shares(batch.concepts, model.config.vision_config.patch_size)
-    if batch.kept is not None:
-        patches = patches[:, batch.kept[1:] - 1]
     whole = patches.mean(1)
-    tokens, alone = image_tokens(model, batch.pixels, batch.kept)
+    tokens, alone = image_tokens(model, batch.pixels)
     views = F.normalize(torch.stack([tokens[:, 0], tokens[:, 1:].mean(1)]).float(), dim=-1)  # (2, B, D)
     alone = F.normalize(alone.float(), dim=-1)
     scale = model.logit_scale.float().exp().clamp(max=100)
@@ -189,12 +185,10 @@ def caption_loss(
     return (cross_entropy(logits, fit).mean() + cross_entropy(logits.T, fit).mean()) / 2
 
 
-def image_tokens(model: CLIPModel, pixels: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+def image_tokens(model: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Embeddings, not normalised, of all tokens (B, 1 + n, D) and, patches only, of self-attending ones (B, n, D)."""
     vision = model.vision_model
     hidden = vision.embeddings(pixels)
-    if kept is not None:
-        hidden = hidden[:, kept]
     hidden = vision.pre_layrnorm(hidden)
     for layer in vision.encoder.layers[:-1]:
         hidden = _output(layer(hidden, None))

@@ -10,13 +10,16 @@ system time.
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from objectives import Batch, loss
+from datasets import disable_progress_bars
+from evaluate import report
+from objectives import NUM_OBJECTS, Batch, loss
 from pool import scene_pool
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -81,7 +84,7 @@ class Muon:
 class Optimizer:
     """Muon for the matrices of the blocks, AdamW for the rest; steps on fp32 copies of the bf16 parameters."""
 
-    def __init__(self, model: CLIPModel, lr: float = 1e-3, muon_lr: float = 0.02) -> None:
+    def __init__(self, model: CLIPModel, lr: float, muon_lr: float) -> None:
         self.model, self.lr = model, lr
         self.master = {name: p.detach().float().clone() for name, p in model.named_parameters()}
         matrices = [p for name, p in self.master.items() if p.ndim == 2 and ".layers." in name]
@@ -120,22 +123,44 @@ class Optimizer:
         return state["seen"]
 
 
-def augment(images: Tensor, concepts: Tensor) -> tuple[Tensor, Tensor]:
-    """Random crop, flip, warp, light and grey: (B, 3, side, side) float in 0 to 1, (B, side, side) ids."""
-    batch = len(images)
-    zoom = torch.where(torch.rand(batch) < 0.4, torch.ones(batch), torch.rand(batch) * 0.5 + 0.5)
-    turn = torch.eye(2) + 0.12 * torch.randn(batch, 2, 2) * (torch.rand(batch, 1, 1) < 0.6)  # rotation, shear, aspect
-    turn[:, :, 0] *= torch.where(torch.rand(batch, 1) < 0.5, -1.0, 1.0)
-    shift = (torch.rand(batch, 2, 1) * 2 - 1) * (1 - zoom)[:, None, None]
-    theta = torch.cat([zoom[:, None, None] * turn, shift], 2)
-    grid = F.affine_grid(theta, [batch, 1, SIDE, SIDE], align_corners=False)
-    x = F.grid_sample(images.permute(0, 3, 1, 2).float() / 255, grid, align_corners=False, padding_mode="reflection")
-    ids = F.grid_sample(concepts[:, None].float(), grid, mode="nearest", align_corners=False, padding_mode="reflection")
-    x = x * (1 + 0.3 * (torch.rand(batch, 1, 1, 1) - 0.5)) + 0.2 * (torch.rand(batch, 1, 1, 1) - 0.5)
-    x = x + 0.08 * (torch.rand(batch, 3, 1, 1) - 0.5)
-    grey = (torch.rand(batch, 1, 1, 1) < 0.08).float()
-    x = x * (1 - grey) + x.mean(1, keepdim=True) * grey
-    return x.clamp(0, 1), ids[:, 0]
+def augment(images: Tensor, concepts: Tensor, rng: np.random.Generator, zoomed: float) -> tuple[Tensor, Tensor]:
+    """Flips, light, grey, and a closer look at one object of some images.
+
+    Returns:
+        (B, 3, side, side) float in 0 to 1, (B, side, side) ids.
+    """
+    x = images.permute(0, 3, 1, 2).float() / 255
+    for row in np.flatnonzero(rng.random(len(x)) < 0.5):
+        x[row], concepts[row] = x[row].flip(-1), concepts[row].flip(-1)
+    chosen = np.flatnonzero(rng.random(len(x)) < zoomed)
+    if len(chosen):
+        theta = torch.stack([closer_look(concepts[row], rng) for row in chosen])
+        grid = F.affine_grid(theta, [len(chosen), 1, SIDE, SIDE], align_corners=False)
+        x[chosen] = F.grid_sample(x[chosen], grid, align_corners=False, padding_mode="reflection")
+        ids = concepts[chosen, None].float()
+        ids = F.grid_sample(ids, grid, mode="nearest", align_corners=False, padding_mode="reflection")
+        concepts[chosen] = ids[:, 0].to(concepts.dtype)
+    batch = len(x)
+    x = x * (1 + 0.3 * (torch.rand(batch, 1, 1, 1) - 0.5))
+    x += 0.2 * (torch.rand(batch, 1, 1, 1) - 0.5) + 0.08 * (torch.rand(batch, 3, 1, 1) - 0.5)
+    for row in np.flatnonzero(rng.random(batch) < 0.08):
+        x[row] = x[row].mean(0, keepdim=True)
+    return x.clamp_(0, 1), concepts
+
+
+def closer_look(concepts: Tensor, rng: np.random.Generator) -> Tensor:
+    """An affine map (2, 3) onto a window around one object, somewhat turned; onto the whole image if there is none."""
+    found = concepts.numpy()
+    objects = [concept for concept in np.unique(found) if concept < NUM_OBJECTS]
+    turn = torch.eye(2) + 0.1 * torch.randn(2, 2)
+    if not objects:
+        return torch.cat([turn, torch.zeros(2, 1)], 1)
+    y, x = np.nonzero(found == rng.choice(objects))
+    low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()]) + 1
+    size = min(1.0, (high - low).max() * rng.uniform(1.1, 2.2) / SIDE)
+    middle = (low + high) / SIDE - 1 + rng.uniform(-0.2, 0.2, 2) * size
+    middle = np.clip(middle, size - 1, 1 - size)
+    return torch.cat([turn * size, torch.tensor(middle, dtype=torch.float32)[:, None]], 1)
 
 
 def shuffle(x: Tensor, rng: np.random.Generator) -> Tensor:
@@ -148,18 +173,16 @@ def shuffle(x: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def make_batch(
-    images: np.ndarray, concepts: np.ndarray, rng: np.random.Generator, size: int, shuffled: float, share: float
+    images: np.ndarray, concepts: np.ndarray, rng: np.random.Generator, size: int, shuffled: float, zoomed: float
 ) -> Batch:
-    """A random batch: `shuffled` is the share of images with shuffled tiles, `share` that of the tokens to compute."""
+    """A random batch; `shuffled` is the share of images with shuffled tiles, `zoomed` that of objects seen closer."""
     rows = np.sort(rng.choice(len(images), size, replace=False))
-    x, ids = augment(torch.from_numpy(images[rows]), torch.from_numpy(concepts[rows]))
+    x, ids = augment(torch.from_numpy(images[rows]), torch.from_numpy(concepts[rows]), rng, zoomed)
     torn = torch.from_numpy(rng.random(size) < shuffled)
     for row in torn.nonzero()[:, 0].tolist():
         x[row] = shuffle(x[row], rng)
     x = (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
-    count = (SIDE // PATCH) ** 2
-    kept = np.sort(rng.permutation(count)[: int(count * share)]) + 1
-    return Batch(x.bfloat16(), ids, torn, torch.from_numpy(np.append(0, kept)) if share < 1 else None)
+    return Batch(x.bfloat16(), ids, torn)
 
 
 def train(args: argparse.Namespace) -> CLIPModel:
@@ -167,7 +190,7 @@ def train(args: argparse.Namespace) -> CLIPModel:
     images, concepts = scene_pool(args.work, args.scenes, SIDE, args.threads)
     torch.set_num_threads(args.threads)
     model = new_model(tokenizer).bfloat16()
-    optimizer = Optimizer(model)
+    optimizer = Optimizer(model, args.lr, args.muon_lr)
     seen = optimizer.load(args.work) if (args.work / CHECKPOINT).exists() else 0
     print(
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {seen} of {args.samples} samples seen",
@@ -178,15 +201,15 @@ def train(args: argparse.Namespace) -> CLIPModel:
     while seen < args.samples:
         progress = seen / args.samples
         late = progress >= args.early  # first what things are called, then what is present
-        batch = make_batch(images, concepts, rng, args.batch, 0.15 if late else 0.0, 1.0 if late else args.share)
+        batch = make_batch(images, concepts, rng, args.batch, 0.15 if late else 0.0, 0.15 if late else 0.5)
         value, parts = loss(model, tokenizer, rng, batch, presence=late)
         value.backward()
-        optimizer.step(min(1, (progress + 1e-4) / 0.02) * 0.5 * (1 + np.cos(np.pi * progress)))
+        optimizer.step(min(1, (progress + 1e-4) / 0.02) * 0.5 * (1 + math.cos(math.pi * progress)))
         seen += args.batch
         for name, part in parts.items():
             if part == part:
                 sums.setdefault(name, []).append(part)
-        if seen // 25_000 > (seen - args.batch) // 25_000:
+        if seen // 10_000 > (seen - args.batch) // 10_000:
             rate = (seen - shown) / (time.time() - started)
             shown, started = seen, time.time()
             means = "  ".join(f"{name} {np.mean(values):.3f}" for name, values in sums.items())
@@ -231,15 +254,18 @@ def main() -> None:
     )
     parser.add_argument("--scenes", type=int, default=100_000, help="different scenes to draw")
     parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--lr", type=float, default=1e-3, help="of AdamW, at its highest")
+    parser.add_argument("--muon-lr", type=float, default=0.02, help="of Muon, at its highest")
     parser.add_argument("--early", type=float, default=0.6, help="part of the training that only learns names")
-    parser.add_argument("--share", type=float, default=0.5, help="of the patches seen in that part")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("demo-clip-training"), help="scenes and checkpoint")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "sds_hf" / "demo" / "clip")
     args = parser.parse_args()
+    disable_progress_bars()
     args.work.mkdir(parents=True, exist_ok=True)
     model = train(args)
     export(model, args.work / "tokenizer", args.out)
+    print(report(args.out, 400, {"samples": args.samples, "scenes": args.scenes}))
 
 
 if __name__ == "__main__":

@@ -43,10 +43,11 @@ def demo_rows(
         if defect is not None:
             other = draw_scene(np.random.default_rng([seed, index, 1]), side, artwork)
             scene = DEFECTS[defect](rng, scene, other)
-        yield _row(f"{seed}_{index:06d}", scene, defect)
+        yield scene_row(f"{seed}_{index:06d}", scene, defect)
 
 
-def _row(name: str, scene: Scene, defect: str | None) -> dict[str, Any]:
+def scene_row(name: str, scene: Scene, defect: str | None = None) -> dict[str, Any]:
+    """A scene as a row of the demo: a JPEG, its index mask and what was asked for."""
     return {
         "id": name,
         "image": {"bytes": encode_jpeg(scene.image), "path": f"{name}.jpg"},

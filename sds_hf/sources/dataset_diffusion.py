@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class DatasetDiffusion(Reader):
     ) -> None:
         self._prompts_file = Path(prompts) if prompts else _find_prompts(Path(path))
         super().__init__(path, labels)
+        if ids not in (None, *get_args(Ids)):
+            raise UnknownLayoutError(f"--ids is contiguous or original, not {ids!r}")
         self.images, self.masks = files_by_stem(self.path / "image"), files_by_stem(self.path / "mask", (".png",))
         if not self.images:
             raise UnknownLayoutError(f"{self.path / 'image'} holds no images")
@@ -91,7 +93,7 @@ class DatasetDiffusion(Reader):
         """
         values = {name: np.unique(read_mask(path)) for name, path in self.masks.items()}
         seen = {int(value) for found in values.values() for value in found} - {0, IGNORE_INDEX}
-        only_original = seen > set() and bool(seen - set(range(len(self.labels.names))))
+        only_original = bool(seen - set(range(len(self.labels.names))))
         only_contiguous = bool(seen & (set(range(1, 91)) - set(self.labels.original_ids)))
         if only_original != only_contiguous:
             return "original" if only_original else "contiguous"

@@ -63,7 +63,7 @@ class Folder(Reader):
             if not image.exists() or mask is None or not mask.exists():
                 self.counts[f"listed without {'an image' if not image.exists() else 'a mask'}"] += 1
                 continue
-            name = str(entry.get("id") or image.stem)
+            name = image.stem if entry.get("id") in (None, "") else str(entry["id"])
             caption = entry.get("caption") or entry.get("text") or None
             yield self.row(
                 name, image, self.check_mask(read_mask(mask), mask), caption, entry.get("class_prompt") or None

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sds_hf.images import decode_mask, encode_mask
-from sds_hf.labels import IGNORE_INDEX, LabelSpace, label_space
+from sds_hf.labels import LabelSpace, label_space
 
 READERS: dict[str, type["Reader"]] = {}
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -85,8 +85,7 @@ class Reader(ABC):
         Raises:
             ValueError: names the file and the values.
         """
-        known = {*self.labels.class_ids, IGNORE_INDEX, *([0] if self.labels.has_background else [])}
-        if unknown := sorted({int(value) for value in np.unique(mask)} - known):
+        if unknown := self.labels.unknown(np.unique(mask)):
             raise UnknownLayoutError(
                 f"{path}: {unknown} stand for no class of the label space {self.labels.name!r} "
                 f"(0 to {self.labels.class_ids[-1]}, 255 is ignored)"

@@ -1,0 +1,61 @@
+"""What the builders share: a reader of `sds_hf.sources` behind the interface of `datasets`, whatever its version."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, ClassVar
+
+import datasets
+from datasets.exceptions import DatasetGenerationError
+
+from sds_hf.datafolder import row_features
+from sds_hf.sources import Reader, make_reader
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class RawConfig(datasets.BuilderConfig):
+    """Options of a reader; `data_dir` is the raw folder, `labels` what its mask indices mean (`voc` or `coco`)."""
+
+    version: datasets.Version = datasets.Version("1.0.0")  # raise it whenever the same folder would give other rows
+    labels: str | None = None
+
+    def reader_options(self) -> dict[str, Any]:
+        """What the reader is given; None leaves the choice to it."""
+        own = {field.name for field in fields(datasets.BuilderConfig)}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in own}
+
+
+class RawBuilder(datasets.GeneratorBasedBuilder):
+    """The rows of a reader as the split `train`; what the reader skips is counted in one warning."""
+
+    BUILDER_CONFIG_CLASS = RawConfig
+    READER: ClassVar[str]
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The reader of the raw folder."""
+        if self.config.data_dir is None:
+            raise ValueError(f"{self.name} reads a raw folder: give data_dir=")
+        return make_reader(self.READER, self.config.data_dir, **self.config.reader_options())
+
+    def download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
+        """See `datasets`, which says "An error occurred" of anything; here an error says what is wrong."""
+        try:
+            super().download_and_prepare(*args, **kwargs)
+        except DatasetGenerationError as error:
+            raise (error.__cause__ or error) from None
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(features=row_features(self.reader.labels))
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
+        return [datasets.SplitGenerator(name="train")]
+
+    def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        self.reader.counts.clear()
+        yield from enumerate(self.reader.rows())
+        for reason, count in self.reader.counts.items():
+            logger.warning("%s: %d %s", self.config.data_dir, count, reason)

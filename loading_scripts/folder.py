@@ -1,0 +1,21 @@
+"""Any folder of images and masks for `datasets`; README.md says how."""
+
+from dataclasses import dataclass
+
+from .builder import RawBuilder, RawConfig
+
+
+@dataclass
+class FolderConfig(RawConfig):
+    """Options of the reader: see `sds_hf.sources.folder`."""
+
+    images: str | None = None
+    masks: str | None = None
+    table: str | None = None
+
+
+class Folder(RawBuilder):
+    """Images and masks of the same names in two folders, and an optional table with captions."""
+
+    BUILDER_CONFIG_CLASS = FolderConfig
+    READER = "folder"

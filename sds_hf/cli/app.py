@@ -1,0 +1,58 @@
+"""The program: its commands, and what becomes of an error."""
+
+import os
+import sys
+
+import typer
+
+from sds_hf.cli import card, demo, import_, options, publish, run, score, select
+
+app = typer.Typer(
+    help="Score, select and publish synthetic data for semantic segmentation.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (demo, import_, score, select, publish, run, card):  # in the order of the help
+    app.command(_command.__name__.rpartition(".")[2].rstrip("_"))(_command.command)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: options.Version = False) -> None:
+    pass
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; 0 if it worked, 2 for an error of the input, 130 after Ctrl-C."""
+    options.state.debug = False
+    # Libraries' own bars and chatter would tear ours apart.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        code = app(args=argv, standalone_mode=False)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except typer.Exit as done:
+        return int(done.exit_code)
+    except Exception as error:
+        return _report(error)
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: Exception) -> int:
+    """One line for an error a person can do something about; the rest is a bug and shows where."""
+    import click
+
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if options.state.debug or not isinstance(error, (ValueError, OSError, ModuleNotFoundError)):
+        raise error
+    from sds_hf import ui
+
+    ui.fail(str(error) or type(error).__name__)
+    return 2

@@ -1,0 +1,42 @@
+"""`sds-hf demo`: the whole job, offline."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sds_hf.cli import options
+
+
+def command(
+    rows: Annotated[int, typer.Option(help="Number of candidates.")] = 200,
+    out: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("sds-demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 0,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Do the whole job offline on emoji scenes whose defects are known: draw, score, select, publish, load back."""
+    from sds_hf import ui
+    from sds_hf.loading import load
+    from sds_hf.pipeline import run_demo
+
+    if not json:
+        ui.out.print(f"{rows:,} emoji scenes, about half of them with a known defect, scored by a tiny CLIP\n")
+    done = run_demo(rows, out, seed=seed, watch=ui.watcher(json))
+    loaded = load(done.published.target)
+    shares = done.report.clean_share() or (0.0, 0.0)
+    if json:
+        return options.print_json(
+            options.published_json(done.published)
+            | {"clean_before": shares[0], "clean_after": shares[1], "loaded_rows": len(loaded)}
+        )
+    ui.show_funnel(done.report)
+    ui.show_truth(done.report)
+    ui.show_paths(Path(done.published.target))
+    ui.show_next(
+        [
+            f"python -c \"from datasets import load_dataset; print(load_dataset('{done.published.target}'))\"",
+            "sds-hf import auto YOUR_FOLDER --labels voc --out candidates && sds-hf score candidates --out scores",
+        ]
+    )
+    return None

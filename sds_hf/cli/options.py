@@ -1,0 +1,60 @@
+"""Options that several commands share, and how they print JSON."""
+
+import json as jsonlib
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+
+@dataclass
+class State:
+    """Whether tracebacks are shown."""
+
+    debug: bool = False
+
+
+state = State()
+
+
+def _set_debug(value: bool) -> None:
+    state.debug = state.debug or value
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from sds_hf import __version__
+
+        print(f"sds-hf {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Debug = Annotated[bool, typer.Option("--debug", callback=_set_debug, help="Show the traceback of an error.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting of the recipe, e.g. `rules.0.threshold.above=0.7`."
+    ),
+]
+Split = Annotated[str | None, typer.Option(help="Split of the dataset, if it has several.")]
+Labels = Annotated[
+    str | None, typer.Option(help="What mask indices mean: `voc` or `coco`; needed where the data does not say.")
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Rows at a time; does not change the numbers.")]
+RowsPerShard = Annotated[int, typer.Option(min=1, help="Rows a shard: what an interrupted run can lose.")]
+
+
+def print_json(value: Any) -> None:
+    """The result of a command, for programs."""
+    print(jsonlib.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def published_json(done: Any) -> dict[str, Any]:
+    """What `Published` says."""
+    report = done.report
+    return {
+        "target": done.target, "rows": report.rows, "kept": report.kept, "failed": report.failed, "files": done.files,
+        "removed": done.removed, "revision": done.revision, "tag": done.tag, "url": done.url, "dry_run": done.dry_run,
+    }  # fmt: skip

@@ -1,0 +1,48 @@
+"""`sds-hf publish`: the kept rows go to a folder or to the Hub."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sds_hf.cli import options
+
+
+def command(
+    dataset: Annotated[str, typer.Argument(help="The dataset that was scored.")],
+    selection: Annotated[Path, typer.Argument(help="Folder of the selection.")],
+    scores: Annotated[Path, typer.Option(help="Folder of the score table.")],
+    recipe: Annotated[str | None, typer.Option(help="Recipe; the one of the selection if not given.")] = None,
+    to: Annotated[str | None, typer.Option(help="Hub id, user/name.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="A folder instead of the Hub.")] = None,
+    split: options.Split = None,
+    private: Annotated[bool | None, typer.Option("--private/--public", help="Visibility of a new repository.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Tag of this version; v1, v2, ... if not given.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    settings: options.Sets = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Publish the kept rows with card, scores, pictures and checksums: to a folder, or to the Hub in one commit."""
+    from sds_hf import ui
+    from sds_hf.opening import open_dataset
+    from sds_hf.pipeline import adding
+    from sds_hf.publishing import publish
+    from sds_hf.recipe import Recipe
+    from sds_hf.selection import RECIPE_FILE, Selection
+    from sds_hf.table import ScoreTable
+
+    chosen, table = Selection.load(selection), ScoreTable.load(scores)
+    plan = Recipe.load(recipe or selection / RECIPE_FILE, settings or ())
+    with ui.watcher(json)("publishing", chosen.report.kept) as tell:
+        done = publish(
+            open_dataset(dataset, split), chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
+            overwrite=overwrite, dry_run=dry_run, progress=adding(tell),
+        )  # fmt: skip
+    if json:
+        return options.print_json(options.published_json(done))
+    ui.show_published(done)
+    if folder and not dry_run:
+        ui.show_paths(folder)
+    return None

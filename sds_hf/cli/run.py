@@ -1,0 +1,36 @@
+"""`sds-hf run`: everything a recipe says."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sds_hf.cli import options
+
+
+def command(
+    recipe: Annotated[str, typer.Argument(help="Recipe file with a source.")],
+    out: Annotated[Path, typer.Option(help="Folder for source, scores, selection and publication.")] = Path("sds-run"),
+    batch_size: options.BatchSize = 32,
+    rows_per_shard: options.RowsPerShard = 1000,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Score and select, but publish nothing.")] = False,
+    settings: options.Sets = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Do all of it from one recipe file: import, score, select, publish."""
+    from sds_hf import pipeline, ui
+    from sds_hf.recipe import Recipe
+
+    plan = Recipe.load(recipe, settings or ())
+    extra: dict[str, Any] = {"dry_run": True} if dry_run else {}
+    done = pipeline.run(
+        plan, out, watch=ui.watcher(json), rows_per_shard=rows_per_shard, batch_size=batch_size, **extra
+    )
+    if json:
+        return options.print_json(options.published_json(done.published))
+    ui.show_scores(done.report)
+    ui.out.print()
+    ui.show_funnel(done.report)
+    ui.show_published(done.published)
+    return None

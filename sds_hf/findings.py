@@ -1,0 +1,97 @@
+"""What a selection found: rules, reasons, classes and scores, counted in the database."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sds_hf.candidates import Candidates, quoted
+from sds_hf.report import ClassCount, Report, ScoreSummary, Step, lost_classes
+
+BINS = 30
+QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
+
+
+def quantiles(candidates: Candidates, column: str) -> dict[float, float]:
+    """Quantiles of the numbers in a column of `scores`; empty if there is none."""
+    values = candidates.value(f"SELECT quantile_cont(value, {list(QUANTILES)}) FROM {_finite(column)}")
+    return dict(zip(QUANTILES, values, strict=True)) if values else {}
+
+
+def make_report(
+    candidates: Candidates, steps: list[Step], class_names: Sequence[str], provenance: dict[str, Any]
+) -> Report:
+    """Counts and distributions after all rules.
+
+    Args:
+        candidates: after the last rule.
+        steps: what each rule did.
+        class_names: by class id, if they are known.
+        provenance: where the scores come from.
+    """
+    totals = candidates.rows("SELECT count(*), count(*) FILTER (dropped IS NULL) FROM candidates")[0]
+    reasons = candidates.rows(
+        "SELECT coalesce(dropped, kept_by, 'kept:all_rules'), count(*) FROM candidates GROUP BY 1 ORDER BY 1"
+    )
+    classes = _class_counts(candidates, class_names)
+    return Report(
+        rows=totals[0],
+        kept=totals[1],
+        failed=dict(reasons).get("dropped:failed", 0),
+        failures=_failures(candidates),
+        steps=steps,
+        reasons=dict(reasons),
+        classes=classes,
+        scores={name: _summary(candidates, name) for name in candidates.types if candidates.is_float(name)},
+        provenance=provenance,
+        warnings=lost_classes(classes),
+    )
+
+
+def _class_counts(candidates: Candidates, class_names: Sequence[str]) -> list[ClassCount]:
+    if "classes_present" not in candidates.types or not candidates.is_list("classes_present"):
+        return []
+    found = candidates.rows(
+        """SELECT class_id, count(*), count(*) FILTER (kept) FROM (
+               SELECT unnest(s.classes_present) AS class_id, c.dropped IS NULL AS kept
+               FROM scores s JOIN candidates c USING ("row")) GROUP BY 1 ORDER BY 1"""
+    )
+    names = dict(enumerate(class_names))
+    return [ClassCount(id=i, name=names.get(i, str(i)), before=before, after=after) for i, before, after in found]
+
+
+def _failures(candidates: Candidates) -> list[str]:
+    if "error" not in candidates.types:
+        return []
+    return [
+        f"{i}: {error}"
+        for i, error in candidates.rows('SELECT id, error FROM scores WHERE error IS NOT NULL ORDER BY "row" LIMIT 5')
+    ]
+
+
+def _summary(candidates: Candidates, column: str) -> ScoreSummary:
+    """Distribution of a score among all candidates and among the kept."""
+    nulls = candidates.value(f"SELECT (SELECT count(*) FROM scores) - (SELECT count(*) FROM {_finite(column)})")
+    found = quantiles(candidates, column)
+    if not found:
+        return ScoreSummary(nulls=nulls)
+    low, high = found[0], found[1]
+    width = (high - low) / BINS or 1.0
+    counts = np.zeros((2, BINS), int)
+    query = f"""SELECT least(greatest(CAST(floor((value - {low!r}) / {width!r}) AS INT), 0), {BINS - 1}) AS bin,
+                       count(*), count(*) FILTER (c.dropped IS NULL)
+                FROM {_finite(column)} JOIN candidates c USING ("row") GROUP BY 1"""
+    for place, total, kept in candidates.rows(query):
+        counts[:, place] = total, kept
+    return ScoreSummary(
+        nulls=nulls,
+        quantiles={f"{q:g}": value for q, value in found.items()},
+        edges=[low + width * i for i in range(BINS + 1)],
+        all=counts[0].tolist(),
+        kept=counts[1].tolist(),
+    )
+
+
+def _finite(column: str) -> str:
+    """SQL for the numbers in a column of `scores`, with their rows."""
+    return f'(SELECT "row", CAST({quoted(column)} AS DOUBLE) AS value FROM scores WHERE isfinite(value))'

@@ -1,0 +1,191 @@
+"""The builders of `loading_scripts/`: the rows of `sds-hf import`, through `datasets` itself."""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import load_dataset
+from test_sources import save_pair, save_prompts
+
+from sds_hf.datafolder import row_features
+from sds_hf.labels import COCO, VOC
+from sds_hf.pipeline import import_source
+from sds_hf.sources import READERS
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from loading_scripts.builder import RawConfig  # noqa: E402
+from loading_scripts.dataset_diffusion import DatasetDiffusion  # noqa: E402
+from loading_scripts.folder import Folder  # noqa: E402
+from loading_scripts.pascal_voc import PascalVOC  # noqa: E402
+
+BUILDERS = {builder.READER: builder for builder in (DatasetDiffusion, Folder, PascalVOC)}
+OLD_PYTHON = os.environ.get("PYTHON_WITH_DATASETS_3")
+
+
+def diffusion(folder):
+    """COCO in original ids, prompts beside the folder, an image without a mask."""
+    save_pair(folder / "raw", "0", [82, 255])
+    save_pair(folder / "raw", "10", [1])
+    save_pair(folder / "raw", "9", [], mask=False)
+    save_prompts(folder, {"0": "refrigerator", "10": "person"}, "asked.json")
+    return {"labels": "coco", "ids": "original", "prompts": str(folder / "asked.json")}
+
+
+def plain(folder):
+    """A table with numbers as ids, folders of unusual names, a row that is listed without a mask."""
+    for name, values in (("a", [3]), ("b", [4, 255])):
+        save_pair(folder / "raw", name, values, "pictures", "indices", palette=True)
+    save_pair(folder / "raw", "c", [], "pictures", "indices", mask=False)
+    rows = [{"file_name": f"{name}.jpg", "id": number, "text": f"picture {name}"} for number, name in enumerate("bac")]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "rows.parquet")
+    return {"labels": "voc", "images": "pictures", "masks": "indices", "table": str(folder / "rows.parquet")}
+
+
+def voc(folder):
+    """Two lists, masks in a folder of their own, an id without an image."""
+    root = folder / "raw" / "VOCdevkit" / "VOC2012"
+    save_pair(root, "2007_000032", [1, 15, 255], "JPEGImages", "SegmentationClassAug", palette=True)
+    save_pair(root, "2007_000039", [20], "JPEGImages", "SegmentationClassAug")
+    lists = root / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train_aug.txt").write_text("2007_000039\n2007_000032\n2007_000042\n")
+    (lists / "val.txt").write_text("2007_000032\n")
+    return {"split": "train_aug", "masks": "SegmentationClassAug"}
+
+
+LAYOUTS = {"dataset-diffusion": diffusion, "folder": plain, "pascal-voc": voc}
+FOUND = {  # ids, class ids, what is skipped
+    "dataset-diffusion": (["0", "10"], [[COCO.names.index("refrigerator")], [1]], "1 image without a mask"),
+    "folder": (["0", "1"], [[4], [3]], "1 listed without a mask"),
+    "pascal-voc": (["2007_000039", "2007_000032"], [[20], [1, 15]], "1 listed without an image"),
+}
+
+
+def stored(dataset):
+    return dataset.with_format("arrow")[:].to_pylist()
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_rows_are_those_of_an_import(name, tmp_path, caplog):
+    options = LAYOUTS[name](tmp_path)
+    builder = BUILDERS[name](cache_dir=str(tmp_path / "cache"), data_dir=str(tmp_path / "raw"), **options)
+    builder.download_and_prepare()
+    rows = builder.as_dataset(split="train")
+    ids, classes, skipped = FOUND[name]
+    assert (rows["id"], rows["classes"]) == (ids, classes)
+    assert f"{tmp_path / 'raw'}: {skipped}" in caplog.messages
+    import_source(name, tmp_path / "raw", tmp_path / "imported", **options)
+    imported = load_dataset(str(tmp_path / "imported"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert rows.features == imported.features
+    assert stored(rows) == stored(imported)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_streaming_reads_the_same_again_and_again(name, tmp_path):
+    options = LAYOUTS[name](tmp_path)
+    builder = BUILDERS[name](cache_dir=str(tmp_path / "cache"), data_dir=str(tmp_path / "raw"), **options)
+    rows = builder.as_streaming_dataset(split="train")
+    for _ in range(2):
+        assert [row["id"] for row in rows] == FOUND[name][0]
+        assert list(builder.reader.counts.values()) == [1]
+    assert not (tmp_path / "cache" / builder.name).exists()
+
+
+def test_features_say_what_the_layout_implies(tmp_path):
+    save_pair(tmp_path, "0", [6])
+    save_prompts(tmp_path, {"0": "bus"}, "voc_prompts.json")
+    assert DatasetDiffusion(data_dir=str(tmp_path)).info.features == row_features(VOC)
+
+
+def test_the_name_of_the_configuration_chooses_a_list(tmp_path):
+    voc(tmp_path)
+
+    def ids(**options):
+        builder = PascalVOC(
+            cache_dir=str(tmp_path / "cache"), data_dir=str(tmp_path / "raw"), masks="SegmentationClassAug", **options
+        )
+        builder.download_and_prepare()
+        return builder.as_dataset(split="train")["id"]
+
+    assert ids(config_name="val") == ["2007_000032"]
+    assert ids(config_name="train_aug") == FOUND["pascal-voc"][0]
+    with pytest.raises(ValueError, match=r"no split 'trainval' in .*; there are \['train_aug', 'val'\]"):
+        ids()
+
+
+def test_settings_and_version_decide_the_place_in_the_cache(tmp_path):
+    save_pair(tmp_path, "a", [3], "images", "masks")
+    first, second = (
+        Folder(cache_dir=str(tmp_path), data_dir=str(tmp_path), labels=labels).cache_dir for labels in ("voc", "coco")
+    )
+    assert first != second
+    assert Path(first).name == Path(second).name == str(RawConfig.version) != "0.0.0"
+
+
+def test_errors_are_one_line(tmp_path):
+    raw = tmp_path / "raw"
+    save_pair(raw, "0", [21, 3])
+    save_prompts(raw, {"0": "bird"})
+
+    def prepare(builder, **options):
+        builder(cache_dir=str(tmp_path / "cache"), **options).download_and_prepare()
+
+    for options, message in (
+        ({}, "reads a raw folder: give data_dir="),
+        ({"data_dir": str(raw)}, "says what its mask indices mean: give --labels voc or --labels coco"),
+        ({"data_dir": str(raw), "labels": "ade20k"}, "no label space 'ade20k'; there are ['coco', 'voc']"),
+        ({"data_dir": str(raw), "labels": "coco", "ids": "both"}, "--ids is contiguous or original, not 'both'"),
+        ({"data_dir": str(tmp_path / "gone"), "labels": "voc"}, "gone is no folder"),
+        ({"data_dir": str(raw), "labels": "voc"}, "0.png: [21] stand for no class of the label space 'voc'"),
+    ):
+        with pytest.raises(ValueError, match=".") as raised:
+            prepare(DatasetDiffusion, **options)
+        assert message in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+
+def test_every_reader_has_a_builder_with_its_options():
+    assert set(BUILDERS) == set(READERS)
+    for name, builder in BUILDERS.items():
+        taken = set(inspect.signature(READERS[name].__init__).parameters) - {"self", "path"}
+        assert set(builder.BUILDER_CONFIG_CLASS().reader_options()) == taken
+        assert {field.name for field in fields(builder.BUILDER_CONFIG_CLASS)} >= taken
+
+
+def test_readme_names_every_script_and_option():
+    text = (ROOT / "loading_scripts" / "README.md").read_text()
+    for builder in BUILDERS.values():
+        script = Path(inspect.getfile(builder)).name
+        line = next(line for line in text.splitlines() if line.startswith(f"| `{script}` | `{builder.__name__}` |"))
+        assert all(f"`{option}`" in line for option in builder.BUILDER_CONFIG_CLASS().reader_options())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not OLD_PYTHON, reason="PYTHON_WITH_DATASETS_3 names no Python with datasets 2 or 3 and Pillow")
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_as_a_script_of_older_datasets(name, tmp_path):
+    options = LAYOUTS[name](tmp_path)
+    config = options.pop("split", None)
+    script = inspect.getfile(BUILDERS[name])
+    code = f"""
+import json
+from datasets import load_dataset
+options = {{"data_dir": {str(tmp_path / "raw")!r}, "trust_remote_code": True, **{options!r}}}
+rows = load_dataset({script!r}, {config!r}, split="train", **options)
+streamed = load_dataset({script!r}, {config!r}, split="train", streaming=True, **options)
+assert [row["id"] for row in streamed] == rows["id"]
+print(json.dumps([rows["id"], rows["classes"]]))
+"""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path / "hf")}
+    ran = subprocess.run([OLD_PYTHON, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout.splitlines()[-1]) == list(FOUND[name][:2])

@@ -1,0 +1,287 @@
+"""Dataset cards: what they say, and that nothing from the data can break them."""
+
+import ast
+import re
+
+import pytest
+from datasets import Features, Value
+from datasets import Image as ImageFeature
+from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from sds_hf.cards import code, escape, render_card
+from sds_hf.datafolder import Shard, card_metadata, row_features
+from sds_hf.labels import VOC
+from sds_hf.recipe import Recipe
+from sds_hf.report import ClassCount, Report, ScoreSummary, Step
+
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+HARD = ["|", "`", "``", "<b>", "</td>", "<!--", "\n", "\n\n", "---", "# ", "#", "1. ", "- ", "[x](y)", "![", "$$", "~~", "&lt;",
+        "&#35;", "\\", "*a*", "_b_", "https://e.org/a_b|c", "http://", " ", "\x00", "\x85", "\u2028", "ä", "漢", "🐕", "'", '"', "{{x}}"]  # fmt: skip
+texts = st.lists(st.sampled_from(HARD) | st.text(st.characters(exclude_categories=["Cs"]), max_size=4), max_size=8).map(
+    "".join
+)
+
+
+def make_recipe(**publish) -> Recipe:
+    return Recipe.from_dict(
+        {
+            "name": "mine",
+            "model": "demo",
+            "scores": {"pcs": {"scales": [3, 4], "orders": 2}},
+            "rules": [
+                {"threshold": {"column": "clip_sim", "above": "q0.2"}},
+                {"top_per_group": {"column": "pcs", "by": ["num_classes_present"], "fraction": 0.5}},
+            ],
+            "publish": {"to": "user/mine", **publish},
+        }
+    )
+
+
+def make_report(names=VOC.names, **changes) -> Report:
+    features = Features({**row_features(VOC), "pcs": Value("float32")})
+    metadata = card_metadata(features, [Shard("data/train-00000.parquet", 300, 5000, "0" * 64)], 4000).to_dict()
+    metadata["configs"].append({"config_name": "scores", "data_files": "scores/*.parquet"})
+    values = {
+        "rows": 1000,
+        "kept": 300,
+        "failed": 10,
+        "steps": [
+            Step(rule="clip_sim > q0.2", before=990, after=790, dropped={"dropped:clip_sim": 198, "dropped:null": 2}),
+            Step(rule="top 50% of pcs by num_classes", before=790, after=300, dropped={"dropped:top_fraction": 490}),
+        ],
+        "classes": [ClassCount(id=1, name=names[1], before=800, after=200), ClassCount(id=15, name=names[15], before=300, after=150)],
+        "scores": {"pcs": ScoreSummary(nulls=0, quantiles={"0": 0.0}, edges=[0, 1], all=[990], kept=[300])},
+        "provenance": {
+            "source": {"name": "/home/alice/gen_voc", "rows": 1000, "sha256": "a" * 64},
+            "scores": [{"score": "pcs", "version": 1, "labels": "voc", "model": "/home/alice/clip", "model_digest": "c" * 64, "scales": (3, 4)}],
+            "models": {"/home/alice/clip": {"weights_sha256": "b" * 64}},
+            "labels": {"names": tuple(names), "has_background": True},
+            "device": "cpu",
+            "notes": [],
+            "versions": {"sds-hf": "0.1.0"},
+        },
+        "metadata": metadata,
+        "assets": ["assets/samples.png", "assets/scores.png"],
+    }  # fmt: skip
+    return Report(**(values | changes))
+
+
+def tokens(text: str):
+    return MARKDOWN.parse(text.split("\n---\n", 1)[1] if text.startswith("---\n") else text)
+
+
+def plain(inline) -> str:
+    """What a reader sees of a line."""
+    return "".join(" " if child.type == "softbreak" else child.content for child in inline.children or [])
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Cells of all tables, as a reader sees them."""
+    found: list = []
+    for token in tokens(text):
+        if token.type == "table_open":
+            found.append([])
+        elif token.type == "tr_open":
+            found[-1].append([])
+        elif token.type == "inline" and found and token.level > 3:
+            found[-1][-1].append(plain(token))
+    return found
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return [token.content for token in tokens(text) if token.type == "fence" and token.info == language]
+
+
+def seen(value: str) -> str:
+    """A text with its white space as a page shows it."""
+    return " ".join(re.sub(r"[\x00-\x08\x0e-\x1b\x7f\x80-\x84\x86-\x9f]", "\ufffd", value).split())
+
+
+# What it says
+
+
+def test_the_front_matter_is_what_the_hub_reads():
+    publish = {
+        "title": "Mine: all",
+        "license": "other",
+        "license_name": "artwork",
+        "license_link": "https://e.org/l",
+        "tags": ["voc"],
+    }
+    data = DatasetCard(render_card(make_recipe(**publish), make_report())).data
+    assert (data.pretty_name, data.license, data.license_name) == ("Mine: all", "other", "artwork")
+    assert (data.size_categories, data.task_categories, data.task_ids) == (
+        ["n<1K"],
+        ["image-segmentation"],
+        ["semantic-segmentation"],
+    )
+    assert data.tags == ["synthetic", "sds-hf", "voc"]
+    configs = MetadataConfigs.from_dataset_card_data(data)
+    assert {name: config["data_files"] for name, config in configs.items()} == {
+        "default": [{"split": "train", "path": "data/train-*"}],
+        "scores": "scores/*.parquet",
+    }
+    info = DatasetInfosDict.from_dataset_card_data(data)["default"]
+    assert info.splits["train"].num_examples == 300
+    assert info.features["classes"].feature.names == list(VOC.names)
+    assert info.features["mask"] == ImageFeature()
+
+
+@pytest.mark.parametrize(
+    ("rows", "size"), [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (99_999, "10K<n<100K"), (10**6, "1M<n<10M"),
+                       (10**8, "100M<n<1B"), (10**12 - 1, "100B<n<1T"), (10**12, "n>1T")]
+)  # fmt: skip
+def test_sizes_are_called_as_the_hub_calls_them(rows, size):
+    assert DatasetCard(render_card(make_recipe(), make_report(kept=rows))).data.size_categories == [size]
+
+
+def test_the_funnel_and_the_classes_are_there():
+    text = render_card(make_recipe(), make_report())
+    funnel = next(table for table in tables(text) if table[0][0] == "step")
+    assert funnel[1:] == [
+        ["could be read and scored", "1,000", "990", "dropped:failed 10"],
+        ["clip_sim > q0.2", "990", "790", "dropped:clip_sim 198, dropped:null 2"],
+        ["top 50% of pcs by num_classes", "790", "300", "dropped:top_fraction 490"],
+    ]
+    classes = next(table for table in tables(text) if table[0][0] == "index")
+    assert [row[1] for row in classes[1:]] == [*VOC.names, "(ignored)"]
+    assert classes[1][2:] == ["", "", "", "none"]
+    assert classes[2][2:] == ["800", "200", "25.0 %", "#800000"]
+    assert classes[3][2:] == ["0", "0", "–", "#008000"]
+    assert "a quantile" in text
+    assert "puts rows into groups" in text
+
+
+def test_columns_are_explained_by_the_scores_themselves():
+    columns = dict(
+        next(table for table in tables(render_card(make_recipe(), make_report())) if table[0][0] == "column")[1:]
+    )
+    assert set(columns) == {"id", "image", "mask", "caption", "classes", "class_prompt", "pcs"}
+    assert columns["pcs"].startswith("Perturbation-based CLIP similarity")
+
+
+def test_a_space_without_background_is_not_said_to_have_one():
+    report = make_report()
+    report.provenance["labels"] = {"names": ["road", "sky"], "has_background": False}
+    report.classes = [ClassCount(id=0, name="road", before=5, after=4)]
+    text = render_card(make_recipe(), report)
+    assert "background" not in text.split("## Classes")[1].split("## How")[0]
+    assert next(table for table in tables(text) if table[0][0] == "index")[1][:4] == ["0", "road", "5", "4"]
+
+
+def test_the_truth_is_told_where_it_is_known():
+    text = render_card(make_recipe(), make_report(truth={"none": (500, 250), "torn": (500, 50)}))
+    assert ["torn", "500", "50"] in tables(text)[3]
+    assert "50.0 % of the candidates were made without a defect" in text
+    assert "83.3 %" in text
+    assert "without a defect" not in render_card(make_recipe(), make_report())
+
+
+def test_what_is_not_there_is_not_mentioned():
+    metadata = {key: value for key, value in make_report().metadata.items() if key != "configs"}
+    recipe = Recipe.from_dict({"name": "bare"})
+    text = render_card(recipe, Report(rows=10, kept=10, metadata=metadata))
+    for name in (
+        "scores.png",
+        "samples.png",
+        '"scores"',
+        "scores/",
+        "SDS",
+        "bibtex",
+        "SHA-256 of their content",
+        "quantile",
+    ):
+        assert name not in text
+    assert 'load_dataset("bare", split="train")' in text
+
+
+def test_folders_of_the_publisher_are_not_told():
+    text = render_card(make_recipe(), make_report())
+    assert "alice" not in text
+    assert ["candidates", f"gen_voc; SHA-256 of their content {'a' * 64}"] in tables(text)[3]
+
+
+@pytest.mark.parametrize(
+    ("publish", "said"),
+    [
+        ({}, "The publisher gave no licence. Ask before you use it."),
+        ({"license": "cc-by-4.0"}, "cc-by-4.0."),
+        ({"license": "other", "license_name": "a_b", "license_link": "https://e.org/by-sa_4"}, r"a\_b, see <https://e.org/by-sa_4>."),
+        ({"license": "other", "license_name": "x", "license_link": "LICENSE"}, "x, see `LICENSE`."),
+    ],
+)  # fmt: skip
+def test_the_licence(publish, said):
+    assert said in render_card(make_recipe(**publish), make_report()).splitlines()
+
+
+# That it is a function of recipe and report
+
+
+def test_the_same_recipe_and_report_give_the_same_card(tmp_path):
+    recipe, report = make_recipe(description="it's"), make_report(truth={"none": (1, 1)})
+    text = render_card(recipe, report)
+    report.save(tmp_path / "report.json")
+    assert render_card(recipe, report) == text
+    assert render_card(Recipe.from_yaml(recipe.to_yaml()), Report.load(tmp_path / "report.json")) == text
+
+
+# That nothing breaks it
+
+
+@given(value=texts)
+@example("a\\")
+@example("x\\|y`z")
+@example("1) one")
+@example("C #")
+@example("https://e.org/?a=1&copy=2 and http://x")
+def test_escaped_text_stays_text(value):
+    table = f"| a | b | c |\n|---|---|---|\n| {escape(value)} | {code(value)} | end |\n"
+    assert tables(table) == [[["a", "b", "c"], [seen(value), seen(value), "end"]]]
+    paragraph = [token for token in tokens(f"- {escape(value)}\n\n# {escape(value)}\n\n{escape(value)}\n")]
+    assert {token.type for token in paragraph} <= {
+        "bullet_list_open", "list_item_open", "paragraph_open", "inline", "paragraph_close", "list_item_close",
+        "bullet_list_close", "heading_open", "heading_close",
+    }  # fmt: skip
+    assert [plain(token) for token in paragraph if token.type == "inline"] in (
+        [seen(value)] * 3,
+        [""],  # nothing but white space: an empty item and heading, no paragraph
+    )
+
+
+@given(value=texts)
+def test_texts_from_people_and_data_cannot_break_the_card(value):
+    names = [*VOC.names[:15], value, *VOC.names[16:]]
+    report = make_report(names, truth={"none": (5, 5), value: (2, 1)}, warnings=[f"class {value} lost 1 of 2 rows"])
+    report.provenance["notes"] = [value]
+    report.steps[0].rule = value
+    recipe = make_recipe(
+        title="t" + value, description="d" + value, attribution="a" + value, license="other", license_name=value
+    )
+    text = render_card(recipe, report)
+    assert DatasetCard(text).data.pretty_name == "t" + value
+    assert [token.tag for token in tokens(text) if token.type == "heading_open"] == ["h1"] + ["h2"] * 7
+    assert [len(table[0]) for table in tables(text)] == [2, 6, 4, 3, 2]
+    assert not [token for token in tokens(text) if token.type.startswith("html")]
+    shown = next(table for table in tables(text) if table[0][0] == "index")
+    assert shown[16][1] == seen(value)
+    assert len(shown) == 23
+    (recipe_block,) = blocks(text, "yaml")
+    assert Recipe.from_yaml(recipe_block).publish.title == "t" + value
+    assert len(blocks(text, "bibtex")) == 1
+
+
+@given(address=texts)
+def test_the_code_to_load_it_is_python_whatever_the_address(address):
+    recipe = make_recipe()
+    recipe.publish = recipe.publish.model_copy(update={"to": None, "folder": "f" + address})
+    code_blocks = blocks(render_card(recipe, make_report()), "python")
+    assert len(code_blocks) == 3
+    strings = [
+        node.value for block in code_blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Constant)
+    ]
+    assert strings.count("f" + address) == 2

@@ -1,0 +1,230 @@
+"""The command line: what each command does, prints, and says when something is wrong."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from datasets import load_dataset
+
+from sds_hf.cli import main
+from sds_hf.images import encode_mask
+
+RECIPE = """
+name: quantiles
+model: {model}
+scores:
+  pcs: {{scales: [3], orders: 1, dtype: fp32}}
+  asf_miou: {{reference: maskclip, dtype: fp32}}
+rules:
+  - threshold: {{column: clip_sim, above: q0.2}}
+  - top_per_group: {{column: asf_miou, by: [classes_present], fraction: 0.8}}
+publish: {{license: cc-by-4.0}}
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tiny_clip, tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
+    path.write_text(RECIPE.format(model=tiny_clip))
+    return path
+
+
+@pytest.fixture(scope="module")
+def scored(stored, recipe, tmp_path_factory):
+    """Scores and selection of the stored rows."""
+    out = tmp_path_factory.mktemp("work")
+    assert main(["score", str(stored), "--recipe", str(recipe), "--out", str(out / "scores"), "--json"]) == 0
+    assert main(["select", str(out / "scores"), "--recipe", str(recipe), "--out", str(out / "selection"), "--json"]) == 0
+    return out
+
+
+def said(capsys) -> str:
+    """What a person reads, without line breaks."""
+    captured = capsys.readouterr()
+    return " ".join((captured.out + captured.err).split())
+
+
+def result(capsys) -> dict:
+    return json.loads(capsys.readouterr().out)
+
+
+def raw_folder(path, count=3):
+    """Images and masks in two folders."""
+    from PIL import Image
+
+    for name in ("images", "masks"):
+        (path / name).mkdir(parents=True)
+    for index in range(count):
+        Image.new("RGB", (24, 16), (40 * index, 80, 120)).save(path / "images" / f"{index}.png")
+        mask = Image.new("L", (24, 16))
+        mask.paste(1 + index, (4, 4, 20, 12))
+        (path / "masks" / f"{index}.png").write_bytes(encode_mask(__import__("numpy").asarray(mask)))
+    return path
+
+
+def test_import_makes_a_folder_that_load_dataset_reads(tmp_path, capsys):
+    raw, out = raw_folder(tmp_path / "raw"), tmp_path / "out"
+    assert main(["import", "folder", str(raw), "--labels", "voc", "--out", str(out)]) == 0
+    assert "3 rows read by folder" in said(capsys)
+    rows = load_dataset(str(out), split="train")
+    assert [row["classes"] for row in rows] == [[1], [2], [3]]
+    assert main(["import", "auto", str(raw), "--labels", "voc", "--out", str(tmp_path / "again"), "--json"]) == 0
+    assert result(capsys) == {"rows": 3, "skipped": {}, "reader": "folder", "out": str(tmp_path / "again")}
+
+
+def test_import_asks_for_the_label_space(tmp_path, capsys):
+    assert main(["import", "folder", str(raw_folder(tmp_path / "raw")), "--out", str(tmp_path / "out")]) == 2
+    assert "--labels voc or --labels coco" in said(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_score_shows_distributions(stored, tiny_clip, tmp_path, capsys):
+    command = ["score", str(stored), "--scores", "clip_sim", "--model", tiny_clip, "--out", str(tmp_path / "scores")]
+    assert main(command) == 0
+    text = said(capsys)
+    assert "clip_sim" in text
+    assert "12 rows scored on cpu" in text
+    assert main([*command, "--json"]) == 0
+    found = result(capsys)
+    assert found["rows"] == 12
+    assert set(found["scores"]) == {"clip_sim"}
+
+
+def test_score_takes_settings(stored, tiny_clip, tmp_path, capsys):
+    command = ["score", str(stored), "--scores", "clip_sim", "--model", tiny_clip, "--set", "scores.clip_sim.similarity=cosine"]
+    assert main([*command, "--out", str(tmp_path / "scores"), "--json"]) == 0
+    assert result(capsys)["scores"]["clip_sim"]["1"] < 1
+    manifest = json.loads((tmp_path / "scores" / "manifest.json").read_text())
+    assert manifest["scores"][-1]["similarity"] == "cosine"
+
+
+def test_scores_of_another_request_are_kept(scored, stored, tiny_clip, capsys):
+    command = ["score", str(stored), "--scores", "clip_sim", "--model", tiny_clip, "--out", str(scored / "scores")]
+    before = sorted(path.read_bytes() for path in (scored / "scores").iterdir())
+    assert main(command) == 2
+    assert "holds scores of another request" in said(capsys)
+    assert sorted(path.read_bytes() for path in (scored / "scores").iterdir()) == before
+
+
+def test_select_shows_the_funnel(scored, recipe, tmp_path, capsys):
+    command = ["select", str(scored / "scores"), "--recipe", str(recipe), "--out", str(tmp_path / "selection")]
+    assert main(command) == 0
+    text = said(capsys)
+    assert "clip_sim > q0.2" in text
+    assert "of 12 rows kept" in text
+    assert main([*command, "--json", "--set", "rules.0.threshold.above=q0.5"]) == 0
+    found = result(capsys)
+    assert found["rows"] == 12
+    assert sum(found["reasons"].values()) == 12
+    assert 0 < found["kept"] <= 6
+
+
+def test_publish_uses_the_recipe_of_the_selection(scored, stored, tmp_path, capsys):
+    command = ["publish", str(stored), str(scored / "selection"), "--scores", str(scored / "scores")]
+    folder = tmp_path / "published"
+    assert main([*command, "--folder", str(folder), "--dry-run", "--json"]) == 0
+    planned = result(capsys)
+    assert planned["dry_run"]
+    assert not folder.exists()
+    assert main([*command, "--folder", str(folder), "--json"]) == 0
+    done = result(capsys)
+    assert set(done["files"]) == set(planned["files"])
+    assert "name: quantiles" in (folder / "recipe.yaml").read_text()
+    assert len(load_dataset(str(folder), split="train")) == done["kept"]
+
+
+def test_publish_to_the_hub_says_what_it_did(scored, stored, hub, capsys):
+    command = ["publish", str(stored), str(scored / "selection"), "--scores", str(scored / "scores")]
+    assert main([*command, "--to", "user/by-command", "--dry-run"]) == 0
+    text = said(capsys)
+    assert "would publish" in text
+    assert "data/train-00000-of-00001.parquet" in text
+    assert main([*command, "--to", "user/by-command"]) == 0
+    text = said(capsys)
+    assert "published" in text
+    assert "tag v1" in text
+    assert f"{hub.url}/datasets/user/by-command" in text
+
+
+def test_card_is_rendered_again(scored, stored, tmp_path, capsys):
+    folder = tmp_path / "published"
+    command = ["publish", str(stored), str(scored / "selection"), "--scores", str(scored / "scores")]
+    assert main([*command, "--folder", str(folder)]) == 0
+    card = (folder / "README.md").read_text()
+    assert main(["card", str(folder), "--check"]) == 0
+    (folder / "README.md").write_text("changed by hand")
+    capsys.readouterr()
+    assert main(["card", str(folder), "--check"]) == 2
+    assert f"sds-hf card {folder}" in said(capsys)
+    assert main(["card", str(folder), "--json"]) == 0
+    assert result(capsys)["changed"]
+    assert (folder / "README.md").read_text() == card
+
+
+def test_run_does_everything_and_goes_on(recipe, tmp_path, capsys):
+    raw, plan = raw_folder(tmp_path / "raw", 8), tmp_path / "all.yaml"
+    plan.write_text(recipe.read_text() + f"source: {{path: {raw}, reader: folder, labels: voc}}\n")
+    assert main(["run", str(plan), "--out", str(tmp_path / "out")]) == 0
+    text = said(capsys)
+    assert "Scores" in text
+    assert "Funnel" in text
+    kept = len(load_dataset(str(tmp_path / "out" / "published"), split="train"))
+    scores = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scores").glob("*.parquet")}
+    assert main(["run", str(plan), "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert result(capsys)["kept"] == kept
+    assert scores == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scores").glob("*.parquet")}
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["score", "nowhere/at/all", "--out", "x"], "nowhere/at/all does not exist"),
+        (["score", "DATA", "--scores", "beauty", "--out", "x"], "no score ['beauty']; there are ["),
+        (["score", "DATA", "--model", "./no-model", "--out", "x"], "--model demo"),
+        (["score", "DATA", "--set", "scores.pcs.scales=[0]", "--out", "x"], "scales"),
+        (["score", "DATA", "--set", "scores.pcs.colour=1", "--out", "x"], "there is no such setting"),
+        (["select", "nothing-here.parquet", "--out", "x"], "nothing-here.parquet"),
+        (["select", "EMPTY", "--out", "x"], "holds no score table"),
+        (["select", "SCORES", "--recipe", "unknown", "--out", "x"], "no recipe 'unknown'"),
+        (["select", "SCORES", "--set", "rules.7.threshold.above=1", "--out", "x"], "has no '7' there"),
+        (["select", "SCORES", "--recipe", "sds-paper", "--set", "rules.0.threshold.above=2", "--out", "x"], "nothing is left"),
+        (["publish", "DATA", "EMPTY", "--scores", "SCORES", "--folder", "x"], "holds no selection.parquet"),
+        (["publish", "DATA", "SELECTION", "--scores", "SCORES"], "--to"),
+        (["card", "EMPTY"], "it is no published folder"),
+        (["run", "RECIPE"], "needs a source"),
+        (["demo", "--rows", "0"], "--rows must be at least 1"),
+        (["import", "cityscapes", "EMPTY", "--out", "x"], "no reader 'cityscapes'; there are"),
+    ],
+    ids=lambda value: " ".join(value[:3]) if isinstance(value, list) else "",
+)
+def test_errors_are_one_line(command, message, scored, stored, recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    places = {"DATA": stored, "SCORES": scored / "scores", "SELECTION": scored / "selection", "RECIPE": recipe}
+    places["EMPTY"] = tmp_path / "empty"
+    assert main([str(places.get(part, part)) for part in command]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
+    assert not (tmp_path / "x").exists() or not any((tmp_path / "x").iterdir())
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    with pytest.raises(ValueError, match="does not exist"):
+        main(["score", "./nowhere", "--out", str(tmp_path / "x"), "--debug"])
+
+
+def test_a_wrong_option_is_explained(capsys):
+    assert main(["score", "--nonsense"]) == 2
+    assert "No such option" in said(capsys)
+
+
+def test_version_and_help():
+    def ran(*args):
+        return subprocess.run([sys.executable, "-m", "sds_hf", *args], capture_output=True, text=True, check=True).stdout
+
+    assert ran("--version").startswith("sds-hf ")
+    for name in ("demo", "import", "score", "select", "publish", "run", "card"):
+        assert name in ran("--help")
+    assert "--recipe" in ran("select", "-h")

@@ -1,0 +1,199 @@
+"""Publishing to a folder, and loading it back."""
+
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+from datasets import load_dataset
+from jobs import Job, load_elsewhere, make_job, sums
+
+from sds_hf import Recipe, Report, Threshold, load, render_card, select
+from sds_hf.labels import VOC
+from sds_hf.publishing import PublishError, publish
+from sds_hf.repository import build_repository
+
+
+@pytest.fixture(scope="module")
+def job(tiny_clip, tmp_path_factory) -> Job:
+    return make_job(tiny_clip, tmp_path_factory.mktemp("job"))
+
+
+@pytest.fixture(scope="module")
+def published(job, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out") / "published"
+    job.publish(folder=folder)
+    return folder
+
+
+@pytest.fixture
+def copy(published, tmp_path):
+    """A published folder to spoil."""
+    return shutil.copytree(published, tmp_path / "copy")
+
+
+# What is written
+
+
+def test_the_files_and_their_manifest(published, job):
+    manifest = json.loads((published / "manifest.json").read_text())
+    listed = {entry["path"]: entry for entry in manifest["files"]}
+    assert set(listed) == {
+        "README.md", "recipe.yaml", "report.json", "data/train-00000.parquet", "scores/candidates.parquet",
+        "assets/samples.png", "assets/scores.png",
+    }  # fmt: skip
+    assert {path: entry["sha256"] for path, entry in listed.items()} == {
+        path: digest for path, digest in sums(published).items() if path != "manifest.json"
+    }
+    rows = {path: entry["rows"] for path, entry in listed.items() if entry["rows"] is not None}
+    assert rows == {"data/train-00000.parquet": job.selection.report.kept, "scores/candidates.parquet": 12}
+
+
+def test_plain_load_dataset_in_another_process(published, job, tmp_path):
+    seen = load_elsewhere(str(published), tmp_path)
+    assert not seen["ours"]
+    assert seen["rows"] == seen["streamed"] == job.expected()
+    assert seen["names"] == list(VOC.names)
+    assert seen["columns"] == [*job.dataset.column_names, "clip_sim", "clip_sim_mixed", "pcs"]
+    assert seen["mode"] == "L"
+    table, kept = job.table.to_arrow(), job.selection.kept_rows()
+    assert seen["pcs"] == pytest.approx([table["pcs"][int(row)].as_py() for row in kept])
+    assert seen["reasons"] == dict(
+        zip(*(job.selection.table()[name].to_pylist() for name in ("id", "reason")), strict=True)
+    )
+
+
+def test_images_are_stored_as_they_are(published):
+    metadata = pq.ParquetFile(published / "data" / "train-00000.parquet").metadata
+    columns = [metadata.row_group(0).column(place) for place in range(metadata.num_columns)]
+    stored = {column.path_in_schema: column.compression for column in columns}
+    assert stored["image.bytes"] == stored["mask.bytes"] == "UNCOMPRESSED"
+    paths = pq.read_table(published / "data" / "train-00000.parquet")["image"].combine_chunks().field("path")
+    assert not [path for path in paths.to_pylist() if "/" in path]
+
+
+def test_card_and_report_tell_the_same_again(published):
+    recipe, report = Recipe.load(published / "recipe.yaml"), Report.load(published / "report.json")
+    assert render_card(recipe, report) == (published / "README.md").read_text()
+    assert report.truth["none"][0] == 4
+    assert sum(before for before, _ in report.truth.values()) == 12
+    assert sum(after for _, after in report.truth.values()) == report.kept
+    assert recipe.publish.folder == str(published)
+
+
+def test_building_twice_gives_the_same_bytes(job, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        build_repository(job.dataset, job.selection, job.recipe, tmp_path / name, scores=job.table)
+    assert sums(tmp_path / "one") == sums(tmp_path / "two")
+
+
+def test_a_selection_from_columns_of_a_dataset(job, tmp_path):
+    scored = job.dataset.add_column("quality", [place / 12 for place in range(12)])
+    rules = Recipe(name="own", rules=[Threshold(column="quality", above=0.5)])
+    publish(scored, select(scored, rules), rules, folder=tmp_path / "out")
+    loaded = load_dataset(str(tmp_path / "out"), split="train")
+    assert loaded["id"] == scored["id"][7:]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "tvmonitor" in card
+    assert "SDS" not in card
+    assert not (tmp_path / "out" / "scores").exists()
+
+
+# What is refused
+
+
+def test_a_dataset_that_was_not_scored_is_refused(job, tmp_path):
+    rows = job.dataset.with_format("arrow")[:].to_pylist()
+    rows[3]["image"] = rows[4]["image"]
+    other = type(job.dataset).from_list(rows, features=job.dataset.features)
+    for dataset, said in (
+        (other, "is not the one that was scored"),
+        (other.select(range(5)), "was made of 12 rows; this dataset has 5"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            publish(dataset, job.selection, job.recipe, scores=job.table, folder=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_ids_are_refused_where_there_is_nothing_else_to_compare(job, tmp_path):
+    selection = select(job.dataset.add_column("quality", list(range(12))), [Threshold(column="quality", above=3)])
+    with pytest.raises(ValueError, match="is not the one that was scored"):
+        publish(job.dataset.select(range(11, -1, -1)), selection, job.recipe, folder=tmp_path / "out")
+
+
+def test_scores_that_were_not_selected_from_are_refused(job, other_clip, tmp_path):
+    other = make_job(other_clip, tmp_path)
+    with pytest.raises(ValueError, match=r"not made from the scores in .*; run `sds-hf select`"):
+        job.publish(scores=other.table, folder=tmp_path / "out")
+
+
+def test_somebody_elses_folder_is_never_replaced(job, tmp_path):
+    scores = shutil.copytree(job.table.folder, tmp_path / "scores")  # has a manifest.json too
+    before = sums(scores)
+    with pytest.raises(ValueError, match="is not empty"):
+        job.publish(folder=scores, overwrite=True)
+    with pytest.raises(ValueError, match="is not empty"):
+        job.publish(folder=scores, overwrite=True, dry_run=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="is a file"):
+        job.publish(folder=tmp_path / "file", overwrite=True)
+    assert sums(scores) == before
+
+
+def test_our_own_folder_is_replaced_when_told_so(job, copy):
+    (copy / "assets" / "old.png").write_text("")
+    with pytest.raises(PublishError, match="--overwrite replaces it"):
+        job.publish(folder=copy)
+    done = job.selecting(1.0).publish(folder=copy, overwrite=True)
+    assert done.removed == ["assets/old.png"]
+    assert load(copy).num_rows == done.report.kept > job.selection.report.kept
+    assert [path.name for path in copy.parent.iterdir()] == [copy.name]
+
+
+def test_what_fails_leaves_the_folder_as_it_was(job, copy):
+    before = sums(copy)
+    with pytest.raises(ValueError, match="is not the one"):
+        publish(job.dataset.select(range(11, -1, -1)), job.selection, job.recipe, folder=copy, overwrite=True)
+    assert sums(copy) == before
+    assert [path.name for path in copy.parent.iterdir()] == [copy.name]
+
+
+def test_a_dry_run_writes_nothing(job, copy, tmp_path):
+    before = sums(copy)
+    done = job.publish(folder=tmp_path / "new", dry_run=True)
+    assert done.dry_run
+    assert set(done.files) == set(before)
+    assert done.report.kept == job.selection.report.kept
+    assert job.publish(folder=copy, overwrite=True, dry_run=True).removed == []
+    assert sums(copy) == before
+    assert [path.name for path in tmp_path.iterdir()] == [copy.name]
+
+
+def test_a_relative_folder(job, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job.publish(folder="out")
+    assert 'load_dataset("out", split="train")' in (tmp_path / "out" / "README.md").read_text()
+    assert load("out").num_rows == job.selection.report.kept
+
+
+# load
+
+
+def test_load_checks_what_it_loads(copy):
+    assert load(copy)["id"] == load_dataset(str(copy), split="train")["id"]
+    shard = copy / "data" / "train-00000.parquet"
+    data = bytearray(shard.read_bytes())
+    data[200] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(ValueError, match=r"data/train-00000.parquet is missing or differs from its checksum"):
+        load(copy)
+    shard.unlink()
+    with pytest.raises(ValueError, match="is missing"):
+        load(copy)
+
+
+def test_load_wants_a_folder_of_ours(job, stored):
+    for folder in (stored, job.table.folder):
+        with pytest.raises(ValueError, match=r"was not published by it; load it with datasets.load_dataset"):
+            load(folder)
