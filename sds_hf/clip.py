@@ -122,7 +122,7 @@ class Encoder:
         return (pixels / 255 - mean) / std
 
     def _resize_and_crop(self, pixels: Tensor) -> Tensor:
-        """The geometry of the processor, rounded to whole grey levels as Pillow does."""
+        """The geometry of the processor."""
         (height, width), edge = self.preprocessing.size, self.preprocessing.shortest_edge
         before = pixels.shape[-2:]
         if edge is None:
@@ -131,9 +131,7 @@ class Encoder:
             short, long = min(before), max(before)
             sides = (edge, int(edge * long / short))
             resized = sides if before[0] <= before[1] else sides[::-1]
-        if tuple(before) != resized:
-            pixels = F.interpolate(pixels, size=resized, mode=self.preprocessing.resample, antialias=True)
-            pixels = pixels.round().clamp(0, 255)
+        pixels = resize(pixels, resized, self.preprocessing.resample)
         top, left = (resized[0] - height) // 2, (resized[1] - width) // 2
         if top < 0 or left < 0:  # the crop is larger than the image
             pixels = F.pad(
@@ -168,6 +166,14 @@ class Encoder:
 
     def __repr__(self) -> str:
         return f"Encoder({self.files.name!r}, {self.device}, {dtype_name(self.dtype)})"
+
+
+def resize(pixels: Tensor, size: tuple[int, int], mode: str = "bicubic") -> Tensor:
+    """(B, 3, H, W) in 0 to 255, resized as Pillow does: the width, then the height, each to whole grey levels."""
+    for step in ((pixels.shape[-2], size[1]), size):
+        if tuple(pixels.shape[-2:]) != step:
+            pixels = F.interpolate(pixels, size=step, mode=mode, antialias=True).round().clamp(0, 255)
+    return pixels
 
 
 _loaded: dict[tuple[str, str, torch.dtype], Encoder] = {}

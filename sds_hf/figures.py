@@ -80,7 +80,7 @@ def sample_grid(
                 draw.text((x, top + TILE + 3 + line * LINE), _fit(text, font, 2 * TILE), fill=INK, font=font)
             seen.update(classes)
         y += -(-len(cells) // columns) * step
-    _with_key(sheet, sorted(seen), labels, font).save(path, optimize=True)
+    _with_key(sheet, sorted(seen), labels, font).save(path)
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSpace, strength: float = 0.6) -> np.ndarray:

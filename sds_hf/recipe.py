@@ -153,11 +153,11 @@ class Recipe(BaseModel):
         Raises:
             RecipeError: names the score and the setting.
         """
-        made = []
+        made, asked = [], {key: value for key, value in defaults.items() if value is not None}
         for name, given in self.scores.items():
             score = REGISTRY[name]
             known = field_names(score)
-            shared = {"model": self.model, **defaults} if issubclass(score, ClipScore) else defaults
+            shared = {"model": self.model, **asked} if issubclass(score, ClipScore) else asked
             settings = {key: value for key, value in shared.items() if value is not None and key in known}
             try:
                 made.append(score(**{**settings, **given}))

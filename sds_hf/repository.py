@@ -124,11 +124,12 @@ def _write_candidates(scores: ScoreTable, selection: Selection, folder: Path) ->
     path = folder / "scores" / "candidates.parquet"
     path.parent.mkdir()
     sources = ", ".join(literal(str(source)) for source in scores.paths)
-    duckdb.sql(
-        f"""COPY (SELECT s.*, k.* EXCLUDE (id, "row") FROM read_parquet([{sources}]) s
-                  JOIN read_parquet({literal(str(selection.path))}) k USING ("row") ORDER BY "row")
-            TO {literal(str(path))} (FORMAT PARQUET)"""
-    )
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(
+            f"""COPY (SELECT s.*, k.* EXCLUDE (id, "row") FROM read_parquet([{sources}]) s
+                      JOIN read_parquet({literal(str(selection.path))}) k USING ("row") ORDER BY "row")
+                TO {literal(str(path))} (FORMAT PARQUET)"""
+        )
     return Shard("scores/candidates.parquet", selection.report.rows, path.stat().st_size, sha256_of(path))
 
 

@@ -126,7 +126,7 @@ def score_table(
         manifest["shards"].append({"path": path.name, "rows": table.num_rows, "sha256": sha256_of(path)})
     manifest.update(complete=True, failed=failed)
     write_manifest(out, manifest)
-    return ScoreTable(out, manifest)
+    return ScoreTable.load(out)
 
 
 def _finished(path: Path, known: dict[str, Any] | None) -> pa.Table | None:

@@ -24,14 +24,14 @@ from datasets import Image, load_dataset
 name, options = sys.argv[1], json.loads(sys.argv[2])
 def rows(dataset):
     dataset = dataset.cast_column("image", Image(decode=False)).cast_column("mask", Image(decode=False))
-    return {row["id"]: [hashlib.sha256(row[key]["bytes"]).hexdigest() for key in ("image", "mask")] + [row["caption"], row["classes"]]
-            for row in dataset}
+    def digest(cell): return hashlib.sha256(cell["bytes"]).hexdigest()
+    return {row["id"]: [digest(row["image"]), digest(row["mask"]), row["caption"], row["classes"]] for row in dataset}
 plain = load_dataset(name, split="train", **options)
 streamed = load_dataset(name, split="train", streaming=True, **options)
 scores = load_dataset(name, "scores", split="train", **options)
 print(json.dumps({
     "rows": rows(plain), "streamed": rows(streamed), "names": plain.features["classes"].feature.names,
-    "columns": plain.column_names, "pcs": plain["pcs"], "mode": plain[0]["mask"].mode,
+    "columns": plain.column_names, "pcs": list(plain["pcs"]), "mode": plain[0]["mask"].mode,
     "reasons": dict(zip(scores["id"], scores["reason"])), "ours": "sds_hf" in sys.modules,
 }))
 """
@@ -123,3 +123,28 @@ def sums(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def paths(folder: Path) -> list[str]:
+    """Files of a folder as a repository calls them."""
+    return list(sums(folder))
+
+
+def files(api, name: str, revision: str = "main") -> dict[str, str]:
+    """Path and content digest of what is on the Hub, without dotfiles."""
+    entries = api.list_repo_tree(name, repo_type="dataset", recursive=True, revision=revision)
+    return {entry.path: entry.blob_id for entry in entries if hasattr(entry, "blob_id") and entry.path[0] != "."}
+
+
+def commits(api, name: str) -> int:
+    """Without the first one, which is the creation."""
+    return len(api.list_repo_commits(name, repo_type="dataset")) - 1
+
+
+def tags(api, name: str) -> dict[str, str]:
+    return {tag.name: tag.target_commit for tag in api.list_repo_refs(name, repo_type="dataset").tags}
+
+
+def writes(hub) -> list[str]:
+    """Requests that could change something."""
+    return [entry["line"] for entry in hub.faults.log if not entry["line"].startswith(("GET", "HEAD"))]

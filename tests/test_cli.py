@@ -8,7 +8,6 @@ import pytest
 from datasets import load_dataset
 
 from sds_hf.cli import main
-from sds_hf.images import encode_mask
 
 RECIPE = """
 name: quantiles
@@ -59,7 +58,7 @@ def raw_folder(path, count=3):
         Image.new("RGB", (24, 16), (40 * index, 80, 120)).save(path / "images" / f"{index}.png")
         mask = Image.new("L", (24, 16))
         mask.paste(1 + index, (4, 4, 20, 12))
-        (path / "masks" / f"{index}.png").write_bytes(encode_mask(__import__("numpy").asarray(mask)))
+        mask.save(path / "masks" / f"{index}.png")
     return path
 
 
@@ -139,7 +138,7 @@ def test_publish_to_the_hub_says_what_it_did(scored, stored, hub, capsys):
     assert main([*command, "--to", "user/by-command", "--dry-run"]) == 0
     text = said(capsys)
     assert "would publish" in text
-    assert "data/train-00000-of-00001.parquet" in text
+    assert "data/train-" in text
     assert main([*command, "--to", "user/by-command"]) == 0
     text = said(capsys)
     assert "published" in text

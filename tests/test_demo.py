@@ -1,7 +1,7 @@
 """The demo's scenes: exact masks, defects with a known answer, artwork with a licence."""
 
 import hashlib
-import re
+import pickle
 import subprocess
 import sys
 from collections import Counter
@@ -115,8 +115,6 @@ from sds_hf.demo.dataset import demo_rows
 print(hashlib.sha256(pickle.dumps([sorted(row.items()) for row in demo_rows(3)])).hexdigest())
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    import pickle
-
     assert ran.stdout.strip() == hashlib.sha256(pickle.dumps([sorted(row.items()) for row in again])).hexdigest()
 
 
@@ -324,15 +322,18 @@ def test_the_held_out_set_is_drawn_only_when_asked_for():
 
 
 def test_every_artwork_set_has_a_licence():
-    section = NOTICE.split("Artwork\n-------")[1].split("The sets were taken")[0]
-    entries = re.findall(r"^  (\S.*?)(?=^  \S|\Z)", section, re.MULTILINE | re.DOTALL)
-    named = {}
-    for entry in entries:
-        names = [line.split("  ")[0] if index else line.split("   ")[0] for index, line in enumerate(entry.splitlines())]
-        named |= dict.fromkeys(re.findall(r"[\w-]+", " ".join(names)), entry)
-    assert set(named) == set(sets())
-    licences = ("Apache License", "MIT License", "CC BY 4.0", "our own drawings")
-    assert all(any(licence in entry for licence in licences) for entry in named.values())
+    listed = NOTICE.split("Artwork\n-------")[1].split("\n\n")[1].splitlines()
+    entries = []
+    for line in listed:  # names on the left, going on while they end in a comma, and beside them whose they are
+        names, _, text = line[2:].partition("  ")
+        if names and not (entries and entries[-1][0].endswith(",")):
+            entries.append(("", ""))
+        entries[-1] = (entries[-1][0] + names, entries[-1][1] + text)
+    licence_of = {name: text for names, text in entries for name in names.split(",")}
+    licence_of = {name.strip(): text for name, text in licence_of.items()}
+    assert set(licence_of) == set(sets())
+    known = ("Apache License", "MIT License", "CC BY 4.0")
+    assert all(any(licence in text for licence in known) for text in licence_of.values()), licence_of
 
 
 def test_artwork_and_model_are_small():

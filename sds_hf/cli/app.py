@@ -45,11 +45,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _report(error: Exception) -> int:
     """One line for an error a person can do something about; the rest is a bug and shows where."""
-    import click
-
-    if isinstance(error, click.ClickException):
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # of click, which newer versions of typer contain
         error.show()
-        return error.exit_code
+        return int(error.exit_code)
     if options.state.debug or not isinstance(error, (ValueError, OSError, ModuleNotFoundError)):
         raise error
     from sds_hf import ui
