@@ -13,13 +13,14 @@ from sds_hf.datafolder import row_features
 from sds_hf.sources import Reader, make_reader
 
 logger = logging.getLogger(__name__)
+VERSION = datasets.Version("1.0.0")  # to be raised whenever the same folder would give other rows
 
 
 @dataclass
 class RawConfig(datasets.BuilderConfig):
     """Options of a reader; `data_dir` is the raw folder, `labels` what its mask indices mean (`voc` or `coco`)."""
 
-    version: datasets.Version = datasets.Version("1.0.0")  # raise it whenever the same folder would give other rows
+    version: datasets.Version = VERSION
     labels: str | None = None
 
     def reader_options(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch16"
+TOKENIZER_FILES = {"tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model"}  # one of them
 WANTED_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 CONVERSION_TITLE = "Adding `safetensors` variant of this model"  # opened by the Hub's own bot for old checkpoints
 CONVERSION_BOT = "SFconvertbot"
@@ -49,15 +50,15 @@ def model_files(model: str) -> ModelFiles:
     A folder is looked at anew each time, so that weights that change are noticed.
 
     Raises:
-        ModelNotFoundError: if it cannot be had or has no safetensors weights.
+        ModelNotFoundError: if it cannot be had or is not complete.
     """
     folder = _demo_folder() if model == "demo" else Path(model) if Path(model).is_dir() else _download(model)
     weights = sorted(folder.glob("*.safetensors"))
-    if not weights or not (folder / "config.json").exists():
-        found = sorted(path.name for path in folder.iterdir())
+    found = {path.name for path in folder.iterdir()}
+    if not weights or "config.json" not in found or not found & TOKENIZER_FILES:
         raise ModelNotFoundError(
-            f"model {model!r} has no config.json with *.safetensors weights (nothing else is read), only {found} in "
-            f"{folder}; {WAY_OUT}"
+            f"model {model!r} needs config.json, *.safetensors weights (nothing else is read) and a tokenizer, and has "
+            f"{sorted(found)} in {folder}; {WAY_OUT}"
         )
     settings = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".model"))
     sums = {path.name: sha256_of(path) for path in (*weights, *settings)}
@@ -95,7 +96,7 @@ def _safetensors_revision(repo_id: str) -> str | None:
     from huggingface_hub import HfApi
 
     api = HfApi()
-    if any(name.endswith(".safetensors") for name in api.list_repo_files(repo_id)):
+    if any(file.rfilename.endswith(".safetensors") for file in api.model_info(repo_id).siblings or ()):
         return None
     for discussion in api.get_repo_discussions(repo_id, author=CONVERSION_BOT, discussion_type="pull_request"):
         found = (discussion.author, discussion.title, discussion.status)

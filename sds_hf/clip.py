@@ -172,7 +172,7 @@ def resize(pixels: Tensor, size: tuple[int, int], mode: str = "bicubic") -> Tens
     """(B, 3, H, W) in 0 to 255, resized as Pillow does: the width, then the height, each to whole grey levels."""
     for step in ((pixels.shape[-2], size[1]), size):
         if tuple(pixels.shape[-2:]) != step:
-            pixels = F.interpolate(pixels, size=step, mode=mode, antialias=True).round().clamp(0, 255)
+            pixels = (F.interpolate(pixels, size=step, mode=mode, antialias=True) + 0.5).floor().clamp(0, 255)
     return pixels
 
 

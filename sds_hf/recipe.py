@@ -1,6 +1,7 @@
 """A selection written down: source, scores, rules and publication in one YAML file."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 import sds_hf.scores  # noqa: F401  (fills the registry)
 from sds_hf.rules import RULES, Rule
 from sds_hf.score import REGISTRY, ClipScore, Score, field_names
+from sds_hf.validation import one_line, short
 
 
 class RecipeError(ValueError):
@@ -126,7 +128,7 @@ class Recipe(BaseModel):
         except yaml.YAMLError as error:
             raise RecipeError(f"the recipe is no YAML: {' '.join(str(error).split())}") from error
         if not isinstance(data, dict):
-            raise RecipeError(f"a recipe is a mapping with name, scores and rules, not {_short(data)}")
+            raise RecipeError(f"a recipe is a mapping with name, scores and rules, not {short(data)}")
         return cls.from_dict(data, overrides)
 
     @classmethod
@@ -134,11 +136,13 @@ class Recipe(BaseModel):
         """See `load`; `data` is changed by the overrides."""
         for override in overrides:
             _set(data, override)
+        parts: dict[tuple[str, ...], type[BaseModel]] = {(): cls, ("source",): Source, ("publish",): Publication}
+        possible = {place: list(part.model_fields) for place, part in parts.items()}
         try:
             recipe = cls.model_validate(data)
             recipe.make_scores()
         except ValidationError as error:
-            raise RecipeError(one_line(error)) from error
+            raise RecipeError(one_line(error, possible)) from error
         return recipe
 
     def to_yaml(self) -> str:
@@ -162,8 +166,27 @@ class Recipe(BaseModel):
             try:
                 made.append(score(**{**settings, **given}))
             except ValidationError as error:
-                raise RecipeError(f"score {name}: {one_line(error, sorted(known))}") from error
+                raise RecipeError(f"score {name}: {one_line(error, {(): sorted(known)})}") from error
         return made
+
+    def computed_as(self, identities: Iterable[Mapping[str, Any]]) -> "Recipe":
+        """This recipe, saying how the scores were computed that its rules are applied to.
+
+        Args:
+            identities: `Score.identity()` of each score, as the manifest of a score table has them.
+        """
+        found = {each["score"]: _asked(each) for each in identities if each["score"] in REGISTRY}
+        found.pop("classes_present", None)  # comes by itself
+        if found == {score.name: _asked({"score": score.name, **score.values()}) for score in self.make_scores()}:
+            return self
+        models = {settings["model"] for settings in found.values() if "model" in settings}
+        model = models.pop() if len(models) == 1 else None
+        common = {"model": model} if model else {}
+        scores = {
+            name: {key: value for key, value in settings.items() if (common | _defaults(name)).get(key) != value}
+            for name, settings in found.items()
+        }
+        return self.model_copy(update={"scores": scores, "model": model})
 
 
 def recipe_names() -> list[str]:
@@ -175,29 +198,16 @@ def recipe_names() -> list[str]:
     )
 
 
-def one_line(error: ValidationError, known: Sequence[str] = ()) -> str:
-    """What is wrong with which field, what was given, what is possible; `known` are the settings if not a recipe's."""
-    parts = []
-    for problem in error.errors():
-        where, kind = problem["loc"], problem["type"]
-        if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-            what = f"there is no such setting, only {list(known) or _possible(where[:-1])}"
-        else:
-            given = "" if kind in ("value_error", "missing", "too_short") else f", not {_short(problem['input'])}"
-            what = problem["msg"].removeprefix("Value error, ").removeprefix("Input ") + given
-        parts.append(": ".join([".".join(str(part) for part in where), what] if where else [what]))
-    return "; ".join(parts)
+def _asked(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a score's identity that a recipe decides; the rest follows from the data and the machine."""
+    known = field_names(REGISTRY[identity["score"]]) - {"labels", "dtype"}
+    plain: dict[str, Any] = json.loads(json.dumps({name: identity[name] for name in sorted(known) if name in identity}))
+    return plain
 
 
-def _possible(where: tuple[Any, ...]) -> list[str]:
-    """Settings of a part of the recipe."""
-    parts: dict[tuple[Any, ...], type[BaseModel]] = {("source",): Source, ("publish",): Publication}
-    return list(parts.get(where, Recipe).model_fields)
-
-
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) < 80 else text[:76] + "..."
+def _defaults(score: str) -> dict[str, Any]:
+    values = {field.name: field.default for field in fields(cast(Any, REGISTRY[score])) if field.name != "model"}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _settings(rule: Rule) -> dict[str, Any]:
@@ -219,7 +229,7 @@ def _make_rule(place: int, given: Any) -> Rule:
     try:
         return RULES[kind](**{str(name): value for name, value in (settings or {}).items()})
     except ValidationError as error:
-        raise ValueError(f"rule {place}, {kind}: {one_line(error, known)}") from error
+        raise ValueError(f"rule {place}, {kind}: {one_line(error, {(): known})}") from error
 
 
 def _set(data: Any, override: str) -> None:

@@ -120,6 +120,8 @@ def select(
         folder.mkdir(parents=True, exist_ok=True)
         candidates.save(folder / SELECTION_FILE)
         report.save(folder / REPORT_FILE)
+        if provenance:
+            recipe = recipe.computed_as(provenance["scores"])
         (folder / RECIPE_FILE).write_text(recipe.to_yaml())
     selection = Selection(folder / SELECTION_FILE, report)
     if out is None:

@@ -1,5 +1,7 @@
 """`add_scores`: only new columns, one decode a row, shared encoder passes, and memory that runs out."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -25,7 +27,7 @@ def test_it_writes_only_the_new_columns(stored, pcs, asf):
     scored = add_scores(loaded, pcs, asf)
     assert scored.column_names == [*loaded.column_names, "clip_sim", "clip_sim_mixed", "pcs", "asf_miou"]
     written = [entry["filename"] for entry in scored.cache_files if entry not in loaded.cache_files]
-    assert sum(open(path, "rb").seek(0, 2) for path in written) < 5000  # the images alone take more
+    assert sum(Path(path).stat().st_size for path in written) < 5000  # the images alone take more
 
 
 def test_it_gives_the_numbers_of_each_score_alone(dataset, pcs, asf):
@@ -48,7 +50,12 @@ def test_each_row_is_decoded_once(dataset, pcs, asf, monkeypatch):
 def test_encoder_passes_are_shared(dataset, tiny_clip, pcs, monkeypatch):
     seen = []
     original = Encoder.encode_images
-    monkeypatch.setattr(Encoder, "encode_images", lambda self, pixels: (seen.append(len(pixels)), original(self, pixels))[1])
+
+    def counting(self, pixels):
+        seen.append(len(pixels))
+        return original(self, pixels)
+
+    monkeypatch.setattr(Encoder, "encode_images", counting)
     add_scores(dataset, ClipSim(model=tiny_clip, dtype="fp32"), pcs, batch_size=6)
     assert sum(seen) == len(dataset) * (1 + 4)  # once intact, for both scores, and four shuffles
 

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -147,9 +148,8 @@ def test_errors_are_one_line(tmp_path):
         ({"data_dir": str(tmp_path / "gone"), "labels": "voc"}, "gone is no folder"),
         ({"data_dir": str(raw), "labels": "voc"}, "0.png: [21] stand for no class of the label space 'voc'"),
     ):
-        with pytest.raises(ValueError, match=".") as raised:
+        with pytest.raises(ValueError, match=re.escape(message)) as raised:
             prepare(DatasetDiffusion, **options)
-        assert message in str(raised.value)
         assert "\n" not in str(raised.value)
 
 

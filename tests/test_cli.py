@@ -33,8 +33,9 @@ def recipe(tiny_clip, tmp_path_factory):
 def scored(stored, recipe, tmp_path_factory):
     """Scores and selection of the stored rows."""
     out = tmp_path_factory.mktemp("work")
-    assert main(["score", str(stored), "--recipe", str(recipe), "--out", str(out / "scores"), "--json"]) == 0
-    assert main(["select", str(out / "scores"), "--recipe", str(recipe), "--out", str(out / "selection"), "--json"]) == 0
+    scores, options = out / "scores", ["--recipe", str(recipe), "--json"]
+    assert main(["score", str(stored), "--out", str(scores), *options]) == 0
+    assert main(["select", str(scores), "--out", str(out / "selection"), *options]) == 0
     return out
 
 
@@ -91,8 +92,8 @@ def test_score_shows_distributions(stored, tiny_clip, tmp_path, capsys):
 
 
 def test_score_takes_settings(stored, tiny_clip, tmp_path, capsys):
-    command = ["score", str(stored), "--scores", "clip_sim", "--model", tiny_clip, "--set", "scores.clip_sim.similarity=cosine"]
-    assert main([*command, "--out", str(tmp_path / "scores"), "--json"]) == 0
+    command = ["score", str(stored), "--scores", "clip_sim", "--model", tiny_clip, "--out", str(tmp_path / "scores")]
+    assert main([*command, "--set", "scores.clip_sim.similarity=cosine", "--json"]) == 0
     assert result(capsys)["scores"]["clip_sim"]["1"] < 1
     manifest = json.loads((tmp_path / "scores" / "manifest.json").read_text())
     assert manifest["scores"][-1]["similarity"] == "cosine"
@@ -187,7 +188,7 @@ def test_run_does_everything_and_goes_on(recipe, tmp_path, capsys):
         (["select", "EMPTY", "--out", "x"], "holds no score table"),
         (["select", "SCORES", "--recipe", "unknown", "--out", "x"], "no recipe 'unknown'"),
         (["select", "SCORES", "--set", "rules.7.threshold.above=1", "--out", "x"], "has no '7' there"),
-        (["select", "SCORES", "--recipe", "sds-paper", "--set", "rules.0.threshold.above=2", "--out", "x"], "nothing is left"),
+        (["select", "SCORES", "--set", "rules.0.threshold.above=2", "--out", "x"], "nothing is left"),
         (["publish", "DATA", "EMPTY", "--scores", "SCORES", "--folder", "x"], "holds no selection.parquet"),
         (["publish", "DATA", "SELECTION", "--scores", "SCORES"], "--to"),
         (["card", "EMPTY"], "it is no published folder"),
@@ -221,7 +222,8 @@ def test_a_wrong_option_is_explained(capsys):
 
 def test_version_and_help():
     def ran(*args):
-        return subprocess.run([sys.executable, "-m", "sds_hf", *args], capture_output=True, text=True, check=True).stdout
+        command = [sys.executable, "-m", "sds_hf", *args]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     assert ran("--version").startswith("sds-hf ")
     for name in ("demo", "import", "score", "select", "publish", "run", "card"):

@@ -72,7 +72,7 @@ def test_the_same_again_is_no_commit_and_other_content_is_the_next_version(api, 
 
 def test_a_tag_of_ones_own(api, name, versions):
     assert push(name, versions[0], "camera-ready")[2] == "camera-ready"
-    with pytest.raises(PublishError, match="the tag 'camera-ready' is taken by .*; choose another --tag"):
+    with pytest.raises(PublishError, match=r"the tag 'camera-ready' is taken by .*; choose another --tag"):
         push(name, versions[1], "camera-ready")
     assert push(name, versions[1])[2] == "v1"
     assert commits(api, name) == 2

@@ -63,3 +63,9 @@ def test_unknown_spaces_are_named():
 
 def test_palette_fits_pillow():
     assert np.array(VOC.palette, np.uint8).shape == (256, 3)
+
+
+def test_indices_that_mean_nothing_are_named():
+    assert VOC.unknown(np.array([0, 20, 255])) == []
+    assert VOC.unknown([254, 21, 3, 21]) == [21, 254]
+    assert LabelSpace.from_names(["road", "kerb"]).unknown([0, 1, 2, 255]) == [2]

@@ -145,9 +145,13 @@ def test_numbers_do_not_depend_on_the_order(dataset, pcs, reference):
 
 
 def fingerprint_in_another_process(model: str, settings: str = "", extra: str = "") -> str:
-    code = f"{extra}\nfrom datasets.fingerprint import Hasher\nfrom sds_hf import PCS\nprint(Hasher.hash(PCS(model={model!r}{settings})))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return result.stdout.strip()
+    imports = "from datasets.fingerprint import Hasher\nfrom sds_hf import PCS"
+    return ran(f"{extra}\n{imports}\nprint(Hasher.hash(PCS(model={model!r}{settings})))").strip()
+
+
+def ran(code: str) -> str:
+    """What another process prints."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
 def test_the_fingerprint_is_the_same_in_another_process(tiny_clip):
@@ -192,10 +196,7 @@ by_map = loaded.map(score, batched=True)
 by_add = add_scores(loaded, score, batch_size=BATCH)
 print(len(clip._loaded), by_map["pcs"][0] == by_add["pcs"][0])
 """
-    outputs = [
-        subprocess.run([sys.executable, "-c", code.replace("BATCH", batch)], capture_output=True, text=True, check=True).stdout
-        for batch in ("32", "4")
-    ]
+    outputs = [ran(code.replace("BATCH", batch)) for batch in ("32", "4")]
     assert outputs[0].split() == ["1", "True"]
     assert outputs[1].split() == ["0", "True"]  # the batch size of add_scores does not matter
 
@@ -214,7 +215,12 @@ def test_the_model_is_loaded_once_and_never_pickled(dataset, pcs, monkeypatch):
     monkeypatch.setattr(clip_module, "_loaded", {})
     loads = []
     original = clip_module.Encoder.__init__
-    monkeypatch.setattr(clip_module.Encoder, "__init__", lambda self, *args: (loads.append(1), original(self, *args))[1])
+
+    def counting(self, *args):
+        loads.append(1)
+        original(self, *args)
+
+    monkeypatch.setattr(clip_module.Encoder, "__init__", counting)
     dataset.map(pcs, batched=True, batch_size=3)
     dataset.map(ASF(model=pcs.model, dtype="fp32"), batched=True, batch_size=3)
     assert len(loads) == 1

@@ -98,7 +98,8 @@ def test_quantiles_drop_the_lowest_scores(selection):
 
 
 def test_the_published_folder_loads_without_us(work, selection):
-    folder = work / readme_commands()[-1][-1]
+    publish = readme_commands()[-1]
+    folder = work / publish[publish.index("--folder") + 1]
     kept = [row["id"] for row in selection if row["kept"]]
     rows = load_dataset(str(folder), split="train")
     assert rows["id"] == kept

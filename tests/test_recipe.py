@@ -1,5 +1,7 @@
 """Recipes: YAML there and back, settings from outside, and one line for everything that makes no sense."""
 
+import json
+
 import pytest
 import yaml
 from hypothesis import given
@@ -241,3 +243,17 @@ def test_a_recipe_that_is_not_there(missing, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RecipeError, match=r"no recipe '.*': neither a file nor one of \['demo', 'sds-paper'\]"):
         Recipe.load(missing)
+
+
+def test_a_recipe_says_how_the_scores_it_is_applied_to_were_computed():
+    asked = Recipe.load("sds-paper")
+    identities = [
+        {"score": "classes_present", "version": 1, "labels": "voc"},
+        {**PCS(model="demo", orders=1, dtype="fp32").values(), "score": "pcs", "labels": "voc", "model_digest": "..."},
+    ]
+    computed = Recipe.from_yaml(asked.computed_as(json.loads(json.dumps(identities))).to_yaml())
+    assert computed.model == "demo"
+    assert computed.scores == {"pcs": {"orders": 1}}
+    assert computed.rules == asked.rules
+    same = [{**score.values(), "score": score.name} for score in asked.make_scores(labels="voc")]
+    assert asked.computed_as(json.loads(json.dumps(same))) is asked

@@ -99,7 +99,7 @@ def test_ambiguous_coco_ids_name_the_flag(tmp_path):
     save_prompts(tmp_path, {"0": "person airplane"}, "coco_prompts.json")
     with pytest.raises(ValueError, match="--ids contiguous or --ids original"):
         make_reader("dataset-diffusion", tmp_path)
-    assert list(make_reader("dataset-diffusion", tmp_path, ids="original").rows())[0]["classes"] == [1, 5]
+    assert next(make_reader("dataset-diffusion", tmp_path, ids="original").rows())["classes"] == [1, 5]
 
 
 def test_values_of_no_class_name_file_and_values(tmp_path):

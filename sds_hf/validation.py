@@ -1,0 +1,31 @@
+"""What pydantic found wrong, in one line for a person."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+
+def one_line(error: ValidationError, possible: Mapping[tuple[Any, ...], Sequence[str]]) -> str:
+    """What is wrong with which field, what was given, and what is possible.
+
+    Args:
+        error: with one or more problems.
+        possible: the settings there are, by place; those at `()` are for all other places.
+    """
+    parts = []
+    for problem in error.errors():
+        where, kind = problem["loc"], problem["type"]
+        if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+            what = f"there is no such setting, only {list(possible.get(where[:-1], possible[()]))}"
+        else:
+            given = "" if kind in ("value_error", "missing", "too_short") else f", not {short(problem['input'])}"
+            what = problem["msg"].removeprefix("Value error, ").removeprefix("Input ") + given
+        parts.append(": ".join([".".join(str(part) for part in where), what] if where else [what]))
+    return "; ".join(parts)
+
+
+def short(value: Any) -> str:
+    """A value in a message."""
+    text = " ".join(repr(value).split())
+    return text if len(text) < 80 else text[:76] + "..."
