@@ -91,7 +91,7 @@ def fenced(text: str, language: str = "") -> str:
 def _front_matter(recipe: Recipe, report: Report) -> str:
     publication = recipe.publish
     data: dict[str, Any] = {
-        "pretty_name": publication.title or recipe.name,
+        "pretty_name": " ".join((publication.title or recipe.name).split()),
         "license": publication.license,
         "license_name": publication.license_name,
         "license_link": publication.license_link,

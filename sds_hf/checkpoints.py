@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from textwrap import shorten
 
 logger = logging.getLogger(__name__)
 
@@ -116,8 +117,8 @@ def _cached(repo_id: str) -> Path | None:
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of an error's message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """An error's message in one line."""
+    return shorten(str(error), 200, placeholder=" ...") or type(error).__name__
 
 
 def sha256_of(path: Path) -> str:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+import sds_hf
+
 
 @dataclass
 class State:
@@ -23,9 +25,7 @@ def _set_debug(value: bool) -> None:
 
 def _show_version(value: bool) -> None:
     if value:
-        from sds_hf import __version__
-
-        print(f"sds-hf {__version__}")
+        print(f"sds-hf {sds_hf.__version__}")
         raise typer.Exit
 
 
