@@ -93,6 +93,7 @@ side = st.integers(4, 120)
 
 
 @hypothesis_settings(max_examples=40, deadline=None)
+@example((60, 60), (120, 120), "bilinear")  # full of halves, which Pillow rounds up
 @given(st.tuples(side, side), st.tuples(side, side), st.sampled_from(["bicubic", "bilinear"]))
 def test_resizing_is_pillows(before, after, mode):
     image = noise(*before, seed=sum(before))
@@ -102,7 +103,7 @@ def test_resizing_is_pillows(before, after, mode):
     found = resize(torch.from_numpy(image).permute(2, 0, 1)[None].float(), after, mode)
     levels = np.abs(found[0].permute(1, 2, 0).numpy() - np.asarray(expected, np.float32))
     assert levels.max() <= 2
-    assert levels.mean() < 0.15
+    assert levels.mean() < 0.12
 
 
 def test_sizes_may_be_mixed(encoder):

@@ -100,12 +100,21 @@ def test_groups_are_formed_of_the_survivors(paper):
 
 
 @pytest.mark.parametrize(
-    ("fraction", "size", "stay"), [(0.6, 5, 3), (0.07, 100, 7), (0.1, 1, 1), (0.34, 3, 2), (1, 4, 4)]
+    ("fraction", "size", "stay"),
+    [(0.6, 5, 3), (0.07, 100, 7), (0.1, 1, 1), (0.34, 3, 2), (0.1 + 0.2, 10, 3), (1, 4, 4)],
 )
 def test_a_share_is_rounded_up_and_no_further(fraction, size, stay):
     data = scored([{"id": f"{place:03d}", "u": place, "classes": [1]} for place in range(size)])
     rule = TopPerGroup(column="u", by="classes_present", fraction=fraction)
     assert select(data, rule).kept_rows().tolist() == list(range(size - stay, size))
+
+
+def test_a_row_that_no_group_keeps_is_listed_where_it_came_closest():
+    classes = {"a": [1], "b": [1], "c": [1], "d": [2], "x": [1, 2]}
+    values = {"a": 0.9, "b": 0.8, "c": 0.7, "d": 0.6, "x": 0.1}
+    data = scored([{"id": name, "u": values[name], "classes": classes[name]} for name in classes])
+    table = select(data, TopPerGroup(column="u", by="classes_present", fraction=0.25)).table()
+    assert [table[f"class_{name}"][4].as_py() for name in ("rank", "group_size", "cutoff")] == [2, 2, 1]
 
 
 def test_ties_are_ordered_by_id():
@@ -121,6 +130,12 @@ def test_a_second_rule_of_groups_ranks_what_the_first_left(paper):
     selection = select(paper, rules)
     assert kept(selection) == "abfh"
     assert selection.table()["num_classes_group_size"].to_pylist() == [3, 3, 3, None, None, 2, 2, 1]
+
+
+def test_the_reason_is_the_group_that_kept_a_row_first(paper):
+    rules = [TopPerGroup(column="u", by=column, fraction=0.9) for column in BOTH[::-1]]
+    assert reasons(select(paper, rules))["a"] == "kept:class=dog"
+    assert reasons(select(paper, rules[::-1]))["a"] == "kept:num_classes=1"
 
 
 # Thresholds
@@ -332,6 +347,9 @@ def test_a_dataset_is_never_decoded(paper):
         _ = data[0]
     selection = select(data, RULE)
     assert selection.table() == select(paper, RULE).table()
+    with pytest.raises(ValueError, match="the rules read") as caught:
+        select(data, Threshold(column="gone", above=0))
+    assert "image" not in str(caught.value)  # the rules do not even see it
     assert selection.apply(data).column_names == data.column_names
     assert selection.apply(data)["id"] == list("abcdfgh")
 
