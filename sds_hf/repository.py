@@ -12,6 +12,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 from sds_hf import figures
+from sds_hf.candidates import literal
 from sds_hf.cards import public_name, render_card
 from sds_hf.checkpoints import sha256_of
 from sds_hf.datafolder import Shard, card_metadata, features_beside, tables_of_dataset, write_shards
@@ -19,7 +20,7 @@ from sds_hf.labels import LabelSpace
 from sds_hf.manifest import content_digest
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
-from sds_hf.rules import Threshold, literal
+from sds_hf.rules import Threshold
 from sds_hf.selection import Selection
 from sds_hf.table import ScoreTable
 

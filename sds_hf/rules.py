@@ -9,8 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from sds_hf.candidates import Candidates, quoted
-from sds_hf.candidates import literal as literal
+from sds_hf.candidates import Candidates, literal, quoted
 
 QUANTILE = re.compile(r"q(0(\.\d+)?|1(\.0+)?)")
 GROUP_LABELS = {"num_classes_present": "num_classes", "classes_present": "class"}  # in reasons and output columns

@@ -12,7 +12,6 @@ from sds_hf.batches import Column, labels_of_features
 from sds_hf.checkpoints import sha256_of
 from sds_hf.labels import LabelSpace, label_space
 from sds_hf.manifest import MANIFEST, check_request, circumstances, read_manifest, request, write_manifest
-from sds_hf.manifest import content_digest as content_digest
 from sds_hf.score import READABLE, Score, all_columns, common_labels, score_cells
 from sds_hf.scores.classes_present import ClassesPresent
 

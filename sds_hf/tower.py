@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sds_hf.checkpoints import ModelNotFoundError
-from sds_hf.clip import Encoder
+from sds_hf.clip import Encoder, resize
 
 Position = Literal["bicubic", "bilinear"]
 PARTS = ("embeddings", "pre_layrnorm", "encoder", "post_layernorm")  # `pre_layrnorm` is how transformers spells it
@@ -42,10 +42,8 @@ class Tower:
 
     def resize(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in 0 to 255 -> normalised, both sides rounded up to whole patches, as Pillow resizes."""
-        size = tuple(-(-side // self.patch) * self.patch for side in pixels.shape[-2:])
-        if size != tuple(pixels.shape[-2:]):
-            pixels = F.interpolate(pixels, size=size, mode="bicubic", antialias=True).round().clamp(0, 255)
-        return self.encoder.normalize(pixels)
+        height, width = (-(-side // self.patch) * self.patch for side in pixels.shape[-2:])
+        return self.encoder.normalize(resize(pixels, (height, width)))
 
     @torch.no_grad()
     def before_last(self, pixels: Tensor, position: Position, attention_blocks: int) -> tuple[Tensor, Tensor | None]:

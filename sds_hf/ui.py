@@ -61,10 +61,15 @@ def show_funnel(report: Report) -> None:
     out.print(table)
     out.print(f"\n[bold]{report.kept:,}[/] of {report.rows:,} rows kept ({report.kept / report.rows:.0%})", end="")
     out.print(f", [red]{report.failed:,} could not be scored[/]" if report.failed else "")
-    for failure in report.failures:
-        out.print(f"  [red]failed[/] {escape(failure)}")
+    show_failures(report)
     for warning in report.warnings:
         out.print(f"  [yellow]note[/] {escape(warning)}")
+
+
+def show_failures(report: Report) -> None:
+    """The first rows that could not be scored, and why."""
+    for failure in report.failures:
+        out.print(f"  [red]failed[/] {escape(failure)}", soft_wrap=True)
 
 
 def show_truth(report: Report) -> None:

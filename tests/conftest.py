@@ -25,6 +25,7 @@ os.environ.update(HF_ENDPOINT=HUB.url, HF_TOKEN="hf_user")
 import shutil  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
@@ -33,6 +34,9 @@ from datasets import Dataset  # noqa: E402
 from sds_hf.datafolder import row_features  # noqa: E402
 from sds_hf.images import encode_jpeg, encode_mask  # noqa: E402
 from sds_hf.labels import VOC  # noqa: E402
+
+hypothesis.settings.register_profile("tests", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("tests")
 
 SHARED = Path(__file__).parents[2] / "shared"
 DEMO_CLIP = Path(__file__).parents[1] / "sds_hf" / "demo" / "clip"

@@ -272,7 +272,6 @@ def test_the_same_recipe_and_report_give_the_same_card(tmp_path):
 # That nothing breaks it
 
 
-@settings(deadline=None)
 @given(value=texts)
 @example("a\\")
 @example("x\\|y`z")
@@ -293,7 +292,7 @@ def test_escaped_text_stays_text(value):
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(value=texts)
 @example("\x85")
 def test_texts_from_people_and_data_cannot_break_the_card(value):
@@ -317,7 +316,7 @@ def test_texts_from_people_and_data_cannot_break_the_card(value):
     assert len(blocks(text, "bibtex")) == 1
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(address=texts)
 def test_the_code_to_load_it_is_python_whatever_the_address(address):
     recipe = make_recipe()

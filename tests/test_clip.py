@@ -73,7 +73,7 @@ def processed(request, tiny_clip, tmp_path_factory):
     return with_processor(tiny_clip, tmp_path_factory.mktemp("processor"), **SETTINGS[request.param])
 
 
-@hypothesis_settings(max_examples=25, deadline=None)
+@hypothesis_settings(max_examples=25)
 @example((48, 48))
 @example((20, 30))
 @example((49, 301))
@@ -92,7 +92,7 @@ def test_preprocessing_is_the_checkpoints_own(processed, size):
 side = st.integers(4, 120)
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=40)
 @example((60, 60), (120, 120), "bilinear")  # full of halves, which Pillow rounds up
 @given(st.tuples(side, side), st.tuples(side, side), st.sampled_from(["bicubic", "bilinear"]))
 def test_resizing_is_pillows(before, after, mode):

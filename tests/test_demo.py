@@ -27,7 +27,7 @@ from sds_hf.sources.dataset_diffusion import classes_in_prompt
 
 PACKAGE = Path(__file__).parents[1] / "sds_hf"
 NOTICE = (PACKAGE.parent / "NOTICE").read_text()
-drawn = settings(max_examples=25, deadline=None, derandomize=True)
+drawn = settings(max_examples=25, derandomize=True)
 seeds = st.integers(0, 2**32)
 
 

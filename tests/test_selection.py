@@ -302,7 +302,7 @@ row = st.fixed_dictionaries(
 )
 
 
-@hypothesis_settings(max_examples=80, deadline=None)
+@hypothesis_settings(max_examples=80)
 @given(st.lists(row, min_size=1, max_size=14, unique_by=lambda row: row["id"]), st.lists(threshold | top, max_size=3))
 def test_any_rules_on_any_table(rows, rules):
     data = scored(rows, Features({**FEATURES, "status": Value("string")}))

@@ -52,7 +52,9 @@ def command(
         summary = {"rows": report.rows, "failed": report.failed, "out": str(out)}
         return options.print_json(summary | {"scores": {name: s.quantiles for name, s in report.scores.items()}})
     ui.show_scores(report)
-    ui.out.print(f"\n{report.rows:,} rows scored on {table.manifest['device']} into {out}, {report.failed:,} failed")
-    for failure in report.failures:
-        ui.out.print(f"  [red]failed[/] {failure}")
+    precision = ", ".join(sorted({score["dtype"] for score in table.manifest["scores"] if "dtype" in score}))
+    where = " in ".join(filter(None, [table.manifest["device"], precision]))
+    ui.out.print(f"\n{report.rows:,} rows scored on {where} into {out}, {report.failed:,} failed")
+    ui.show_failures(report)
+    ui.show_next([f"sds-hf select {out} --recipe {recipe or 'sds-paper'} --out selection"])
     return None

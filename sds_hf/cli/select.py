@@ -27,5 +27,6 @@ def command(
             {"rows": report.rows, "kept": report.kept, "reasons": report.reasons, "out": str(out)}
         )
     ui.show_funnel(report)
-    ui.out.print(f"written to {out}; next: sds-hf publish DATASET {out} --scores {scores} --folder published")
+    dataset = report.provenance.get("source", {}).get("name") or "DATASET"
+    ui.show_next([f"sds-hf publish {dataset} {out} --scores {scores} --folder published"])
     return None
