@@ -188,17 +188,21 @@ def _samples(
 
 
 def _spread(places: np.ndarray, reasons: np.ndarray) -> np.ndarray:
-    """Up to `SAMPLES` places, dealt out over the kinds of reasons in turn, evenly spaced within each."""
+    """Up to `SAMPLES` places, as many of each kind of reason as can be, evenly spaced within each."""
     kinds: dict[str, list[int]] = {}
     for place in places:
         kinds.setdefault(str(reasons[place]).split("=")[0], []).append(int(place))
-    share = -(-SAMPLES // len(kinds))
-    chosen = [
-        group[round(step * (len(group) - 1) / max(1, min(share, len(group)) - 1))]
-        for group in kinds.values()
-        for step in range(min(share, len(group)))
-    ]
-    return np.array(chosen[:SAMPLES])
+    room = dict.fromkeys(kinds, 0)
+    while sum(room.values()) < min(SAMPLES, len(places)):
+        fewest = min((kind for kind, group in kinds.items() if room[kind] < len(group)), key=room.__getitem__)
+        room[fewest] += 1
+    return np.array(
+        [
+            kinds[kind][i]
+            for kind, count in room.items()
+            for i in np.linspace(0, len(kinds[kind]) - 1, count).astype(int)
+        ]
+    )
 
 
 def _shown(values: pa.Table) -> list[str]:
