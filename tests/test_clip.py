@@ -18,7 +18,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel, SiglipConfig, SiglipModel
+from transformers import AutoTokenizer, CLIPModel, SiglipConfig, SiglipModel
+
+try:
+    from transformers import CLIPImageProcessorPil
+except ImportError:  # version 4 has no other
+    from transformers import CLIPImageProcessor as CLIPImageProcessorPil
 
 from sds_hf.checkpoints import CONVERSION_BOT, CONVERSION_TITLE, ModelNotFoundError, model_files
 from sds_hf.clip import Encoder, Preprocessing, load, resize
