@@ -1,6 +1,6 @@
 """Train the tiny CLIP that ships with the package, on scenes of the demo's artwork.
 
-    python examples/demo_clip/train.py                    # about 75 minutes on 2 cores with bf16
+    python examples/demo_clip/train.py                    # about 100 minutes on 2 cores with bf16
     python examples/demo_clip/train.py                    # again: continues from its checkpoint
     python examples/demo_clip/train.py --samples 900000   # longer, from the same checkpoint
 
@@ -251,7 +251,7 @@ def export(model: CLIPModel, tokenizer_folder: Path, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--samples", type=int, default=450_000, help="images to see in all; the learning rate ends there"
+        "--samples", type=int, default=620_000, help="images to see in all; the learning rate ends there"
     )
     parser.add_argument("--scenes", type=int, default=100_000, help="different scenes to draw")
     parser.add_argument("--batch", type=int, default=48)
