@@ -122,8 +122,13 @@ def _short(value: Any) -> str:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest of a folder, None if there is none."""
     path = folder / MANIFEST
-    manifest: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
-    return manifest
+    if not path.exists():
+        return None
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        return manifest | {}
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is no manifest of sds-hf: choose another folder or move it away") from error
 
 
 def write_manifest(folder: Path, value: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets.exceptions import DatasetGenerationError
 
 from sds_hf.datafolder import row_features
 from sds_hf.sources import READERS, make_reader
@@ -28,7 +29,10 @@ def open_dataset(name: str | Path, split: str | None = None, **options: Any) -> 
     path = Path(name).expanduser()
     text = str(path) if str(name).startswith("~") else str(name)
     if path.is_dir():
-        return _one_split(_open_folder(path, options), text, split)
+        try:
+            return _one_split(_open_folder(path, options), text, split)
+        except DatasetGenerationError as error:
+            raise ValueError(f"cannot read {text}: {_first_line(error.__cause__ or error)}") from error
     if text.endswith(".parquet"):
         files = sorted(glob.glob(text))
         if not files:

@@ -10,7 +10,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from sds_hf.datafolder import check_free, new_folder
-from sds_hf.hub import HubRepository, PublishError
+from sds_hf.hub import OURS, HubRepository, PublishError
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
 from sds_hf.repository import MANIFEST, build_repository, read_manifest
@@ -18,6 +18,8 @@ from sds_hf.selection import Selection
 from sds_hf.table import ScoreTable
 
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+OWN_FILES = ("README.md", "recipe.yaml", "report.json", MANIFEST)
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def publish(
         PublishError: if the target makes no sense or is not ours to replace, or the Hub cannot be reached or refuses.
         ValueError: if the selection is not of this dataset, or the folder is not empty.
     """
+    if to and folder:
+        raise PublishError("publish with --to (a Hub id) or with --folder, not with both")
     to, folder = (None, folder) if folder else (to or recipe.publish.to, None if to else recipe.publish.folder)
     tag, private = tag or recipe.publish.tag, recipe.publish.private if private is None else private
     if (to is None) == (folder is None):
@@ -114,10 +118,12 @@ def _to_hub(
 
 def _to_folder(folder: Path, build: Callable[[Path], Report], overwrite: bool, dry_run: bool) -> Published:
     ours = read_manifest(folder / MANIFEST) is not None
-    if ours and not overwrite:
+    if ours and not overwrite and not dry_run:
         raise PublishError(f"{folder} holds a published dataset already; --overwrite replaces it")
     check_free(folder, replace=ours)
     before = _sizes(folder)
+    if foreign := [name for name in before if not name.startswith(OURS) and name not in OWN_FILES]:
+        raise PublishError(f"{folder} also holds {foreign[0]}, which sds-hf did not write: move it away first")
     if dry_run:
         with tempfile.TemporaryDirectory(prefix="sds-hf-") as scratch:
             report, files = build(Path(scratch)), _sizes(Path(scratch))

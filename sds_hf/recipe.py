@@ -240,8 +240,10 @@ def _set(data: Any, override: str) -> None:
     *parents, last = key.split(".")
     for part in parents:
         try:
-            data = data[int(part)] if isinstance(data, list) else data.setdefault(part, {})
-        except (IndexError, ValueError, AttributeError) as error:
+            if isinstance(data, dict) and data.get(part) is None:
+                data[part] = {}
+            data = data[int(part) if isinstance(data, list) else part]
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise RecipeError(f"--set {override}: the recipe has no {part!r} there") from error
     try:
         value = yaml.safe_load(text)

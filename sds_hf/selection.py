@@ -183,10 +183,13 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     if not after:
         column = rule.reads[0]
         found = ", ".join(f"{q:.0%} {value:.3g}" for q, value in quantiles(candidates, column).items())
+        quantile = 'A quantile as threshold keeps a share whatever the scale: above: "q0.2"'
+        hint = (
+            "A lower quantile keeps more; rows of equal scores stay or go together" if " q" in rule.label else quantile
+        )
         raise EmptySelectionError(
             f"nothing is left after {rule.label!r} ({before} rows before it); quantiles of {column}: "
-            f"{found or 'only nulls'}. "
-            'A quantile as threshold keeps a share whatever the scale: above: "q0.2"'
+            f"{found or 'only nulls'}. {hint}"
         )
     dropped = {
         reason: total - old.get(reason, 0) for reason, total in sorted(new.items()) if total > old.get(reason, 0)

@@ -1,6 +1,7 @@
 """The command line: what each command does, prints, and says when something is wrong."""
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -229,3 +230,43 @@ def test_version_and_help():
     for name in ("demo", "import", "score", "select", "publish", "run", "card"):
         assert name in ran("--help")
     assert "--recipe" in ran("select", "-h")
+
+
+def test_overwriting_keeps_what_is_not_ours(scored, stored, tmp_path, capsys):
+    folder = tmp_path / "published"
+    command = ["publish", str(stored), str(scored / "selection"), "--scores", str(scored / "scores")]
+    assert main([*command, "--folder", str(folder)]) == 0
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("mine")
+    assert main([*command, "--folder", str(folder), "--overwrite"]) == 2
+    assert ".git/config, which sds-hf did not write" in said(capsys)
+    assert (folder / ".git" / "config").read_text() == "mine"
+    assert main([*command, "--folder", str(folder), "--to", "user/both"]) == 2
+    assert "not with both" in said(capsys)
+
+
+def test_a_recipe_with_a_folder_runs_again(recipe, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    raw, plan = raw_folder(tmp_path / "raw", 8), tmp_path / "all.yaml"
+    text = recipe.read_text().replace("publish: {", "publish: {folder: here, ")
+    plan.write_text(text + f"source: {{path: {raw}, reader: folder, labels: voc}}\n")
+    assert main(["run", str(plan), "--out", "out"]) == 0
+    assert main(["run", str(plan), "--out", "out", "--dry-run"]) == 0
+    assert main(["run", str(plan), "--out", "out"]) == 2
+    assert "--overwrite" in said(capsys)
+    assert main(["run", str(plan), "--out", "out", "--overwrite"]) == 0
+
+
+def test_ctrl_c_says_how_to_go_on(stored, tiny_clip, tmp_path):
+    """A real process and a real signal, sent once the first shard lies there."""
+    out = tmp_path / "scores"
+    options = ["--model", tiny_clip, "--rows-per-shard", "1", "--batch-size", "1", "--out", str(out)]
+    command = [sys.executable, "-m", "sds_hf", "score", str(stored), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not list(out.glob("scores-*.parquet")):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert "run the same command again to go on" in err
+    assert main(["score", str(stored), *options, "--json"]) == 0

@@ -7,6 +7,7 @@ import typer
 
 from sds_hf.cli import card, demo, import_, options, publish, run, score, select
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C
 app = typer.Typer(
     help="Score, select and publish synthetic data for semantic segmentation.",
     no_args_is_help=True,
@@ -33,13 +34,12 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         code = app(args=argv, standalone_mode=False)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
     except typer.Exit as done:
-        return int(done.exit_code)
+        code = done.exit_code
     except Exception as error:
         return _report(error)
+    if code == INTERRUPTED:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 

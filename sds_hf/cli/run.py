@@ -13,6 +13,7 @@ def command(
     out: Annotated[Path, typer.Option(help="Folder for source, scores, selection and publication.")] = Path("sds-run"),
     batch_size: options.BatchSize = 32,
     rows_per_shard: options.RowsPerShard = 1000,
+    overwrite: Annotated[bool, typer.Option(help="Replace what was published to the recipe's folder.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Score and select, but publish nothing.")] = False,
     settings: options.Sets = None,
     json: options.Json = False,
@@ -23,7 +24,7 @@ def command(
     from sds_hf.recipe import Recipe
 
     plan = Recipe.load(recipe, settings or ())
-    extra: dict[str, Any] = {"dry_run": True} if dry_run else {}
+    extra: dict[str, Any] = {name: True for name, asked in (("dry_run", dry_run), ("overwrite", overwrite)) if asked}
     done = pipeline.run(
         plan, out, watch=ui.watcher(json), rows_per_shard=rows_per_shard, batch_size=batch_size, **extra
     )
