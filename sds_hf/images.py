@@ -1,7 +1,6 @@
 """Images and masks, from the cells of a dataset to arrays and back. Masks are indices from first byte to last."""
 
 import io
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,15 +113,17 @@ def _open(cell: Any, name: str) -> Image.Image:
     if not data:
         raise BadImageError(f"{name}: the file is empty (0 bytes)")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data))
     except UnidentifiedImageError as error:
         raise BadImageError(f"{name}: {len(data)} bytes that are no image") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         raise BadImageError(f"{name}: too large: {error}") from error
     except BROKEN as error:
         raise BadImageError(f"{name}: broken image data: {error}") from error
+    # Pillow only warns up to twice its limit; warnings made errors here would be errors in all threads.
+    if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise BadImageError(f"{name}: too large: {image.width}x{image.height} pixels")
+    return image
 
 
 def _load(transform: Callable[[Image.Image], Image.Image], image: Image.Image, name: str) -> Image.Image:

@@ -58,6 +58,7 @@ class Publication(BaseModel):
     tags: list[str] = Field(default_factory=list)
     private: bool | None = None
     tag: str | None = None
+    truth: str | None = None  # column that tells what was made wrong on purpose, null if nothing
 
 
 class Recipe(BaseModel):

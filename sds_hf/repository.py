@@ -66,7 +66,7 @@ def build_repository(
         metadata["configs"].append({"config_name": "scores", "data_files": "scores/*.parquet"})
         shards.append(_write_candidates(scores, selection, folder))
     report.metadata = metadata
-    report.truth = _truth(dataset, selection)
+    report.truth = _truth(dataset, selection, recipe.publish.truth)
     labels = _labels_of(dataset, report)
     if labels:
         report.provenance.setdefault("labels", asdict(labels))
@@ -134,11 +134,11 @@ def _write_candidates(scores: ScoreTable, selection: Selection, folder: Path) ->
     return Shard("scores/candidates.parquet", selection.report.rows, path.stat().st_size, sha256_of(path))
 
 
-def _truth(dataset: Dataset, selection: Selection) -> dict[str, tuple[int, int]]:
-    """Rows by defect among candidates and kept, where the data has a column `defect`."""
-    if "defect" not in dataset.column_names:
+def _truth(dataset: Dataset, selection: Selection, column: str | None) -> dict[str, tuple[int, int]]:
+    """Rows by defect among candidates and kept, where a column tells."""
+    if column is None or column not in dataset.column_names:
         return {}
-    defects = np.array([value or "none" for value in dataset["defect"]])
+    defects = np.array([value or "none" for value in dataset[column]])
     kept = defects[selection.kept_rows()]
     names = sorted(set(defects.tolist()), key=lambda name: (name != "none", name))
     return {name: (int((defects == name).sum()), int((kept == name).sum())) for name in names}

@@ -71,7 +71,7 @@ def make_recipe(fraction: float = 0.5) -> Recipe:
                 {"threshold": {"column": "clip_sim", "above": "q0.2"}},
                 {"top_per_group": {"column": "pcs", "by": ["num_classes_present"], "fraction": fraction}},
             ],
-            "publish": {"license": "cc-by-4.0"},
+            "publish": {"license": "cc-by-4.0", "truth": "defect"},
         }
     )
 
