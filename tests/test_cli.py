@@ -257,12 +257,18 @@ def test_a_recipe_with_a_folder_runs_again(recipe, tmp_path, capsys, monkeypatch
     assert main(["run", str(plan), "--out", "out", "--overwrite"]) == 0
 
 
+def _take_signals():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_says_how_to_go_on(stored, tiny_clip, tmp_path):
     """A real process and a real signal, sent once the first shard lies there."""
     out = tmp_path / "scores"
     options = ["--model", tiny_clip, "--rows-per-shard", "1", "--batch-size", "1", "--out", str(out)]
     command = [sys.executable, "-m", "sds_hf", "score", str(stored), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # What a shell starts in the background ignores the signal, and so would its children.
+    with subprocess.Popen(command, **pipes, text=True, preexec_fn=_take_signals) as process:
         while not list(out.glob("scores-*.parquet")):
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
