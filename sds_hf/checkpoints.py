@@ -3,12 +3,13 @@
 import hashlib
 import json
 import logging
-import os
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from textwrap import shorten
+
+from sds_hf.digests import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -119,22 +120,3 @@ def _cached(repo_id: str) -> Path | None:
 def reason_of(error: Exception) -> str:
     """An error's message in one line."""
     return shorten(str(error), 200, placeholder=" ...") or type(error).__name__
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file; remembered on disk by path, size and time, so that large weights are read once."""
-    stat = path.stat()
-    key = hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
-    note = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sds_hf" / "sha256" / key
-    if note.exists():
-        return note.read_text()
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        part = note.with_suffix(f".{os.getpid()}")
-        part.write_text(digest)
-        part.replace(note)
-    except OSError:
-        logger.debug("cannot remember digests in %s", note.parent)
-    return digest

@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,48 +15,13 @@ from torch import Tensor
 
 from sds_hf.checkpoints import WAY_OUT, ModelFiles, ModelNotFoundError, model_files, reason_of
 from sds_hf.device import dtype_name
+from sds_hf.preprocessing import Preprocessing
+from sds_hf.stages import stage
+from sds_hf.vit import Pool, Position, VisionTransformer
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What a checkpoint's own processor does to an image.
-
-    Attributes:
-        size: (height, width) of the encoder's input.
-        shortest_edge: the image's shorter side before the crop; None: it is resized to `size` as it is.
-        mean, std: normalisation of RGB in [0, 1].
-        resample: `"bicubic"` or `"bilinear"`.
-    """
-
-    size: tuple[int, int]
-    shortest_edge: int | None
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    resample: str
-
-    @classmethod
-    def read(cls, folder: Path, image_size: int) -> "Preprocessing":
-        """Read `preprocessor_config.json` or `processor_config.json`; OpenAI's settings if there is neither."""
-        settings: dict[str, Any] = {}
-        for name in ("processor_config.json", "preprocessor_config.json"):
-            if (folder / name).exists():
-                loaded = json.loads((folder / name).read_text())
-                settings = loaded.get("image_processor", loaded)
-        size = settings.get("size", {"shortest_edge": image_size})
-        size = {"shortest_edge": size} if isinstance(size, int) else size
-        crop = settings.get("crop_size", image_size)
-        crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop
-        edge = size.get("shortest_edge") if settings.get("do_center_crop", True) else None
-        target = crop if edge else {"height": size.get("height", image_size), "width": size.get("width", image_size)}
-        return cls(
-            size=(target["height"], target["width"]),
-            shortest_edge=edge,
-            mean=tuple(settings.get("image_mean", (0.48145466, 0.4578275, 0.40821073))),
-            std=tuple(settings.get("image_std", (0.26862954, 0.26130258, 0.27577711))),
-            resample="bilinear" if settings.get("resample", 3) == 2 else "bicubic",
-        )
+PARTS = ("vision_model", "logit_scale", "get_image_features", "get_text_features")
+MAX_ATTENTION_BYTES = 256 << 20  # of one block's weights, where they are held in memory
 
 
 class Encoder:
@@ -70,6 +35,7 @@ class Encoder:
         scale: factor of cosines in its softmax (its own logit scale).
         bias: bias of its sigmoid, None for a softmax model.
         patch_size: side of a patch of its ViT, in pixels.
+        vit: its vision tower for fast and for native passes; None if only `transformers` knows it.
     """
 
     def __init__(self, found: ModelFiles, device: torch.device, dtype: torch.dtype) -> None:
@@ -90,31 +56,57 @@ class Encoder:
                 f"model {found.name!r} lacks {len(missing)} of its weights, e.g. {missing[0]}; {WAY_OUT}"
             )
         self.model: Any = model.to(device).eval()
-        for name in ("vision_model", "logit_scale", "get_image_features", "get_text_features"):
-            if not hasattr(self.model, name):
-                raise ModelNotFoundError(
-                    f"model {found.name!r} is a {type(self.model).__name__}, not a CLIP-like dual encoder with a ViT"
-                )
+        self.architecture = type(self.model).__name__
+        if lacking := [name for name in PARTS if not hasattr(self.model, name)]:
+            raise ModelNotFoundError(
+                f"model {found.name!r} is of the class {self.architecture}, not a CLIP-like dual encoder with a ViT "
+                f"(it has no {lacking[0]}); {WAY_OUT}"
+            )
         self.model.requires_grad_(False)
         vision = self.model.config.vision_config
+        if not all(isinstance(getattr(vision, name, None), int) for name in ("image_size", "patch_size")):
+            raise ModelNotFoundError(
+                f"model {found.name!r} is of the class {self.architecture}, whose vision tower has no fixed image size "
+                f"and patch size; of SigLIP 2, take a checkpoint of fixed resolution; {WAY_OUT}"
+            )
         self.patch_size: int = vision.patch_size
-        self.preprocessing = Preprocessing.read(found.folder, vision.image_size)
+        self.vit = VisionTransformer(self.model, dtype) if VisionTransformer.fits(self.model) else None
         self.scale = float(self.model.logit_scale.float().exp())
         self.bias = float(self.model.logit_bias.float()) if hasattr(self.model, "logit_bias") else None
+        family = "clip" if self.bias is None else "siglip"
+        self.preprocessing = Preprocessing.read(found.folder, vision.image_size, family)
         self._texts: dict[tuple[str, ...], Tensor] = {}
 
-    def preprocess(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Images (H, W, 3) uint8 of any sizes, as the encoder wants them: (B, 3, S, S) float32, normalised."""
-        height, width = self.preprocessing.size
-        out = torch.empty(len(images), 3, height, width, device=self.device)
-        for shape in {image.shape for image in images}:
+    def preprocess(self, images: Sequence[np.ndarray], resolution: int | None = None) -> Tensor:
+        """Images as the encoder wants them.
+
+        Args:
+            images: (H, W, 3) uint8 each, of any sizes.
+            resolution: side to resize to without a crop; None: what the checkpoint's own processor does.
+
+        Returns:
+            (B, 3, S, S) float32, normalised.
+        """
+        size = (resolution, resolution) if resolution else self.preprocessing.size
+        out = torch.empty(len(images), 3, *size, dtype=torch.uint8, device=self.device)
+        for shape in dict.fromkeys(image.shape for image in images):
             rows = [row for row, image in enumerate(images) if image.shape == shape]
-            pixels = torch.from_numpy(np.stack([images[row] for row in rows])).to(self.device)
-            out[rows] = self._resize_and_crop(pixels.permute(0, 3, 1, 2).float())
-        return self.normalize(out)
+            pixels = self.upload([images[row] for row in rows])
+            with stage("preprocessing"):
+                out[rows] = resize(pixels, size) if resolution else self._resize_and_crop(pixels)
+        with stage("preprocessing"):
+            return self.normalize(out)
+
+    def upload(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Images of one size, (H, W, 3) uint8, on the device: (B, 3, H, W) uint8."""
+        with stage("transfer"):
+            pixels = torch.from_numpy(np.stack(images))
+            if self.device.type == "cuda":
+                pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+            return pixels.to(self.device).permute(0, 3, 1, 2)
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) in 0 to 255, normalised as the checkpoint was trained."""
+        """(B, 3, H, W) uint8 -> float32, normalised as the checkpoint was trained."""
         mean, std = (
             torch.tensor(values, device=pixels.device)[:, None, None]
             for values in (self.preprocessing.mean, self.preprocessing.std)
@@ -142,38 +134,90 @@ class Encoder:
         return pixels[..., top : top + height, left : left + width]
 
     @torch.inference_mode()
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        """Embeddings (B, D) of normalised pixels (B, 3, S, S), float32 of length 1."""
-        output = self.model.get_image_features(pixel_values=pixels.to(self.dtype))
-        return F.normalize(getattr(output, "pooler_output", output).float(), dim=-1)
+    def encode_images(self, pixels: Tensor, pool: Pool = "cls", position: Position = "bicubic") -> Tensor:
+        """Embeddings of images.
 
-    @torch.no_grad()  # no inference tensors: Grad-CAM differentiates through them
+        Args:
+            pixels: (B, 3, H, W), normalised; sides of whole patches.
+            pool: `cls`, the model's own image feature, or `patch_mean`, the mean over the projected patch tokens, which
+                CLIP-ES (Lin et al., CVPR 2023) and the code of SDS use.
+            position: how position embeddings are resized to another grid than the model's own.
+
+        Returns:
+            (B, D) float32 of length 1.
+
+        Raises:
+            ValueError: if the model cannot pool so, or sees one size only.
+        """
+        if pool != "cls" and not (self.vit and self.vit.with_class_token):
+            raise ValueError(f"pool={pool!r} needs a CLIP vision tower; {self.files.name!r} is a {self.architecture}")
+        if self.vit is None and tuple(pixels.shape[-2:]) != self.preprocessing.size:
+            raise ValueError(
+                f"another resolution needs a CLIP or SigLIP vision tower; {self.files.name!r} is a {self.architecture}"
+            )
+        with stage("image encoder"):
+            parts = [self._encode(part, pool, position) for part in torch.split(pixels, self._images_at_once(pixels))]
+            return F.normalize(torch.cat(parts).float(), dim=-1)
+
+    def _encode(self, pixels: Tensor, pool: Pool, position: Position) -> Tensor:
+        if self.vit:
+            return self.vit.encode(pixels, pool, position)
+        output = self.model.get_image_features(pixel_values=pixels.to(self.dtype))
+        features: Tensor = getattr(output, "pooler_output", output)
+        return features
+
+    def _images_at_once(self, pixels: Tensor) -> int:
+        """How many images keep a block's attention weights within bounds where they are held in memory."""
+        if self.device.type != "cpu" or not self.vit:
+            return len(pixels)
+        tokens = 1 + (pixels.shape[2] // self.patch_size) * (pixels.shape[3] // self.patch_size)
+        size: int = self.dtype.itemsize * self.vit.heads * tokens**2  # of one image's
+        return max(1, MAX_ATTENTION_BYTES // size)
+
     def encode_texts(self, sentences: Sequence[str]) -> Tensor:
         """Embeddings (N, D) of sentences, float32 of length 1; remembered, since every batch asks for the same."""
         key = tuple(sentences)
         if key not in self._texts:
-            length = self.model.config.text_config.max_position_embeddings
-            padding = "max_length" if self.bias is not None else True  # SigLIP is trained on padded texts
-            encoded = self.tokenizer(
-                list(key), padding=padding, truncation=True, max_length=length, return_tensors="pt"
-            )
-            inputs = {
-                name: encoded[name].to(self.device) for name in ("input_ids", "attention_mask") if name in encoded
-            }
-            output = self.model.get_text_features(**inputs)
-            self._texts[key] = F.normalize(getattr(output, "pooler_output", output).float(), dim=-1)
+            self._texts[key] = self.embed_texts(key)
         return self._texts[key]
+
+    @torch.no_grad()  # no inference tensors: Grad-CAM differentiates through them
+    def embed_texts(self, sentences: Sequence[str]) -> Tensor:
+        """Embeddings (N, D) of sentences, float32 of length 1; those longer than the text encoder reads are cut."""
+        # SigLIP is trained on lower-case texts, all padded to one length, of which it reads the padding too.
+        siglip = self.bias is not None
+        encoded = self.tokenizer(
+            [sentence.lower() for sentence in sentences] if siglip else list(sentences),
+            padding="max_length" if siglip else True,
+            truncation=True,
+            max_length=min(self.model.config.text_config.max_position_embeddings, self.tokenizer.model_max_length),
+            return_tensors="pt",
+        )
+        names = ("input_ids",) if siglip else ("input_ids", "attention_mask")
+        output = self.model.get_text_features(
+            **{name: encoded[name].to(self.device) for name in names if name in encoded}
+        )
+        return F.normalize(getattr(output, "pooler_output", output).float(), dim=-1)
 
     def __repr__(self) -> str:
         return f"Encoder({self.files.name!r}, {self.device}, {dtype_name(self.dtype)})"
 
 
 def resize(pixels: Tensor, size: tuple[int, int], mode: str = "bicubic") -> Tensor:
-    """(B, 3, H, W) in 0 to 255, resized as Pillow does: the width, then the height, each to whole grey levels."""
-    for step in ((pixels.shape[-2], size[1]), size):
-        if tuple(pixels.shape[-2:]) != step:
-            pixels = (F.interpolate(pixels, size=step, mode=mode, antialias=True) + 0.5).floor().clamp(0, 255)
-    return pixels
+    """(B, 3, H, W) uint8, resized as Pillow does."""
+    if tuple(pixels.shape[-2:]) == tuple(size):
+        return pixels
+    if pixels.device.type == "cpu":  # torch has Pillow's own arithmetic for bytes, on CPUs only
+        return F.interpolate(pixels, size=size, mode=mode, antialias=True)
+    return resize_in_steps(pixels.float(), size, mode).to(torch.uint8)
+
+
+def resize_in_steps(levels: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """(B, 3, H, W) float in 0 to 255: the width, then the height, each to whole grey levels, as Pillow has them."""
+    for step in ((levels.shape[-2], size[1]), size):
+        if tuple(levels.shape[-2:]) != step:
+            levels = (F.interpolate(levels, size=step, mode=mode, antialias=True) + 0.5).floor().clamp(0, 255)
+    return levels
 
 
 _loaded: dict[tuple[str, str, torch.dtype], Encoder] = {}
@@ -193,3 +237,20 @@ def load(model: str, device: torch.device, dtype: torch.dtype) -> Encoder:
             logger.info("loading %s on %s in %s", model, device, dtype_name(dtype))
             _loaded[key] = Encoder(found, device, dtype)
         return _loaded[key]
+
+
+def random_checkpoint(folder: Path) -> Path:
+    """Write a checkpoint with the image encoder of CLIP ViT-B/16, but random weights: it costs what a trained one does.
+
+    Its text encoder is small.
+    """
+    from transformers import CLIPConfig, CLIPModel
+
+    demo = files("sds_hf") / "demo" / "clip"
+    text = json.loads((demo / "config.json").read_text())["text_config"]
+    vision = {"patch_size": 16, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
+    vision |= {"num_attention_heads": 12, "image_size": 224}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=512)).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((demo / name).read_bytes())
+    return folder

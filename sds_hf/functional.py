@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SimilarityKind = Literal["prob", "cosine", "clipscore", "entropy"]
+DifferenceKind = Literal["signed", "abs"]
+PatchUnit = Literal["grid", "pixels"]
 IgnoreKind = Literal["base", "none", "either"]
 
 
@@ -51,8 +53,45 @@ def similarity(
 
 def present_softmax(cosines: Tensor, present: Tensor, scale: float) -> Tensor:
     """Softmax of the scaled cosines (..., K + N) among the present of K classes and all N background prompts."""
+    return present_log_softmax(cosines, present, scale).exp()
+
+
+def present_log_softmax(cosines: Tensor, present: Tensor, scale: float) -> Tensor:
+    """Logarithm of `present_softmax`; minus infinity for absent classes."""
     everything = torch.cat([present, present.new_ones(*present.shape[:-1], cosines.shape[-1] - present.shape[-1])], -1)
-    return (scale * cosines).masked_fill(~everything, -torch.inf).softmax(-1)
+    return (scale * cosines).masked_fill(~everything, -torch.inf).log_softmax(-1)
+
+
+def perturbation_score(intact: Tensor, mixed: Tensor, difference: DifferenceKind = "signed") -> Tensor:
+    """How far shuffling its patches moves the similarity of an image.
+
+    `signed`: what is lost (Tang et al. 2025, Eq. 7). `abs`: the size of the change either way, as in the authors' code;
+    it also rewards images of which CLIP becomes more certain when they are shuffled.
+
+    Args:
+        intact: (...) float, similarities of the images.
+        mixed: (...) float, mean similarities of their shuffled versions.
+        difference: which.
+
+    Returns:
+        (...) float.
+    """
+    return intact - mixed if difference == "signed" else (intact - mixed).abs()
+
+
+def patch_grid(side: int, scale: int, unit: PatchUnit = "grid") -> tuple[int, int]:
+    """Tiles a side, and pixels a side of each tile, for an image of `side` pixels.
+
+    Raises:
+        ValueError: if that leaves nothing to shuffle.
+    """
+    grid, tile = (scale, side // scale) if unit == "grid" else (side // scale, scale)
+    if tile < 1 or grid < 2:
+        raise ValueError(
+            f"scale {scale} in patch_unit {unit!r} cannot cut an image of {side} pixels a side into tiles to shuffle; "
+            f"give 2 to {side} tiles a side, or tiles of 1 to {side // 2} pixels"
+        )
+    return grid, tile
 
 
 def patch_order(seed: int, grid: int, draw: int) -> Tensor:
@@ -68,13 +107,13 @@ def patch_order(seed: int, grid: int, draw: int) -> Tensor:
     return torch.from_numpy(order)
 
 
-def shuffle_patches(images: Tensor, order: Tensor) -> Tensor:
+def shuffle_patches(images: Tensor, order: Tensor, tile: int | None = None) -> Tensor:
     """Cut square images into tiles and put tile `order[i]` at place i, row by row (Tang et al. 2025, Eq. 3).
 
     Args:
-        images: (B, C, S, S). If S is no multiple of the tiles a side, the images are resized to the next smaller
-            multiple and back.
+        images: (B, C, S, S). If the tiles do not fill S, the images are resized to what they fill and back.
         order: (n * n,) int64, a permutation.
+        tile: pixels a side of a tile; as many as fit if None.
 
     Returns:
         (B, C, S, S), dtype of the images.
@@ -84,7 +123,7 @@ def shuffle_patches(images: Tensor, order: Tensor) -> Tensor:
     """
     batch, channels, side, _ = images.shape
     grid = int(len(order) ** 0.5)
-    tile = side // grid
+    tile = tile or side // grid
     if tile == 0:
         raise ValueError(f"cannot cut an image of {side} pixels into {grid} tiles a side")
     inner = tile * grid

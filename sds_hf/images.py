@@ -10,6 +10,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 Array = np.ndarray
 BROKEN = (OSError, SyntaxError, ValueError, IndexError, EOFError)  # what Pillow makes of broken data
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # Pillow knows some that run other programs
+LFS = b"version https://git-lfs"
+LONGEST = 100  # times the shorter side; beyond that, resizing the shorter side to a model's size fills the memory
 PHOTO_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
@@ -33,6 +36,9 @@ def decode_image(cell: Any, name: str = "image") -> Array:
     image = _open(cell, name)
     if image.mode not in PHOTO_MODES:
         raise BadImageError(f"{name}: mode {image.mode} is no 8-bit picture; convert it to RGB")
+    if max(image.size) > LONGEST * min(image.size):
+        size = f"{image.width}x{image.height}"
+        raise BadImageError(f"{name}: {size} pixels; one side may be {LONGEST} times the other, not more")
     return np.asarray(_load(ImageOps.exif_transpose, image, name).convert("RGB"))
 
 
@@ -108,18 +114,26 @@ def _open(cell: Any, name: str) -> Image.Image:
         data = cell_bytes(cell)
     except OSError as error:
         raise BadImageError(f"{name}: cannot read {error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise BadImageError(f"{name}: {error}") from error
     if data is None:
-        raise BadImageError(f"{name}: the cell is empty")
+        what = "the cell is empty" if cell is None or isinstance(cell, dict) else f"a {type(cell).__name__} is no image"
+        raise BadImageError(f"{name}: {what}")
     if not data:
         raise BadImageError(f"{name}: the file is empty (0 bytes)")
+    if data.startswith(LFS):
+        raise BadImageError(f"{name}: a pointer of Git LFS, not the file itself; get it with `git lfs pull`")
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     except UnidentifiedImageError as error:
         raise BadImageError(f"{name}: {len(data)} bytes that are no image") from error
     except Image.DecompressionBombError as error:
         raise BadImageError(f"{name}: too large: {error}") from error
     except BROKEN as error:
         raise BadImageError(f"{name}: broken image data: {error}") from error
+    if frames > 1:
+        raise BadImageError(f"{name}: {frames} frames; an image has one")
     # Pillow only warns up to twice its limit; warnings made errors here would be errors in all threads.
     if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise BadImageError(f"{name}: too large: {image.width}x{image.height} pixels")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from datasets import Dataset, load_dataset
 
-from sds_hf.checkpoints import sha256_of
+from sds_hf.digests import sha256_of
 from sds_hf.repository import MANIFEST, read_manifest
 
 

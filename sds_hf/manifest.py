@@ -1,12 +1,10 @@
 """What a score table is made of: the request, how it was carried out, and the file that says so."""
 
-import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,49 +14,37 @@ from datasets import Dataset
 import sds_hf
 from sds_hf.checkpoints import model_files
 from sds_hf.device import current_device
-from sds_hf.images import cell_bytes
 from sds_hf.labels import LabelSpace
-from sds_hf.score import READABLE, ClipScore, Score
+from sds_hf.score import ClipScore, Score
 from sds_hf.scores.pcs import PCS, aligned_scales
+from sds_hf.shards import replace
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
+NAMES = ("source.name",)  # what a thing is called decides no number
+RETRY_HINT = "if only rows that failed have changed, use --retry failed"
 PACKAGES = ("torch", "transformers", "datasets", "pyarrow", "pillow", "numpy")
 
 
 def request(
-    dataset: Dataset, scores: Sequence[Score], labels: LabelSpace, rows_per_shard: int, source: str
+    dataset: Dataset, scores: Sequence[Score], labels: LabelSpace, rows_per_shard: int, content: str | None
 ) -> dict[str, Any]:
-    """Everything that decides what is in the shards; see `score_table`."""
+    """Everything that decides what is in the shards: contents and settings, no paths; see `score_table`.
+
+    Args:
+        dataset: what is scored.
+        scores: what is computed.
+        labels: what indices mean.
+        rows_per_shard: how rows are cut.
+        content: digest of the dataset; None if it is not known yet.
+    """
     return {
         "format": FORMAT,
-        "source": {"name": source, "rows": len(dataset), "sha256": content_digest(dataset)},
+        "source": {"rows": len(dataset), "sha256": content},
         "scores": [{**score.identity(), "labels": labels.name} for score in scores],
         "labels": asdict(labels),
         "rows_per_shard": rows_per_shard,
     }
-
-
-def content_digest(dataset: Dataset) -> str:
-    """SHA-256 of the ids, images, masks and classes of a dataset, in order: the same wherever the files lie."""
-    digest = hashlib.sha256()
-    columns = [name for name in READABLE if name in dataset.column_names]
-    digest.update(json.dumps(columns).encode())
-    stored = dataset.select_columns(columns).with_format("arrow")
-    for start in range(0, len(dataset), 256):
-        for row in stored[start : start + 256].to_pylist():
-            for cell in row.values():
-                data = _content(cell)
-                digest.update(len(data).to_bytes(8, "little"))
-                digest.update(data)
-    return digest.hexdigest()
-
-
-def _content(cell: Any) -> bytes:
-    try:
-        return (cell_bytes(cell) if isinstance(cell, dict) else json.dumps(cell).encode()) or b""
-    except OSError:  # a file that cannot be read is its row's failure, not the table's
-        return b""
 
 
 def circumstances(scores: Sequence[Score]) -> dict[str, Any]:
@@ -72,7 +58,7 @@ def circumstances(scores: Sequence[Score]) -> dict[str, Any]:
                 "digest": found.digest,
                 "preprocessing": asdict(encoder.preprocessing),
             }
-            if isinstance(score, PCS) and (aligned := aligned_scales(encoder, score.scales)):
+            if isinstance(score, PCS) and (aligned := aligned_scales(score, encoder)):
                 notes.append(f"pcs: the tiles of scales {aligned} are whole ViT patches, which weakens the score")
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
@@ -84,8 +70,13 @@ def circumstances(scores: Sequence[Score]) -> dict[str, Any]:
     }
 
 
-def check_request(out: Path, asked: dict[str, Any]) -> dict[str, Any]:
-    """What is known of an unfinished or finished table of the same request in the folder, by shard.
+def check_request(out: Path, asked: dict[str, Any], ignore: Collection[str] = ()) -> dict[str, Any]:
+    """The manifest of an unfinished or finished table of the same request in the folder; empty if there is none.
+
+    Args:
+        out: the folder.
+        asked: what `request` says.
+        ignore: names in which the requests may differ, e.g. `source.sha256`.
 
     Raises:
         ValueError: if the folder holds scores of another request; names what differs.
@@ -95,14 +86,18 @@ def check_request(out: Path, asked: dict[str, Any]) -> dict[str, Any]:
         if any(out.glob("scores-*.parquet")):
             raise ValueError(f"{out} holds scores without {MANIFEST}; choose another --out or delete it")
         return {}
-    old, new = _flat({key: manifest.get(key) for key in asked}), _flat(json.loads(json.dumps(asked)))
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name) and name != "source.name"]
+    old, new = (_flat({key: value.get(key) for key in asked}) for value in (manifest, json.loads(json.dumps(asked))))
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name) and name not in (*NAMES, *ignore)]
+    # A model is its digest, wherever it lies; where digests differ, its name helps to see why.
+    names = [name for name in names if not name.endswith(".model") or f"{name}_digest" in names]
     differing = [f"{name} is {_short(old.get(name))}, now {_short(new.get(name))}" for name in names]
     if differing:
+        hint = f"; {RETRY_HINT}" if names == ["source.sha256"] and manifest.get("failed") else ""
         raise ValueError(
             f"{out} holds scores of another request ({'; '.join(differing[:3])}); choose another --out or delete it"
+            + hint
         )
-    return {shard["path"]: shard for shard in manifest["shards"]}
+    return manifest
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
@@ -133,7 +128,4 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 def write_manifest(folder: Path, value: dict[str, Any]) -> None:
     """Replace the manifest of a folder at once."""
-    path = folder / MANIFEST
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(value, indent=2) + "\n")
-    part.replace(path)
+    replace(folder / MANIFEST, (json.dumps(value, indent=2) + "\n").encode())

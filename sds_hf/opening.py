@@ -2,16 +2,23 @@
 
 import glob
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError
 
 from sds_hf.datafolder import row_features
 from sds_hf.sources import READERS, make_reader
 from sds_hf.sources.reader import Reader, Row
+
+T = TypeVar("T")
+NEITHER = "no such folder here, and as a Hub dataset:"
+HUB_SECONDS = 10  # a Hub that answers at all does so by then
 
 
 def open_dataset(name: str | Path, split: str | None = None, **options: Any) -> Dataset:
@@ -29,34 +36,75 @@ def open_dataset(name: str | Path, split: str | None = None, **options: Any) -> 
     path = Path(name).expanduser()
     text = str(path) if str(name).startswith("~") else str(name)
     if path.is_dir():
-        try:
-            return _one_split(_open_folder(path, options), text, split)
-        except DatasetGenerationError as error:
-            raise ValueError(f"cannot read {text}: {_first_line(error.__cause__ or error)}") from error
+        return _one_split(_reading(text, lambda: _open_folder(path, split, options)), text, split)
     if text.endswith(".parquet"):
         files = sorted(glob.glob(text))
         if not files:
             raise ValueError(f"no file matches {text}")
-        return _one_split(load_dataset("parquet", data_files=files), text, split)
+        return _one_split(_reading(text, lambda: load_dataset("parquet", data_files=files)), text, split)
+    if path.exists():
+        raise ValueError(f"{text} is a file; give a dataset's folder, Parquet files or a Hub id")
     if text.startswith((".", "/")) or text.count("/") > 1:
         raise ValueError(f"{text} does not exist")
+    _check_hub(text)
     try:
         return _one_split(load_dataset(text), text, split)
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"cannot open {text}: no such folder here, and as a Hub dataset: {_first_line(error)}"
-        ) from error
+        raise ValueError(f"cannot open {text}: {NEITHER} {_first_line(error)}") from error
 
 
-def _open_folder(path: Path, options: dict[str, Any]) -> Any:
+def _reading(name: str, read: Callable[[], T]) -> T:
+    """What is read, or one line that says what cannot be.
+
+    Raises:
+        ValueError: names the dataset and, where it can be told, the file.
+    """
+    try:
+        return read()
+    except (DatasetGenerationError, pa.ArrowException) as error:
+        raise ValueError(_trouble(name, error.__cause__ or error)) from error
+
+
+def _trouble(name: str, error: BaseException) -> str:
+    """Why a dataset cannot be read: a Parquet file that is none, no rows, or what the error says."""
+    path, rows = Path(name), []
+    for file in sorted(path.rglob("*.parquet") if path.is_dir() else map(Path, glob.glob(name))):
+        try:
+            rows.append(pq.read_metadata(file).num_rows)
+        except (pa.ArrowException, OSError) as broken:
+            return f"cannot read {name}: {file}: {_first_line(broken)}"
+    return f"{name} has no rows" if rows and not any(rows) else f"cannot read {name}: {_first_line(error)}"
+
+
+def _check_hub(name: str) -> None:
+    """Say at once that a dataset is not on the Hub, or that there is no Hub and no copy of it here.
+
+    Raises:
+        ValueError: says which.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if (Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___")).exists():
+        return  # of an earlier download, which serves where the Hub cannot be reached
+    try:
+        HfApi().dataset_info(name, timeout=HUB_SECONDS)
+    except (HfHubHTTPError, ValueError) as error:
+        raise ValueError(f"cannot open {name}: {NEITHER} {_first_line(error)}") from error
+    except Exception as error:  # of a network library that depends on the version of `huggingface_hub`
+        raise ValueError(f"cannot open {name}: no such folder here, and the Hub cannot be reached") from error
+
+
+def _open_folder(path: Path, split: str | None, options: dict[str, Any]) -> Any:
     if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
         return load_from_disk(str(path))
     card = path / "README.md"
     described = card.exists() and "\nconfigs:" in card.read_text(errors="replace")
     if not described and any(reader.recognises(path) for reader in READERS.values()):
-        reader = make_reader("auto", path, **options)
+        # Some readers know splits; of the others, a raw folder is one.
+        reader = make_reader("auto", path, **options, **({"split": split} if split else {}))
         # The state is part of the cache's key: a folder that has changed is read again.
-        given = {"reader": reader, "state": _state(path)}
+        given = {"reader": reader, "state": folder_state(path)}
         return Dataset.from_generator(_rows, features=row_features(reader.labels), gen_kwargs=given)
     if card.exists() or any(path.glob("**/*.parquet")):
         return load_dataset(str(path))
@@ -67,12 +115,13 @@ def _rows(reader: Reader, state: str) -> Iterator[Row]:
     return reader.rows()
 
 
-def _state(path: Path) -> str:
-    """Digest of the names, sizes and times of all files of a folder."""
+def folder_state(path: Path) -> str:
+    """Digest of the names, sizes and times of all files of a folder, wherever it lies."""
     digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")):
-        stat = file.stat()
-        digest.update(f"{file}|{stat.st_size}|{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    for file in sorted(file for file in path.rglob("*") if not file.is_dir()):
+        stat = file.stat() if file.exists() else file.lstat()
+        name = file.relative_to(path)
+        digest.update(f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -88,5 +137,5 @@ def _one_split(found: Any, name: str, split: str | None) -> Dataset:
     return found[split]
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,7 +10,8 @@ from datasets import Dataset
 
 from sds_hf.datafolder import ORIGIN, row_features, write_data_folder
 from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
-from sds_hf.opening import open_dataset
+from sds_hf.device import current_device
+from sds_hf.opening import folder_state, open_dataset
 from sds_hf.publishing import Published, publish
 from sds_hf.recipe import Recipe, RecipeError
 from sds_hf.report import Report
@@ -27,12 +28,14 @@ Emoji scenes drawn by `sds-hf demo`, about half of them with a known defect (col
 class Watcher(Protocol):
     """Something that shows progress: a step of so many rows, told how many are done and how many failed."""
 
-    def __call__(self, step: str, total: int | None) -> AbstractContextManager[Callable[[int, int], None]]:
+    def __call__(
+        self, step: str, total: int | None, device: str = ""
+    ) -> AbstractContextManager[Callable[[int, int], None]]:
         """Show a step while the context lasts; the function inside takes rows done and rows failed so far."""
 
 
 @contextmanager
-def nobody(step: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
+def nobody(step: str, total: int | None, device: str = "") -> Iterator[Callable[[int, int], None]]:
     """A watcher that shows nothing."""
     yield lambda done, failed: None
 
@@ -72,7 +75,7 @@ def import_source(
         ValueError: if the layout or its label space is not known, a file is broken, or `out` is not empty.
     """
     source = make_reader(reader, path, **options)
-    origin = {"reader": source.name, "path": str(path), "options": options, "labels": source.labels.name}
+    origin = {"reader": source.name, "path": str(path), "labels": source.labels.name, **_request(reader, path, options)}
     text = f"# Candidates\n\nImported from `{Path(path).name}` by sds-hf with the reader `{source.name}`.\n"
     with watch("reading", None) as tell:
         rows = write_data_folder(
@@ -107,7 +110,7 @@ def run(
     out = Path(out)
     dataset, name = _source(recipe, out, watch)
     scores = recipe.make_scores(labels=recipe.source.labels if recipe.source and recipe.source.dataset else None)
-    with watch("scoring", len(dataset)) as tell:
+    with watch("scoring", len(dataset), str(current_device())) as tell:
         table = score_table(
             dataset,
             scores,
@@ -168,11 +171,20 @@ def _source(recipe: Recipe, out: Path, watch: Watcher) -> tuple[Dataset, str]:
     if source.dataset is not None:
         return open_dataset(source.dataset, source.split), source.dataset
     assert source.path is not None
-    options = source.reader_options()
-    origin = {"path": source.path, "options": options}
-    if not _is_imported(out / "source", origin):
-        import_source(source.reader, source.path, out / "source", watch=watch, **options)
-    return open_dataset(out / "source"), source.path
+    options, imported = source.reader_options(), out / "source"
+    if not (imported / ORIGIN).exists():
+        import_source(source.reader, source.path, imported, watch=watch, **options)
+    elif not _is_imported(imported, _request(source.reader, source.path, options)):
+        raise ValueError(
+            f"{source.path}, or how it is to be read, has changed since it was imported into {imported}; choose "
+            f"another --out, or delete {imported} and {out / 'scores'}"
+        )
+    return open_dataset(imported), source.path
+
+
+def _request(reader: str, path: str | Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the rows of an import."""
+    return {"asked": reader, "options": dict(options), "state": folder_state(Path(path))}
 
 
 def _dataset_source(path: Path) -> Any:

@@ -3,7 +3,7 @@
 import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from sds_hf.table import ScoreTable
 
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
+NO_LICENCE = (
+    "no licence is given, so nobody may use the data: say which with --set publish.license=cc-by-4.0 or the like"
+)
 OWN_FILES = ("README.md", "recipe.yaml", "report.json", MANIFEST)
 
 
@@ -35,6 +38,7 @@ class Published:
         url: where to look.
         report: as published.
         dry_run: whether nothing was changed.
+        warnings: what a person should look at.
     """
 
     target: str
@@ -45,6 +49,7 @@ class Published:
     tag: str | None = None
     url: str | None = None
     dry_run: bool = False
+    warnings: list[str] = field(default_factory=list)
 
 
 def publish(
@@ -95,12 +100,13 @@ def publish(
     target = {"to": to, "folder": None if folder is None else str(folder)}
     recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update=target)})
     build = partial(build_repository, dataset, selection, recipe, scores=scores, progress=progress)
-    if folder is not None:
-        return _to_folder(Path(folder), build, overwrite, dry_run)
-    assert to is not None
-    if not REPO_ID.fullmatch(to):
+    if to is not None and not REPO_ID.fullmatch(to):
         raise PublishError(f"{to!r} is no Hub id (user/name); a folder is given with --folder")
-    return _to_hub(HubRepository(to, token, overwrite), build, private, tag, dry_run)
+    if to is not None:
+        done = _to_hub(HubRepository(to, token, overwrite), build, private, tag, dry_run)
+    else:
+        done = _to_folder(Path(str(folder)), build, overwrite, dry_run)
+    return done if recipe.publish.license else replace(done, warnings=[NO_LICENCE])
 
 
 def _to_hub(

@@ -1,5 +1,6 @@
 """A selection written down: source, scores, rules and publication in one YAML file."""
 
+import copy
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -8,10 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 import sds_hf.scores  # noqa: F401  (fills the registry)
-from sds_hf.rules import RULES, Rule
+from sds_hf.overrides import apply_override
+from sds_hf.presets import PRESETS, preset
+from sds_hf.rules import RULES, Rule, make_rule
 from sds_hf.score import REGISTRY, ClipScore, Score, field_names
 from sds_hf.validation import one_line, short
 
@@ -68,6 +71,8 @@ class Recipe(BaseModel):
         name: of the recipe.
         source: where candidates come from, if `run` is to know.
         model: CLIP of all scores that do not name another.
+        preset: named mode whose settings the scores have where they do not say otherwise, and whose rules the recipe
+            has if it gives none (an empty list is some); see `sds_hf.presets`.
         scores: settings by score name, in order.
         rules: what keeps rows, in order.
         publish: where the selection goes.
@@ -78,9 +83,22 @@ class Recipe(BaseModel):
     name: str = "recipe"
     source: Source | None = None
     model: str | None = None
+    preset: str | None = None
     scores: dict[str, dict[str, Any]] = Field(default_factory=dict)
     rules: list[Any] = Field(default_factory=list)
     publish: Publication = Field(default_factory=Publication)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rules_of_preset(cls, data: Any) -> Any:
+        return _with_rules(data) if isinstance(data, dict) else data
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, value: str | None) -> str | None:
+        if value is not None:
+            preset(value)
+        return value
 
     @field_validator("scores", mode="before")
     @classmethod
@@ -96,11 +114,11 @@ class Recipe(BaseModel):
     def _known_rules(cls, value: Any) -> list[Rule]:
         if not isinstance(value or [], list):
             raise ValueError(f"must be a list, each entry one of {sorted(RULES)} with its settings, not {value!r}")
-        return [rule if isinstance(rule, Rule) else _make_rule(place, rule) for place, rule in enumerate(value or [])]
+        return [rule if isinstance(rule, Rule) else make_rule(place, rule) for place, rule in enumerate(value or [])]
 
     @field_serializer("rules")
     def _plain_rules(self, rules: list[Rule]) -> list[dict[str, Any]]:
-        return [{rule.kind: _settings(rule)} for rule in rules]
+        return [{rule.kind: rule.settings()} for rule in rules]
 
     @classmethod
     def load(cls, name: str | Path, overrides: Iterable[str] = ()) -> "Recipe":
@@ -135,8 +153,12 @@ class Recipe(BaseModel):
     @classmethod
     def from_dict(cls, data: dict[str, Any], overrides: Iterable[str] = ()) -> "Recipe":
         """See `load`; `data` is changed by the overrides."""
-        for override in overrides:
-            _set(data, override)
+        try:
+            for override in overrides:
+                data = _with_rules(data) if override.startswith("rules.") else data
+                apply_override(data, override)
+        except ValueError as error:
+            raise RecipeError(str(error)) from error
         parts: dict[tuple[str, ...], type[BaseModel]] = {(): cls, ("source",): Source, ("publish",): Publication}
         possible = {place: list(part.model_fields) for place, part in parts.items()}
         try:
@@ -149,11 +171,13 @@ class Recipe(BaseModel):
     def to_yaml(self) -> str:
         """The recipe as YAML; reading it gives the same recipe."""
         data = self.model_dump(exclude_none=True, exclude_defaults=True)
+        if self.preset:  # without a list of rules it would stand for the preset's
+            data.setdefault("rules", [])
         text: str = yaml.safe_dump({"name": self.name, **data}, sort_keys=False, allow_unicode=True, width=120)
         return text
 
     def make_scores(self, **defaults: Any) -> list[Score]:
-        """The scores; `defaults` and the recipe's model apply where a score does not say otherwise.
+        """The scores; `defaults`, the recipe's model and its preset apply where a score does not say otherwise.
 
         Raises:
             RecipeError: names the score and the setting.
@@ -162,10 +186,11 @@ class Recipe(BaseModel):
         for name, given in self.scores.items():
             score = REGISTRY[name]
             known = field_names(score)
+            named = preset(self.preset).scores.get(name, {}) if self.preset else {}
             shared = {"model": self.model, **asked} if issubclass(score, ClipScore) else asked
             settings = {key: value for key, value in shared.items() if value is not None and key in known}
             try:
-                made.append(score(**{**settings, **given}))
+                made.append(score(**{**settings, **named, **given}))
             except ValidationError as error:
                 raise RecipeError(f"score {name}: {one_line(error, {(): sorted(known)})}") from error
         return made
@@ -176,7 +201,9 @@ class Recipe(BaseModel):
         Args:
             identities: `Score.identity()` of each score, as the manifest of a score table has them.
         """
-        found = {each["score"]: _asked(each) for each in identities if each["score"] in REGISTRY}
+        found = {
+            each["score"]: _defaults(each["score"]) | _asked(each) for each in identities if each["score"] in REGISTRY
+        }
         found.pop("classes_present", None)  # comes by itself
         if found == {score.name: _asked({"score": score.name, **score.values()}) for score in self.make_scores()}:
             return self
@@ -187,7 +214,7 @@ class Recipe(BaseModel):
             name: {key: value for key, value in settings.items() if (common | _defaults(name)).get(key) != value}
             for name, settings in found.items()
         }
-        return self.model_copy(update={"scores": scores, "model": model})
+        return self.model_copy(update={"scores": scores, "model": model, "preset": None})
 
 
 def recipe_names() -> list[str]:
@@ -207,50 +234,15 @@ def _asked(identity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _defaults(score: str) -> dict[str, Any]:
-    values = {field.name: field.default for field in fields(cast(Any, REGISTRY[score])) if field.name != "model"}
+    """Default settings of a score but `model`, as JSON has them."""
+    known = field_names(REGISTRY[score]) - {"labels", "dtype", "model"}
+    values = {field.name: field.default for field in fields(cast(Any, REGISTRY[score])) if field.name in known}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def _settings(rule: Rule) -> dict[str, Any]:
-    values = {field.name: getattr(rule, field.name) for field in fields(rule)}
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value is not None
-    }
-
-
-def _make_rule(place: int, given: Any) -> Rule:
-    if not isinstance(given, dict) or len(given) != 1:
-        raise ValueError(f"rule {place} must be one of {sorted(RULES)} with its settings, not {given!r}")
-    ((kind, settings),) = given.items()
-    if kind not in RULES:
-        raise ValueError(f"rule {place}: no rule {kind!r}; there are {sorted(RULES)}")
-    known = [field.name for field in fields(cast(Any, RULES[kind]))]
-    if not isinstance(settings or {}, dict):
-        raise ValueError(f"rule {place}, {kind}: takes the settings {known}, not {settings!r}")
-    try:
-        return RULES[kind](**{str(name): value for name, value in (settings or {}).items()})
-    except ValidationError as error:
-        raise ValueError(f"rule {place}, {kind}: {one_line(error, {(): known})}") from error
-
-
-def _set(data: Any, override: str) -> None:
-    """Apply `a.b.0.c=value` to nested dicts and lists; the value is read as YAML."""
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise RecipeError(f"--set takes key=value, e.g. rules.0.threshold.above=0.7, not {override!r}")
-    *parents, last = key.split(".")
-    for part in parents:
-        try:
-            if isinstance(data, dict) and data.get(part) is None:
-                data[part] = {}
-            data = data[int(part) if isinstance(data, list) else part]
-        except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RecipeError(f"--set {override}: the recipe has no {part!r} there") from error
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {override}: the value is no YAML: {' '.join(str(error).split())}") from error
-    try:
-        data[int(last) if isinstance(data, list) else last] = value
-    except (IndexError, ValueError, TypeError) as error:
-        raise RecipeError(f"--set {override}: the recipe has no {last!r} there") from error
+def _with_rules(data: dict[str, Any]) -> dict[str, Any]:
+    """A recipe that names a preset and gives no rules, with the preset's."""
+    name = data.get("preset")
+    if data.get("rules") is not None or not isinstance(name, str) or name not in PRESETS:
+        return data
+    return {**data, "rules": copy.deepcopy(PRESETS[name].rules)}

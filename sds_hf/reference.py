@@ -14,11 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sds_hf.cam import affinity, grad_cam, min_max, object_boxes, refine
-from sds_hf.functional import present_softmax
-from sds_hf.tower import Position, Tower
+from sds_hf.crf import CRFImage, crf_image, dense_crf
+from sds_hf.functional import present_log_softmax, present_softmax
+from sds_hf.stages import stage
+from sds_hf.tower import Tower
+from sds_hf.vit import Position
 
 ReferenceKind = Literal["clip-es", "maskclip"]
-RefineKind = Literal["affinity", "none"]
+RefineKind = Literal["affinity", "crf", "none"]
+UNSURE = -1
 MAX_ATTENTION_BYTES = 256 << 20  # of one block's weights in a batch
 
 
@@ -28,11 +32,14 @@ class ReferenceSettings:
 
     Attributes:
         kind: `clip-es` or `maskclip`.
-        refinement: whether Grad-CAM maps are spread along the attention's affinity.
+        refinement: of Grad-CAM maps: `affinity` spreads them along the attention, `crf` applies a dense CRF after that.
+            MaskCLIP has no affinity step; `crf` refines its probabilities.
         cam_threshold: share of a map's maximum that bounds an object in the affinity step.
         affinity_blocks: how many of the last blocks' attention weights are averaged.
         exclusive_boxes: boxes never reach the map's last row and column, as in the authors' code.
         position: how position embeddings are resized to the image's grid.
+        crf_image: what the CRF sees, see `crf_image`.
+        crf_confidence: pixels whose largest posterior is lower have no label after the CRF; None: all have one.
     """
 
     kind: ReferenceKind = "clip-es"
@@ -41,6 +48,8 @@ class ReferenceSettings:
     affinity_blocks: int = 8
     exclusive_boxes: bool = False
     position: Position = "bicubic"
+    crf_image: CRFImage = "rgb"
+    crf_confidence: float | None = 0.95
 
 
 def reference_masks(
@@ -56,44 +65,78 @@ def reference_masks(
         settings: how.
 
     Yields:
-        Row of the image and its label map, (H, W) int64: 0 for the background, 1 + k for class k; in no fixed order.
+        Row of the image and its label map, (H, W) int64: 0 for the background, 1 + k for class k, -1 where the CRF is
+        not confident; in no fixed order.
     """
-    present = present.to(texts.device)
+    with_crf = settings.refinement == "crf"
+    for rows, maps in reference_maps(tower, images, present, texts, settings):
+        if with_crf:
+            guides = torch.from_numpy(np.stack([images[row] for row in rows])).to(texts.device)
+            with stage("dense crf"):
+                maps = dense_crf(maps, [crf_image(guide, settings.crf_image) for guide in guides])
+        for row, one in zip(rows, maps, strict=True):
+            yield row, label_map(one, present[row], settings.crf_confidence if with_crf else None)
+
+
+def reference_maps(
+    tower: Tower, images: Sequence[np.ndarray], present: Tensor, texts: Tensor, settings: ReferenceSettings
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """What label maps are taken from, before the CRF; arguments as for `reference_masks`.
+
+    Yields:
+        Rows of some images of one size and their maps, (1 + classes, H, W) float32 in [0, 1]: the background and the
+        present classes.
+    """
+    exclusive = settings.kind == "maskclip"
     for rows in _batches_of_one_size(images, tower):
         pixels = torch.from_numpy(np.stack([images[row] for row in rows])).to(texts.device)
         size = pixels.shape[1:3]
-        pixels = tower.resize(pixels.permute(0, 3, 1, 2).float())
+        pixels = tower.resize(pixels.permute(0, 3, 1, 2))
         grid = pixels.shape[-2] // tower.patch, pixels.shape[-1] // tower.patch
-        maps = _dense_maps if settings.kind == "maskclip" else _cam_maps
-        for row, one in zip(rows, maps(tower, pixels, present[rows], texts, settings), strict=True):
-            yield row, label_map(one.view(-1, *grid), present[row], size, exclusive=settings.kind == "maskclip")
+        maps = (_dense_maps if exclusive else _cam_maps)(tower, pixels, present[rows].to(texts.device), texts, settings)
+        yield rows, [with_background(one.view(-1, *grid), size, exclusive) for one in maps]
 
 
-def label_map(maps: Tensor, present: Tensor, size: Sequence[int], exclusive: bool = False) -> Tensor:
-    """Upsample the maps of the present classes, find the background, and take the largest at each pixel.
+def with_background(maps: Tensor, size: Sequence[int], exclusive: bool = False) -> Tensor:
+    """Upsample the maps of classes and put the background's before them.
 
     Args:
-        maps: (present classes, h, w) in [0, 1].
-        present: (K,) bool.
+        maps: (classes, h, w) in [0, 1].
         size: of the image, height and width.
         exclusive: the maps are probabilities of one distribution, so the background has what all classes leave; else
             each has a scale of its own and the background has what the strongest leaves.
 
     Returns:
-        (H, W) int64: 0 for the background, 1 + k for class k.
+        (1 + classes, H, W).
     """
     large = F.interpolate(maps[None], size=tuple(size), mode="bilinear", align_corners=False)[0]
-    covered = large.sum(0) if exclusive else large.amax(0)
-    ids = F.pad(present.nonzero()[:, 0] + 1, (1, 0))
-    return ids[torch.cat([1 - covered[None], large]).argmax(0)]
+    covered = large.sum(0, keepdim=True) if exclusive else large.amax(0, keepdim=True)
+    return torch.cat([1 - covered, large])
+
+
+def label_map(maps: Tensor, present: Tensor, confidence: float | None = None) -> Tensor:
+    """The largest of the maps at each pixel.
+
+    Args:
+        maps: (1 + present classes, H, W), the background first.
+        present: (K,) bool.
+        confidence: what the largest must reach.
+
+    Returns:
+        (H, W) int64: 0 for the background, 1 + k for class k, -1 where nothing is large enough.
+    """
+    ids = F.pad(present.nonzero()[:, 0] + 1, (1, 0)).to(maps.device)
+    largest, places = maps.max(0)
+    labels = ids[places]
+    return labels if confidence is None else labels.masked_fill(largest < confidence, UNSURE)
 
 
 def class_cams(tower: Tower, hidden: Tensor, present: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Softmax Grad-CAM of every present class at the last block's first LayerNorm, in one batched backward.
+    """Softmax Grad-CAM of every present class at the last block's first LayerNorm: one forward, a backward a class.
 
     Args:
         tower: the vision tower.
-        hidden: (B, 1 + n, C) float32, input of the last block.
+        hidden: (B, 1 + n, C), input of the last block.
         present: (B, K) bool.
         texts: (K + N, D).
 
@@ -102,37 +145,59 @@ def class_cams(tower: Tower, hidden: Tensor, present: Tensor, texts: Tensor) -> 
         block's mean attention weights (B, 1 + n, 1 + n); the class probabilities (B, K + N).
     """
     with torch.enable_grad():
-        tokens = tower.last.layer_norm1(hidden).detach().requires_grad_(True)
-        output, weights = tower.block(tower.last, hidden, tokens, with_weights=True)
+        # Only the mean gradient over the patches counts: that of a vector added to all of them.
+        shift = torch.zeros_like(hidden[:, :1], requires_grad=True)
+        output, weights = tower.last(hidden, shift=shift, with_weights=True)
         # The image feature of CLIP-ES is the mean over the patch tokens, the class token left out.
         feature = F.normalize(tower.project(output[:, 1:]).mean(1), dim=-1)
-        probabilities = present_softmax(feature @ texts.T, present, tower.encoder.scale)
-        ranks = present.cumsum(1) * present  # 1 for an image's first present class, 2 for the second, ...
-        wanted = torch.stack([(ranks == 1 + rank).float() for rank in range(int(ranks.max()))])
-        wanted = F.pad(wanted, (0, probabilities.shape[1] - present.shape[1]))
-        (gradients,) = torch.autograd.grad(probabilities, tokens, wanted, is_grads_batched=True)
+        logarithms = present_log_softmax(feature @ texts.T, present, tower.encoder.scale)
+        places = _present_places(present)
+        # Gradients of logarithms: those of a tiny probability would vanish in half precision.
+        slopes = [
+            torch.autograd.grad(logarithms.gather(1, place[:, None]).sum(), shift, retain_graph=True)[0][:, 0]
+            for place in places
+        ]
+    probabilities = logarithms.detach().exp()
+    chosen = probabilities.gather(1, places.T).T
+    means = torch.stack(slopes).float() * chosen[..., None] / (hidden.shape[1] - 1)
+    tokens = tower.last.layer_norm1(hidden)[:, 1:].float()
     assert weights is not None
-    return grad_cam(tokens.detach()[:, 1:], gradients[:, :, 1:]), weights.detach(), probabilities.detach()
+    return grad_cam(tokens, means), weights.detach(), probabilities
+
+
+def _present_places(present: Tensor) -> Tensor:
+    """(B, K) bool -> (J, B) int64: the first present class of each image, the second ...; the last one repeated."""
+    order = present.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    counts = present.sum(1)
+    ranks = torch.arange(int(counts.max()), device=present.device)[:, None].minimum(counts - 1)
+    return order.gather(1, ranks.T).T
 
 
 def _cam_maps(
     tower: Tower, pixels: Tensor, present: Tensor, texts: Tensor, settings: ReferenceSettings
 ) -> Iterator[Tensor]:
     """For each image (classes, n): the Grad-CAM of each present class."""
-    spread = settings.refinement == "affinity"
+    spread = settings.refinement != "none"
     blocks = min(settings.affinity_blocks, tower.depth) if spread else 0
     hidden, attention = tower.before_last(pixels, settings.position, max(blocks - 1, 0))
-    cams, last_attention, _ = class_cams(tower, hidden, present, texts)
-    if spread:
-        attention = last_attention if attention is None else attention + last_attention
-        transition = affinity(attention[:, 1:, 1:] / blocks)
     grid = pixels.shape[-2] // tower.patch, pixels.shape[-1] // tower.patch
-    for row, chosen in enumerate(present):
-        cam = cams[: int(chosen.sum()), row]
+    # One image fills a CPU, and only its own classes cost anything then.
+    for part in torch.split(torch.arange(len(hidden)), 1 if hidden.device.type == "cpu" else len(hidden)):
+        with stage("class activation"):
+            cams, last_attention, _ = class_cams(tower, hidden[part], present[part], texts)
         if spread:
-            boxes = [object_boxes(one.view(grid), settings.cam_threshold, settings.exclusive_boxes) for one in cam]
-            cam = min_max(refine(cam, torch.stack(boxes).flatten(1), transition[row]))
-        yield cam
+            with stage("affinity"):
+                total = last_attention if attention is None else attention[part] + last_attention
+                transition = affinity(total[:, 1:, 1:] / blocks)
+        for row, chosen in enumerate(present[part]):
+            cam = cams[: int(chosen.sum()), row]
+            if spread:
+                with stage("affinity"):
+                    boxes = [
+                        object_boxes(one.view(grid), settings.cam_threshold, settings.exclusive_boxes) for one in cam
+                    ]
+                    cam = min_max(refine(cam, torch.stack(boxes).flatten(1), transition[row]))
+            yield cam
 
 
 @torch.no_grad()
@@ -141,7 +206,7 @@ def _dense_maps(
 ) -> Iterator[Tensor]:
     """For each image (classes, n): probability of each present class among these and the background prompts."""
     hidden, _ = tower.before_last(pixels, settings.position, 0)
-    features = F.normalize(tower.project(tower.attend_to_self(hidden[:, 1:])), dim=-1)
+    features = F.normalize(tower.project(tower.last.to_itself(hidden[:, 1:])), dim=-1)
     probabilities = present_softmax(
         features @ texts.T, present[:, None].expand(-1, features.shape[1], -1), tower.encoder.scale
     )

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Step(BaseModel):
-    """One rule: the rows before and after it, and why the others left."""
+    """One rule: the rows before and after it, why the others left, and what quantiles came to (`above`, `below`)."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -17,6 +17,13 @@ class Step(BaseModel):
     before: int
     after: int
     dropped: dict[str, int] = Field(default_factory=dict)
+    bounds: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The rule for people: with the numbers behind quantiles."""
+        found = ", ".join(f"{name} {value:.4g}" for name, value in self.bounds.items())
+        return f"{self.rule} ({found})" if found else self.rule
 
 
 class ClassCount(BaseModel):

@@ -14,10 +14,10 @@ from datasets import Dataset
 from sds_hf import figures
 from sds_hf.candidates import literal
 from sds_hf.cards import public_name, render_card
-from sds_hf.checkpoints import sha256_of
+from sds_hf.content import content_digest
 from sds_hf.datafolder import Shard, card_metadata, features_beside, tables_of_dataset, write_shards
+from sds_hf.digests import sha256_of
 from sds_hf.labels import LabelSpace
-from sds_hf.manifest import content_digest
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
 from sds_hf.rules import Threshold
@@ -74,7 +74,7 @@ def build_repository(
         report.provenance["source"]["name"] = public_name(report.provenance["source"]["name"])
     (folder / "assets").mkdir()
     if report.scores:
-        figures.score_histograms(report.scores, folder / "assets" / "scores.png", _thresholds(recipe))
+        figures.score_histograms(report.scores, folder / "assets" / "scores.png", _thresholds(recipe, report))
     if labels and {"image", "mask"} <= set(dataset.column_names):
         figures.sample_grid(_samples(dataset, selection, scores), labels, folder / "assets" / "samples.png")
     report.assets = sorted(f"assets/{path.name}" for path in (folder / "assets").iterdir())
@@ -92,10 +92,7 @@ def check_candidates(dataset: Dataset, selection: Selection, scores: ScoreTable 
         ValueError: says what differs.
     """
     provenance = selection.report.provenance
-    if scores is not None:
-        made = scores.provenance()
-        same = json.dumps(made) == json.dumps({name: provenance.get(name) for name in made})
-    if scores is not None and not same:
+    if scores is not None and scores.sha256 != provenance.get("table_sha256"):
         raise ValueError(f"the selection was not made from the scores in {scores.folder}; run `sds-hf select` on them")
     if len(dataset) != selection.report.rows:
         raise ValueError(f"the selection was made of {selection.report.rows} rows; this dataset has {len(dataset)}")
@@ -151,11 +148,12 @@ def _labels_of(dataset: Dataset, report: Report) -> LabelSpace | None:
     return LabelSpace.from_names(names) if names else None
 
 
-def _thresholds(recipe: Recipe) -> dict[str, float]:
+def _thresholds(recipe: Recipe, report: Report) -> dict[str, float]:
+    """Lower bounds by column, quantiles as what they came to."""
     return {
-        rule.column: rule.above
-        for rule in recipe.rules
-        if isinstance(rule, Threshold) and isinstance(rule.above, float)
+        rule.column: above
+        for rule, step in zip(recipe.rules, report.steps, strict=False)
+        if isinstance(rule, Threshold) and isinstance(above := step.bounds.get("above", rule.above), float)
     }
 
 

@@ -3,14 +3,17 @@
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from sds_hf.images import BadImageError, decode_image, decode_mask
 from sds_hf.labels import LabelSpace
+from sds_hf.stages import stage
+from sds_hf.validation import short
 
 T = TypeVar("T")
+ClassList = Literal["all", "inner"]
 DECODE_THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -26,12 +29,19 @@ class Rows:
         images: (H, W, 3) uint8 each, empty if no score needs them.
         masks: (H, W) uint8 each, empty if no score needs them or there are none.
         present: (rows, K) bool, foreground classes each row is annotated with, in the order of `labels.class_ids`.
+        captions: the text that goes with each image, None where there is none; empty if no score needs them.
     """
 
     def __init__(
-        self, labels: LabelSpace, images: Sequence[np.ndarray], masks: Sequence[np.ndarray], present: np.ndarray
+        self,
+        labels: LabelSpace,
+        images: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        present: np.ndarray,
+        captions: Sequence[str | None] = (),
     ) -> None:
         self.labels, self.images, self.masks, self.present = labels, images, masks, present
+        self.captions = captions
         self._shared: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
@@ -46,7 +56,18 @@ class Rows:
 
     def part(self, start: int, stop: int) -> "Rows":
         """Rows `start` to `stop`."""
-        return Rows(self.labels, self.images[start:stop], self.masks[start:stop], self.present[start:stop])
+        rows = slice(start, stop)
+        return Rows(self.labels, self.images[rows], self.masks[rows], self.present[rows], self.captions[rows])
+
+    def asked(self, class_list: ClassList = "all") -> np.ndarray:
+        """Classes that CLIP is asked about, (rows, K) bool.
+
+        `all` are those present. `inner` leaves out the lowest and the highest index of each mask, whatever they are, as
+        the authors' script for VOC does: that is right only where these are the background and 255.
+        """
+        if class_list == "all":
+            return self.present
+        return self.share("inner", lambda: np.array([_present(np.unique(m)[1:-1], self.labels) for m in self.masks]))
 
     def classes_of(self, row: int) -> list[int]:
         """Ids of the foreground classes of a row, ascending."""
@@ -61,7 +82,7 @@ def read_rows(
     Args:
         cells: columns by name; those of images hold what `decode_image` takes. `classes` (lists of ids) stands in for
             the mask where only the classes are needed.
-        needs: which of `image`, `mask`, `classes` the scores read.
+        needs: which of `image`, `mask`, `classes`, `caption` the scores read.
         labels: the label space of masks and classes.
 
     Returns:
@@ -75,30 +96,33 @@ def read_rows(
         raise ValueError(f"the scores need the columns {sorted(needs)}; {missing} missing among {sorted(cells)}")
     count = len(next(iter(cells.values())))
 
-    def read(place: int) -> tuple[Any, Any, Any] | str:
+    def read(place: int) -> tuple[Any, Any, Any, Any] | str:
         try:
             image = decode_image(cells["image"][place], _name(cells, "image", place)) if "image" in needs else None
+            caption = _caption(cells["caption"][place]) if "caption" in needs else None
             if not with_mask:
-                return image, None, _present(cells["classes"][place] or [], labels)
+                classes = cells["classes"][place] if "classes" in cells else None
+                return image, None, _present(classes or [], labels), caption
             name = _name(cells, "mask", place)
             mask = decode_mask(cells["mask"][place], name)
             if image is not None and image.shape[:2] != mask.shape:
                 raise BadRowError(f"{name}: {_size(mask)} pixels, but the image has {_size(image)}")
-            return image, mask, _present(np.unique(mask), labels, name)
+            return image, mask, _present(np.unique(mask), labels, name), caption
         except (BadImageError, BadRowError) as error:
             return str(error)
 
-    with ThreadPoolExecutor(min(DECODE_THREADS, max(1, count))) as pool:
+    with stage("decoding"), ThreadPoolExecutor(min(DECODE_THREADS, max(1, count))) as pool:
         results = list(pool.map(read, range(count)))
     places = [place for place, result in enumerate(results) if not isinstance(result, str)]
     good = [result for result in results if not isinstance(result, str)]
     errors = {place: result for place, result in enumerate(results) if isinstance(result, str)}
-    images, masks, present = zip(*good, strict=True) if good else ((), (), ())
+    images, masks, present, captions = zip(*good, strict=True) if good else ((), (), (), ())
     rows = Rows(
         labels,
         images if "image" in needs else (),
         masks if with_mask else (),
         np.array(present, bool).reshape(len(good), len(labels.class_ids)),
+        captions if "caption" in needs else (),
     )
     return rows, places, errors
 
@@ -112,6 +136,13 @@ def _present(values: Any, labels: LabelSpace, name: str = "classes") -> np.ndarr
         )
     present = {int(value) for value in values}
     return np.array([class_id in present for class_id in labels.class_ids])
+
+
+def _caption(cell: Any) -> str | None:
+    """The caption of a cell; None if it says nothing."""
+    if cell is not None and not isinstance(cell, str):
+        raise BadRowError(f"caption: {short(cell)} is no text")
+    return cell if cell and cell.strip() else None
 
 
 def _name(cells: Mapping[str, Sequence[Any]], column: str, place: int) -> str:

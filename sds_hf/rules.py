@@ -4,12 +4,14 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from dataclasses import fields
+from typing import Annotated, Any, ClassVar, cast
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from sds_hf.candidates import Candidates, literal, quoted
+from sds_hf.validation import one_line
 
 QUANTILE = re.compile(r"q(0(\.\d+)?|1(\.0+)?)")
 GROUP_LABELS = {"num_classes_present": "num_classes", "classes_present": "class"}  # in reasons and output columns
@@ -37,9 +39,18 @@ class Rule(ABC):
     def label(self) -> str:
         """The rule in a few words, for people."""
 
+    def settings(self) -> dict[str, Any]:
+        """What was set, as a recipe writes it."""
+        values = {field.name: getattr(self, field.name) for field in fields(cast(Any, self))}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if value is not None
+        }
+
     @abstractmethod
-    def apply(self, candidates: Candidates) -> None:
-        """Set `dropped` of rows that leave, `kept_by` of rows that were chosen."""
+    def apply(self, candidates: Candidates) -> dict[str, float]:
+        """Set `dropped` of rows that leave, `kept_by` of rows that were chosen; returns what quantiles came to."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -91,13 +102,14 @@ class Threshold(Rule):
         bounds = ((">", self.above), ("<", self.below))
         return " and ".join(f"{self.column} {sign} {value}" for sign, value in bounds if value is not None)
 
-    def apply(self, candidates: Candidates) -> None:
+    def apply(self, candidates: Candidates) -> dict[str, float]:
         """See `Rule.apply`."""
-        column = candidates.number(self.column)
+        column, given = candidates.number(self.column), {"above": self.above, "below": self.below}
+        bounds = {name: self._bound(candidates, value) for name, value in given.items() if value is not None}
         tests = [
-            f"{column} {sign} {candidates.constant(self.column, self._bound(candidates, value))}"
-            for sign, value in ((">", self.above), ("<", self.below))
-            if value is not None
+            f"{column} {sign} {candidates.constant(self.column, bounds[name])}"
+            for name, sign in (("above", ">"), ("below", "<"))
+            if name in bounds
         ]
         candidates.step(
             f"""SELECT * REPLACE (CASE WHEN dropped IS NOT NULL THEN dropped
@@ -106,6 +118,8 @@ class Threshold(Rule):
                                   END AS dropped)
                 FROM candidates"""
         )
+        quantiles = (name for name, value in given.items() if isinstance(value, str))
+        return {name: bounds[name] for name in quantiles if not math.isnan(bounds[name])}
 
     def _bound(self, candidates: Candidates, value: float | str) -> float:
         if not isinstance(value, str):
@@ -156,7 +170,7 @@ class TopPerGroup(Rule):
         groups = " or ".join(GROUP_LABELS.get(column, column) for column in self.by)
         return f"top {self.fraction:.0%} of {self.column} by {groups}"
 
-    def apply(self, candidates: Candidates) -> None:
+    def apply(self, candidates: Candidates) -> dict[str, float]:
         """See `Rule.apply`."""
         score = candidates.number(self.column)
         added = [f"{GROUP_LABELS.get(column, column)}_{name}" for column in self.by for name in RANKING]
@@ -179,6 +193,7 @@ class TopPerGroup(Rule):
                 FROM chosen""",
             adds=added,
         )
+        return {}
 
     def _ranked(self, column: str, candidates: Candidates) -> str:
         """One line a row: its rank in the group of a family that serves it best, and the group's size and cutoff.
@@ -200,3 +215,27 @@ class TopPerGroup(Rule):
                     FROM (SELECT "row", id, {quoted(self.column)} AS score, {group} AS grp FROM candidates
                           WHERE dropped IS NULL AND {quoted(self.column)} IS NOT NULL)
                     WHERE grp IS NOT NULL)) {best}"""
+
+
+def make_rule(place: int, given: Any) -> Rule:
+    """The rule that a recipe writes as `{kind: settings}`.
+
+    Args:
+        place: of the rule in its list, for the error.
+        given: what the recipe has there.
+
+    Raises:
+        ValueError: in one line, if it is none or makes no sense.
+    """
+    if not isinstance(given, dict) or len(given) != 1:
+        raise ValueError(f"rule {place} must be one of {sorted(RULES)} with its settings, not {given!r}")
+    ((kind, settings),) = given.items()
+    if kind not in RULES:
+        raise ValueError(f"rule {place}: no rule {kind!r}; there are {sorted(RULES)}")
+    known = [field.name for field in fields(cast(Any, RULES[kind]))]
+    if not isinstance(settings or {}, dict):
+        raise ValueError(f"rule {place}, {kind}: takes the settings {known}, not {settings!r}")
+    try:
+        return RULES[kind](**{str(name): value for name, value in (settings or {}).items()})
+    except ValidationError as error:
+        raise ValueError(f"rule {place}, {kind}: {one_line(error, {(): known})}") from error

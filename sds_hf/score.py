@@ -5,7 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any, ClassVar, TypeVar, cast, dataclass_transform
+from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
 import pyarrow as pa
 from pydantic import ConfigDict
@@ -16,6 +16,7 @@ from sds_hf.checkpoints import DEFAULT_MODEL, model_files
 from sds_hf.clip import Encoder, load
 from sds_hf.device import DTypeName, current_device, dtype_name, limit_threads_in_worker, resolve_dtype, use_rank
 from sds_hf.labels import LabelSpace
+from sds_hf.presets import preset
 from sds_hf.rows import Rows, read_rows
 
 REGISTRY: dict[str, type["Score"]] = {}
@@ -44,7 +45,7 @@ class Score(ABC):
 
     name: ClassVar[str]  # in recipes and on the command line
     columns: ClassVar[dict[str, pa.DataType]]
-    needs: ClassVar[frozenset[str]]
+    needs: ClassVar[frozenset[str]]  # columns read with the default settings
     version: ClassVar[int] = 1  # raise it whenever the same settings would give other numbers
     source: ClassVar[str]
 
@@ -56,6 +57,24 @@ class Score(ABC):
             if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise TypeError(f"two scores are called {cls.name!r}: {known.__module__} and {cls.__module__}")
             REGISTRY[cls.name] = cls
+
+    @classmethod
+    def preset(cls, name: str, **overrides: Any) -> Self:
+        """The score with the settings of a named mode; see `sds_hf.presets`.
+
+        Args:
+            name: `paper` (the default settings), `cosine`, `clipscore`, `authors` or `authors-0515`.
+            **overrides: settings that take precedence.
+
+        Raises:
+            ValueError: if there is no such preset, or a setting makes no sense.
+        """
+        return cls(**{**preset(name).scores.get(cls.name, {}), **overrides})
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Columns read with these settings."""
+        return self.needs
 
     @abstractmethod
     def compute(self, rows: Rows) -> dict[str, Values]:
@@ -156,35 +175,57 @@ def score_cells(
     """Compute scores for raw cells.
 
     Returns:
-        The columns with nulls for rows that could not be read, and for these places what is wrong.
+        The columns with nulls for rows that could not be scored, and for these places what is wrong.
     """
-    needs = {need for score in scores for need in score.needs}
-    rows, places, errors = read_rows(cells, needs, labels)
-    count = len(places) + len(errors)
+    return score_rows(scores, *read_cells(scores, cells, labels))
+
+
+def read_cells(
+    scores: Sequence[Score], cells: Mapping[str, Sequence[Any]], labels: LabelSpace
+) -> tuple[Rows, list[int], dict[int, str]]:
+    """Decode what the scores need of raw cells; see `read_rows`."""
+    return read_rows(cells, {need for score in scores for need in score.reads}, labels)
+
+
+def score_rows(
+    scores: Sequence[Score], rows: Rows, places: Sequence[int], errors: Mapping[int, str]
+) -> tuple[dict[str, Column], dict[int, str]]:
+    """Compute scores for what `read_cells` returns; see `score_cells`."""
+    computed, too_large = compute_in_parts(scores, rows) if places else ({}, {})
+    all_errors = {**errors, **{places[row]: error for row, error in too_large.items()}}
     columns = {}
-    computed = compute_in_parts(scores, rows) if places else {}
-    for score in scores:
-        for name, dtype in score.columns.items():
-            values: list[Any] = [None] * count
-            for place, value in zip(places, computed.get(name, ()), strict=True):
-                values[place] = None if value is None or value != value else value
-            columns[name] = Column(values, dtype)
-    return columns, errors
+    for name, dtype in all_columns(scores).items():
+        values: list[Any] = [None] * (len(places) + len(errors))
+        for place, value in zip(places, computed.get(name, ()), strict=True):
+            values[place] = None if value is None or value != value else value
+        columns[name] = Column(values, dtype)
+    return columns, all_errors
 
 
-def compute_in_parts(scores: Sequence[Score], rows: Rows) -> dict[str, list[Any]]:
-    """All columns of all scores; halves the rows while they do not fit into memory."""
+def compute_in_parts(scores: Sequence[Score], rows: Rows) -> tuple[dict[str, list[Any]], dict[int, str]]:
+    """All columns of all scores; halves the rows while they do not fit into memory.
+
+    Returns:
+        The columns, null for a row that does not fit alone, and for such rows what is wrong.
+    """
     from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
     try:
-        return {name: list(values) for score in scores for name, values in score.compute(rows).items()}
+        return {name: list(values) for score in scores for name, values in score.compute(rows).items()}, {}
     except (RuntimeError, MemoryError) as error:
-        if len(rows) == 1 or not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
             raise
     clear_device_cache(garbage_collection=True)
+    if len(rows) == 1:
+        size = "x".join(str(side) for side in rows.images[0].shape[1::-1]) if len(rows.images) else "its"
+        too_large = f"image: {size} pixels do not fit into the memory that is free"
+        return {name: [None] for name in all_columns(scores)}, {0: too_large}
     half = len(rows) // 2
-    first, second = (compute_in_parts(scores, part) for part in (rows.part(0, half), rows.part(half, len(rows))))
-    return {name: first[name] + second[name] for name in first}
+    (first, errors), (second, later) = (
+        compute_in_parts(scores, part) for part in (rows.part(0, half), rows.part(half, len(rows)))
+    )
+    errors |= {half + row: error for row, error in later.items()}
+    return {name: first[name] + second[name] for name in first}, errors
 
 
 def common_labels(scores: Sequence[Score]) -> str:

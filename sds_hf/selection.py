@@ -178,7 +178,7 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     count = "SELECT count(*) FROM candidates WHERE dropped IS NULL"
     reasons = "SELECT dropped, count(*) FROM candidates WHERE dropped IS NOT NULL GROUP BY 1"
     before, old = candidates.value(count), dict(candidates.rows(reasons))
-    rule.apply(candidates)
+    bounds = rule.apply(candidates)
     after, new = candidates.value(count), dict(candidates.rows(reasons))
     if not after:
         column = rule.reads[0]
@@ -194,4 +194,4 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     dropped = {
         reason: total - old.get(reason, 0) for reason, total in sorted(new.items()) if total > old.get(reason, 0)
     }
-    return Step(rule=rule.label, before=before, after=after, dropped=dropped)
+    return Step(rule=rule.label, before=before, after=after, dropped=dropped, bounds=bounds)

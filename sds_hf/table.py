@@ -1,21 +1,26 @@
 """Score tables: Parquet shards of scores beside a dataset, with a manifest that says what made them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-from sds_hf.batches import Column, labels_of_features
-from sds_hf.checkpoints import sha256_of
+from sds_hf.batches import labels_of_features
+from sds_hf.content import content_digest, joint_digest, row_digests
+from sds_hf.interrupts import finishing
+from sds_hf.job import Job, Part
 from sds_hf.labels import LabelSpace, label_space
 from sds_hf.manifest import MANIFEST, check_request, circumstances, read_manifest, request, write_manifest
-from sds_hf.score import READABLE, Score, all_columns, common_labels, score_cells
+from sds_hf.score import Score, common_labels
 from sds_hf.scores.classes_present import ClassesPresent
+from sds_hf.shards import JOURNAL, Shard, Shards
 
-Progress = Callable[[int, int], None]  # rows done so far, failures so far
+Progress = Callable[[int, int], None]  # rows done so far, failures so far; first those of earlier runs
 
 
 class ScoreTable:
@@ -46,10 +51,10 @@ class ScoreTable:
         if not manifest["complete"]:
             raise ValueError(f"the score table in {folder} is not finished; run the same `sds-hf score` again to go on")
         for shard in manifest["shards"]:
-            path = folder / shard["path"]
-            if not path.exists() or sha256_of(path) != shard["sha256"]:
+            if not Shard(**shard).is_intact(folder):
                 raise ValueError(
-                    f"{path} is missing or not what {MANIFEST} says; run the same `sds-hf score` again to make it anew"
+                    f"{folder / shard['path']} is missing or not what {MANIFEST} says; run the same `sds-hf score` "
+                    "again to make it anew"
                 )
         return cls(folder, manifest)
 
@@ -62,12 +67,15 @@ class ScoreTable:
         """All rows in memory."""
         return pa.concat_tables(pq.read_table(path) for path in self.paths)
 
+    @property
+    def sha256(self) -> str:
+        """Digest of all shards: two tables that have it in common hold the same."""
+        return joint_digest(shard["sha256"].encode() for shard in self.manifest["shards"])
+
     def provenance(self) -> dict[str, Any]:
         """What a report says of where the scores come from."""
-        return {
-            name: self.manifest[name]
-            for name in ("source", "scores", "models", "labels", "device", "notes", "versions")
-        }
+        names = ("source", "scores", "models", "labels", "device", "notes", "versions")
+        return {**{name: self.manifest[name] for name in names}, "table_sha256": self.sha256}
 
 
 def score_table(
@@ -78,9 +86,13 @@ def score_table(
     rows_per_shard: int = 1000,
     batch_size: int = 32,
     source: str = "",
+    retry: str | None = None,
     progress: Progress | None = None,
 ) -> ScoreTable:
     """Score a dataset into a folder of Parquet shards; run again, it makes only those that are missing or damaged.
+
+    A shard that is finished stays so, whatever happens then. In the main thread Ctrl-C waits for the shard in hand; a
+    second one stops at once.
 
     Args:
         dataset: with `image` and `mask` (or `classes` where no score needs the mask); `id` names the rows, which are
@@ -90,106 +102,151 @@ def score_table(
         rows_per_shard: rows a shard, which is what an interrupted run can lose.
         batch_size: rows at a time; does not change the numbers.
         source: what to call the dataset in the manifest.
-        progress: called after each batch with the rows done and the rows failed so far.
+        retry: `"failed"` scores rows again that failed; they may have changed in the dataset, others may not.
+        progress: called with the rows done and failed by earlier runs, then after each batch.
 
     Raises:
         ValueError: if the folder holds a table of another request (it names the difference), ids repeat, a column is
             missing, the label space is not known, a model cannot be had or a number makes no sense.
+        OSError: if the folder cannot be written.
+        KeyboardInterrupt: after Ctrl-C.
     """
     out = Path(out)
     for name, value in (("rows_per_shard", rows_per_shard), ("batch_size", batch_size)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
-    chosen = common_labels(scores)
-    labels = label_space(chosen) if chosen != "auto" else labels_of_features(dataset.features)
-    scores = [ClassesPresent(labels=chosen), *(score for score in scores if score.name != ClassesPresent.name)]
-    job = _Job(dataset, scores, labels, batch_size, source)
-    asked = request(dataset, scores, labels, rows_per_shard, source)
-    known = check_request(out, asked)
-    out.mkdir(parents=True, exist_ok=True)
-    manifest = {**asked, **circumstances(scores), "complete": False, "shards": list(known.values())}
-    write_manifest(out, manifest)
-    manifest["shards"] = []
-    count, failed = -(-len(dataset) // rows_per_shard), 0
-    for shard in range(count):
-        path = out / f"scores-{shard:05d}-of-{count:05d}.parquet"
-        start, stop = shard * rows_per_shard, min((shard + 1) * rows_per_shard, len(dataset))
-        table = _finished(path, known.get(path.name))
-        if table is None:
-            table = job.score(range(start, stop), failed, progress)
-            pq.write_table(table, path.with_suffix(".part"))
-            path.with_suffix(".part").replace(path)
-        failed += table["status"].to_pylist().count("failed")
-        if progress:
-            progress(stop, failed)
-        manifest["shards"].append({"path": path.name, "rows": table.num_rows, "sha256": sha256_of(path)})
-    manifest.update(complete=True, failed=failed)
-    write_manifest(out, manifest)
+    if retry not in (None, "failed"):
+        raise ValueError(f"retry must be 'failed', not {retry!r}")
+    scores, labels = complete(dataset, scores)
+    job = Job(dataset, scores, labels, batch_size, source)
+    asked = request(dataset, scores, labels, rows_per_shard, None)
+    check_request(out, asked, ignore=("source.sha256",))  # refuse early: reading all of a dataset takes time
+    _make_folder(out)
+    asked["source"] = {"name": source, **asked["source"], "sha256": content_digest(dataset)}
+    manifest = check_request(out, asked, ignore=("source.sha256",) if retry else ())
+    shards = Shards(out, len(dataset), rows_per_shard)
+    finished = shards.finished(manifest)
+    if manifest and manifest["source"]["sha256"] != asked["source"]["sha256"]:
+        _check_rows(dataset, shards, finished)
+    todo = {place: rows for place in range(shards.count) if (rows := _rows_to_score(shards, place, finished, retry))}
+    if todo or not manifest["complete"]:
+        created = {"created": manifest["created"]} if manifest else {}
+        manifest = {**asked, **circumstances(scores), **created, "complete": False}
+        _save(out, manifest, finished)
+    told = _Told(len(dataset), todo, finished, progress)
+    if manifest["complete"]:
+        return ScoreTable(out, manifest)
+    parts = job.score(todo.values())
+    with finishing("the shard in hand") as stop_if_asked:
+        for place, rows in todo.items():
+            stop_if_asked()
+            found = _take(parts, len(rows), told)
+            finished[place] = shards.write(place, *_merged(found, place, finished, shards, dataset))
+    manifest.update(complete=True, failed=told.failed)
+    _save(out, manifest, finished)
+    shards.clean()
     return ScoreTable.load(out)
 
 
-def _finished(path: Path, known: dict[str, Any] | None) -> pa.Table | None:
-    """The status of each row of a finished shard; None if there is none, or it is not as it was written."""
-    if not path.exists() or (known and sha256_of(path) != known["sha256"]):
-        return None
-    try:
-        return pq.read_table(path, columns=["status"])
-    except (pa.ArrowException, OSError):
-        return None
-
-
-class _Job:
-    """A dataset and what is wanted of it, checked.
+def complete(dataset: Dataset, scores: Sequence[Score]) -> tuple[list[Score], LabelSpace]:
+    """The scores with `classes_present` first, and the label space of the dataset.
 
     Raises:
-        ValueError: if there are no rows, ids repeat or a column is missing.
+        ValueError: if the scores do not go together or the label space is not known.
     """
+    chosen = common_labels(scores)
+    labels = label_space(chosen) if chosen != "auto" else labels_of_features(dataset.features)
+    rest = (score for score in scores if score.name != ClassesPresent.name)
+    return [ClassesPresent(labels=chosen), *rest], labels
+
+
+class _Told:
+    """How far a job is, and who is told."""
 
     def __init__(
-        self, dataset: Dataset, scores: Sequence[Score], labels: LabelSpace, batch_size: int, source: str
+        self, rows: int, todo: Mapping[int, Sequence[int]], finished: Mapping[int, Shard], progress: Progress | None
     ) -> None:
-        if not len(dataset):
-            raise ValueError(f"the dataset {source} has no rows" if source else "the dataset has no rows")
-        self.scores, self.labels, self.batch_size = scores, labels, batch_size
-        columns = [name for name in READABLE if name in dataset.column_names]
-        self.stored = dataset.select_columns(columns).with_format("arrow")
-        score_cells(scores, {name: [] for name in columns}, labels)
-        self.ids = _unique_ids(dataset)
+        again = sum(len(rows) for place, rows in todo.items() if place in finished)
+        self.done = rows - sum(map(len, todo.values()))
+        self.failed = sum(shard.failed for shard in finished.values()) - again
+        self._progress = progress
+        self._tell()
 
-    def score(self, rows: range, failed: int, progress: Progress | None) -> pa.Table:
-        """The table of some rows."""
-        parts = []
-        for start in range(rows.start, rows.stop, self.batch_size):
-            batch = range(start, min(start + self.batch_size, rows.stop))
-            stored = self.stored[batch.start : batch.stop]
-            cells = {name: stored[name].to_pylist() for name in stored.column_names}
-            columns, errors = score_cells(self.scores, cells, self.labels)
-            parts.append(self._table(batch, columns, errors))
-            failed += len(errors)
-            if progress:
-                progress(batch.stop, failed)
-        return pa.concat_tables(parts)
+    def add(self, part: Part) -> None:
+        self.done, self.failed = self.done + part.table.num_rows, self.failed + part.failed
+        self._tell()
 
-    def _table(self, rows: range, columns: dict[str, Column], errors: dict[int, str]) -> pa.Table:
-        places = range(len(rows))
-        arrays = {"id": pa.array(self.ids[rows.start : rows.stop], pa.string()), "row": pa.array(rows, pa.int64())}
-        arrays |= {name: pa.array(list(columns[name]), dtype) for name, dtype in all_columns(self.scores).items()}
-        arrays["status"] = pa.array(["failed" if place in errors else "ok" for place in places])
-        arrays["error"] = pa.array([errors.get(place) for place in places], pa.string())
-        return pa.table(arrays)
+    def _tell(self) -> None:
+        if self._progress:
+            self._progress(self.done, self.failed)
 
 
-def _unique_ids(dataset: Dataset) -> list[str]:
-    if "id" not in dataset.column_names:
-        return [str(row) for row in range(len(dataset))]
-    ids: list[Any] = dataset.select_columns(["id"]).with_format("arrow")[:]["id"].to_pylist()
-    rows: dict[str, int] = {}
-    for row, value in enumerate(ids):
-        if value is None:
-            raise ValueError(f"row {row} has no id; scores are joined by id, so every row needs one")
-        if rows.setdefault(str(value), row) != row:
+def _rows_to_score(shards: Shards, place: int, finished: Mapping[int, Shard], retry: str | None) -> Sequence[int]:
+    """Rows of a shard that have no score yet, or are to get another."""
+    if place not in finished:
+        return shards.rows(place)
+    if not retry or not finished[place].failed:
+        return ()
+    table = shards.read(place, ["row", "status"])
+    rows: list[int] = table.filter(pc.field("status") == "failed")["row"].to_pylist()
+    return rows
+
+
+def _check_rows(dataset: Dataset, shards: Shards, finished: Mapping[int, Shard]) -> None:
+    """Refuse a dataset in which rows that were scored have changed; those that failed may.
+
+    Raises:
+        ValueError: says where.
+    """
+    for place, shard in finished.items():
+        if _content(dataset, shards, place, shards.read(place, ["status"])) != shard.content_sha256:
+            rows = shards.rows(place)
             raise ValueError(
-                f"the id {str(value)!r} occurs more than once, in rows {rows[str(value)]} and {row}; scores are joined "
-                "by id, so ids must be unique"
+                f"{shards.folder} holds scores of rows that have changed since, some of rows {rows.start} to "
+                f"{rows.stop - 1}; choose another --out or delete it"
             )
-    return list(rows)
+
+
+def _content(dataset: Dataset, shards: Shards, place: int, table: pa.Table) -> str:
+    """Digest of the rows of a shard that could be scored."""
+    return _scored_content(row_digests(dataset, shards.rows(place)), table)
+
+
+def _scored_content(digests: Iterable[bytes], table: pa.Table) -> str:
+    statuses = table["status"].to_pylist()
+    return joint_digest(digest for digest, status in zip(digests, statuses, strict=True) if status == "ok")
+
+
+def _take(parts: Iterator[Part], rows: int, told: _Told) -> list[Part]:
+    """The parts of so many rows."""
+    found: list[Part] = []
+    while sum(part.table.num_rows for part in found) < rows:
+        found.append(next(parts))
+        told.add(found[-1])
+    return found
+
+
+def _merged(
+    parts: Sequence[Part], place: int, finished: Mapping[int, Shard], shards: Shards, dataset: Dataset
+) -> tuple[pa.Table, str]:
+    """The table of a shard from newly scored rows and those it has, and the digest of what was scored."""
+    table = pa.concat_tables(part.table for part in parts)
+    if place not in finished:
+        return table, _scored_content((digest for part in parts for digest in part.digests), table)
+    known = shards.read(place).filter(pc.field("status") == "ok").cast(table.schema)
+    table = pa.concat_tables([known, table]).sort_by("row")
+    return table, _content(dataset, shards, place, table)
+
+
+def _save(out: Path, manifest: dict[str, Any], finished: Mapping[int, Shard]) -> None:
+    """Write the manifest with the shards there are; the journal goes, as the manifest knows them now."""
+    manifest["shards"] = [asdict(finished[place]) for place in sorted(finished)]
+    write_manifest(out, manifest)
+    (out / JOURNAL).unlink(missing_ok=True)
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from error

@@ -1,53 +1,19 @@
 """What the command line shows to a person: progress on stderr, tables on stdout."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sds_hf.bench import Bench
+from sds_hf.planning import Plan
+from sds_hf.progress import duration, err, note
+from sds_hf.progress import watcher as watcher
 from sds_hf.publishing import Published
 from sds_hf.report import Report
 
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
-MAX_CLASSES = 12  # listed in the terminal; the card lists all
-
-
-@contextmanager
-def watch(step: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar with rate and failures for one step of a job."""
-    columns = (
-        SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description:<11}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("[red]{task.fields[failures]}"),
-    )
-    with Progress(*columns, console=err) as bar:
-        task, started = bar.add_task(step, total=total, rate="", failures=""), time.monotonic()
-
-        def tell(done: int, failed: int) -> None:
-            rate = done / max(1e-6, time.monotonic() - started)
-            failures = f"{failed} failed" if failed else ""
-            bar.update(task, completed=done, rate=f"{rate:.3g} rows/s", failures=failures)
-
-        yield tell
-        if total is None:
-            done = bar.tasks[0].completed
-            bar.update(task, total=done, completed=done)
-
-
-@contextmanager
-def quiet(step: str, total: int | None) -> Iterator[Callable[[int, int], None]]:
-    """No progress: for `--json` and for output that is not a terminal."""
-    yield lambda done, failed: None
+out = Console(highlight=False)
 
 
 def show_funnel(report: Report) -> None:
@@ -57,7 +23,7 @@ def show_funnel(report: Report) -> None:
         table.add_column(name, justify=justify, style="dim" if name == "left because of" else "")  # type: ignore[arg-type]
     for step in report.steps:
         reasons = ", ".join(f"{name.removeprefix('dropped:')} {count:,}" for name, count in step.dropped.items())
-        table.add_row(escape(step.rule), f"{step.before:,}", f"{step.after:,}", escape(reasons))
+        table.add_row(escape(step.text), f"{step.before:,}", f"{step.after:,}", escape(reasons))
     out.print(table)
     out.print(f"\n[bold]{report.kept:,}[/] of {report.rows:,} rows kept ({report.kept / report.rows:.0%})", end="")
     out.print(f", [red]{report.failed:,} could not be scored[/]" if report.failed else "")
@@ -122,6 +88,8 @@ def show_published(published: Published) -> None:
         )
     if published.url:
         out.print(f"  {published.url}")
+    for warning in published.warnings:
+        note(warning)
 
 
 def show_paths(folder: Path) -> None:
@@ -136,6 +104,48 @@ def show_paths(folder: Path) -> None:
             out.print(f"  {folder / name}  [dim]{what}[/]", soft_wrap=True)
 
 
+def show_plan(plan: Plan) -> None:
+    """What a job would do, and what would go wrong."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    rate = f" ({plan.rows_per_second:.3g} rows/s, measured on {plan.measured})" if plan.rows_per_second else ""
+    known = "" if plan.content_known else ", if the dataset has not changed"
+    for name, text in (
+        ("scores", f"{', '.join(plan.scores)} on {plan.device}"),
+        ("rows", f"{plan.rows_left:,} of {plan.rows:,} are to be scored"),
+        ("shards", f"{plan.finished:,} of {plan.shards:,} are finished{known if plan.finished else ''}"),
+        ("time", f"about {duration(plan.seconds)}{rate}" if plan.seconds is not None else "unknown"),
+        ("disk", f"about {plan.bytes / 1e6:.3g} MB, {plan.free_bytes / 1e9:.3g} GB are free"),
+    ):
+        table.add_row(name, escape(text))
+    out.print(table)
+    out.print(f"\n{len(plan.problems):,} problems in a sample of {plan.sample:,} rows")
+    for problem in plan.problems:
+        out.print(f"  [red]problem[/] {escape(problem)}", soft_wrap=True)
+
+
+def show_bench(result: Bench, planned: int) -> None:
+    """What a machine does."""
+    out.print(
+        f"{result.device}, {result.threads} CPU threads, {result.dtype}, model {result.model}, batches of "
+        f"{result.batch_size}, JPEGs of {result.image_size} pixels; a large matrix product runs at "
+        f"{result.matmul_flops / 1e12:.3g} TFLOP/s",
+        soft_wrap=True,
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("", "a second", "TFLOP/s", "of the matrix product"):
+        table.add_column(name, justify="right" if name else "left")
+    for name, speed in {"image encoder alone (images)": result.encoder, **result.scores}.items():
+        label = " + ".join(result.together) + " together" if name == "together" else name
+        table.add_row(label, f"{speed.per_second:.3g}", f"{speed.flops / 1e12:.3g}", f"{speed.share:.0%}")
+    out.print(table)
+    stages = ", ".join(f"{name} {share:.1%}" for name, share in result.stages.items())
+    out.print(f"time by stage: {stages}", soft_wrap=True)
+    gpu = f", {result.gpu_memory_bytes / 1e9:.1f} GB on the GPU" if result.gpu_memory_bytes else ""
+    out.print(f"peak memory {result.memory_bytes / 1e9:.1f} GB{gpu}")
+    seconds, size = result.plan(planned)
+    out.print(f"{planned:,} rows would take {duration(seconds)} and {size / 1e6:.1f} MB of scores")
+
+
 def show_next(lines: list[str]) -> None:
     """What a user would type next."""
     out.print("\n[bold]Next[/]")
@@ -143,16 +153,6 @@ def show_next(lines: list[str]) -> None:
         out.print(f"  {escape(line)}", soft_wrap=True)
 
 
-def note(text: str) -> None:
-    """A remark beside the output."""
-    err.print(f"[yellow]note[/] {escape(text)}", soft_wrap=True)
-
-
 def fail(text: str) -> None:
     """Why a command stopped, in one line."""
     err.print(f"[red]error[/] {escape(' '.join(text.split()))}", soft_wrap=True)
-
-
-def watcher(json: bool) -> Any:
-    """The watcher to use."""
-    return quiet if json or not err.is_terminal else watch

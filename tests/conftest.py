@@ -22,6 +22,7 @@ from minihub import MiniHub  # noqa: E402
 HUB = MiniHub(f"{_HOME}/hub", tokens={"hf_user": "user", "hf_other": "other"}).start()
 os.environ.update(HF_ENDPOINT=HUB.url, HF_TOKEN="hf_user")
 
+import inspect  # noqa: E402
 import shutil  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -78,6 +79,21 @@ def make_clip(folder: Path, seed: int = 0, image_size: int = 48, patch: int = 8,
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(DEMO_CLIP / name, folder / name)
     return folder
+
+
+def block_and_tokens(layer, hidden):
+    """What a block of `transformers` makes of tokens, and the output of its first LayerNorm, to take a gradient at."""
+    seen = {}
+
+    def keep(module, inputs, output):
+        seen["tokens"] = output.detach().requires_grad_(True)
+        return seen["tokens"]
+
+    known = inspect.signature(layer.forward).parameters
+    masks = {name: None for name in ("attention_mask", "causal_attention_mask") if name in known}  # of old and new
+    with layer.layer_norm1.register_forward_hook(keep):
+        output = layer(hidden, **masks)
+    return (output[0] if isinstance(output, tuple) else output), seen["tokens"]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import torch
 from datasets import load_dataset
 
 import sds_hf.rows as rows_module
-from sds_hf import ASF, PCS, ClassesPresent, ClipSim, add_scores
+from sds_hf import ASF, PCS, ClassesPresent, ClipSim, add_scores, score_table
 from sds_hf.clip import Encoder
 
 
@@ -51,13 +51,17 @@ def test_encoder_passes_are_shared(dataset, tiny_clip, pcs, monkeypatch):
     seen = []
     original = Encoder.encode_images
 
-    def counting(self, pixels):
+    def counting(self, pixels, *how):
         seen.append(len(pixels))
-        return original(self, pixels)
+        return original(self, pixels, *how)
 
     monkeypatch.setattr(Encoder, "encode_images", counting)
     add_scores(dataset, ClipSim(model=tiny_clip, dtype="fp32"), pcs, batch_size=6)
     assert sum(seen) == len(dataset) * (1 + 4)  # once intact, for both scores, and four shuffles
+    seen.clear()
+    other = {"model": tiny_clip, "dtype": "fp32", "pool": "patch_mean"}
+    add_scores(dataset, ClipSim(**other), PCS(**other, scales=(3,), orders=1), batch_size=6)
+    assert sum(seen) == len(dataset) * (1 + 1)
 
 
 def test_columns_of_the_same_names_are_replaced(dataset, pcs, tiny_clip):
@@ -84,11 +88,24 @@ def test_a_batch_that_does_not_fit_is_halved(dataset, pcs, monkeypatch, error):
     assert sizes == [12, 6, 3, 3, 6, 3, 3]
 
 
-def test_a_row_that_alone_does_not_fit_is_an_error(dataset, pcs, monkeypatch):
-    monkeypatch.setattr(PCS, "compute", lambda self, rows: (_ for _ in ()).throw(MemoryError("no memory")))
+def test_a_row_that_alone_does_not_fit_fails_alone(dataset, pcs, monkeypatch, tmp_path):
+    expected, original = add_scores(dataset, pcs)["pcs"], PCS.compute
+
+    def compute(self, rows):
+        if any(image.shape[1] > 40 for image in rows.images):
+            raise MemoryError
+        return original(self, rows)
+
+    monkeypatch.setattr(PCS, "compute", compute)
     monkeypatch.setattr(PCS, "version", 98)
-    with pytest.raises(MemoryError, match="no memory"):
-        add_scores(dataset, pcs)
+    with pytest.warns(UserWarning, match="3 rows could not be scored.*image: 56x40 pixels do not fit into the memory"):
+        found = add_scores(dataset, pcs)["pcs"]
+    assert [value is None for value in found] == [place % 4 == 0 for place in range(12)]
+    table = score_table(dataset, [pcs], tmp_path / "scores", batch_size=5).to_arrow()
+    assert table["pcs"].to_pylist() == pytest.approx(
+        [None if p % 4 == 0 else v for p, v in enumerate(expected)], abs=2e-5
+    )
+    assert table["error"].to_pylist()[4] == "image: 56x40 pixels do not fit into the memory that is free"
 
 
 def test_other_errors_are_not_swallowed(dataset, pcs, monkeypatch):

@@ -1,13 +1,17 @@
 """The command line: what each command does, prints, and says when something is wrong."""
 
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
-from datasets import load_dataset
+from datasets import Dataset, load_dataset
 
+from sds_hf import ScoreTable
 from sds_hf.cli import main
 
 RECIPE = """
@@ -38,6 +42,10 @@ def scored(stored, recipe, tmp_path_factory):
     assert main(["score", str(stored), "--out", str(scores), *options]) == 0
     assert main(["select", str(scores), "--out", str(out / "selection"), *options]) == 0
     return out
+
+
+def load_scores(folder) -> dict:
+    return ScoreTable.load(folder / "scores").to_arrow().to_pydict()
 
 
 def said(capsys) -> str:
@@ -112,8 +120,10 @@ def test_select_shows_the_funnel(scored, recipe, tmp_path, capsys):
     command = ["select", str(scored / "scores"), "--recipe", str(recipe), "--out", str(tmp_path / "selection")]
     assert main(command) == 0
     text = said(capsys)
-    assert "clip_sim > q0.2" in text
+    assert re.search(r"clip_sim > q0\.2 \(above 0\.\d+\)", text)
     assert "of 12 rows kept" in text
+    (first, _) = json.loads((tmp_path / "selection" / "report.json").read_text())["steps"]
+    assert first["bounds"]["above"] == pytest.approx(np.quantile(load_scores(scored)["clip_sim"], 0.2), abs=1e-6)
     assert main([*command, "--json", "--set", "rules.0.threshold.above=q0.5"]) == 0
     found = result(capsys)
     assert found["rows"] == 12
@@ -255,6 +265,95 @@ def test_a_recipe_with_a_folder_runs_again(recipe, tmp_path, capsys, monkeypatch
     assert main(["run", str(plan), "--out", "out"]) == 2
     assert "--overwrite" in said(capsys)
     assert main(["run", str(plan), "--out", "out", "--overwrite"]) == 0
+
+
+def broken(dataset, folder, places) -> str:
+    """The rows, of which some have no image, as a saved dataset."""
+    rows = dataset.with_format("arrow")[:].to_pylist()
+    for place in places:
+        rows[place]["image"] = None
+    Dataset.from_list(rows, features=dataset.features).save_to_disk(folder)
+    return str(folder)
+
+
+def test_score_says_what_it_would_do(dataset, tiny_clip, tmp_path, capsys):
+    rows, out = broken(dataset, tmp_path / "rows", (3, 7)), tmp_path / "scores"
+    command = ["score", rows, "--scores", "clip_sim", "--model", tiny_clip, "--out", str(out), "--rows-per-shard", "5"]
+    assert main([*command, "--dry-run"]) == 0
+    text = said(capsys)
+    for part in ("classes_present, clip_sim on cpu", "12 of 12 are to be scored", "0 of 3 are finished", "rows/s",
+                 "2 problems in a sample of 12 rows", "problem row 3: image row003: the cell is empty"):  # fmt: skip
+        assert part in text
+    assert not out.exists()
+    assert main([*command, "--dry-run", "--json"]) == 0
+    assert result(capsys)["problems"][1] == "row 7: image row007: the cell is empty"
+
+
+def test_score_tries_failed_rows_again(dataset, tiny_clip, tmp_path, capsys):
+    command = ["score", "--scores", "clip_sim", "--model", tiny_clip, "--out", str(tmp_path / "scores")]
+    assert main([*command, broken(dataset, tmp_path / "rows", (3, 7))]) == 0
+    assert "2 failed" in (text := said(capsys))
+    assert "the same command with --retry failed scores them again" in text
+    repaired = broken(dataset, tmp_path / "repaired", (7,))
+    assert main([*command, repaired]) == 2
+    assert "if only rows that failed have changed, use --retry failed" in said(capsys)
+    assert main([*command, repaired, "--retry", "failed", "--json"]) == 0
+    assert result(capsys)["failed"] == 1
+
+
+def test_a_table_of_nothing_but_failures_is_an_error(dataset, tiny_clip, tmp_path, capsys):
+    command = ["score", broken(dataset, tmp_path / "rows", range(12)), "--scores", "clip_sim", "--model", tiny_clip]
+    assert main([*command, "--out", str(tmp_path / "scores"), "--quiet"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.strip() == "error all 12 rows failed, the first with: row000: image row000: the cell is empty"
+
+
+def test_progress_for_programs_and_for_nobody(stored, tiny_clip, tmp_path, capsys):
+    command = ["score", str(stored), "--scores", "clip_sim", "--model", tiny_clip, "--out", str(tmp_path / "scores")]
+    assert main([*command, "--progress", "json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert lines[0] == {
+        "step": "scoring", "done": 0, "total": 12, "failed": 0, "device": "cpu", "rows_per_s": None, "eta_s": None,
+    }  # fmt: skip
+    assert (lines[-1]["done"], lines[-1]["eta_s"]) == (12, 0)
+    assert lines[-1]["rows_per_s"] > 0
+    assert main([*command, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main([*command, "--progress", "lights"]) == 2
+    assert "--progress must be one of bar, json, none, not 'lights'" in said(capsys)
+
+
+def test_an_import_of_a_folder_that_changed_is_not_used(recipe, tmp_path, capsys):
+    raw, plan = raw_folder(tmp_path / "raw", 8), tmp_path / "all.yaml"
+    plan.write_text(recipe.read_text() + f"source: {{path: {raw}, reader: folder, labels: voc}}\n")
+    command = ["run", str(plan), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    (raw / "images" / "9.png").write_bytes((raw / "images" / "1.png").read_bytes())
+    assert main(command) == 2
+    assert f"{raw}, or how it is to be read, has changed since it was imported" in said(capsys)
+    (raw / "images" / "9.png").unlink()
+    assert main([*command, "--set", "source.labels=coco"]) == 2
+    assert "has changed since" in said(capsys)
+    assert main(command) == 0
+
+
+def test_scores_under_another_name_of_the_dataset_are_published(scored, stored, recipe, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(stored.parent)
+    again = shutil.copytree(scored / "scores", tmp_path / "scores")
+    (again / "scores-00000-of-00001.parquet").unlink()
+    assert main(["score", stored.name, "--out", str(again), "--recipe", str(recipe)]) == 0
+    assert json.loads((again / "manifest.json").read_text())["source"]["name"] == stored.name
+    command = ["publish", stored.name, str(scored / "selection"), "--scores", str(again)]
+    assert main([*command, "--folder", str(tmp_path / "published")]) == 0
+
+
+def test_what_has_no_licence_is_noted(scored, stored, tmp_path, capsys):
+    command = ["publish", str(stored), str(scored / "selection"), "--scores", str(scored / "scores")]
+    assert main([*command, "--folder", str(tmp_path / "a")]) == 0
+    assert "no licence is given" not in said(capsys)
+    assert main([*command, "--folder", str(tmp_path / "b"), "--set", "publish.license=null"]) == 0
+    assert "no licence is given, so nobody may use the data" in said(capsys)
 
 
 def _take_signals():

@@ -8,7 +8,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sds_hf.functional import class_overlap, mean_iou, patch_order, pooled_iou, shuffle_patches, similarity
+from sds_hf.functional import (
+    class_overlap,
+    mean_iou,
+    patch_grid,
+    patch_order,
+    perturbation_score,
+    pooled_iou,
+    shuffle_patches,
+    similarity,
+)
 
 # Cosines of two present classes and three background prompts, of an image and its shuffled version.
 INTACT = torch.tensor([0.30, 0.28, 0.22, 0.20, 0.18], dtype=torch.float64)
@@ -31,11 +40,18 @@ def test_worked_similarities(kind, intact, mixed):
 
 
 def test_worked_pcs():
-    assert (similarity(INTACT, BOTH, 100) - similarity(MIXED, BOTH, 100)).item() == pytest.approx(
-        0.1046073507, abs=1e-9
-    )
-    entropies = [similarity(cosines, BOTH, 100, "entropy").item() for cosines in (INTACT, MIXED)]
-    assert abs(entropies[0] - entropies[1]) == pytest.approx(0.5435227005, abs=1e-9)
+    pair = [similarity(cosines, BOTH, 100) for cosines in (INTACT, MIXED)]
+    assert perturbation_score(*pair).item() == pytest.approx(0.1046073507, abs=1e-9)
+    entropies = [similarity(cosines, BOTH, 100, "entropy") for cosines in (INTACT, MIXED)]
+    assert perturbation_score(*entropies, "abs").item() == pytest.approx(0.5435227005, abs=1e-9)
+    assert perturbation_score(*entropies).item() == pytest.approx(-0.5435227005, abs=1e-9)
+
+
+def test_worked_average():
+    """Similarities of nine shuffles are averaged before they are compared."""
+    mixed = torch.tensor([0.25, 0.24, 0.26, 0.27, 0.25, 0.26, 0.29, 0.28, 0.30], dtype=torch.float64).mean()
+    assert mixed.item() == pytest.approx(0.2666666667, abs=1e-9)
+    assert perturbation_score(torch.tensor(0.31).double(), mixed).item() == pytest.approx(0.0433333333, abs=1e-8)
 
 
 def test_worked_reverse_case():
@@ -107,6 +123,32 @@ def test_a_side_that_does_not_divide_is_resized_there_and_back():
     shuffled = shuffle_patches(images, patch_order(0, 8, 0))
     assert shuffled.shape == images.shape
     assert shuffled.mean().item() == pytest.approx(images.mean().item(), abs=0.01)
+
+
+def test_tiles_of_a_given_size_fill_what_they_can():
+    """50 pixels hold three tiles of 16: the image is made 48 pixels wide, cut, and made 50 again."""
+    images = torch.rand(1, 3, 50, 50)
+    small = torch.nn.functional.interpolate(images, size=(48, 48), mode="bilinear", antialias=True)
+    order = patch_order(0, 3, 0)
+    expected = torch.nn.functional.interpolate(shuffle_patches(small, order), size=(50, 50), mode="bilinear")
+    torch.testing.assert_close(shuffle_patches(images, order, 16), expected)
+
+
+@pytest.mark.parametrize(
+    ("side", "scale", "unit", "cut"),
+    [(224, 8, "grid", (8, 28)), (224, 8, "pixels", (28, 8)), (224, 32, "pixels", (7, 32)), (50, 16, "pixels", (3, 16)),
+     (512, 4, "grid", (4, 128)), (512, 128, "pixels", (4, 128)), (50, 8, "grid", (8, 6))],
+)  # fmt: skip
+def test_grids_and_tiles(side, scale, unit, cut):
+    assert patch_grid(side, scale, unit) == cut
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(1, "grid"), (33, "grid"), (17, "pixels"), (33, "pixels")])
+def test_cuts_that_leave_nothing_to_shuffle(scale, unit):
+    with pytest.raises(
+        ValueError, match=rf"^scale {scale} in patch_unit '{unit}' cannot cut an image of 32 pixels .*$"
+    ):
+        patch_grid(32, scale, unit)
 
 
 def test_a_constant_image_is_the_same_after_any_shuffle():

@@ -1,6 +1,8 @@
 """Whatever a user calls a dataset."""
 
 import shutil
+import socket
+import time
 
 import numpy as np
 import pytest
@@ -97,6 +99,23 @@ def test_what_is_not_there(hub, name, said):
     with pytest.raises(ValueError, match=said) as caught:
         open_dataset(name)
     assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_cannot_be_reached_is_said_at_once(monkeypatch):
+    """No server listens at this port; `load_dataset` would try again for minutes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
+    started = time.monotonic()
+    said = "^cannot open candidats: no such folder here, and the Hub cannot be reached$"
+    with pytest.raises(ValueError, match=said):
+        open_dataset("candidats")
+    assert time.monotonic() - started < 15
+
+
+def test_a_raw_folder_has_no_splits(raw):
+    with pytest.raises(ValueError, match=r"the reader 'folder' has no option \['split'\]"):
+        open_dataset(raw, "train", labels="voc")
 
 
 def test_a_folder_of_something_else(tmp_path):

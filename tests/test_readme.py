@@ -111,4 +111,4 @@ def test_committed_cards_are_what_the_code_renders(path):
 
 
 def test_packaged_recipes_are_named():
-    assert set(recipe_names()) == {"demo", "sds-paper"}
+    assert set(recipe_names()) == {"demo", "sds-authors", "sds-paper"}

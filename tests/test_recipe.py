@@ -89,9 +89,9 @@ def test_any_recipe_survives_yaml(given_name, model, rules):
 
 
 def test_recipes_of_the_package():
-    assert recipe_names() == ["demo", "sds-paper"]
-    paper, demo = (Recipe.load(name) for name in ("sds-paper", "demo"))
-    assert (paper.name, demo.name) == ("sds-paper", "demo")
+    assert recipe_names() == ["demo", "sds-authors", "sds-paper"]
+    paper, demo, authors = (Recipe.load(name) for name in ("sds-paper", "demo", "sds-authors"))
+    assert (paper.name, demo.name, authors.name) == ("sds-paper", "demo", "sds-authors")
     assert paper.rules == demo.rules == [
         Threshold(column="clip_sim", above=0.8),
         Threshold(column="pcs", above=0.1),
@@ -99,10 +99,11 @@ def test_recipes_of_the_package():
     ]  # fmt: skip
     assert paper.make_scores() == [
         PCS(model="openai/clip-vit-base-patch16", scales=(8, 16, 32), orders=3, seed=0),
-        ASF(model="openai/clip-vit-base-patch16"),
+        ASF(model="openai/clip-vit-base-patch16", refine="crf"),
     ]
     assert [score.model for score in demo.make_scores()] == ["demo", "demo"]
-    for recipe in (paper, demo):
+    assert authors.make_scores() == [score.preset("authors", model=paper.model) for score in (PCS, ASF)]
+    for recipe in (paper, demo, authors):
         assert Recipe.from_yaml(recipe.to_yaml()) == recipe
         written = {column for score in recipe.make_scores() for column in score.columns}
         read = {column for rule in recipe.rules for column in rule.reads}
@@ -124,6 +125,80 @@ def test_scores_share_the_model_unless_they_say_otherwise():
     ]
     assert recipe.make_scores(model="third")[0] == PCS(model="third")
     assert Recipe.from_yaml("scores: {pcs: {}}").make_scores() == [PCS()]
+
+
+# Presets
+
+AUTHORS = "{name: x, model: demo, preset: authors, scores: {pcs: {seed: 3}, clip_sim: {resolution: 256}}}"
+
+
+def test_a_preset_gives_settings_to_the_scores_asked_for_and_rules():
+    recipe = Recipe.from_yaml(AUTHORS)
+    assert recipe.make_scores() == [
+        PCS.preset("authors", model="demo", seed=3),
+        ClipSim.preset("authors", model="demo", resolution=256),
+    ]
+    assert recipe.rules == [
+        Threshold(column="pcs", above=0.1),
+        TopPerGroup(column="asf_miou", by=("num_classes_present",), fraction=0.6),
+    ]
+    assert recipe.make_scores(dtype="fp32", model="other")[0] == PCS.preset(
+        "authors", model="other", dtype="fp32", seed=3
+    )
+
+
+def test_a_preset_made_in_python():
+    recipe = Recipe(preset="cosine", scores={"pcs": {}})
+    assert recipe.make_scores() == [PCS(similarity="cosine")]
+    assert recipe.rules[0] == Threshold(column="clip_sim", above="q0.2")
+    with pytest.raises(ValueError, match="no preset 'x'"):
+        Recipe(preset="x")
+
+
+def test_rules_given_are_kept_even_if_there_are_none():
+    mine = Recipe.from_yaml("{preset: authors, rules: [threshold: {column: pcs, above: 0.3}]}")
+    assert mine.rules == [Threshold(column="pcs", above=0.3)]
+    assert Recipe.from_yaml("{preset: authors, rules: []}").rules == []
+    assert len(Recipe.from_yaml("{preset: authors, rules: }").rules) == 2
+    assert Recipe.load("demo", ["preset=authors"]).rules == Recipe.load("demo").rules
+
+
+def test_rules_of_a_preset_can_be_changed_from_outside():
+    recipe = Recipe.from_yaml(AUTHORS, ["rules.0.threshold.above=0.2", "rules.1.top_per_group.fraction=0.5"])
+    assert (recipe.rules[0].above, recipe.rules[1].fraction) == (0.2, 0.5)
+    assert Recipe.from_yaml(AUTHORS).rules[0].above == 0.1  # the preset itself has not changed
+    other = Recipe.from_yaml(AUTHORS, ["preset=authors-0515"])
+    assert other.rules[0] == Threshold(column="clip_sim", below=1)
+
+
+@pytest.mark.parametrize("rules", ["", ", rules: []", ", rules: [threshold: {column: a, below: 1}]"])
+@pytest.mark.parametrize("name", ["paper", "cosine", "authors-0515"])
+def test_a_recipe_with_a_preset_says_so_when_it_is_written(name, rules):
+    recipe = Recipe.from_yaml(f"{{preset: {name}, scores: {{pcs: {{}}}}{rules}}}")
+    written = yaml.safe_load(recipe.to_yaml())
+    assert written["preset"] == name
+    assert len(written["rules"]) == len(recipe.rules)  # in full, whatever the preset may be in a later version
+    again = Recipe.from_yaml(recipe.to_yaml())
+    assert again == recipe
+    assert again.make_scores() == recipe.make_scores()
+
+
+def test_a_preset_that_was_not_what_was_computed_is_dropped():
+    recipe = Recipe.from_yaml(AUTHORS)
+    same = [{**score.values(), "score": score.name} for score in recipe.make_scores()]
+    assert recipe.computed_as(json.loads(json.dumps(same))) is recipe
+    other = [{**score.values(), "score": score.name} for score in (PCS.preset("authors", seed=5, model="demo"),)]
+    computed = Recipe.from_yaml(recipe.computed_as(json.loads(json.dumps(other))).to_yaml())
+    assert (computed.preset, computed.model, computed.rules) == (None, "demo", recipe.rules)
+    assert computed.make_scores() == [PCS.preset("authors", seed=5, model="demo")]
+
+
+def test_settings_that_did_not_exist_when_scores_were_computed_had_their_defaults():
+    recipe = Recipe.load("demo")
+    old = [{**score.values(), "score": score.name} for score in recipe.make_scores()]
+    for identity in old:
+        identity.pop("position")
+    assert recipe.computed_as(json.loads(json.dumps(old))) is recipe
 
 
 # Settings from outside
@@ -175,18 +250,22 @@ QUANTILE = 'above: must be a number or a quantile from "q0" to "q1" such as "q0.
         ("", "a recipe is a mapping with name, scores and rules, not None"),
         (
             "rule: []",
-            r"rule: there is no such setting, only \['name', 'source', 'model', 'scores', 'rules', 'publish'\]",
+            r"rule: there is no such setting, only \['name', 'source', 'model', 'preset', 'scores', 'rules', 'pub",
         ),
         ("name: 5", "name: should be a valid string, not 5"),
         ("source: gen_voc", "source: should be a valid dictionary or instance of Source, not 'gen_voc'"),
         ("source: {dir: x}", r"source\.dir: there is no such setting, only \['path', 'reader', 'labels', "),
+        ("preset: author", r"preset: no preset 'author'; there are \['paper', 'cosine', 'clipscore', 'authors', "),
+        ("preset: [authors]", r"preset: should be a valid string, not \['authors'\]"),
+        ("{preset: authors, scores: {pcs: {scale: 8}}}", "score pcs: scale: there is no such setting"),
+        ("{preset: authors, rules: [5]}", rf"rules: rule 0 must be one of {RULES}"),
         ("publish: {licence: x}", r"publish\.licence: there is no such setting, only \['to', .*'license', "),
         ("publish: {private: 5}", r"publish\.private: should be a valid boolean.*, not 5"),
         ("scores: [pcs]", rf"scores: must be a mapping of names to settings, not \['pcs'\]; there are {SCORES}"),
         ("scores: {psc: {}}", rf"scores: no score \['psc'\]; there are {SCORES}"),
         ("scores: {1: {}}", rf"scores: no score \[1\]; there are {SCORES}"),
         ("scores: {pcs: 3}", r"scores\.pcs: should be a valid dictionary, not 3"),
-        ("scores: {pcs: {scale: 8}}", r"score pcs: scale: there is no such setting, only \['dtype', .*'scales'"),
+        ("scores: {pcs: {scale: 8}}", r"score pcs: scale: there is no such setting, only \['class_list', .*'scales'"),
         ("scores: {pcs: {orders: 0}}", "score pcs: orders: should be greater than or equal to 1, not 0"),
         (
             "scores: {clip_sim: {similarity: dot}}",
@@ -241,7 +320,7 @@ def test_wrong_overrides_are_told_in_one_line(override, message):
 @pytest.mark.parametrize("missing", ["sds", "demo.yaml", "../recipes/demo", "."])
 def test_a_recipe_that_is_not_there(missing, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RecipeError, match=r"no recipe '.*': neither a file nor one of \['demo', 'sds-paper'\]"):
+    with pytest.raises(RecipeError, match=r"no recipe '.*': neither a file nor one of \['demo', 'sds-authors', 'sds-paper'\]"):
         Recipe.load(missing)
 
 

@@ -1,5 +1,6 @@
 """What holds for every score: a new file in `sds_hf/scores/` is tested here without being named."""
 
+import copy
 import inspect
 import pickle
 
@@ -26,7 +27,7 @@ def test_names_columns_and_sources(score):
     assert REGISTRY[score.name] is type(score)
     assert score.name in score.columns
     assert all(isinstance(dtype, pa.DataType) for dtype in score.columns.values())
-    assert score.needs <= {"image", "mask", "classes"}
+    assert score.reads == score.needs <= {"image", "mask", "classes"}
     assert score.source
 
 
@@ -50,6 +51,15 @@ def test_calling_it_does_not_change_its_fingerprint(score, dataset):
     before = Hasher.hash(score)
     dataset.select([0]).map(score, batched=True)
     assert Hasher.hash(score) == before
+
+
+def test_every_setting_changes_the_identity(score):
+    """Nothing decides a number that the fingerprint does not know."""
+    given = {name: value for name, value in score.values().items() if name not in ("model", "dtype")}
+    for name, value in given.items():
+        other = copy.copy(score)
+        object.__setattr__(other, name, f"not {value}")
+        assert other.identity() != score.identity(), name
 
 
 def test_it_is_frozen(score):

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from sds_hf.cli import card, demo, import_, options, publish, run, score, select
+from sds_hf.cli import bench, card, demo, import_, options, publish, run, score, select
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, import_, score, select, publish, run, card):  # in the order of the help
+for _command in (demo, import_, score, select, publish, run, card, bench):  # in the order of the help
     app.command(_command.__name__.rpartition(".")[2].rstrip("_"))(_command.command)
 
 
@@ -26,7 +26,7 @@ def _root(version: options.Version = False) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; 0 if it worked, 2 for an error of the input, 130 after Ctrl-C."""
+    """Run a command; 0 if it worked, 1 if no row could be scored, 2 for an error of the input, 130 after Ctrl-C."""
     options.state.debug = False
     # Libraries' own bars and chatter would tear ours apart.
     os.environ.setdefault("TQDM_DISABLE", "1")

@@ -45,6 +45,11 @@ Labels = Annotated[
 BatchSize = Annotated[int, typer.Option(min=1, help="Rows at a time; does not change the numbers.")]
 RowsPerShard = Annotated[int, typer.Option(min=1, help="Rows a shard: what an interrupted run can lose.")]
 
+Progress = Annotated[
+    str | None, typer.Option(metavar="bar|json|none", help="How progress is shown on stderr; a bar on a terminal.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+
 
 def print_json(value: Any) -> None:
     """The result of a command, for programs."""

@@ -16,6 +16,8 @@ def command(
     overwrite: Annotated[bool, typer.Option(help="Replace what was published to the recipe's folder.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Score and select, but publish nothing.")] = False,
     settings: options.Sets = None,
+    progress: options.Progress = None,
+    quiet: options.Quiet = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -25,11 +27,12 @@ def command(
 
     plan = Recipe.load(recipe, settings or ())
     extra: dict[str, Any] = {name: True for name, asked in (("dry_run", dry_run), ("overwrite", overwrite)) if asked}
-    done = pipeline.run(
-        plan, out, watch=ui.watcher(json), rows_per_shard=rows_per_shard, batch_size=batch_size, **extra
-    )
+    watch = ui.watcher(json, "none" if quiet else progress)
+    done = pipeline.run(plan, out, watch=watch, rows_per_shard=rows_per_shard, batch_size=batch_size, **extra)
     if json:
         return options.print_json(options.published_json(done.published))
+    if quiet:
+        return None
     ui.show_scores(done.report)
     ui.out.print()
     ui.show_funnel(done.report)

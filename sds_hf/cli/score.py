@@ -1,11 +1,14 @@
 """`sds-hf score`: a dataset becomes a score table."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sds_hf.cli import options
+
+if TYPE_CHECKING:
+    from sds_hf.table import ScoreTable
 
 
 def command(
@@ -25,36 +28,62 @@ def command(
     dtype: Annotated[str | None, typer.Option(help="`auto`, `fp32`, `bf16` or `fp16`.")] = None,
     batch_size: options.BatchSize = 32,
     rows_per_shard: options.RowsPerShard = 1000,
+    retry: Annotated[
+        str | None, typer.Option(metavar="failed", help="Score rows again that failed; they may have been repaired.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done, how long it takes and what is wrong.")
+    ] = False,
     settings: options.Sets = None,
+    progress: options.Progress = None,
+    quiet: options.Quiet = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Score a dataset into a table of Parquet shards; run again, it goes on after the last finished shard."""
     from sds_hf import ui
+    from sds_hf.device import current_device
     from sds_hf.opening import open_dataset
+    from sds_hf.planning import plan_table
     from sds_hf.recipe import Recipe
-    from sds_hf.selection import select
     from sds_hf.table import score_table
 
     if recipe and scores:
         raise typer.BadParameter("give --scores or --recipe, not both")
+    watch = ui.watcher(json, "none" if quiet else progress)
     names: dict[str, Any] = {name.strip(): {} for name in (scores or "pcs,asf_miou").split(",")}
     plan = Recipe.load(recipe, settings or ()) if recipe else Recipe.from_dict({"scores": names}, settings or ())
     plan = plan.model_copy(update={"model": model or plan.model})
     data = open_dataset(dataset, split, **({"labels": labels} if labels else {}))
     made = plan.make_scores(labels=labels, dtype=dtype)
-    with ui.watcher(json)("scoring", len(data)) as tell:
-        table = score_table(
-            data, made, out, rows_per_shard=rows_per_shard, batch_size=batch_size, source=dataset, progress=tell
-        )
-    report = select(table, []).report
+    job: dict[str, Any] = {"rows_per_shard": rows_per_shard, "source": dataset}
+    if dry_run:
+        planned = plan_table(data, made, out, **job)
+        return options.print_json(vars(planned)) if json else ui.show_plan(planned)
+    with watch("scoring", len(data), str(current_device())) as tell:
+        table = score_table(data, made, out, batch_size=batch_size, retry=retry, progress=tell, **job)
+    return _show(table, recipe, quiet, json)
+
+
+def _show(table: "ScoreTable", recipe: str | None, quiet: bool, json: bool) -> None:
+    """What was found; a table of nothing but failures is an error."""
+    from sds_hf import ui
+    from sds_hf.selection import select
+
+    report, out = select(table, []).report, table.folder
     if json:
         summary = {"rows": report.rows, "failed": report.failed, "out": str(out)}
-        return options.print_json(summary | {"scores": {name: s.quantiles for name, s in report.scores.items()}})
-    ui.show_scores(report)
-    precision = ", ".join(sorted({score["dtype"] for score in table.manifest["scores"] if "dtype" in score}))
-    where = " in ".join(filter(None, [table.manifest["device"], precision]))
-    ui.out.print(f"\n{report.rows:,} rows scored on {where} into {out}, {report.failed:,} failed")
-    ui.show_failures(report)
-    ui.show_next([f"sds-hf select {out} --recipe {recipe or 'sds-paper'} --out selection"])
-    return None
+        options.print_json(summary | {"scores": {name: s.quantiles for name, s in report.scores.items()}})
+    elif not quiet:
+        ui.show_scores(report)
+        precision = ", ".join(sorted({score["dtype"] for score in table.manifest["scores"] if "dtype" in score}))
+        where = " in ".join(filter(None, [table.manifest["device"], precision]))
+        ui.out.print(f"\n{report.rows:,} rows scored on {where} into {out}, {report.failed:,} failed")
+        ui.show_failures(report)
+    if report.failed == report.rows:
+        ui.fail(f"all {report.rows:,} rows failed, the first with: {report.failures[0]}")
+        raise typer.Exit(1)
+    if report.failed and not json and not quiet:
+        ui.out.print("  the same command with --retry failed scores them again, repaired or not")
+    if not json and not quiet:
+        ui.show_next([f"sds-hf select {out} --recipe {recipe or 'sds-paper'} --out selection"])

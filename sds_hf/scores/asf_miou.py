@@ -10,12 +10,14 @@ from torch import Tensor
 
 from sds_hf import encoding
 from sds_hf.clip import Encoder
+from sds_hf.crf import CRFImage
 from sds_hf.functional import IgnoreKind, class_overlap, mean_iou, pooled_iou
 from sds_hf.labels import IGNORE_INDEX
 from sds_hf.reference import ReferenceKind, ReferenceSettings, RefineKind, reference_masks
-from sds_hf.rows import Rows
+from sds_hf.rows import ClassList, Rows
 from sds_hf.score import ClipScore, Values, settings
 from sds_hf.tower import tower_of
+from sds_hf.vit import Position
 
 
 @settings
@@ -36,16 +38,28 @@ class ASF(ClipScore):
     Args:
         reference: `clip-es`, softmax Grad-CAM of the last block (what the paper uses), or `maskclip`, patch embeddings
             compared with the texts.
-        refine: `affinity` spreads Grad-CAM maps along the attention, `none` leaves them; `maskclip` is never refined.
+        refine: `affinity` spreads Grad-CAM maps along the attention, `crf` applies a dense CRF after that, as the
+            authors do, `none` leaves them. `maskclip` has no affinity step: `crf` refines its probabilities, and
+            `affinity` is the same as `none`.
+        crf_image: what the CRF sees: `rgb`, the image, or `authors`, the BGR image of their code, with the mean
+            subtracted and negative values wrapped around. For `refine="crf"` only, and so is the next one.
+        crf_confidence: pixels whose largest posterior is lower are 255 in the reference; None: none are.
         affinity_blocks: how many of the last blocks' attention is averaged, 8 of the 12 of a ViT-B.
         cam_threshold: share of a map's maximum that bounds an object; the label space's own if None.
+        exclusive_boxes: boxes of the affinity step leave out the map's last row and column, as in the authors' code.
+        position: how position embeddings are resized to the image's grid: `bicubic`, as `transformers` does, or
+            `bilinear`, as the authors' code does.
+        class_list: which classes CLIP is asked about: `all` that the mask shows, or `inner`, all but the lowest and the
+            highest index of the mask, see `ImageTextScore`. The IoU is always of all.
         iou: `mean` over the classes, or `pooled`: sum of intersections over sum of unions, as in the authors' code.
-        ignore: `base` leaves out pixels the mask ignores, `either` also those the reference ignores, `none` nothing.
-        model, dtype, labels: see `ClipScore`; the model must have a CLIP vision tower.
+        ignore: `base` leaves out pixels the mask ignores, `either` also those the reference ignores, `none` nothing: an
+            ignored pixel then counts as another class, as in the authors' code.
+        model, dtype, labels: see `ClipScore`. The model must be a CLIP with a ViT, as those of OpenAI, OpenCLIP and
+            MetaCLIP are; SigLIP has no class token and no projection of patches, so it is refused.
 
     Source:
         Tang et al., SDS, AAAI 2025, section "ASF"; CLIP-ES (Lin et al., CVPR 2023); MaskCLIP (Zhou et al., ECCV 2022).
-        Differs: affinity boxes may reach the last row and column of the map; no dense CRF yet.
+        Differs by default: affinity boxes may reach the last row and column of the map; no dense CRF.
     """
 
     name: ClassVar[str] = "asf_miou"
@@ -55,8 +69,13 @@ class ASF(ClipScore):
 
     reference: ReferenceKind = "clip-es"
     refine: RefineKind = "affinity"
+    crf_image: CRFImage = "rgb"
+    crf_confidence: Annotated[float, Field(gt=0, lt=1)] | None = 0.95
     affinity_blocks: Annotated[int, Field(ge=1)] = 8
     cam_threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    exclusive_boxes: bool = False
+    position: Position = "bicubic"
+    class_list: ClassList = "all"
     iou: Literal["mean", "pooled"] = "mean"
     ignore: IgnoreKind = "base"
 
@@ -71,21 +90,27 @@ class ASF(ClipScore):
         return {"asf_miou": values}
 
     def references(self, rows: Rows, encoder: Encoder) -> list[tuple[int, Tensor]]:
-        """Rows that have a class and their reference masks, (H, W) int64: class ids, elsewhere background (or 255)."""
-        annotated = np.flatnonzero(rows.present.any(1))
+        """Rows with a class to ask about and their reference masks, (H, W) int64: class ids, else background or 255."""
+        asked = rows.asked(self.class_list)
+        annotated = np.flatnonzero(asked.any(1))
         how = ReferenceSettings(
             kind=self.reference,
             refinement=self.refine,
+            crf_image=self.crf_image,
+            crf_confidence=self.crf_confidence,
             cam_threshold=self.cam_threshold or rows.labels.cam_threshold,
             affinity_blocks=self.affinity_blocks,
+            exclusive_boxes=self.exclusive_boxes,
+            position=self.position,
         )
         found = reference_masks(
             tower_of(encoder),
             [rows.images[int(row)] for row in annotated],
-            torch.from_numpy(rows.present[annotated]),
+            torch.from_numpy(asked[annotated]),
             encoding.texts(rows, encoder),
             how,
         )
         nothing = 0 if rows.labels.has_background else IGNORE_INDEX
-        ids = torch.tensor([nothing, *rows.labels.class_ids], device=encoder.device)
+        # The last one is what -1, no label, refers to.
+        ids = torch.tensor([nothing, *rows.labels.class_ids, IGNORE_INDEX], device=encoder.device)
         return [(int(annotated[place]), ids[labels]) for place, labels in found]

@@ -5,13 +5,13 @@ from typing import ClassVar
 import pyarrow as pa
 
 from sds_hf import encoding
-from sds_hf.functional import SimilarityKind, similarity
+from sds_hf.image_text import ImageTextScore
 from sds_hf.rows import Rows
-from sds_hf.score import ClipScore, Values, settings
+from sds_hf.score import Values, settings
 
 
 @settings
-class ClipSim(ClipScore):
+class ClipSim(ImageTextScore):
     """CLIP's similarity of an image with the classes of its annotation.
 
     S_x of Tang et al. (AAAI 2025), Eq. 2. The paper calls it a cosine in [0, 1] and keeps rows above 0.8, which no
@@ -21,13 +21,14 @@ class ClipSim(ClipScore):
     Columns read:
         image: picture of any size.
         mask: class indices, for the classes present; or `classes`, a list of ids, if there is no mask.
+        caption: text, in place of the mask with `text="caption"`.
 
     Columns written:
         clip_sim: float32, higher is better, in [0, 1] for `prob`, [-1, 1] for `cosine`, [0, 2.5] for `clipscore`; for
-            `entropy` nats, lower is better; null if no class is present.
+            `entropy` nats, lower is better; null if no class is present or there is no caption.
 
     Args:
-        similarity: `prob`, `cosine`, `clipscore` or `entropy`, see `sds_hf.functional.similarity`.
+        similarity, text, class_list, pool, resolution, position: see `ImageTextScore`.
         model, dtype, labels: see `ClipScore`.
 
     Source:
@@ -39,16 +40,8 @@ class ClipSim(ClipScore):
     needs: ClassVar[frozenset[str]] = frozenset({"image", "classes"})
     source: ClassVar[str] = "SDS (Tang et al., AAAI 2025), Eq. 2"
 
-    similarity: SimilarityKind = "prob"
-
     def compute(self, rows: Rows) -> dict[str, Values]:
         """See `Score.compute`."""
         encoder = self.encoder()
-        values = similarity(
-            encoding.cosines(rows, encoder),
-            encoding.present(rows, encoder),
-            encoder.scale,
-            self.similarity,
-            encoder.bias,
-        )
+        values = self.similarities(encoding.images(rows, encoder, self.view), rows, encoder)
         return {"clip_sim": values.tolist()}

@@ -11,15 +11,23 @@ from torch import Tensor
 
 from sds_hf import encoding
 from sds_hf.clip import Encoder
-from sds_hf.functional import SimilarityKind, patch_order, shuffle_patches, similarity
+from sds_hf.functional import (
+    DifferenceKind,
+    PatchUnit,
+    patch_grid,
+    patch_order,
+    perturbation_score,
+    shuffle_patches,
+)
+from sds_hf.image_text import ImageTextScore
 from sds_hf.rows import Rows
-from sds_hf.score import ClipScore, Values, settings
+from sds_hf.score import Values, settings
 
 logger = logging.getLogger(__name__)
 
 
 @settings
-class PCS(ClipScore):
+class PCS(ImageTextScore):
     """Perturbation-based CLIP similarity: similarity of the image minus the mean over its patch-shuffled versions.
 
     Tang et al. (AAAI 2025), Eq. 3 to 7. A picture of the object loses similarity when its patches are shuffled; one
@@ -27,19 +35,26 @@ class PCS(ClipScore):
     every row.
 
     Columns read:
-        image: picture of any size; shuffled after preprocessing, at the model's own resolution.
+        image: picture of any size; shuffled after preprocessing, at the resolution the model sees.
         mask: class indices, for the classes present; or `classes`, a list of ids, if there is no mask.
+        caption: text, in place of the mask with `text="caption"`.
 
     Columns written:
         clip_sim: as the score `clip_sim` writes it.
         clip_sim_mixed: float32, mean similarity of the shuffled images.
-        pcs: float32, clip_sim minus clip_sim_mixed, higher is better; null if no class is present.
+        pcs: float32, clip_sim minus clip_sim_mixed, higher is better; null if no class is present or there is no
+            caption.
 
     Args:
-        similarity: see `ClipSim`.
         scales: patches per side, one entry a scale.
+        patch_unit: what `scales` counts: `grid`, patches per side, or `pixels`, the side of a patch in pixels of what
+            the model sees. The paper does not say which; at 224 pixels its 8, 16, 32 make grids of 8, 16, 32 or of 28,
+            14, 7.
         orders: shuffles per scale.
+        difference: `signed`, as the paper has it, or `abs`, as in the authors' code, which also keeps images that CLIP
+            becomes more certain of when they are shuffled.
         seed: of the shuffles.
+        similarity, text, class_list, pool, resolution, position: see `ImageTextScore`.
         model, dtype, labels: see `ClipScore`.
 
     Source:
@@ -51,44 +66,50 @@ class PCS(ClipScore):
     needs: ClassVar[frozenset[str]] = frozenset({"image", "classes"})
     source: ClassVar[str] = "SDS (Tang et al., AAAI 2025), Eq. 3-7"
 
-    similarity: SimilarityKind = "prob"
     scales: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (8, 16, 32)
+    patch_unit: PatchUnit = "grid"
     orders: Annotated[int, Field(ge=1)] = 3
+    difference: DifferenceKind = "signed"
     seed: int = 0
 
     def compute(self, rows: Rows) -> dict[str, Values]:
         """See `Score.compute`."""
         encoder = self.encoder()
-        note_aligned_scales(encoder, self.scales)
-        intact = self._similarity(encoding.cosines(rows, encoder), rows, encoder)
-        pixels, texts = encoding.pixels(rows, encoder), encoding.texts(rows, encoder)
+        note_aligned_scales(self, encoder)
+        intact = self.similarities(encoding.images(rows, encoder, self.view), rows, encoder)
+        pixels = encoding.pixels(rows, encoder, self.resolution)
         mixed = torch.stack(
             [
-                self._similarity(encoder.encode_images(shuffle_patches(pixels, order)) @ texts.T, rows, encoder)
-                for order in self.shuffles()
+                self.similarities(
+                    encoder.encode_images(shuffle_patches(pixels, order, tile), self.pool, self.position), rows, encoder
+                )
+                for order, tile in self.shuffles(pixels.shape[-1])
             ]
         ).mean(0)
-        values = {"clip_sim": intact, "clip_sim_mixed": mixed, "pcs": intact - mixed}
+        values = {
+            "clip_sim": intact,
+            "clip_sim_mixed": mixed,
+            "pcs": perturbation_score(intact, mixed, self.difference),
+        }
         return {name: value.tolist() for name, value in values.items()}
 
-    def shuffles(self) -> list[Tensor]:
-        """The orders of the tiles, one for each (scale, draw)."""
-        return [patch_order(self.seed, scale, draw) for scale in self.scales for draw in range(self.orders)]
-
-    def _similarity(self, cosines: Tensor, rows: Rows, encoder: Encoder) -> Tensor:
-        return similarity(cosines, encoding.present(rows, encoder), encoder.scale, self.similarity, encoder.bias)
+    def shuffles(self, side: int) -> list[tuple[Tensor, int]]:
+        """For an image of `side` pixels, the order of the tiles and their side in pixels, for each (scale, draw)."""
+        cuts = [patch_grid(side, scale, self.patch_unit) for scale in self.scales]
+        return [(patch_order(self.seed, grid, draw), tile) for grid, tile in cuts for draw in range(self.orders)]
 
 
-def aligned_scales(encoder: Encoder, scales: tuple[int, ...]) -> list[int]:
+def aligned_scales(score: PCS, encoder: Encoder) -> list[int]:
     """Scales whose tiles are whole patches of the ViT: shuffling these only permutes tokens."""
-    side = encoder.preprocessing.size[0]
-    return [scale for scale in scales if side % scale == 0 and (side // scale) % encoder.patch_size == 0]
+    side = score.resolution or encoder.preprocessing.size[0]
+    cuts = {scale: patch_grid(side, scale, score.patch_unit) for scale in score.scales}
+    return [scale for scale, (grid, tile) in cuts.items() if grid * tile == side and tile % encoder.patch_size == 0]
 
 
 @lru_cache
-def note_aligned_scales(encoder: Encoder, scales: tuple[int, ...]) -> None:
+def note_aligned_scales(score: PCS, encoder: Encoder) -> None:
     """Say once in the log which scales weaken the score."""
-    if aligned := aligned_scales(encoder, scales):
+    if aligned := aligned_scales(score, encoder):
         logger.warning(
             "pcs: at scales %s a tile is made of whole %d-pixel patches of %s: the shuffle only permutes tokens, which "
             "weakens the score",

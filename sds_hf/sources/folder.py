@@ -95,14 +95,24 @@ def _find(path: Path, given: str | None, names: tuple[str, ...], kind: str) -> P
 
 
 def _read_table(path: Path) -> list[dict[str, Any]]:
-    if path.suffix == ".csv":
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return list(csv.DictReader(file))
-    if path.suffix == ".jsonl":
-        return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    if path.suffix == ".parquet":
+    """The rows of a table.
+
+    Raises:
+        UnknownLayoutError: names the file and what is wrong with it.
+    """
+    if path.suffix not in (".csv", ".jsonl", ".parquet"):
+        raise UnknownLayoutError(f"{path} is no .csv, .jsonl or .parquet table")
+    try:
+        if path.suffix == ".csv":
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                return list(csv.DictReader(file))
+        if path.suffix == ".jsonl":
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         import pyarrow.parquet as pq
 
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-        return rows
-    raise UnknownLayoutError(f"{path} is no .csv, .jsonl or .parquet table")
+    except UnicodeDecodeError as error:
+        raise UnknownLayoutError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    except (ValueError, csv.Error, OSError) as error:
+        raise UnknownLayoutError(f"{path} cannot be read: {error}") from error
+    return rows

@@ -1,0 +1,135 @@
+"""What a dataset holds, as digests: the same wherever its files lie."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset
+from datasets.table import ConcatenationTable, MemoryMappedTable
+
+from sds_hf.digests import identity_of, is_remembered, remembered
+from sds_hf.images import cell_bytes
+from sds_hf.score import READABLE
+
+ROWS_AT_ONCE = 256
+PICTURES = ("image", "mask")
+KIND = "content"
+
+
+def content_digest(dataset: Dataset) -> str:
+    """SHA-256 of the ids, captions, images, masks and classes of a dataset, in order.
+
+    Remembered on disk as long as the files behind the dataset are the same.
+    """
+    key = _files_behind(dataset)
+    return _read_digest(dataset) if key is None else remembered(KIND, key, lambda: _read_digest(dataset))
+
+
+def quick_content_digest(dataset: Dataset) -> str | None:
+    """The same if it is known without reading the dataset, else None."""
+    key = _files_behind(dataset)
+    return content_digest(dataset) if key is not None and is_remembered(KIND, key) else None
+
+
+def joint_digest(digests: Iterable[bytes]) -> str:
+    """One digest of the digests of rows."""
+    joint = hashlib.sha256()
+    for digest in digests:
+        joint.update(digest)
+    return joint.hexdigest()
+
+
+def row_digests(dataset: Dataset, rows: range | None = None) -> Iterator[bytes]:
+    """The digests of rows, all of them if none are given."""
+    stored, rows = readable(dataset), rows or range(len(dataset))
+    for start in range(rows.start, rows.stop, ROWS_AT_ONCE):
+        yield from cell_digests(stored_cells(stored, range(start, min(start + ROWS_AT_ONCE, rows.stop))))
+
+
+def cell_digests(cells: Mapping[str, Sequence[Any]]) -> list[bytes]:
+    """A digest a row of columns of cells."""
+    digests = []
+    for row in zip(*cells.values(), strict=True):
+        digest = hashlib.sha256(json.dumps(list(cells)).encode())
+        for name, cell in zip(cells, row, strict=True):
+            data = _content(name, cell)
+            digest.update(len(data).to_bytes(8, "little"))
+            digest.update(data)
+        digests.append(digest.digest())
+    return digests
+
+
+def readable(dataset: Dataset) -> Dataset:
+    """The columns that scores may read, images as they are stored."""
+    return dataset.select_columns([name for name in READABLE if name in dataset.column_names]).with_format("arrow")
+
+
+def stored_cells(stored: Dataset, rows: Sequence[int]) -> dict[str, list[Any]]:
+    """Cells of some rows of what `readable` returns, by column."""
+    table = stored[rows.start : rows.stop] if isinstance(rows, range) else stored[list(rows)]
+    return {name: _cells(table[name]) for name in table.column_names}
+
+
+def _cells(column: pa.ChunkedArray) -> list[Any]:
+    """The cells of a column; text that is not UTF-8 stays bytes."""
+    try:
+        cells: list[Any] = column.to_pylist()
+    except UnicodeDecodeError:
+        return [_cell(scalar) for scalar in column]
+    return cells
+
+
+def _cell(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        if pa.types.is_struct(scalar.type):  # bytes and path of an image
+            return {"bytes": scalar["bytes"].as_py(), "path": os.fsdecode(scalar["path"].as_buffer().to_pybytes())}
+        return scalar.as_buffer().to_pybytes()
+
+
+def _read_digest(dataset: Dataset) -> str:
+    return joint_digest(row_digests(dataset))
+
+
+def _content(name: str, cell: Any) -> bytes:
+    try:
+        if name in PICTURES or isinstance(cell, bytes):
+            return cell_bytes(cell) or b""
+        return json.dumps(cell).encode()
+    except (OSError, ValueError):  # a file that cannot be read is its row's failure, not the table's
+        return b""
+
+
+def _files_behind(dataset: Dataset) -> str | None:
+    """What tells the content of a dataset without reading it; None if part of it is only in memory or not there.
+
+    The fingerprint stands for what was done to the files' tables, the indices for which of their rows are shown.
+    """
+    blocks = dataset.data.blocks if isinstance(dataset.data, ConcatenationTable) else [[dataset.data]]
+    if not all(isinstance(block, MemoryMappedTable) for line in blocks for block in line):
+        return None
+    indices = dataset._indices.column(0).chunks if dataset._indices is not None else []
+    shown = joint_digest(chunk.to_numpy(zero_copy_only=False) for chunk in indices)
+    try:
+        files = sorted({identity_of(Path(file["filename"])) for file in dataset.cache_files})
+        named = joint_digest(identity_of(path).encode(errors="surrogateescape") for path in _named_files(dataset))
+    except OSError:
+        return None
+    columns = [name for name in READABLE if name in dataset.column_names]
+    return json.dumps([columns, files, dataset._fingerprint, shown, named])
+
+
+def _named_files(dataset: Dataset) -> Iterator[Path]:
+    """Files that cells name instead of holding their bytes."""
+    for name in PICTURES:
+        column = dataset.data.column(name) if name in dataset.column_names else pa.chunked_array([], pa.null())
+        if pa.types.is_struct(column.type):
+            column = pc.struct_field(column, "path").filter(pc.is_null(pc.struct_field(column, "bytes")))
+        if pa.types.is_string(column.type):
+            yield from (Path(path) for path in column.drop_null().to_pylist())

@@ -1,0 +1,126 @@
+"""Scoring of a dataset's rows, batch by batch: the next ones are decoded while one is computed."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset
+
+from sds_hf.batches import Column
+from sds_hf.content import cell_digests, readable, stored_cells
+from sds_hf.labels import LabelSpace
+from sds_hf.prefetch import prefetch
+from sds_hf.rows import Rows
+from sds_hf.score import Score, all_columns, read_cells, score_cells, score_rows
+
+IDS_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some scored rows.
+
+    Attributes:
+        table: as in a score table.
+        digests: of what the rows hold in the dataset.
+        failed: how many could not be scored.
+    """
+
+    table: pa.Table
+    digests: list[bytes]
+    failed: int
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Rows on their way: their numbers, names and digests, and what `read_rows` returns."""
+
+    numbers: Sequence[int]
+    ids: list[str]
+    digests: list[bytes]
+    rows: Rows
+    places: list[int]
+    errors: dict[int, str]
+
+
+class Job:
+    """A dataset and what is wanted of it, checked.
+
+    Args:
+        dataset: the rows.
+        scores: what to compute.
+        labels: what indices mean.
+        batch_size: rows at a time.
+        source: what to call the dataset in errors.
+
+    Raises:
+        ValueError: if there are no rows, ids repeat or a column is missing.
+    """
+
+    def __init__(
+        self, dataset: Dataset, scores: Sequence[Score], labels: LabelSpace, batch_size: int, source: str = ""
+    ) -> None:
+        if not len(dataset):
+            raise ValueError(f"the dataset {source} has no rows" if source else "the dataset has no rows")
+        self.scores, self.labels, self.batch_size = scores, labels, batch_size
+        self.stored = readable(dataset)
+        score_cells(scores, {name: [] for name in dataset.column_names}, labels)
+        if "id" in self.stored.column_names:
+            _check_ids(self.stored)
+
+    def score(self, pieces: Iterable[Sequence[int]]) -> Iterator[Part]:
+        """The scores of pieces of the dataset, in parts of at most a batch; none belongs to two pieces."""
+        with closing(prefetch(self._read(pieces))) as batches:
+            for batch in batches:
+                columns, errors = score_rows(self.scores, batch.rows, batch.places, batch.errors)
+                yield Part(self._table(batch, columns, errors), batch.digests, len(errors))
+
+    def check(self, rows: Sequence[int]) -> dict[int, str]:
+        """What is wrong with rows that cannot be read, by row."""
+        cells = stored_cells(self.stored, rows)
+        return {rows[place]: error for place, error in read_cells(self.scores, cells, self.labels)[2].items()}
+
+    def _read(self, pieces: Iterable[Sequence[int]]) -> Iterator[_Batch]:
+        for piece in pieces:
+            for start in range(0, len(piece), self.batch_size):
+                numbers = piece[start : start + self.batch_size]
+                cells = stored_cells(self.stored, numbers)
+                ids = [str(name) for name in cells.get("id", numbers)]
+                read = read_cells(self.scores, cells, self.labels)
+                yield _Batch(numbers, ids, cell_digests(cells), *read)
+
+    def _table(self, batch: _Batch, columns: Mapping[str, Column], errors: Mapping[int, str]) -> pa.Table:
+        places = range(len(batch.numbers))
+        arrays = {"id": pa.array(batch.ids, pa.string()), "row": pa.array(batch.numbers, pa.int64())}
+        arrays |= {name: pa.array(list(columns[name]), dtype) for name, dtype in all_columns(self.scores).items()}
+        arrays["status"] = pa.array(["failed" if place in errors else "ok" for place in places])
+        arrays["error"] = pa.array([errors.get(place) for place in places], pa.string())
+        return pa.table(arrays)
+
+
+def _check_ids(stored: Dataset) -> None:
+    """Refuse ids that repeat or are missing; 8 bytes a row are held, not the ids.
+
+    Raises:
+        ValueError: names the rows.
+    """
+    hashes, counts = np.unique(np.fromiter((hash(name) for _, name in _ids(stored)), np.int64), return_counts=True)
+    suspects, rows = set(hashes[counts > 1].tolist()), dict[str, int]()
+    for row, name in _ids(stored) if suspects else ():
+        if hash(name) in suspects and rows.setdefault(name, row) != row:
+            raise ValueError(
+                f"the id {name!r} occurs more than once, in rows {rows[name]} and {row}; scores are joined by id, so "
+                "ids must be unique"
+            )
+
+
+def _ids(stored: Dataset) -> Iterator[tuple[int, str]]:
+    ids = stored.select_columns(["id"])
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        rows = range(start, min(start + IDS_AT_ONCE, len(ids)))
+        for row, value in zip(rows, stored_cells(ids, rows)["id"], strict=True):
+            if value is None:
+                raise ValueError(f"row {row} has no id; scores are joined by id, so every row needs one")
+            yield row, str(value)

@@ -1,0 +1,32 @@
+"""Settings given beside a recipe, such as `rules.0.threshold.above=0.7`."""
+
+from typing import Any
+
+import yaml
+
+
+def apply_override(data: Any, override: str) -> None:
+    """Set `a.b.0.c=value` in nested dicts and lists; the value is read as YAML.
+
+    Raises:
+        ValueError: if the override is none or there is no such place.
+    """
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ValueError(f"--set takes key=value, e.g. rules.0.threshold.above=0.7, not {override!r}")
+    *parents, last = key.split(".")
+    for part in parents:
+        try:
+            if isinstance(data, dict) and data.get(part) is None:
+                data[part] = {}
+            data = data[int(part) if isinstance(data, list) else part]
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"--set {override}: the recipe has no {part!r} there") from error
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set {override}: the value is no YAML: {' '.join(str(error).split())}") from error
+    try:
+        data[int(last) if isinstance(data, list) else last] = value
+    except (IndexError, ValueError, TypeError) as error:
+        raise ValueError(f"--set {override}: the recipe has no {last!r} there") from error
