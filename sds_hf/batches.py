@@ -14,6 +14,8 @@ from sds_hf.labels import LabelSpace, label_space
 
 logger = logging.getLogger(__name__)
 
+READABLE = ("image", "mask", "classes", "caption", "id")  # what any score may read
+
 
 class Column(list[Any]):
     """A list that becomes an Arrow array of a declared type, so that a first batch of nulls keeps its type."""
@@ -46,7 +48,8 @@ class MapBatch:
             self.cells = {name: table[name].to_pylist() for name in wanted if name in table.column_names}
         else:
             found = {name: batch[name] for name in wanted if name in batch}
-            self.single = bool(found) and not any(_is_column(name, value) for name, value in found.items())
+            known = {name: value for name, value in found.items() if name in READABLE} or found
+            self.single = bool(found) and not any(_is_column(name, value) for name, value in known.items())
             self.cells = {name: [value] if self.single else value for name, value in found.items()}
         if not self.cells:
             raise ValueError(f"a score reads the columns {list(wanted)}; this batch has {sorted(batch.keys())}")

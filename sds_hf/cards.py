@@ -193,7 +193,7 @@ def public_name(name: str) -> str:
 
 def _settings(values: dict[str, Any], several_models: bool = False) -> str:
     """Settings of a score as one would write them; JSON, so that a report read back gives the same."""
-    hidden = {"score", "model_digest", "labels"} | (set() if several_models else {"model"})
+    hidden = {"score", "model_digest", "labels", "statistics"} | (set() if several_models else {"model"})
     return ", ".join(
         f"{key}={json.dumps(public_name(value) if key == 'model' else value)}"
         for key, value in values.items()

@@ -93,7 +93,7 @@ class Encoder:
             rows = [row for row, image in enumerate(images) if image.shape == shape]
             pixels = self.upload([images[row] for row in rows])
             with stage("preprocessing"):
-                out[rows] = resize(pixels, size) if resolution else self._resize_and_crop(pixels)
+                out[rows] = resize(pixels, size) if resolution else self.resize_and_crop(pixels)
         with stage("preprocessing"):
             return self.normalize(out)
 
@@ -113,7 +113,7 @@ class Encoder:
         )
         return (pixels / 255 - mean) / std
 
-    def _resize_and_crop(self, pixels: Tensor) -> Tensor:
+    def resize_and_crop(self, pixels: Tensor) -> Tensor:
         """The geometry of the processor."""
         (height, width), edge = self.preprocessing.size, self.preprocessing.shortest_edge
         before = pixels.shape[-2:]
@@ -156,7 +156,7 @@ class Encoder:
                 f"another resolution needs a CLIP or SigLIP vision tower; {self.files.name!r} is a {self.architecture}"
             )
         with stage("image encoder"):
-            parts = [self._encode(part, pool, position) for part in torch.split(pixels, self._images_at_once(pixels))]
+            parts = [self._encode(part, pool, position) for part in self.split(pixels)]
             return F.normalize(torch.cat(parts).float(), dim=-1)
 
     def _encode(self, pixels: Tensor, pool: Pool, position: Position) -> Tensor:
@@ -166,13 +166,13 @@ class Encoder:
         features: Tensor = getattr(output, "pooler_output", output)
         return features
 
-    def _images_at_once(self, pixels: Tensor) -> int:
-        """How many images keep a block's attention weights within bounds where they are held in memory."""
+    def split(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Images in parts that keep a block's attention weights within bounds where they are held in memory."""
         if self.device.type != "cpu" or not self.vit:
-            return len(pixels)
+            return (pixels,)
         tokens = 1 + (pixels.shape[2] // self.patch_size) * (pixels.shape[3] // self.patch_size)
         size: int = self.dtype.itemsize * self.vit.heads * tokens**2  # of one image's
-        return max(1, MAX_ATTENTION_BYTES // size)
+        return torch.split(pixels, max(1, MAX_ATTENTION_BYTES // size))
 
     def encode_texts(self, sentences: Sequence[str]) -> Tensor:
         """Embeddings (N, D) of sentences, float32 of length 1; remembered, since every batch asks for the same."""

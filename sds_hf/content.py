@@ -12,28 +12,28 @@ import pyarrow.compute as pc
 from datasets import Dataset
 from datasets.table import ConcatenationTable, MemoryMappedTable
 
+from sds_hf.batches import READABLE
 from sds_hf.digests import identity_of, is_remembered, remembered
 from sds_hf.images import cell_bytes
-from sds_hf.score import READABLE
 
 ROWS_AT_ONCE = 256
 PICTURES = ("image", "mask")
 KIND = "content"
 
 
-def content_digest(dataset: Dataset) -> str:
-    """SHA-256 of the ids, captions, images, masks and classes of a dataset, in order.
+def content_digest(dataset: Dataset, columns: Sequence[str] = READABLE) -> str:
+    """SHA-256 of what these columns of a dataset hold, in order.
 
     Remembered on disk as long as the files behind the dataset are the same.
     """
-    key = _files_behind(dataset)
-    return _read_digest(dataset) if key is None else remembered(KIND, key, lambda: _read_digest(dataset))
+    key, stored = files_behind(dataset, columns), readable(dataset, columns)
+    return _read_digest(stored) if key is None else remembered(KIND, key, lambda: _read_digest(stored))
 
 
-def quick_content_digest(dataset: Dataset) -> str | None:
+def quick_content_digest(dataset: Dataset, columns: Sequence[str] = READABLE) -> str | None:
     """The same if it is known without reading the dataset, else None."""
-    key = _files_behind(dataset)
-    return content_digest(dataset) if key is not None and is_remembered(KIND, key) else None
+    key = files_behind(dataset, columns)
+    return content_digest(dataset, columns) if key is not None and is_remembered(KIND, key) else None
 
 
 def joint_digest(digests: Iterable[bytes]) -> str:
@@ -44,9 +44,9 @@ def joint_digest(digests: Iterable[bytes]) -> str:
     return joint.hexdigest()
 
 
-def row_digests(dataset: Dataset, rows: range | None = None) -> Iterator[bytes]:
-    """The digests of rows, all of them if none are given."""
-    stored, rows = readable(dataset), rows or range(len(dataset))
+def row_digests(stored: Dataset, rows: range | None = None) -> Iterator[bytes]:
+    """The digests of rows of what `readable` returns, all of them if none are given."""
+    rows = rows or range(len(stored))
     for start in range(rows.start, rows.stop, ROWS_AT_ONCE):
         yield from cell_digests(stored_cells(stored, range(start, min(start + ROWS_AT_ONCE, rows.stop))))
 
@@ -64,9 +64,9 @@ def cell_digests(cells: Mapping[str, Sequence[Any]]) -> list[bytes]:
     return digests
 
 
-def readable(dataset: Dataset) -> Dataset:
-    """The columns that scores may read, images as they are stored."""
-    return dataset.select_columns([name for name in READABLE if name in dataset.column_names]).with_format("arrow")
+def readable(dataset: Dataset, columns: Sequence[str] = READABLE) -> Dataset:
+    """These columns of a dataset if it has them, images as they are stored."""
+    return dataset.select_columns([name for name in columns if name in dataset.column_names]).with_format("arrow")
 
 
 def stored_cells(stored: Dataset, rows: Sequence[int]) -> dict[str, list[Any]]:
@@ -93,20 +93,20 @@ def _cell(scalar: pa.Scalar) -> Any:
         return scalar.as_buffer().to_pybytes()
 
 
-def _read_digest(dataset: Dataset) -> str:
-    return joint_digest(row_digests(dataset))
+def _read_digest(stored: Dataset) -> str:
+    return joint_digest(row_digests(stored))
 
 
 def _content(name: str, cell: Any) -> bytes:
     try:
-        if name in PICTURES or isinstance(cell, bytes):
+        if name in PICTURES or isinstance(cell, bytes) or (isinstance(cell, dict) and "bytes" in cell):
             return cell_bytes(cell) or b""
-        return json.dumps(cell).encode()
+        return json.dumps(cell, default=str).encode()
     except (OSError, ValueError):  # a file that cannot be read is its row's failure, not the table's
         return b""
 
 
-def _files_behind(dataset: Dataset) -> str | None:
+def files_behind(dataset: Dataset, columns: Sequence[str] = READABLE) -> str | None:
     """What tells the content of a dataset without reading it; None if part of it is only in memory or not there.
 
     The fingerprint stands for what was done to the files' tables, the indices for which of their rows are shown.
@@ -114,22 +114,24 @@ def _files_behind(dataset: Dataset) -> str | None:
     blocks = dataset.data.blocks if isinstance(dataset.data, ConcatenationTable) else [[dataset.data]]
     if not all(isinstance(block, MemoryMappedTable) for line in blocks for block in line):
         return None
+    columns = [name for name in columns if name in dataset.column_names]
     indices = dataset._indices.column(0).chunks if dataset._indices is not None else []
     shown = joint_digest(chunk.to_numpy(zero_copy_only=False) for chunk in indices)
     try:
         files = sorted({identity_of(Path(file["filename"])) for file in dataset.cache_files})
-        named = joint_digest(identity_of(path).encode(errors="surrogateescape") for path in _named_files(dataset))
+        paths = _named_files(dataset, columns)
+        named = joint_digest(identity_of(path).encode(errors="surrogateescape") for path in paths)
     except OSError:
         return None
-    columns = [name for name in READABLE if name in dataset.column_names]
     return json.dumps([columns, files, dataset._fingerprint, shown, named])
 
 
-def _named_files(dataset: Dataset) -> Iterator[Path]:
+def _named_files(dataset: Dataset, columns: Sequence[str]) -> Iterator[Path]:
     """Files that cells name instead of holding their bytes."""
-    for name in PICTURES:
-        column = dataset.data.column(name) if name in dataset.column_names else pa.chunked_array([], pa.null())
-        if pa.types.is_struct(column.type):
+    for name in columns:
+        column = dataset.data.column(name)
+        of_images = pa.types.is_struct(column.type) and {field.name for field in column.type} == {"bytes", "path"}
+        if of_images:
             column = pc.struct_field(column, "path").filter(pc.is_null(pc.struct_field(column, "bytes")))
-        if pa.types.is_string(column.type):
+        if (of_images or name in PICTURES) and pa.types.is_string(column.type):
             yield from (Path(path) for path in column.drop_null().to_pylist())

@@ -57,6 +57,10 @@ def is_remembered(kind: str, key: str) -> bool:
     return _note(kind, key).exists()
 
 
+def cache_folder(kind: str) -> Path:
+    """Where things of a kind are kept on this machine."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sds_hf" / kind
+
+
 def _note(kind: str, key: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return cache / "sds_hf" / kind / hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
+    return cache_folder(kind) / hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()

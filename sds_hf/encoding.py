@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sds_hf.clip import Encoder
 from sds_hf.rows import Rows
+from sds_hf.stages import stage
 from sds_hf.vit import Pool, Position
 
 
@@ -49,6 +52,39 @@ def images(rows: Rows, encoder: Encoder, view: View) -> Tensor:
         return encoder.encode_images(pixels(rows, encoder, view.resolution), view.pool, view.position)
 
     return rows.share(("images", encoder.files.digest, encoder.dtype, view), compute)
+
+
+def patches(rows: Rows, encoder: Encoder, resolution: int | None = None) -> Tensor:
+    """Patch tokens of the images, in the space of the texts, (B, n, D) float32, not normalised.
+
+    The same pass gives the embeddings that `images` returns for this resolution.
+
+    Raises:
+        ValueError: if only `transformers` knows the model's vision tower.
+    """
+    vit, view = encoder.vit, View(resolution=resolution)
+    if vit is None:
+        raise ValueError(
+            f"patch tokens need a CLIP or SigLIP tower; {encoder.files.name!r} is a {encoder.architecture}"
+        )
+
+    def compute() -> Tensor:
+        inputs = encoder.split(pixels(rows, encoder, resolution))
+        with stage("image encoder"):
+            outputs = [vit.encode_with_patches(part) for part in inputs]
+            features, tokens = (torch.cat(both).float() for both in zip(*outputs, strict=True))
+        rows.share(("images", encoder.files.digest, encoder.dtype, view), lambda: F.normalize(features, dim=-1))
+        return tokens
+
+    return rows.share(("patches", encoder.files.digest, encoder.dtype, view), compute)
+
+
+def leave_native(rows: Rows, encoder: Encoder, position: Position, features: Tensor) -> None:
+    """Leave the mean patch tokens of a native pass, (B, D) of length 1, to scores that would make the same pass."""
+    sides = {side for image in rows.images for side in image.shape[:2]}
+    if len(sides) == 1 and (side := sides.pop()) % encoder.patch_size == 0:
+        view = View(resolution=side, pool="patch_mean", position=position)
+        rows.share(("images", encoder.files.digest, encoder.dtype, view), lambda: features)
 
 
 def texts(rows: Rows, encoder: Encoder) -> Tensor:

@@ -1,6 +1,7 @@
 """Tensor functions behind the scores: similarity, patch shuffling and overlap of label maps. No models, no I/O."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -173,3 +174,27 @@ def pooled_iou(intersection: Tensor, union: Tensor) -> float:
     """Sum of intersections over sum of unions (what the authors' code calls mIoU), NaN if there are no pixels."""
     total = int(union.sum())
     return int(intersection.sum()) / total if total else float("nan")
+
+
+def shape_complexity(areas: np.ndarray, perimeters: np.ndarray) -> np.ndarray:
+    """SCS of Dai et al. (ICLR 2025): perimeter over area, (n,) float64; 0 without an area."""
+    complexity: np.ndarray = np.divide(perimeters, areas, out=np.zeros(len(areas)), where=areas > 0)
+    return complexity
+
+
+def scale_invariant_complexity(areas: np.ndarray, perimeters: np.ndarray) -> np.ndarray:
+    """SI-SCS: perimeter over that of the circle of equal area, (n,) float64, at least 1; 0 without an area."""
+    of_circles = 2 * np.sqrt(np.pi * areas)
+    complexity: np.ndarray = np.divide(perimeters, of_circles, out=np.zeros(len(areas)), where=areas > 0)
+    return complexity
+
+
+def object_diversity(counts: Mapping[int, int], weights: Mapping[int, float]) -> float:
+    """Sum over classes of weight times log2(1 + number of objects): repeats of a class add less and less."""
+    return float(sum(weights.get(class_id, 1.0) * np.log2(1 + count) for class_id, count in counts.items()))
+
+
+def effective_classes(counts: Sequence[int]) -> float:
+    """Exponential of the entropy of the classes' shares of the objects: K for K equal classes, 0 for none."""
+    shares = np.array(counts, np.float64) / max(1, sum(counts))
+    return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0

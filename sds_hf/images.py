@@ -42,18 +42,19 @@ def decode_image(cell: Any, name: str = "image") -> Array:
     return np.asarray(_load(ImageOps.exif_transpose, image, name).convert("RGB"))
 
 
-def decode_mask(cell: Any, name: str = "mask") -> Array:
+def decode_mask(cell: Any, name: str = "mask", highest: int = 255) -> Array:
     """The class indices of a mask, exactly as stored: a palette is never applied.
 
     Args:
         cell: as for `decode_image`; an array may also be (H, W).
         name: what to call it in errors.
+        highest: the highest index there may be.
 
     Returns:
-        (H, W) uint8.
+        (H, W) uint8, or uint16 if `highest` is above 255.
 
     Raises:
-        BadImageError: if there is no mask, it cannot be decoded, or it holds colours or indices above 255.
+        BadImageError: if there is no mask, it cannot be decoded, or it holds colours or indices that are too high.
     """
     image = _open(cell, name)
     if image.format in ("JPEG", "MPO"):
@@ -72,10 +73,10 @@ def decode_mask(cell: Any, name: str = "mask") -> Array:
         indices = indices.astype(np.uint8)
     elif image.mode not in ("P", "L") and not image.mode.startswith("I"):
         raise BadImageError(f"{name}: mode {image.mode} holds no class indices; save it as an 8-bit index PNG")
-    if indices.dtype != np.uint8 and ((indices < 0) | (indices > 255)).any():
-        value = indices[(indices < 0) | (indices > 255)][0]
-        raise BadImageError(f"{name}: holds the index {value}; indices go from 0 to 255")
-    return indices.astype(np.uint8)
+    if indices.dtype != np.uint8 and ((indices < 0) | (indices > highest)).any():
+        value = indices[(indices < 0) | (indices > highest)][0]
+        raise BadImageError(f"{name}: holds the index {value}; indices go from 0 to {highest}")
+    return indices.astype(np.uint8 if highest <= 255 else np.uint16)
 
 
 def encode_mask(mask: Array) -> bytes:

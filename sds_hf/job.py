@@ -13,7 +13,7 @@ from sds_hf.content import cell_digests, readable, stored_cells
 from sds_hf.labels import LabelSpace
 from sds_hf.prefetch import prefetch
 from sds_hf.rows import Rows
-from sds_hf.score import Score, all_columns, read_cells, score_cells, score_rows
+from sds_hf.score import Score, all_columns, columns_read, read_cells, score_cells, score_rows
 
 IDS_AT_ONCE = 10_000
 
@@ -65,7 +65,7 @@ class Job:
         if not len(dataset):
             raise ValueError(f"the dataset {source} has no rows" if source else "the dataset has no rows")
         self.scores, self.labels, self.batch_size = scores, labels, batch_size
-        self.stored = readable(dataset)
+        self.stored = readable(dataset, columns_read(scores))
         score_cells(scores, {name: [] for name in dataset.column_names}, labels)
         if "id" in self.stored.column_names:
             _check_ids(self.stored)

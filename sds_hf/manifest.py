@@ -12,10 +12,12 @@ from typing import Any
 from datasets import Dataset
 
 import sds_hf
+from sds_hf.batches import READABLE
 from sds_hf.checkpoints import model_files
 from sds_hf.device import current_device
+from sds_hf.fitted import FittedScore
 from sds_hf.labels import LabelSpace
-from sds_hf.score import ClipScore, Score
+from sds_hf.score import ClipScore, Score, columns_read
 from sds_hf.scores.pcs import PCS, aligned_scales
 from sds_hf.shards import replace
 
@@ -38,9 +40,11 @@ def request(
         rows_per_shard: how rows are cut.
         content: digest of the dataset; None if it is not known yet.
     """
+    columns = columns_read(scores)
+    further = {"columns": columns} if set(columns) > set(READABLE) else {}
     return {
         "format": FORMAT,
-        "source": {"rows": len(dataset), "sha256": content},
+        "source": {"rows": len(dataset), "sha256": content, **further},
         "scores": [{**score.identity(), "labels": labels.name} for score in scores],
         "labels": asdict(labels),
         "rows_per_shard": rows_per_shard,
@@ -50,6 +54,7 @@ def request(
 def circumstances(scores: Sequence[Score]) -> dict[str, Any]:
     """What is worth knowing of a run besides what was asked."""
     models, notes = {}, []
+    fitted = {score.name: score.fit_summary() for score in scores if isinstance(score, FittedScore) and score.compares}
     for score in scores:
         if isinstance(score, ClipScore):
             found, encoder = model_files(score.model), score.encoder()
@@ -63,6 +68,7 @@ def circumstances(scores: Sequence[Score]) -> dict[str, Any]:
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
         "models": models,
+        "fitted": fitted,
         "notes": notes,
         "device": str(current_device()),
         "versions": {"sds-hf": sds_hf.__version__, "python": platform.python_version(), **versions},
@@ -76,7 +82,7 @@ def check_request(out: Path, asked: dict[str, Any], ignore: Collection[str] = ()
     Args:
         out: the folder.
         asked: what `request` says.
-        ignore: names in which the requests may differ, e.g. `source.sha256`.
+        ignore: names in which the requests may differ, e.g. `source.sha256`, with all below them.
 
     Raises:
         ValueError: if the folder holds scores of another request; names what differs.
@@ -87,9 +93,10 @@ def check_request(out: Path, asked: dict[str, Any], ignore: Collection[str] = ()
             raise ValueError(f"{out} holds scores without {MANIFEST}; choose another --out or delete it")
         return {}
     old, new = (_flat({key: value.get(key) for key in asked}) for value in (manifest, json.loads(json.dumps(asked))))
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name) and name not in (*NAMES, *ignore)]
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    names = [name for name in names if not f"{name}.".startswith(tuple(f"{one}." for one in (*NAMES, *ignore)))]
     # A model is its digest, wherever it lies; where digests differ, its name helps to see why.
-    names = [name for name in names if not name.endswith(".model") or f"{name}_digest" in names]
+    names = [name for name in names if not name.endswith((".model", ".fitted")) or f"{name}_digest" in names]
     differing = [f"{name} is {_short(old.get(name))}, now {_short(new.get(name))}" for name in names]
     if differing:
         hint = f"; {RETRY_HINT}" if names == ["source.sha256"] and manifest.get("failed") else ""

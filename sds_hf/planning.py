@@ -13,11 +13,12 @@ from datasets import Dataset
 
 from sds_hf.content import quick_content_digest
 from sds_hf.device import current_device
+from sds_hf.fitting import fit_scores
 from sds_hf.job import Job, Part
 from sds_hf.manifest import check_request, request
-from sds_hf.score import Score
+from sds_hf.score import Score, columns_read
 from sds_hf.shards import Shards
-from sds_hf.table import complete
+from sds_hf.table import complete, unknown
 
 SAMPLE = 64  # rows looked at
 ROWS_AT_ONCE = 4  # few enough that a slow model is measured in seconds
@@ -79,12 +80,13 @@ def plan_table(
     out = Path(out)
     scores, labels = complete(dataset, scores)
     job = Job(dataset, scores, labels, ROWS_AT_ONCE, source)
-    content = quick_content_digest(dataset)
+    content = quick_content_digest(dataset, columns_read(scores))
     asked = request(dataset, scores, labels, rows_per_shard, content)
-    manifest = check_request(out, asked, ignore=() if content else ("source.sha256",))
+    manifest = check_request(out, asked, ignore=unknown(scores)[content is not None :])
     shards = Shards(out, len(dataset), rows_per_shard)
     finished = shards.finished(manifest)
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(SAMPLE, len(dataset))).astype(int)).tolist()
+    job.scores = fit_scores(scores, dataset.select(rows), labels)  # reading all of it takes too long here
     left = len(dataset) - sum(shard.rows for shard in finished.values())
     parts, rate = _measure(job, rows)
     size, free = _table_size(parts, len(dataset), shards.count), shutil.disk_usage(_existing(out)).free

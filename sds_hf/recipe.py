@@ -228,14 +228,14 @@ def recipe_names() -> list[str]:
 
 def _asked(identity: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in a score's identity that a recipe decides; the rest follows from the data and the machine."""
-    known = field_names(REGISTRY[identity["score"]]) - {"labels", "dtype"}
+    known = field_names(REGISTRY[identity["score"]]) - {"labels", "dtype", "statistics"}
     plain: dict[str, Any] = json.loads(json.dumps({name: identity[name] for name in sorted(known) if name in identity}))
     return plain
 
 
 def _defaults(score: str) -> dict[str, Any]:
     """Default settings of a score but `model`, as JSON has them."""
-    known = field_names(REGISTRY[score]) - {"labels", "dtype", "model"}
+    known = field_names(REGISTRY[score]) - {"labels", "dtype", "model", "statistics"}
     values = {field.name: field.default for field in fields(cast(Any, REGISTRY[score])) if field.name in known}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 

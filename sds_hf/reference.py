@@ -53,7 +53,12 @@ class ReferenceSettings:
 
 
 def reference_masks(
-    tower: Tower, images: Sequence[np.ndarray], present: Tensor, texts: Tensor, settings: ReferenceSettings
+    tower: Tower,
+    images: Sequence[np.ndarray],
+    present: Tensor,
+    texts: Tensor,
+    settings: ReferenceSettings,
+    features: dict[int, Tensor] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Label maps of images whose classes are known.
 
@@ -63,13 +68,14 @@ def reference_masks(
         present: (B, K) bool, the classes of each image; at least one each.
         texts: (K + N, D) unit embeddings of the classes and the background prompts.
         settings: how.
+        features: gets the image feature of each row, (D,) float32 of length 1, where the pass makes it (`clip-es`).
 
     Yields:
         Row of the image and its label map, (H, W) int64: 0 for the background, 1 + k for class k, -1 where the CRF is
         not confident; in no fixed order.
     """
     with_crf = settings.refinement == "crf"
-    for rows, maps in reference_maps(tower, images, present, texts, settings):
+    for rows, maps in reference_maps(tower, images, present, texts, settings, features):
         if with_crf:
             guides = torch.from_numpy(np.stack([images[row] for row in rows])).to(texts.device)
             with stage("dense crf"):
@@ -79,7 +85,12 @@ def reference_masks(
 
 
 def reference_maps(
-    tower: Tower, images: Sequence[np.ndarray], present: Tensor, texts: Tensor, settings: ReferenceSettings
+    tower: Tower,
+    images: Sequence[np.ndarray],
+    present: Tensor,
+    texts: Tensor,
+    settings: ReferenceSettings,
+    features: dict[int, Tensor] | None = None,
 ) -> Iterator[tuple[list[int], list[Tensor]]]:
     """What label maps are taken from, before the CRF; arguments as for `reference_masks`.
 
@@ -93,8 +104,15 @@ def reference_maps(
         size = pixels.shape[1:3]
         pixels = tower.resize(pixels.permute(0, 3, 1, 2))
         grid = pixels.shape[-2] // tower.patch, pixels.shape[-1] // tower.patch
-        maps = (_dense_maps if exclusive else _cam_maps)(tower, pixels, present[rows].to(texts.device), texts, settings)
-        yield rows, [with_background(one.view(-1, *grid), size, exclusive) for one in maps]
+        maps, means = [], []
+        for one, feature in (_dense_maps if exclusive else _cam_maps)(
+            tower, pixels, present[rows].to(texts.device), texts, settings
+        ):
+            maps.append(with_background(one.view(-1, *grid), size, exclusive))
+            means.append(feature)
+        if features is not None:
+            features.update({row: mean for row, mean in zip(rows, means, strict=True) if mean is not None})
+        yield rows, maps
 
 
 def with_background(maps: Tensor, size: Sequence[int], exclusive: bool = False) -> Tensor:
@@ -131,7 +149,7 @@ def label_map(maps: Tensor, present: Tensor, confidence: float | None = None) ->
     return labels if confidence is None else labels.masked_fill(largest < confidence, UNSURE)
 
 
-def class_cams(tower: Tower, hidden: Tensor, present: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def class_cams(tower: Tower, hidden: Tensor, present: Tensor, texts: Tensor) -> tuple[Tensor, ...]:
     """Softmax Grad-CAM of every present class at the last block's first LayerNorm: one forward, a backward a class.
 
     Args:
@@ -142,7 +160,8 @@ def class_cams(tower: Tower, hidden: Tensor, present: Tensor, texts: Tensor) -> 
 
     Returns:
         Maps (J, B, n) in [0, 1], the j-th for the j-th present class of an image (unused where it has fewer); the last
-        block's mean attention weights (B, 1 + n, 1 + n); the class probabilities (B, K + N).
+        block's mean attention weights (B, 1 + n, 1 + n); the class probabilities (B, K + N); the image features (B, D),
+        of length 1.
     """
     with torch.enable_grad():
         # Only the mean gradient over the patches counts: that of a vector added to all of them.
@@ -162,7 +181,7 @@ def class_cams(tower: Tower, hidden: Tensor, present: Tensor, texts: Tensor) -> 
     means = torch.stack(slopes).float() * chosen[..., None] / (hidden.shape[1] - 1)
     tokens = tower.last.layer_norm1(hidden)[:, 1:].float()
     assert weights is not None
-    return grad_cam(tokens, means), weights.detach(), probabilities
+    return grad_cam(tokens, means), weights.detach(), probabilities, feature.detach()
 
 
 def _present_places(present: Tensor) -> Tensor:
@@ -175,8 +194,8 @@ def _present_places(present: Tensor) -> Tensor:
 
 def _cam_maps(
     tower: Tower, pixels: Tensor, present: Tensor, texts: Tensor, settings: ReferenceSettings
-) -> Iterator[Tensor]:
-    """For each image (classes, n): the Grad-CAM of each present class."""
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each image (classes, n), the Grad-CAM of each present class, and its feature (D,), of length 1."""
     spread = settings.refinement != "none"
     blocks = min(settings.affinity_blocks, tower.depth) if spread else 0
     hidden, attention = tower.before_last(pixels, settings.position, max(blocks - 1, 0))
@@ -184,7 +203,7 @@ def _cam_maps(
     # One image fills a CPU, and only its own classes cost anything then.
     for part in torch.split(torch.arange(len(hidden)), 1 if hidden.device.type == "cpu" else len(hidden)):
         with stage("class activation"):
-            cams, last_attention, _ = class_cams(tower, hidden[part], present[part], texts)
+            cams, last_attention, _, features = class_cams(tower, hidden[part], present[part], texts)
         if spread:
             with stage("affinity"):
                 total = last_attention if attention is None else attention[part] + last_attention
@@ -197,21 +216,21 @@ def _cam_maps(
                         object_boxes(one.view(grid), settings.cam_threshold, settings.exclusive_boxes) for one in cam
                     ]
                     cam = min_max(refine(cam, torch.stack(boxes).flatten(1), transition[row]))
-            yield cam
+            yield cam, features[row]
 
 
 @torch.no_grad()
 def _dense_maps(
     tower: Tower, pixels: Tensor, present: Tensor, texts: Tensor, settings: ReferenceSettings
-) -> Iterator[Tensor]:
-    """For each image (classes, n): probability of each present class among these and the background prompts."""
+) -> Iterator[tuple[Tensor, None]]:
+    """For each image (classes, n), the probability of each present class among these and the background prompts."""
     hidden, _ = tower.before_last(pixels, settings.position, 0)
     features = F.normalize(tower.project(tower.last.to_itself(hidden[:, 1:])), dim=-1)
     probabilities = present_softmax(
         features @ texts.T, present[:, None].expand(-1, features.shape[1], -1), tower.encoder.scale
     )
     for row, chosen in enumerate(present):
-        yield probabilities[row, :, : len(chosen)][:, chosen].T
+        yield probabilities[row, :, : len(chosen)][:, chosen].T, None
 
 
 def _batches_of_one_size(images: Sequence[np.ndarray], tower: Tower) -> Iterator[list[int]]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 from sds_hf import figures
+from sds_hf.batches import READABLE
 from sds_hf.candidates import literal
 from sds_hf.cards import public_name, render_card
 from sds_hf.content import content_digest
@@ -97,7 +98,8 @@ def check_candidates(dataset: Dataset, selection: Selection, scores: ScoreTable 
     if len(dataset) != selection.report.rows:
         raise ValueError(f"the selection was made of {selection.report.rows} rows; this dataset has {len(dataset)}")
     if "source" in provenance:
-        same = content_digest(dataset) == provenance["source"]["sha256"]
+        scored = provenance["source"]
+        same = content_digest(dataset, scored.get("columns", READABLE)) == scored["sha256"]
     else:
         ids = selection.table()["id"].to_pylist()
         same = "id" not in dataset.column_names or [str(name) for name in dataset["id"]] == ids

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from sds_hf.images import BadImageError, decode_image, decode_mask
+from sds_hf.instances import InstanceError, given_boxes, given_instances
 from sds_hf.labels import LabelSpace
 from sds_hf.stages import stage
 from sds_hf.validation import short
@@ -30,6 +31,7 @@ class Rows:
         masks: (H, W) uint8 each, empty if no score needs them or there are none.
         present: (rows, K) bool, foreground classes each row is annotated with, in the order of `labels.class_ids`.
         captions: the text that goes with each image, None where there is none; empty if no score needs them.
+        cells: further columns that scores need, by name: `instances` and `boxes` checked, others as they are stored.
     """
 
     def __init__(
@@ -39,9 +41,10 @@ class Rows:
         masks: Sequence[np.ndarray],
         present: np.ndarray,
         captions: Sequence[str | None] = (),
+        cells: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         self.labels, self.images, self.masks, self.present = labels, images, masks, present
-        self.captions = captions
+        self.captions, self.cells = captions, cells or {}
         self._shared: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
@@ -57,7 +60,8 @@ class Rows:
     def part(self, start: int, stop: int) -> "Rows":
         """Rows `start` to `stop`."""
         rows = slice(start, stop)
-        return Rows(self.labels, self.images[rows], self.masks[rows], self.present[rows], self.captions[rows])
+        cells = {name: column[rows] for name, column in self.cells.items()}
+        return Rows(self.labels, self.images[rows], self.masks[rows], self.present[rows], self.captions[rows], cells)
 
     def asked(self, class_list: ClassList = "all") -> np.ndarray:
         """Classes that CLIP is asked about, (rows, K) bool.
@@ -82,7 +86,7 @@ def read_rows(
     Args:
         cells: columns by name; those of images hold what `decode_image` takes. `classes` (lists of ids) stands in for
             the mask where only the classes are needed.
-        needs: which of `image`, `mask`, `classes`, `caption` the scores read.
+        needs: which columns the scores read.
         labels: the label space of masks and classes.
 
     Returns:
@@ -95,19 +99,26 @@ def read_rows(
     if missing := [name for name in needs if name not in cells and not (name == "classes" and with_mask)]:
         raise ValueError(f"the scores need the columns {sorted(needs)}; {missing} missing among {sorted(cells)}")
     count = len(next(iter(cells.values())))
+    further = sorted(needs - {"image", "mask", "classes", "caption"})
 
-    def read(place: int) -> tuple[Any, Any, Any, Any] | str:
+    def read(place: int) -> tuple[Any, ...] | str:
         try:
             image = decode_image(cells["image"][place], _name(cells, "image", place)) if "image" in needs else None
             caption = _caption(cells["caption"][place]) if "caption" in needs else None
+            others = [_given(name, cells[name][place], labels) for name in further]
+            ids = next((other for other in others if isinstance(other, np.ndarray)), None)
+            if ids is not None and not with_mask:
+                raise BadRowError("instances: a picture of ids needs the column `mask`, which says the classes")
             if not with_mask:
                 classes = cells["classes"][place] if "classes" in cells else None
-                return image, None, _present(classes or [], labels), caption
+                return image, None, _present(classes or [], labels), caption, *others
             name = _name(cells, "mask", place)
             mask = decode_mask(cells["mask"][place], name)
             if image is not None and image.shape[:2] != mask.shape:
                 raise BadRowError(f"{name}: {_size(mask)} pixels, but the image has {_size(image)}")
-            return image, mask, _present(np.unique(mask), labels, name), caption
+            if ids is not None and ids.shape != mask.shape:
+                raise BadRowError(f"instances: {_size(ids)} pixels, but the mask has {_size(mask)}")
+            return image, mask, _present(np.unique(mask), labels, name), caption, *others
         except (BadImageError, BadRowError) as error:
             return str(error)
 
@@ -116,13 +127,14 @@ def read_rows(
     places = [place for place, result in enumerate(results) if not isinstance(result, str)]
     good = [result for result in results if not isinstance(result, str)]
     errors = {place: result for place, result in enumerate(results) if isinstance(result, str)}
-    images, masks, present, captions = zip(*good, strict=True) if good else ((), (), (), ())
+    images, masks, present, captions, *others = zip(*good, strict=True) if good else [()] * (4 + len(further))
     rows = Rows(
         labels,
         images if "image" in needs else (),
         masks if with_mask else (),
         np.array(present, bool).reshape(len(good), len(labels.class_ids)),
         captions if "caption" in needs else (),
+        dict(zip(further, others, strict=True)),
     )
     return rows, places, errors
 
@@ -138,11 +150,22 @@ def _present(values: Any, labels: LabelSpace, name: str = "classes") -> np.ndarr
     return np.array([class_id in present for class_id in labels.class_ids])
 
 
-def _caption(cell: Any) -> str | None:
-    """The caption of a cell; None if it says nothing."""
+def _caption(cell: Any, name: str = "caption") -> str | None:
+    """The text of a cell; None if it says nothing."""
     if cell is not None and not isinstance(cell, str):
-        raise BadRowError(f"caption: {short(cell)} is no text")
+        raise BadRowError(f"{name}: {short(cell)} is no text")
     return cell if cell and cell.strip() else None
+
+
+def _given(name: str, cell: Any, labels: LabelSpace) -> Any:
+    """The cell of a further column, checked where its form is known."""
+    if name == "class_prompt":
+        return _caption(cell, name)
+    check = {"instances": given_instances, "boxes": given_boxes}.get(name)
+    try:
+        return check(cell, labels) if check else cell
+    except InstanceError as error:
+        raise BadRowError(f"{name}: {error}") from error
 
 
 def _name(cells: Mapping[str, Sequence[Any]], column: str, place: int) -> str:

@@ -5,23 +5,25 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform, get_args
 
 import pyarrow as pa
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from sds_hf.batches import Column, MapBatch
+from sds_hf.batches import READABLE, Column, MapBatch
 from sds_hf.checkpoints import DEFAULT_MODEL, model_files
 from sds_hf.clip import Encoder, load
 from sds_hf.device import DTypeName, current_device, dtype_name, limit_threads_in_worker, resolve_dtype, use_rank
 from sds_hf.labels import LabelSpace
+from sds_hf.memory import in_parts
 from sds_hf.presets import preset
 from sds_hf.rows import Rows, read_rows
 
 REGISTRY: dict[str, type["Score"]] = {}
-READABLE = ("image", "mask", "classes", "caption", "id")
-Values = Sequence[float | int | list[int] | None]
+Values = Sequence[Any]  # numbers, lists or structs, as the column's type asks; None where a row has none
+Cost = Literal["light", "forward", "forwards", "dense"]  # no model, one encoder pass, several, a large one
+COSTS: tuple[Cost, ...] = get_args(Cost)
 
 S = TypeVar("S")
 
@@ -46,8 +48,10 @@ class Score(ABC):
     name: ClassVar[str]  # in recipes and on the command line
     columns: ClassVar[dict[str, pa.DataType]]
     needs: ClassVar[frozenset[str]]  # columns read with the default settings
+    cost: ClassVar[Cost] = "light"
     version: ClassVar[int] = 1  # raise it whenever the same settings would give other numbers
     source: ClassVar[str]
+    leads: ClassVar[bool] = False  # whether its encoder pass serves other scores too, so that it goes first
 
     labels: str = "auto"
 
@@ -97,13 +101,11 @@ class Score(ABC):
         return score_batch((self,), batch, *extra)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # `datasets` fingerprints and ships a score by its pickle: a few hundred bytes that say what decides the
-        # numbers.
+        # `datasets` fingerprints and ships a score by its pickle: what decides the numbers, in a few hundred bytes.
         try:
             return _rebuild, (type(self), json.dumps(self.identity(), sort_keys=True))
         except Exception as error:
-            # `datasets` would swallow this and go on with a random fingerprint: the call that follows must fail
-            # instead.
+            # `datasets` would swallow this and go on with a random fingerprint: fail at the call that follows.
             object.__setattr__(self, "_unresolved", error)
             raise
 
@@ -128,6 +130,8 @@ class ClipScore(Score):
         dtype: `"auto"` is bf16 on CUDA and on CPUs that have it, else fp32.
     """
 
+    cost: ClassVar[Cost] = "forward"
+
     model: str = DEFAULT_MODEL
     dtype: DTypeName = "auto"
 
@@ -150,7 +154,7 @@ def score_batch(
     Args:
         scores: all of one label space.
         batch: what `map` hands over, batched or a single row.
-        *extra: indices and rank, as `with_indices` and `with_rank` add them; the rank chooses the GPU.
+        *extra: indices and rank, as `map` adds them; the rank chooses the GPU.
         labels: label space, if it is known better than from the batch.
 
     Returns:
@@ -160,7 +164,7 @@ def score_batch(
         if unresolved := getattr(score, "_unresolved", None):
             raise unresolved
     limit_threads_in_worker()
-    mapped = MapBatch(batch, READABLE)
+    mapped = MapBatch(batch, columns_read(scores))
     if not mapped.single:  # a single row's last argument may be its index
         use_rank(extra)
     labels = labels or mapped.labels(common_labels(scores))
@@ -191,7 +195,15 @@ def score_rows(
     scores: Sequence[Score], rows: Rows, places: Sequence[int], errors: Mapping[int, str]
 ) -> tuple[dict[str, Column], dict[int, str]]:
     """Compute scores for what `read_cells` returns; see `score_cells`."""
-    computed, too_large = compute_in_parts(scores, rows) if places else ({}, {})
+    names = list(all_columns(scores))
+
+    def compute(part: Rows) -> dict[str, list[Any]]:
+        # The largest passes come first: they leave the others what these would have to compute.
+        in_turn = sorted(scores, key=lambda score: (score.leads, COSTS.index(score.cost)), reverse=True)
+        computed = {name: list(values) for score in in_turn for name, values in score.compute(part).items()}
+        return {name: computed[name] for name in names}
+
+    computed, too_large = in_parts(compute, rows, names, tuple(scores)) if places else ({}, {})
     all_errors = {**errors, **{places[row]: error for row, error in too_large.items()}}
     columns = {}
     for name, dtype in all_columns(scores).items():
@@ -200,32 +212,6 @@ def score_rows(
             values[place] = None if value is None or value != value else value
         columns[name] = Column(values, dtype)
     return columns, all_errors
-
-
-def compute_in_parts(scores: Sequence[Score], rows: Rows) -> tuple[dict[str, list[Any]], dict[int, str]]:
-    """All columns of all scores; halves the rows while they do not fit into memory.
-
-    Returns:
-        The columns, null for a row that does not fit alone, and for such rows what is wrong.
-    """
-    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
-
-    try:
-        return {name: list(values) for score in scores for name, values in score.compute(rows).items()}, {}
-    except (RuntimeError, MemoryError) as error:
-        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
-            raise
-    clear_device_cache(garbage_collection=True)
-    if len(rows) == 1:
-        size = "x".join(str(side) for side in rows.images[0].shape[1::-1]) if len(rows.images) else "its"
-        too_large = f"image: {size} pixels do not fit into the memory that is free"
-        return {name: [None] for name in all_columns(scores)}, {0: too_large}
-    half = len(rows) // 2
-    (first, errors), (second, later) = (
-        compute_in_parts(scores, part) for part in (rows.part(0, half), rows.part(half, len(rows)))
-    )
-    errors |= {half + row: error for row, error in later.items()}
-    return {name: first[name] + second[name] for name in first}, errors
 
 
 def common_labels(scores: Sequence[Score]) -> str:
@@ -252,3 +238,8 @@ def common_labels(scores: Sequence[Score]) -> str:
 def all_columns(scores: Sequence[Score]) -> dict[str, pa.DataType]:
     """Columns the scores write together, in order."""
     return {name: dtype for score in scores for name, dtype in score.columns.items()}
+
+
+def columns_read(scores: Sequence[Score]) -> list[str]:
+    """Columns to hand to the scores: those that any may read, then what only these do."""
+    return list(dict.fromkeys([*READABLE, *sorted(name for score in scores for name in score.reads)]))

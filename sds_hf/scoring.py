@@ -10,8 +10,9 @@ from datasets import Dataset, Features, IterableDataset, concatenate_datasets
 from datasets.features.features import generate_from_arrow_type
 
 from sds_hf.batches import labels_of_features
+from sds_hf.fitting import fit_scores
 from sds_hf.labels import LabelSpace, label_space
-from sds_hf.score import READABLE, Score, all_columns, common_labels, score_batch
+from sds_hf.score import Score, all_columns, columns_read, common_labels, score_batch
 
 AnyDataset = TypeVar("AnyDataset", Dataset, IterableDataset)
 
@@ -39,6 +40,8 @@ class Together:
 def add_scores(dataset: AnyDataset, *scores: Score, batch_size: int = 32, num_proc: int | None = None) -> AnyDataset:
     """Add the columns of scores to a dataset: one decode a row, encoder passes shared, images untouched.
 
+    Scores that need statistics of the whole set, e.g. `TFDP`, are fitted to the dataset first, all in one pass.
+
     Only the new columns are computed and cached; columns of the same names are replaced. Rows that cannot be scored get
     nulls and one warning sums them up.
 
@@ -59,12 +62,13 @@ def add_scores(dataset: AnyDataset, *scores: Score, batch_size: int = 32, num_pr
         raise ValueError("add_scores needs at least one score, e.g. add_scores(dataset, pcs_score, asf_miou)")
     chosen = common_labels(scores)
     labels = label_space(chosen) if chosen != "auto" else labels_of_features(dataset.features)
+    scores = tuple(fit_scores(scores, dataset, labels))
     together = Together(scores, labels)
     new = score_features(scores)
     if isinstance(dataset, IterableDataset):
         features = Features({**(dataset.features or {}), **new}) if dataset.features else None
         return dataset.map(together, batched=True, batch_size=batch_size, features=features)
-    inputs = dataset.select_columns([name for name in READABLE if name in dataset.column_names])
+    inputs = dataset.select_columns([name for name in columns_read(scores) if name in dataset.column_names])
     fingerprint = hashlib.sha256(f"{inputs._fingerprint}|{together.digest()}".encode()).hexdigest()[:32]
     scored = inputs.map(
         together,

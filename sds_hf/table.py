@@ -12,11 +12,12 @@ from datasets import Dataset
 
 from sds_hf.batches import labels_of_features
 from sds_hf.content import content_digest, joint_digest, row_digests
+from sds_hf.fitting import fit_scores, is_unfitted
 from sds_hf.interrupts import finishing
 from sds_hf.job import Job, Part
 from sds_hf.labels import LabelSpace, label_space
 from sds_hf.manifest import MANIFEST, check_request, circumstances, read_manifest, request, write_manifest
-from sds_hf.score import Score, common_labels
+from sds_hf.score import Score, columns_read, common_labels
 from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.shards import JOURNAL, Shard, Shards
 
@@ -120,14 +121,16 @@ def score_table(
     scores, labels = complete(dataset, scores)
     job = Job(dataset, scores, labels, batch_size, source)
     asked = request(dataset, scores, labels, rows_per_shard, None)
-    check_request(out, asked, ignore=("source.sha256",))  # refuse early: reading all of a dataset takes time
+    check_request(out, asked, ignore=unknown(scores))  # refuse early: reading all of a dataset takes time
     _make_folder(out)
-    asked["source"] = {"name": source, **asked["source"], "sha256": content_digest(dataset)}
+    scores = job.scores = fit_scores(scores, dataset, labels)
+    asked = request(dataset, scores, labels, rows_per_shard, content_digest(dataset, columns_read(scores)))
+    asked["source"] = {"name": source, **asked["source"]}
     manifest = check_request(out, asked, ignore=("source.sha256",) if retry else ())
     shards = Shards(out, len(dataset), rows_per_shard)
     finished = shards.finished(manifest)
     if manifest and manifest["source"]["sha256"] != asked["source"]["sha256"]:
-        _check_rows(dataset, shards, finished)
+        _check_rows(job.stored, shards, finished)
     todo = {place: rows for place in range(shards.count) if (rows := _rows_to_score(shards, place, finished, retry))}
     if todo or not manifest["complete"]:
         created = {"created": manifest["created"]} if manifest else {}
@@ -141,7 +144,7 @@ def score_table(
         for place, rows in todo.items():
             stop_if_asked()
             found = _take(parts, len(rows), told)
-            finished[place] = shards.write(place, *_merged(found, place, finished, shards, dataset))
+            finished[place] = shards.write(place, *_merged(found, place, finished, shards, job.stored))
     manifest.update(complete=True, failed=told.failed)
     _save(out, manifest, finished)
     shards.clean()
@@ -158,6 +161,11 @@ def complete(dataset: Dataset, scores: Sequence[Score]) -> tuple[list[Score], La
     labels = label_space(chosen) if chosen != "auto" else labels_of_features(dataset.features)
     rest = (score for score in scores if score.name != ClassesPresent.name)
     return [ClassesPresent(labels=chosen), *rest], labels
+
+
+def unknown(scores: Sequence[Score]) -> tuple[str, ...]:
+    """Parts of a request that nobody knows before the whole dataset is read."""
+    return "source.sha256", *(f"scores.{score.name}.statistics" for score in scores if is_unfitted(score))
 
 
 class _Told:
@@ -192,14 +200,14 @@ def _rows_to_score(shards: Shards, place: int, finished: Mapping[int, Shard], re
     return rows
 
 
-def _check_rows(dataset: Dataset, shards: Shards, finished: Mapping[int, Shard]) -> None:
+def _check_rows(stored: Dataset, shards: Shards, finished: Mapping[int, Shard]) -> None:
     """Refuse a dataset in which rows that were scored have changed; those that failed may.
 
     Raises:
         ValueError: says where.
     """
     for place, shard in finished.items():
-        if _content(dataset, shards, place, shards.read(place, ["status"])) != shard.content_sha256:
+        if _content(stored, shards, place, shards.read(place, ["status"])) != shard.content_sha256:
             rows = shards.rows(place)
             raise ValueError(
                 f"{shards.folder} holds scores of rows that have changed since, some of rows {rows.start} to "
@@ -207,9 +215,9 @@ def _check_rows(dataset: Dataset, shards: Shards, finished: Mapping[int, Shard])
             )
 
 
-def _content(dataset: Dataset, shards: Shards, place: int, table: pa.Table) -> str:
+def _content(stored: Dataset, shards: Shards, place: int, table: pa.Table) -> str:
     """Digest of the rows of a shard that could be scored."""
-    return _scored_content(row_digests(dataset, shards.rows(place)), table)
+    return _scored_content(row_digests(stored, shards.rows(place)), table)
 
 
 def _scored_content(digests: Iterable[bytes], table: pa.Table) -> str:
@@ -227,7 +235,7 @@ def _take(parts: Iterator[Part], rows: int, told: _Told) -> list[Part]:
 
 
 def _merged(
-    parts: Sequence[Part], place: int, finished: Mapping[int, Shard], shards: Shards, dataset: Dataset
+    parts: Sequence[Part], place: int, finished: Mapping[int, Shard], shards: Shards, stored: Dataset
 ) -> tuple[pa.Table, str]:
     """The table of a shard from newly scored rows and those it has, and the digest of what was scored."""
     table = pa.concat_tables(part.table for part in parts)
@@ -235,7 +243,7 @@ def _merged(
         return table, _scored_content((digest for part in parts for digest in part.digests), table)
     known = shards.read(place).filter(pc.field("status") == "ok").cast(table.schema)
     table = pa.concat_tables([known, table]).sort_by("row")
-    return table, _content(dataset, shards, place, table)
+    return table, _content(stored, shards, place, table)
 
 
 def _save(out: Path, manifest: dict[str, Any], finished: Mapping[int, Shard]) -> None:

@@ -1,6 +1,5 @@
 """A CLIP vision tower at an image's own resolution."""
 
-import copy
 from functools import lru_cache
 
 import torch
@@ -33,8 +32,6 @@ class Tower:
         self.encoder, self.patch, self.depth = encoder, encoder.patch_size, len(vit.blocks)
         self._vit = vit
         self.last = vit.blocks[-1]
-        self._norm = copy.deepcopy(vit.vision.post_layernorm).float()
-        self._projection = copy.deepcopy(encoder.model.visual_projection).float()
 
     def resize(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 -> normalised, both sides rounded up to whole patches, as Pillow resizes."""
@@ -64,8 +61,7 @@ class Tower:
 
     def project(self, tokens: Tensor) -> Tensor:
         """Tokens (..., C) of the last block into the space of the texts, (..., D) float32, not normalised."""
-        projected: Tensor = self._projection(self._norm(tokens.float()))
-        return projected
+        return self._vit.project(tokens)
 
 
 @lru_cache(maxsize=4)

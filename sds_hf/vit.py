@@ -180,9 +180,27 @@ class VisionTransformer:
     @torch.inference_mode()
     def encode(self, pixels: Tensor, pool: Pool = "cls", position: Position = "bicubic") -> Tensor:
         """Features of images, (B, D), not normalised; see `Encoder.encode_images`."""
+        return self._pooled(self._before_last(pixels, position), pool)
+
+    @torch.inference_mode()
+    def encode_with_patches(self, pixels: Tensor, position: Position = "bicubic") -> tuple[Tensor, Tensor]:
+        """What `encode` returns, and the patch tokens after the final LayerNorm and, if there is one, the projection.
+
+        Returns:
+            Features (B, D) and tokens (B, n, D), not normalised.
+        """
+        hidden = self._before_last(pixels, position)
+        tokens, _ = self.blocks[-1](hidden)
+        patches = self.project(tokens[:, 1:]) if self.with_class_token else self.vision.post_layernorm(tokens)
+        return self._pooled(hidden, "cls"), patches
+
+    def _before_last(self, pixels: Tensor, position: Position) -> Tensor:
         hidden = self.embed(pixels, position)
         for block in self.blocks[:-1]:
             hidden, _ = block(hidden)
+        return hidden
+
+    def _pooled(self, hidden: Tensor, pool: Pool) -> Tensor:
         only_first = pool == "cls" and self.with_class_token
         hidden, _ = self.blocks[-1](hidden, only=1 if only_first else None)
         if not self.with_class_token:
@@ -190,13 +208,14 @@ class VisionTransformer:
         elif only_first:
             features = self.project(hidden[:, 0])
         else:
-            features = self.project(hidden[:, 1:]).float().mean(1)
+            features = self.project(hidden[:, 1:]).mean(1)
         return features
 
     def project(self, tokens: Tensor) -> Tensor:
-        """Tokens (..., C) of the last block into the space of the texts, (..., D)."""
-        projected: Tensor = self.model.visual_projection(self.vision.post_layernorm(tokens))
-        return projected
+        """Tokens (..., C) of the last block into the space of the texts, (..., D) float32, not normalised."""
+        norm, weight = self.vision.post_layernorm, self.model.visual_projection.weight
+        tokens = F.layer_norm(tokens.float(), norm.weight.shape, norm.weight.float(), norm.bias.float(), norm.eps)
+        return linear(tokens, weight.float())
 
     def _positions(self, rows: int, columns: int, position: Position) -> Tensor:
         """Position embeddings of the patches of a grid, (n, C); remembered, since most images have one size."""

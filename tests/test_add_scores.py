@@ -64,6 +64,23 @@ def test_encoder_passes_are_shared(dataset, tiny_clip, pcs, monkeypatch):
     assert sum(seen) == len(dataset) * (1 + 1)
 
 
+def test_the_native_pass_serves_both_scores(dataset, tiny_clip, monkeypatch):
+    """Mean patch tokens at the image's own size come out of the reference pass; only the shuffles are encoded."""
+    square, seen, original = dataset.filter(lambda row: row["id"] > "row008"), [], Encoder.encode_images
+
+    def encode(self, pixels, *how):
+        seen.append(len(pixels))
+        return original(self, pixels, *how)
+
+    shared = {"model": tiny_clip, "dtype": "fp32"}
+    pcs = PCS(**shared, pool="patch_mean", resolution=40, scales=(2,), orders=1)
+    alone = add_scores(square, pcs)["clip_sim"]
+    monkeypatch.setattr(Encoder, "encode_images", encode)
+    monkeypatch.setattr(PCS, "version", 95)
+    assert add_scores(square, pcs, ASF(**shared))["clip_sim"] == pytest.approx(alone, abs=1e-5)
+    assert seen == [len(square)]
+
+
 def test_columns_of_the_same_names_are_replaced(dataset, pcs, tiny_clip):
     first = add_scores(dataset, pcs)
     second = add_scores(first, PCS(model=tiny_clip, dtype="fp32", scales=(6,), orders=1))
@@ -84,8 +101,13 @@ def test_a_batch_that_does_not_fit_is_halved(dataset, pcs, monkeypatch, error):
 
     monkeypatch.setattr(PCS, "compute", compute)
     monkeypatch.setattr(PCS, "version", 99)
+    monkeypatch.setattr("sds_hf.memory._fitting", {})
     np.testing.assert_allclose(add_scores(dataset, pcs)["pcs"], expected, atol=2e-5)
     assert sizes == [12, 6, 3, 3, 6, 3, 3]
+    sizes.clear()
+    monkeypatch.setattr(PCS, "version", 96)
+    np.testing.assert_allclose(add_scores(dataset, pcs, batch_size=8)["pcs"], expected, atol=2e-5)
+    assert sizes == [3, 3, 2, 3, 1]  # what fitted is remembered
 
 
 def test_a_row_that_alone_does_not_fit_fails_alone(dataset, pcs, monkeypatch, tmp_path):

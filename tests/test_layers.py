@@ -10,14 +10,16 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sds_hf"
 # Every module and folder of the package, from the ground up. A module imports from lower layers only.
 LAYERS = [
-    {"digests", "prefetch", "interrupts", "progress", "lattice"},
-    {"functional", "labels", "images", "cam", "crf", "checkpoints", "validation", "stages", "presets", "overrides"},
+    {"digests", "prefetch", "interrupts", "progress", "lattice", "extras", "confidence", "neighbors"},
+    {"functional", "labels", "images", "cam", "crf", "checkpoints", "validation", "stages", "presets", "overrides", "prompts"},
+    {"instances", "contours"},
     {"device", "vit", "preprocessing", "shards", "batches", "rows", "report", "candidates"},
-    {"clip"},
+    {"clip", "memory", "shapes"},
     {"tower", "encoding"},
     {"reference", "score"},
-    {"image_text"},
-    {"scores", "content"},
+    {"image_text", "content"},
+    {"fitting", "fitted"},
+    {"scores"},
     {"scoring", "rules", "manifest", "findings", "job"},
     {"table", "recipe"},
     {"selection", "sources", "datafolder", "planning"},

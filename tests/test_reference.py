@@ -103,7 +103,7 @@ def test_grad_cam_of_many_classes_at_once_equals_one_at_a_time(tower, size):
     present = torch.tensor([[True, False, True], [True, True, True], [False, True, False]])
     pixels = torch.randn(3, 3, *size)
     hidden, _ = tower.before_last(pixels, "bicubic", 0)
-    cams, _, probabilities = class_cams(tower, hidden, present, texts)
+    cams, _, probabilities, _ = class_cams(tower, hidden, present, texts)
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(3))
     for row in range(3):
         classes = present[row].nonzero()[:, 0].tolist()
@@ -306,7 +306,7 @@ def test_each_step_equals_the_authors_code(golden_tower, golden):
     classes, grid = golden["grad_cam"].shape[0], golden["grad_cam"].shape[1:]
     present = torch.ones(1, classes, dtype=torch.bool)
     hidden, total = golden_tower.before_last(golden["pixel_values"][None], "bilinear", 7)
-    cams, last, probabilities = class_cams(golden_tower, hidden, present, golden["text_features"])
+    cams, last, probabilities, _ = class_cams(golden_tower, hidden, present, golden["text_features"])
     assert (probabilities[0] - golden["softmax_scores"]).abs().max() < 5e-5
     assert (cams[:, 0].view(-1, *grid) - golden["grad_cam"]).abs().max() < 5e-4
     attention = (total + last)[0, 1:, 1:] / 8

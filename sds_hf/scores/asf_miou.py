@@ -15,7 +15,7 @@ from sds_hf.functional import IgnoreKind, class_overlap, mean_iou, pooled_iou
 from sds_hf.labels import IGNORE_INDEX
 from sds_hf.reference import ReferenceKind, ReferenceSettings, RefineKind, reference_masks
 from sds_hf.rows import ClassList, Rows
-from sds_hf.score import ClipScore, Values, settings
+from sds_hf.score import ClipScore, Cost, Values, settings
 from sds_hf.tower import tower_of
 from sds_hf.vit import Position
 
@@ -65,6 +65,7 @@ class ASF(ClipScore):
     name: ClassVar[str] = "asf_miou"
     columns: ClassVar[dict[str, pa.DataType]] = {"asf_miou": pa.float32()}
     needs: ClassVar[frozenset[str]] = frozenset({"image", "mask"})
+    cost: ClassVar[Cost] = "dense"
     source: ClassVar[str] = "SDS (Tang et al., AAAI 2025), ASF; CLIP-ES; MaskCLIP"
 
     reference: ReferenceKind = "clip-es"
@@ -92,7 +93,7 @@ class ASF(ClipScore):
     def references(self, rows: Rows, encoder: Encoder) -> list[tuple[int, Tensor]]:
         """Rows with a class to ask about and their reference masks, (H, W) int64: class ids, else background or 255."""
         asked = rows.asked(self.class_list)
-        annotated = np.flatnonzero(asked.any(1))
+        annotated, features = np.flatnonzero(asked.any(1)), dict[int, Tensor]()
         how = ReferenceSettings(
             kind=self.reference,
             refinement=self.refine,
@@ -109,8 +110,13 @@ class ASF(ClipScore):
             torch.from_numpy(asked[annotated]),
             encoding.texts(rows, encoder),
             how,
+            features,
         )
         nothing = 0 if rows.labels.has_background else IGNORE_INDEX
         # The last one is what -1, no label, refers to.
         ids = torch.tensor([nothing, *rows.labels.class_ids, IGNORE_INDEX], device=encoder.device)
-        return [(int(annotated[place]), ids[labels]) for place, labels in found]
+        masks = [(int(annotated[place]), ids[labels]) for place, labels in found]
+        if len(features) == len(rows):
+            in_order = [features[row] for row in range(len(rows))]
+            encoding.leave_native(rows, encoder, self.position, torch.stack(in_order))
+        return masks

@@ -21,7 +21,7 @@ from sds_hf.functional import (
 )
 from sds_hf.image_text import ImageTextScore
 from sds_hf.rows import Rows
-from sds_hf.score import Values, settings
+from sds_hf.score import Cost, Values, settings
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class PCS(ImageTextScore):
     name: ClassVar[str] = "pcs"
     columns: ClassVar[dict[str, pa.DataType]] = {name: pa.float32() for name in ("clip_sim", "clip_sim_mixed", "pcs")}
     needs: ClassVar[frozenset[str]] = frozenset({"image", "classes"})
+    cost: ClassVar[Cost] = "forwards"
     source: ClassVar[str] = "SDS (Tang et al., AAAI 2025), Eq. 3-7"
 
     scales: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (8, 16, 32)

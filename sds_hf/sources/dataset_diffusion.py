@@ -8,14 +8,10 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from sds_hf.labels import IGNORE_INDEX
+from sds_hf.prompts import classes_in_prompt
 from sds_hf.sources.reader import Reader, Row, UnknownLayoutError, files_by_stem, read_mask
 
 Ids = Literal["contiguous", "original"]
-SPELLINGS = {
-    "tv monitor": "tvmonitor",
-    "dining table": "diningtable",
-    "potted plant": "pottedplant",
-}  # of its VOC prompts
 
 
 class DatasetDiffusion(Reader):
@@ -116,20 +112,6 @@ class DatasetDiffusion(Reader):
                 index = original.get(int(value)) if ids == "original" else int(value)
                 agreed += index in asked
         return agreed
-
-
-def classes_in_prompt(prompt: str, names: tuple[str, ...]) -> set[int]:
-    """Indices of the classes a class prompt names, longest names first, so that "hot dog" names no dog."""
-    text = f" {prompt.lower().replace(',', ' ').replace(';', ' ')} "
-    for spoken, written in SPELLINGS.items():
-        if written in names:
-            text = text.replace(f" {spoken} ", f" {written} ")
-    found = set()
-    for index in sorted(range(1, len(names)), key=lambda index: -len(names[index])):
-        if f" {names[index]} " in text:
-            found.add(index)
-            text = text.replace(f" {names[index]} ", " ")
-    return found
 
 
 def _find_prompts(path: Path) -> Path | None:

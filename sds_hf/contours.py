@@ -1,0 +1,75 @@
+"""Outlines of masks, measured as TFDP does: polygons through the centres of border pixels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sds_hf.extras import selector_module
+
+Outline = tuple[float, float]  # area and perimeter of a polygon, in pixels; (0, 0) if there is none
+NOTHING: Outline = (0.0, 0.0)
+
+
+def largest_outline(mask: np.ndarray) -> Outline:
+    """Area and perimeter of the largest outer contour of a mask.
+
+    Pixels that touch at corners are connected, holes are filled, and other parts do not count. Borders run through
+    pixel centres, so that a filled rectangle of w x h pixels has an area of (w - 1)(h - 1), and a line of one pixel
+    none (Dai et al., ICLR 2025, and their code).
+
+    Args:
+        mask: (H, W) bool or uint8.
+    """
+    return max(_outlines(mask), key=lambda outline: outline[0], default=NOTHING)  # the first of equals
+
+
+def component_outlines(mask: np.ndarray, min_area: int = 1) -> list[Outline]:
+    """The outer contour of each connected part of a mask, also of parts in the holes of others.
+
+    Args:
+        mask: (H, W) bool or uint8; pixels that touch at corners are connected.
+        min_area: parts of fewer pixels are left out.
+    """
+    if min_area > 1:
+        mask = _without_small_parts(mask, min_area)
+    return _outlines(mask, inner=True)
+
+
+def polygon_outline(polygons: Sequence[np.ndarray], size: tuple[int, int] | None = None) -> Outline:
+    """The largest outer contour of polygons drawn into one mask, as TFDP's code draws them.
+
+    Args:
+        polygons: (n, 2) float each, x and y; cut to whole pixels.
+        size: height and width of the picture, which cuts them off.
+    """
+    cv2 = selector_module("cv2")
+    corners = [polygon.astype(np.int32) for polygon in polygons]
+    low, high = (getattr(np.concatenate(corners), which)(0) for which in ("min", "max"))
+    if size is not None:
+        low, high = np.maximum(low, 0), np.minimum(high, (size[1] - 1, size[0] - 1))
+        if (low > high).any():
+            return NOTHING
+    canvas = np.zeros((high - low + 1)[::-1], np.uint8)
+    for polygon in corners:
+        cv2.fillPoly(canvas, [polygon - low], 1)
+    return largest_outline(canvas)
+
+
+def _outlines(mask: np.ndarray, inner: bool = False) -> list[Outline]:
+    cv2 = selector_module("cv2")
+    mask = mask.astype(np.uint8, copy=False)
+    if not inner:
+        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    else:  # two levels: parts, and their holes, whose entry names the part
+        contours, levels = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+        contours = [part for part, level in zip(contours, levels[0], strict=True) if level[3] < 0] if contours else []
+    return [(cv2.contourArea(contour), cv2.arcLength(contour, True)) for contour in contours]
+
+
+def _without_small_parts(mask: np.ndarray, min_area: int) -> np.ndarray:
+    cv2 = selector_module("cv2")
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8, copy=False), connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= min_area
+    large[0] = False
+    kept: np.ndarray = large[parts]
+    return kept

@@ -1,0 +1,134 @@
+"""Scores that need a whole set: fit them to it, then apply them to its rows or to others."""
+
+import json
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Self, cast
+
+from datasets import Dataset, IterableDataset
+
+from sds_hf.batches import labels_of_features
+from sds_hf.content import files_behind, readable, stored_cells
+from sds_hf.digests import remembered
+from sds_hf.labels import LabelSpace, label_space
+from sds_hf.prefetch import prefetch
+from sds_hf.rows import Rows
+from sds_hf.score import Score, columns_read, read_cells, settings
+
+ROWS_AT_ONCE = 64  # not a setting: what is found must not depend on it
+KIND = "statistics"
+
+
+@settings
+class WholeSetScore(Score):
+    """A score whose numbers depend on statistics of a whole set.
+
+    `fit` reads the set once, a part at a time: each part is collected, what was collected is merged, and the whole is
+    frozen into `statistics`. From then on they are a setting like others: part of the identity, the fingerprint and
+    the manifest. `add_scores` and score tables fit what is not fitted yet.
+
+    Args:
+        labels: see `Score`.
+        statistics: what `fit` found; None if the score is not fitted.
+    """
+
+    statistics: Mapping[str, Any] | None = None
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether rows can be scored."""
+        return self.statistics is not None
+
+    def fit(self, dataset: Dataset | IterableDataset) -> Self:
+        """The score with the statistics of a dataset, in place of those it has.
+
+        Raises:
+            ValueError: if the dataset lacks a column or its label space is not known.
+        """
+        labels = label_space(self.labels) if self.labels != "auto" else labels_of_features(dataset.features)
+        return cast(Self, fit_scores([replace(cast(Any, self), statistics=None)], dataset, labels)[0])
+
+    def fitted(self) -> Mapping[str, Any]:
+        """The statistics.
+
+        Raises:
+            ValueError: if the score is not fitted.
+        """
+        if self.statistics is None:
+            raise ValueError(
+                f"{self.name} needs statistics of the whole set: use add_scores(dataset, score), "
+                "or fit it first: dataset.map(score.fit(dataset), batched=True)"
+            )
+        return self.statistics
+
+    @abstractmethod
+    def collect(self, rows: Rows) -> Any:
+        """What some rows contribute; there may be none."""
+
+    @abstractmethod
+    def merge(self, left: Any, right: Any) -> Any:
+        """What two parts contribute together; should not depend on the order of parts."""
+
+    @abstractmethod
+    def freeze(self, collected: Any) -> Mapping[str, Any]:
+        """The statistics, as JSON."""
+
+
+def fit_scores(scores: Sequence[Score], dataset: Dataset | IterableDataset, labels: LabelSpace) -> list[Score]:
+    """Fit those scores that are not fitted yet, all in one pass over a dataset; rows that cannot be read are left out.
+
+    What was found is remembered on disk as long as the files behind the dataset are the same.
+
+    Args:
+        scores: all kinds.
+        dataset: the whole set.
+        labels: what indices mean.
+
+    Returns:
+        The scores in their order.
+    """
+    unfitted = [score for score in scores if is_unfitted(score)]
+    if not unfitted:
+        return list(scores)
+
+    def compute() -> str:
+        return json.dumps(_statistics(unfitted, dataset, labels))
+
+    known = files_behind(dataset, columns_read(unfitted)) if isinstance(dataset, Dataset) else None
+    key = json.dumps([known, asdict(labels), [score.identity() for score in unfitted]], sort_keys=True)
+    found = iter(json.loads(compute() if known is None else remembered(KIND, key, compute)))
+    return [
+        cast(Score, replace(cast(Any, score), statistics=next(found))) if is_unfitted(score) else score
+        for score in scores
+    ]
+
+
+def is_unfitted(score: Score) -> bool:
+    """Whether a score needs statistics and has none."""
+    return isinstance(score, WholeSetScore) and not score.is_fitted
+
+
+def _statistics(scores: Sequence[Score], dataset: Dataset | IterableDataset, labels: LabelSpace) -> list[Any]:
+    fitting = [cast(WholeSetScore, score) for score in scores]
+    with_rows = (read_cells(fitting, cells, labels)[0] for cells in _cells(dataset, columns_read(fitting)))
+    collected: list[Any] | None = None
+    for rows in prefetch(with_rows):
+        parts = [score.collect(rows) for score in fitting]
+        collected = parts if collected is None else _merged(fitting, collected, parts)
+    return [score.freeze(part) for score, part in zip(fitting, collected or (), strict=True)]
+
+
+def _merged(scores: Sequence[WholeSetScore], left: list[Any], right: list[Any]) -> list[Any]:
+    return [score.merge(*parts) for score, *parts in zip(scores, left, right, strict=True)]
+
+
+def _cells(dataset: Dataset | IterableDataset, columns: Sequence[str]) -> Iterator[Mapping[str, Sequence[Any]]]:
+    """The cells of a dataset, some rows at a time; at least once."""
+    if isinstance(dataset, IterableDataset):
+        names = [name for name in columns if name in (dataset.column_names or columns)]
+        yield from dataset.select_columns(names).iter(ROWS_AT_ONCE)
+        return
+    stored = readable(dataset, columns)
+    for start in range(0, max(1, len(stored)), ROWS_AT_ONCE):
+        yield stored_cells(stored, range(start, min(start + ROWS_AT_ONCE, len(stored))))

@@ -1,0 +1,36 @@
+"""Which classes a text names."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+SPELLINGS = {  # of class names, as people and the prompts of Dataset Diffusion write them
+    "tvmonitor": ("tv monitor", "tv"),
+    "diningtable": ("dining table",),
+    "pottedplant": ("potted plant",),
+    "person": ("people",),
+    "mouse": ("mice",),
+    "knife": ("knives",),
+}
+
+
+def classes_in_prompt(prompt: str, names: Sequence[str], class_ids: Iterable[int] | None = None) -> set[int]:
+    """Indices of the classes a text names, in singular or plural, longest names first: "hot dog" names no dog.
+
+    Args:
+        prompt: class names, or a sentence.
+        names: class names by index.
+        class_ids: the classes to look for; all but 0 if None.
+    """
+    text, found = _words(prompt), set()
+    class_ids = range(1, len(names)) if class_ids is None else class_ids
+    spoken = [(_words(spelling), i) for i in class_ids for spelling in (names[i], *SPELLINGS.get(names[i], ()))]
+    for words, index in sorted(spoken, key=lambda each: -len(each[0])):
+        text, count = re.subn(rf"\b{re.escape(words)}(e?s)?\b", " / ", text)
+        if count:
+            found.add(index)
+    return found
+
+
+def _words(text: str) -> str:
+    """Lower case, words separated by single spaces."""
+    return " ".join(re.findall(r"[^\W_]+", text.lower()))

@@ -1,0 +1,85 @@
+"""`leakage`: how close an image comes to one of a set that it must not repeat, such as a validation split."""
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+import torch
+from datasets import Dataset
+
+from sds_hf import encoding
+from sds_hf.checkpoints import DEFAULT_MODEL
+from sds_hf.device import DTypeName
+from sds_hf.fitted import FittedScore, reference_rows
+from sds_hf.neighbors import nearest, pixel_hash
+from sds_hf.rows import Rows
+from sds_hf.score import Values, settings
+
+BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))  # 1 is for copies
+
+
+@settings
+class Leakage(FittedScore):
+    """Highest CLIP cosine of an image with the images of a reference split, and which of them it is.
+
+    A synthetic image that repeats one of the validation set makes a segmenter look better than it is.
+
+    Columns read:
+        image: picture of any size.
+
+    Columns written:
+        leakage: float32 in [-1, 1], lower is better; exactly 1 for the same pixels, found by their hash.
+        leakage_of: id of the closest reference image, or its row if the reference has no ids.
+
+    Args:
+        fitted, model, dtype, labels: see `FittedScore`.
+
+    Source:
+        Ours.
+    """
+
+    name: ClassVar[str] = "leakage"
+    columns: ClassVar[dict[str, pa.DataType]] = {"leakage": pa.float32(), "leakage_of": pa.string()}
+    needs: ClassVar[frozenset[str]] = frozenset({"image"})
+    source: ClassVar[str] = "ours"
+
+    @classmethod
+    def fit(cls, reference: Dataset, out: str | Path, *, model: str = DEFAULT_MODEL, dtype: DTypeName = "auto") -> Self:
+        """Remember the images of the reference split in a file: embeddings and hashes, no pixels.
+
+        Args:
+            reference: dataset with the column `image`.
+            out: the file, `.npz`.
+            model: see `ClipScore`.
+            dtype: see `ClipScore`.
+
+        Returns:
+            The score.
+
+        Raises:
+            ValueError: if no image can be read.
+        """
+        score = cls(model=model, dtype=dtype)
+        names = reference["id"] if "id" in reference.column_names else range(len(reference))
+        encoder = score.encoder()
+        points, hashes, ids = [], [], []
+        for rows, places in reference_rows(reference, ["image"]):
+            points.append(encoding.images(rows, encoder, encoding.View()).half().cpu().numpy())
+            hashes += [pixel_hash(image) for image in rows.images]
+            ids += [str(names[place]) for place in places]
+        arrays = {"points": np.concatenate(points), "hashes": np.array(hashes), "ids": np.array(ids)}
+        return score.saved(out, {"images": len(ids)}, **arrays)
+
+    def compute(self, rows: Rows) -> dict[str, Values]:
+        """See `Score.compute`."""
+        encoder = self.encoder()
+        arrays = self.statistics(encoder).arrays
+        queries = encoding.images(rows, encoder, encoding.View())
+        cosines, places = (found[:, 0].tolist() for found in nearest(queries, torch.from_numpy(arrays["points"]), 1))
+        values, names = [min(cosine, BELOW_ONE) for cosine in cosines], [str(arrays["ids"][p]) for p in places]
+        for row, image in enumerate(rows.images):
+            copies = np.flatnonzero(arrays["hashes"] == pixel_hash(image))
+            if len(copies):
+                values[row], names[row] = 1.0, str(arrays["ids"][copies[0]])
+        return {"leakage": values, "leakage_of": names}

@@ -1,0 +1,73 @@
+"""The objects of rows and their outlines, found once for all the scores that use them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import ndimage
+
+from sds_hf.contours import Outline, component_outlines, largest_outline, polygon_outline
+from sds_hf.instances import NO_INSTANCE, Instance
+from sds_hf.rows import Rows
+
+InstanceKind = Literal["components", "class", "column"]
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The objects of a row.
+
+    Attributes:
+        class_ids: (n,) int64.
+        areas: (n,) float64, see `largest_outline`.
+        perimeters: (n,) float64.
+    """
+
+    class_ids: np.ndarray
+    areas: np.ndarray
+    perimeters: np.ndarray
+
+
+def shapes(rows: Rows, kind: InstanceKind, min_area: int = 1) -> list[Shapes]:
+    """The objects of every row.
+
+    Args:
+        rows: with what the kind needs: masks, or the column `instances`.
+        kind: what an object is: `components`, a connected part of a class in the mask; `class`, all of a class;
+            `column`, what the dataset gives, and where that is a picture of ids, one id in one class of the mask.
+        min_area: components of fewer pixels are none.
+    """
+    return rows.share(
+        ("shapes", kind, min_area), lambda: [_shapes(rows, row, kind, min_area) for row in range(len(rows))]
+    )
+
+
+def _shapes(rows: Rows, row: int, kind: InstanceKind, min_area: int) -> Shapes:
+    if kind == "column":
+        given = rows.cells["instances"][row]
+        found = _of_ids(rows, row, given) if isinstance(given, np.ndarray) else [_of_instance(one) for one in given]
+    else:
+        found = []
+        for class_id in rows.classes_of(row):
+            mask = rows.masks[row] == class_id
+            outlines = component_outlines(mask, min_area) if kind == "components" else [largest_outline(mask)]
+            found += [(class_id, outline) for outline in outlines]
+    numbers = np.array([(class_id, *outline) for class_id, outline in found], np.float64).reshape(-1, 3)
+    return Shapes(numbers[:, 0].astype(np.int64), numbers[:, 1], numbers[:, 2])
+
+
+def _of_instance(instance: Instance) -> tuple[int, Outline]:
+    if instance.mask is not None:
+        return instance.class_id, largest_outline(instance.mask)
+    return instance.class_id, polygon_outline(instance.polygons, instance.size)
+
+
+def _of_ids(rows: Rows, row: int, ids: np.ndarray) -> list[tuple[int, Outline]]:
+    mask, found = rows.masks[row], []
+    for place, box in enumerate(ndimage.find_objects(ids.astype(np.int32)), 1):
+        if box is None or place in NO_INSTANCE:
+            continue
+        inside = ids[box] == place
+        for class_id in np.intersect1d(mask[box][inside], rows.labels.class_ids):
+            found.append((int(class_id), largest_outline(inside & (mask[box] == class_id))))
+    return found
