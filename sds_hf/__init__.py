@@ -13,16 +13,32 @@ if TYPE_CHECKING:
     from sds_hf.publishing import publish as publish
     from sds_hf.recipe import Recipe as Recipe
     from sds_hf.report import Report as Report
+    from sds_hf.rules import Band as Band
+    from sds_hf.rules import Random as Random
+    from sds_hf.rules import RankMean as RankMean
+    from sds_hf.rules import Stratified as Stratified
     from sds_hf.rules import Threshold as Threshold
+    from sds_hf.rules import TopK as TopK
     from sds_hf.rules import TopPerGroup as TopPerGroup
     from sds_hf.score import Score as Score
     from sds_hf.scores.asf_miou import ASF as ASF
+    from sds_hf.scores.asf_miou import ClassIoU as ClassIoU
     from sds_hf.scores.classes_present import ClassesPresent as ClassesPresent
     from sds_hf.scores.clip_sim import ClipSim as ClipSim
+    from sds_hf.scores.difficulty import Difficulty as Difficulty
+    from sds_hf.scores.diversity import Diversity as Diversity
+    from sds_hf.scores.duplicates import Duplicates as Duplicates
+    from sds_hf.scores.gmm_sim import GMMSim as GMMSim
+    from sds_hf.scores.leakage import Leakage as Leakage
     from sds_hf.scores.pcs import PCS as PCS
+    from sds_hf.scores.prompt_mismatch import PromptMismatch as PromptMismatch
+    from sds_hf.scores.real_prob import RealProb as RealProb
+    from sds_hf.scores.tfdp import TFDP as TFDP
     from sds_hf.scoring import add_scores as add_scores
     from sds_hf.selection import Selection as Selection
     from sds_hf.selection import select as select
+    from sds_hf.splitting import class_queue as class_queue
+    from sds_hf.splitting import split_unlabeled as split_unlabeled
     from sds_hf.table import ScoreTable as ScoreTable
     from sds_hf.table import score_table as score_table
 
@@ -32,22 +48,38 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ASF": "scores.asf_miou",
+    "Band": "rules",
+    "ClassIoU": "scores.asf_miou",
     "ClassesPresent": "scores.classes_present",
     "ClipSim": "scores.clip_sim",
+    "Difficulty": "scores.difficulty",
+    "Diversity": "scores.diversity",
+    "Duplicates": "scores.duplicates",
+    "GMMSim": "scores.gmm_sim",
+    "Leakage": "scores.leakage",
     "PCS": "scores.pcs",
+    "PromptMismatch": "scores.prompt_mismatch",
+    "Random": "rules",
+    "RankMean": "rules",
+    "RealProb": "scores.real_prob",
     "Recipe": "recipe",
     "Report": "report",
     "Score": "score",
     "ScoreTable": "table",
     "Selection": "selection",
+    "Stratified": "rules",
+    "TFDP": "scores.tfdp",
     "Threshold": "rules",
+    "TopK": "rules",
     "TopPerGroup": "rules",
     "add_scores": "scoring",
+    "class_queue": "splitting",
     "load": "loading",
     "publish": "publishing",
     "render_card": "cards",
     "score_table": "table",
     "select": "selection",
+    "split_unlabeled": "splitting",
 }
 _READY_MADE = {"clip_sim": "ClipSim", "pcs_score": "PCS", "asf_miou": "ASF"}  # the paper's settings
 

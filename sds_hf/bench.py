@@ -17,7 +17,7 @@ from datasets import Dataset
 
 from sds_hf.clip import Encoder, random_checkpoint
 from sds_hf.datafolder import row_features
-from sds_hf.device import dtype_name
+from sds_hf.device import default_batch_size, dtype_name
 from sds_hf.images import encode_jpeg, encode_mask
 from sds_hf.labels import VOC
 from sds_hf.score import REGISTRY, ClipScore, Score, score_cells
@@ -91,7 +91,7 @@ def bench(
     model: str = RANDOM,
     dtype: str = "auto",
     rows: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     image_size: int = 512,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Bench:
@@ -102,7 +102,7 @@ def bench(
         model: as for a score, or `random`: weights of random numbers, which cost what trained ones cost.
         dtype: as for a score.
         rows: how many are scored; 16 on a CPU and 512 on a GPU if None.
-        batch_size: rows at a time.
+        batch_size: rows at a time, by default what suits the device.
         image_size: side of the JPEGs in pixels.
         settings: of the scores, by name.
 
@@ -113,6 +113,7 @@ def bench(
         made = {name: _make(name, found, dtype, settings or {}) for name in dict.fromkeys(["clip_sim", *scores])}
         encoder = next(score for score in made.values() if isinstance(score, ClipScore)).encoder()
         dataset = bench_rows(rows or (512 if encoder.device.type == "cuda" else 16), image_size)
+        batch_size = batch_size or default_batch_size()
         rate = matmul_flops(encoder.device, encoder.dtype)
         runs = {name: [score] for name, score in made.items()} | {"together": [made[name] for name in scores]}
         speeds = {name: _score_speed(run, dataset, batch_size, rate) for name, run in runs.items()}

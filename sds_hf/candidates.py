@@ -1,32 +1,39 @@
-"""The rows a selection works on, as a table in DuckDB, so that one larger than memory works like a small one."""
+"""The rows a selection works on, as tables in DuckDB, so that a set larger than memory works like a small one."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from sds_hf.sql import CLASSES, between, derived, literal, quoted
+
 NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
+OWN = ("id", "row", "failed", "dropped", "kept_by", "tie")  # columns made here
 
 
 class Candidates:
     """The rows a selection works on; used by rules.
 
-    There is the view `scores` with everything that is known, and the table `candidates`, which rules change: `id`,
-    `row`, what the rules read (null for NaN), `dropped` (a reason, null while the row is in), `kept_by` (the first
-    group that kept it), and the columns of groups.
+    `base` has what is known of each row and never changes: `id`, `row`, what the rules read, all scores (null for NaN).
+    `state` has what the rules decide: `dropped` (a reason, null while the row is in), `kept_by` (the first group that
+    kept it), and the columns of groups. A step writes a new state. All tables are in the order of `row`, so that
+    joining them means reading them side by side, and no step moves a column that it does not look at.
 
     Args:
-        connection: an empty database.
+        connection: an empty database that keeps the order in which rows are inserted.
         source: SQL of a relation with `row`. Rows are named by `id`, or by their number if there is none, and `classes`
             stands in for `classes_present`.
         reads: columns that the rules look at.
         class_names: by class id, if they are known.
 
     Attributes:
-        types: DuckDB types of the columns of `scores`.
+        types: DuckDB types of the columns of the view `scores`, which has everything that is known.
+        scores: columns of scores.
         group_columns: what the groups have added.
+        tie: SQL of a whole number that orders rows by their id.
+        rows: SQL of the relation of all candidates, `base` and `state`.
 
     Raises:
         ValueError: if a column is missing, or rows cannot be told apart.
@@ -37,50 +44,175 @@ class Candidates:
     ) -> None:
         self._db, self._names = connection, list(class_names)
         self.group_columns: list[str] = []
-        self._db.execute(f"CREATE VIEW scores AS SELECT *{_derived(self._types_of(source))} FROM {source}")
+        self._db.execute(f"CREATE VIEW scores AS SELECT *{derived(self._types_of(source))} FROM {source}")
         self.types = self._types_of("scores")
+        self.scores = [name for name in self.types if self.is_float(name) and name not in OWN]
         reads = list(dict.fromkeys(reads))
         if missing := [column for column in reads if column not in self.types]:
             raise ValueError(f"the rules read {missing}, which the scores do not have; there are {list(self.types)}")
-        self._create(column for column in reads if column not in ("id", "row"))
+        self._create(reads)
+        self._order_rows()
+        self._order_ids()
+        self._db.execute(
+            """CREATE TABLE state AS SELECT CASE WHEN failed THEN 'dropped:failed' END AS dropped,
+                                            CAST(NULL AS VARCHAR) AS kept_by FROM base"""
+        )
 
     def _create(self, reads: Iterable[str]) -> None:
+        shown = [*self.scores, *(name for name in self.types if name == CLASSES and self.is_list(name))]
         columns = [
             f"CASE WHEN NOT isnan({quoted(name)}) THEN {quoted(name)} END AS {quoted(name)}"
             if self.is_float(name)
             else quoted(name)
-            for name in reads
+            for name in dict.fromkeys([*reads, *shown])
+            if name not in OWN
         ]
-        failed = "CASE WHEN status = 'failed' THEN 'dropped:failed' END" if "status" in self.types else "NULL"
-        self._db.execute(
-            f"""CREATE TABLE candidates AS SELECT {", ".join(["CAST(id AS VARCHAR) AS id", '"row"', *columns])},
-                CAST({failed} AS VARCHAR) AS dropped, CAST(NULL AS VARCHAR) AS kept_by FROM scores"""
-        )
-        for name in ("row", "id"):
-            twice = self.rows(
-                f"SELECT {quoted(name)} FROM candidates GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 1"
-            )
-            if twice:
-                raise ValueError(f"the {name} {twice[0][0]!r} occurs more than once; a selection needs each row once")
+        failed = "coalesce(status = 'failed', false)" if "status" in self.types else "false"
+        columns = ["CAST(id AS VARCHAR) AS id", '"row"', f"{failed} AS failed", *columns]
+        self._db.execute(f"CREATE TABLE base AS SELECT {', '.join(columns)} FROM scores")
 
-    def step(self, query: str, adds: Sequence[str] = ()) -> None:
-        """Replace the table by the result of a query over it; `adds` are columns of groups that it adds (anew)."""
-        for name in adds:
-            if name in self.group_columns:
-                self._db.execute(f"ALTER TABLE candidates DROP COLUMN {quoted(name)}")
-        self.group_columns = list(dict.fromkeys([*self.group_columns, *adds]))
-        self._db.execute(f"CREATE TABLE next AS {query}")
-        self._db.execute("DROP TABLE candidates")
-        self._db.execute("ALTER TABLE next RENAME TO candidates")
+    def _order_rows(self) -> None:
+        if self._ascending("row"):
+            return
+        self._db.execute('CREATE TABLE ordered AS SELECT * FROM base ORDER BY "row"')
+        self._replace("base", "ordered")
+        if not self._ascending("row"):
+            self._complain("row")
+
+    def _order_ids(self) -> None:
+        self.tie, self.rows = '"row"', "base POSITIONAL JOIN state"
+        if self._ascending("id"):
+            return
+        self._db.execute(
+            """CREATE TABLE ties AS SELECT tie, twice FROM (
+                   SELECT "row", row_number() OVER (ORDER BY id) AS tie, id = lag(id) OVER (ORDER BY id) AS twice
+                   FROM base) ORDER BY "row" """
+        )
+        if self.value("SELECT count(*) FROM ties WHERE twice"):
+            self._complain("id")
+        self.tie, self.rows = "tie", "base POSITIONAL JOIN ties POSITIONAL JOIN state"
+
+    def _ascending(self, name: str) -> bool:
+        broken = (
+            f"SELECT {quoted(name)} AS now, lag({quoted(name)}) OVER () AS last, row_number() OVER () AS n FROM base"
+        )
+        return not self.value(f"SELECT count(*) FROM ({broken}) WHERE n > 1 AND NOT coalesce(now > last, false)")
+
+    def _complain(self, name: str) -> None:
+        twice = self.value(f"SELECT {quoted(name)} FROM base GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 1")
+        raise ValueError(f"the {name} {twice!r} occurs more than once; a selection needs each row once")
+
+    def rank(self, family: str, *, group: str, key: str, where: str = "true", best: str = "DESC") -> None:
+        """Make the table `<family>_ranks`: `row`, `grp`, `rank` from 1, `group_size`; a line a row and group.
+
+        Rows that are out, or in no group, have one line with a null group. Equal keys are ordered by id.
+
+        Args:
+            family: name of the table.
+            group: SQL of a row's group, or of the list of its groups, in columns of the candidates.
+            key: SQL of what orders a group.
+            where: SQL of which rows take part, besides being in.
+            best: `DESC` if the highest key comes first, else `ASC`.
+        """
+        takes_part = f"dropped IS NULL AND ({where})"
+        several = str(self._types_of(f"(SELECT {group} AS grp FROM {self.rows})")["grp"]).endswith("[]")
+        grp = f"CASE WHEN {takes_part} THEN {group} END"
+        if several:
+            grp = f"unnest(CASE WHEN {takes_part} AND len({group}) > 0 THEN {group} ELSE [NULL] END)"
+        self._db.execute(
+            f"""CREATE TABLE {family}_ranks AS
+                SELECT "row", grp, CASE WHEN grp IS NOT NULL THEN count(*) OVER (PARTITION BY grp) END AS group_size,
+                       CASE WHEN grp IS NOT NULL
+                            THEN row_number() OVER (PARTITION BY grp ORDER BY key {best}, tie) END AS rank
+                FROM (SELECT "row", {self.tie} AS tie, {key} AS key, {grp} AS grp FROM {self.rows})"""
+        )
+
+    def cut(self, family: str, cutoff: str, *, several: bool = False) -> None:
+        """Make of the table that `rank` made the table `<family>`: a line a row, in their order.
+
+        It has `grp`, `rank`, `group_size` and `cutoff`, the last rank that stays. A row of several groups is listed
+        under the first, in the groups' order, that keeps it, else under the one it came closest in.
+
+        Args:
+            family: name of the table.
+            cutoff: SQL in `grp` and `group_size`.
+            several: whether rows may have several groups.
+        """
+        order = "grp IS NULL, rank > cutoff, CASE WHEN rank <= cutoff THEN grp END, rank / cutoff, grp"
+        cutoff = f"CASE WHEN grp IS NOT NULL THEN {cutoff} END AS cutoff"
+        best = f'QUALIFY row_number() OVER (PARTITION BY "row" ORDER BY {order}) = 1' if several else ""
+        self._db.execute(
+            f"""CREATE TABLE {family} AS SELECT grp, rank, group_size, cutoff
+                FROM (SELECT *, {cutoff} FROM {family}_ranks) {best} ORDER BY "row" """
+        )
+        self._db.execute(f"DROP TABLE {family}_ranks")
+
+    def beside(self, families: Iterable[str]) -> str:
+        """SQL of all candidates with tables that `cut` made."""
+        return " POSITIONAL JOIN ".join([self.rows, *families])
+
+    def step(
+        self,
+        dropped: str,
+        *,
+        kept_by: str = "NULL",
+        families: Sequence[str] = (),
+        adds: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write a new state.
+
+        Args:
+            dropped: `WHEN ... THEN ...` for rows that leave.
+            kept_by: SQL of what keeps the others, if nothing has before.
+            families: tables that `cut` made and that are no longer needed then.
+            adds: columns of groups, added or anew, with their SQL.
+        """
+        columns = {name: f"state.{quoted(name)}" for name in self.group_columns} | dict(adds or {})
+        groups = "".join(f", {sql} AS {quoted(name)}" for name, sql in columns.items())
+        self.group_columns = list(columns)
+        self._db.execute(
+            f"""CREATE TABLE next AS SELECT CASE WHEN dropped IS NOT NULL THEN dropped {dropped} END AS dropped,
+                    CAST(coalesce(kept_by, {kept_by}) AS VARCHAR) AS kept_by{groups}
+                FROM {self.beside(families)}"""
+        )
+        self._replace("state", "next")
+        for family in families:
+            self._db.execute(f"DROP TABLE {family}")
+
+    def _replace(self, old: str, new: str) -> None:
+        self._db.execute(f"DROP TABLE {old}")
+        self._db.execute(f"ALTER TABLE {new} RENAME TO {old}")
 
     def value(self, query: str) -> Any:
         """The single value of a query."""
         found = self._db.execute(query).fetchone()
         return found[0] if found else None
 
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
+    def found(self, query: str) -> list[tuple[Any, ...]]:
+        """All rows of a query that gives few."""
         return self._db.execute(query).fetchall()
+
+    def quantiles(self, column: str, shares: Sequence[float], where: str) -> list[float]:
+        """Quantiles of the numbers in a column, between neighbours in proportion; none if there is no number.
+
+        Sorts, for unlike an aggregate a sort may be larger than memory.
+
+        Args:
+            column: of numbers.
+            shares: in [0, 1].
+            where: SQL of which rows count.
+        """
+        numbers = f"FROM {self.rows} WHERE {quoted(column)} IS NOT NULL AND {where}"
+        last = self.value(f"SELECT count(*) - 1 {numbers}")
+        if last < 0:
+            return []
+        places = [share * last for share in shares]
+        wanted = sorted({place for exact in places for place in (int(exact), min(int(exact) + 1, last))})
+        ranked = (
+            f"SELECT {quoted(column)} AS value, row_number() OVER (ORDER BY {quoted(column)}) - 1 AS place {numbers}"
+        )
+        at = dict(self.found(f"SELECT place, CAST(value AS DOUBLE) FROM ({ranked}) WHERE place IN {(*wanted, -1)}"))
+        return [between(at[int(exact)], at[min(int(exact) + 1, last)], exact % 1) for exact in places]
 
     def is_list(self, column: str) -> bool:
         """Whether the column holds lists."""
@@ -107,38 +239,19 @@ class Candidates:
 
     def group_name(self, column: str, expression: str) -> str:
         """SQL for what to call a group in a reason: class ids by their names."""
-        if column == "classes_present" and self._names:
+        if column == CLASSES and self._names:
             names = ", ".join(literal(name) for name in self._names)
             return f"coalesce([{names}][{expression} + 1], CAST({expression} AS VARCHAR))"
         return f"CAST({expression} AS VARCHAR)"
 
     def save(self, path: Path) -> None:
         """Write the selection."""
-        columns = "".join(f", {quoted(name)}" for name in self.group_columns)
+        columns = "".join(f", state.{quoted(name)}" for name in self.group_columns)
         self._db.execute(
             f"""COPY (SELECT id, "row", dropped IS NULL AS kept,
                              coalesce(dropped, kept_by, 'kept:all_rules') AS reason{columns}
-                      FROM candidates ORDER BY "row") TO {literal(str(path))} (FORMAT PARQUET)"""
+                      FROM {self.rows}) TO {literal(str(path))} (FORMAT PARQUET)"""
         )
 
     def _types_of(self, relation: str) -> dict[str, str]:
-        return {name: kind for name, kind, *_ in self.rows(f"DESCRIBE SELECT * FROM {relation}")}
-
-
-def _derived(types: dict[str, str]) -> str:
-    """SQL for the columns that follow from others where they are missing."""
-    classes = next((name for name in ("classes_present", "classes") if types.get(name, "").endswith("[]")), None)
-    columns = {"id": 'CAST("row" AS VARCHAR)'}
-    if classes:
-        columns |= {"classes_present": classes, "num_classes_present": f"len({classes})"}
-    return "".join(f", {sql} AS {name}" for name, sql in columns.items() if name not in types)
-
-
-def quoted(name: str) -> str:
-    """A column's name in SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A string in SQL."""
-    return "'" + text.replace("'", "''") + "'"
+        return {name: str(kind) for name, kind, *_ in self.found(f"DESCRIBE SELECT * FROM {relation}")}

@@ -150,7 +150,9 @@ class Encoder:
             ValueError: if the model cannot pool so, or sees one size only.
         """
         if pool != "cls" and not (self.vit and self.vit.with_class_token):
-            raise ValueError(f"pool={pool!r} needs a CLIP vision tower; {self.files.name!r} is a {self.architecture}")
+            raise ValueError(
+                f"pool={pool!r} needs a CLIP vision tower; {self.files.name!r} is a {self.architecture}: use pool='cls'"
+            )
         if self.vit is None and tuple(pixels.shape[-2:]) != self.preprocessing.size:
             raise ValueError(
                 f"another resolution needs a CLIP or SigLIP vision tower; {self.files.name!r} is a {self.architecture}"

@@ -1,6 +1,8 @@
 """Outlines of masks, measured as TFDP does: polygons through the centres of border pixels."""
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -42,21 +44,27 @@ def polygon_outline(polygons: Sequence[np.ndarray], size: tuple[int, int] | None
         polygons: (n, 2) float each, x and y; cut to whole pixels.
         size: height and width of the picture, which cuts them off.
     """
-    cv2 = selector_module("cv2")
+    cv2 = _opencv()
     corners = [polygon.astype(np.int32) for polygon in polygons]
-    low, high = (getattr(np.concatenate(corners), which)(0) for which in ("min", "max"))
+    left, top, width, height = cv2.boundingRect(np.concatenate(corners) if len(corners) > 1 else corners[0])
+    right, bottom = left + width, top + height
     if size is not None:
-        low, high = np.maximum(low, 0), np.minimum(high, (size[1] - 1, size[0] - 1))
-        if (low > high).any():
+        left, top, right, bottom = max(left, 0), max(top, 0), min(right, size[1]), min(bottom, size[0])
+        if left >= right or top >= bottom:
             return NOTHING
-    canvas = np.zeros((high - low + 1)[::-1], np.uint8)
+    canvas = np.zeros((bottom - top, right - left), np.uint8)
     for polygon in corners:
-        cv2.fillPoly(canvas, [polygon - low], 1)
+        cv2.fillPoly(canvas, [polygon], 1, offset=(-left, -top))
     return largest_outline(canvas)
 
 
+@cache
+def _opencv() -> Any:
+    return selector_module("cv2")
+
+
 def _outlines(mask: np.ndarray, inner: bool = False) -> list[Outline]:
-    cv2 = selector_module("cv2")
+    cv2 = _opencv()
     mask = mask.astype(np.uint8, copy=False)
     if not inner:
         contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -67,7 +75,7 @@ def _outlines(mask: np.ndarray, inner: bool = False) -> list[Outline]:
 
 
 def _without_small_parts(mask: np.ndarray, min_area: int) -> np.ndarray:
-    cv2 = selector_module("cv2")
+    cv2 = _opencv()
     _, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8, copy=False), connectivity=8)
     large = stats[:, cv2.CC_STAT_AREA] >= min_area
     large[0] = False

@@ -5,16 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from sds_hf.candidates import Candidates, quoted
+from sds_hf.candidates import Candidates
 from sds_hf.report import ClassCount, Report, ScoreSummary, Step, lost_classes
+from sds_hf.sql import quoted
 
 BINS = 30
 QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 
 
 def quantiles(candidates: Candidates, column: str) -> dict[float, float]:
-    """Quantiles of the numbers in a column of `scores`; empty if there is none."""
-    values = candidates.value(f"SELECT quantile_cont(value, {list(QUANTILES)}) FROM {_finite(column)}")
+    """Quantiles of the finite numbers in a column; empty if there is none."""
+    values = candidates.quantiles(column, QUANTILES, f"isfinite({quoted(column)})")
     return dict(zip(QUANTILES, values, strict=True)) if values else {}
 
 
@@ -29,9 +30,9 @@ def make_report(
         class_names: by class id, if they are known.
         provenance: where the scores come from.
     """
-    totals = candidates.rows("SELECT count(*), count(*) FILTER (dropped IS NULL) FROM candidates")[0]
-    reasons = candidates.rows(
-        "SELECT coalesce(dropped, kept_by, 'kept:all_rules'), count(*) FROM candidates GROUP BY 1 ORDER BY 1"
+    totals = candidates.found("SELECT count(*), count(*) FILTER (dropped IS NULL) FROM state")[0]
+    reasons = candidates.found(
+        "SELECT coalesce(dropped, kept_by, 'kept:all_rules'), count(*) FROM state GROUP BY 1 ORDER BY 1"
     )
     classes = _class_counts(candidates, class_names)
     return Report(
@@ -42,7 +43,7 @@ def make_report(
         steps=steps,
         reasons=dict(reasons),
         classes=classes,
-        scores={name: _summary(candidates, name) for name in candidates.types if candidates.is_float(name)},
+        scores={name: _summary(candidates, name) for name in candidates.scores},
         provenance=provenance,
         warnings=lost_classes(classes),
     )
@@ -51,10 +52,10 @@ def make_report(
 def _class_counts(candidates: Candidates, class_names: Sequence[str]) -> list[ClassCount]:
     if "classes_present" not in candidates.types or not candidates.is_list("classes_present"):
         return []
-    found = candidates.rows(
-        """SELECT class_id, count(*), count(*) FILTER (kept) FROM (
-               SELECT unnest(s.classes_present) AS class_id, c.dropped IS NULL AS kept
-               FROM scores s JOIN candidates c USING ("row")) GROUP BY 1 ORDER BY 1"""
+    found = candidates.found(
+        f"""SELECT class_id, count(*), count(*) FILTER (kept) FROM (
+                SELECT unnest(classes_present) AS class_id, dropped IS NULL AS kept FROM {candidates.rows})
+            GROUP BY 1 ORDER BY 1"""
     )
     names = dict(enumerate(class_names))
     return [ClassCount(id=i, name=names.get(i, str(i)), before=before, after=after) for i, before, after in found]
@@ -65,24 +66,25 @@ def _failures(candidates: Candidates) -> list[str]:
         return []
     return [
         f"{i}: {error}"
-        for i, error in candidates.rows('SELECT id, error FROM scores WHERE error IS NOT NULL ORDER BY "row" LIMIT 5')
+        for i, error in candidates.found('SELECT id, error FROM scores WHERE error IS NOT NULL ORDER BY "row" LIMIT 5')
     ]
 
 
 def _summary(candidates: Candidates, column: str) -> ScoreSummary:
     """Distribution of a score among all candidates and among the kept."""
-    nulls = candidates.value(f"SELECT (SELECT count(*) FROM scores) - (SELECT count(*) FROM {_finite(column)})")
+    finite = f"FROM {candidates.rows} WHERE isfinite({quoted(column)})"
+    nulls = candidates.value(f"SELECT (SELECT count(*) FROM base) - (SELECT count(*) {finite})")
     found = quantiles(candidates, column)
     if not found:
         return ScoreSummary(nulls=nulls)
     low, high = found[0], found[1]
     width = (high - low) / BINS or 1.0
     counts = np.zeros((2, BINS), int)
-    query = f"""SELECT least(greatest(CAST(floor((value - {low!r}) / {width!r}) AS INT), 0), {BINS - 1}) AS bin,
-                       count(*), count(*) FILTER (c.dropped IS NULL)
-                FROM {_finite(column)} JOIN candidates c USING ("row") GROUP BY 1"""
-    for place, total, kept in candidates.rows(query):
-        counts[:, place] = total, kept
+    place = f"floor((CAST({quoted(column)} AS DOUBLE) - {low!r}) / {width!r})"
+    query = f"""SELECT CAST(least(greatest({place}, 0), {BINS - 1}) AS INT) AS bin,
+                       count(*), count(*) FILTER (dropped IS NULL) {finite} GROUP BY 1"""
+    for bin_, total, kept in candidates.found(query):
+        counts[:, bin_] = total, kept
     return ScoreSummary(
         nulls=nulls,
         quantiles={f"{q:g}": value for q, value in found.items()},
@@ -90,8 +92,3 @@ def _summary(candidates: Candidates, column: str) -> ScoreSummary:
         all=counts[0].tolist(),
         kept=counts[1].tolist(),
     )
-
-
-def _finite(column: str) -> str:
-    """SQL for the numbers in a column of `scores`, with their rows."""
-    return f'(SELECT "row", CAST({quoted(column)} AS DOUBLE) AS value FROM scores WHERE isfinite(value))'

@@ -61,15 +61,14 @@ class FittedScore(ClipScore):
         model = load_model(self.fitted, self.name)
         if model.about["model_digest"] != model_digest:
             raise ValueError(
-                f"{self.fitted} was fitted with the model {model.about['model']!r}, not {self.model!r}: "
-                "score with that one or fit again"
+                f"{self.fitted} was fitted with other weights than those of the model {self.model!r}: score with the "
+                "model of the fit or fit again"
             )
         return model
 
     def saved(self, out: str | Path, about: Mapping[str, Any], **arrays: Any) -> Self:
         """This score with what its fit found, written to a file."""
-        encoder = self.encoder()
-        made_with = {"model": self.model, "model_digest": encoder.files.digest}
+        made_with = {"model_digest": self.encoder().files.digest}
         path = save_model(out, self.name, {**made_with, **about}, **arrays)
         return type(self)(**{**self.values(), "fitted": str(path)})
 

@@ -3,7 +3,9 @@
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, field, replace
+from functools import partial, reduce
 from typing import Any, Self, cast
 
 from datasets import Dataset, IterableDataset
@@ -33,7 +35,7 @@ class WholeSetScore(Score):
         statistics: what `fit` found; None if the score is not fitted.
     """
 
-    statistics: Mapping[str, Any] | None = None
+    statistics: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
     def is_fitted(self) -> bool:
@@ -75,7 +77,9 @@ class WholeSetScore(Score):
         """The statistics, as JSON."""
 
 
-def fit_scores(scores: Sequence[Score], dataset: Dataset | IterableDataset, labels: LabelSpace) -> list[Score]:
+def fit_scores(
+    scores: Sequence[Score], dataset: Dataset | IterableDataset, labels: LabelSpace, num_proc: int | None = None
+) -> list[Score]:
     """Fit those scores that are not fitted yet, all in one pass over a dataset; rows that cannot be read are left out.
 
     What was found is remembered on disk as long as the files behind the dataset are the same.
@@ -84,16 +88,17 @@ def fit_scores(scores: Sequence[Score], dataset: Dataset | IterableDataset, labe
         scores: all kinds.
         dataset: the whole set.
         labels: what indices mean.
+        num_proc: processes that read parts of a `Dataset`.
 
     Returns:
         The scores in their order.
     """
-    unfitted = [score for score in scores if is_unfitted(score)]
+    unfitted = [score for score in scores if isinstance(score, WholeSetScore) and not score.is_fitted]
     if not unfitted:
         return list(scores)
 
     def compute() -> str:
-        return json.dumps(_statistics(unfitted, dataset, labels))
+        return json.dumps(_statistics(unfitted, dataset, labels, num_proc or 1))
 
     known = files_behind(dataset, columns_read(unfitted)) if isinstance(dataset, Dataset) else None
     key = json.dumps([known, asdict(labels), [score.identity() for score in unfitted]], sort_keys=True)
@@ -109,14 +114,25 @@ def is_unfitted(score: Score) -> bool:
     return isinstance(score, WholeSetScore) and not score.is_fitted
 
 
-def _statistics(scores: Sequence[Score], dataset: Dataset | IterableDataset, labels: LabelSpace) -> list[Any]:
-    fitting = [cast(WholeSetScore, score) for score in scores]
-    with_rows = (read_cells(fitting, cells, labels)[0] for cells in _cells(dataset, columns_read(fitting)))
-    collected: list[Any] | None = None
-    for rows in prefetch(with_rows):
-        parts = [score.collect(rows) for score in fitting]
-        collected = parts if collected is None else _merged(fitting, collected, parts)
-    return [score.freeze(part) for score, part in zip(fitting, collected or (), strict=True)]
+def _statistics(
+    scores: Sequence[WholeSetScore], dataset: Dataset | IterableDataset, labels: LabelSpace, processes: int
+) -> list[Any]:
+    collect = partial(_collected, scores, labels)
+    if isinstance(dataset, IterableDataset) or min(processes, len(dataset)) < 2:
+        collected = collect(dataset)
+    else:
+        parts = [dataset.shard(processes, place, contiguous=True) for place in range(processes)]
+        with ProcessPoolExecutor(processes) as pool:
+            collected = reduce(partial(_merged, scores), pool.map(collect, parts))
+    return [score.freeze(part) for score, part in zip(scores, collected, strict=True)]
+
+
+def _collected(scores: Sequence[WholeSetScore], labels: LabelSpace, dataset: Dataset | IterableDataset) -> list[Any]:
+    """What the rows of a dataset contribute to each score."""
+    parts = (read_cells(scores, cells, labels)[0] for cells in _cells(dataset, columns_read(scores)))
+    # Only pictures are decoded without Python's lock; reading the rest ahead would hold up the collecting.
+    ahead = prefetch(parts) if any(score.reads & {"image", "mask"} for score in scores) else parts
+    return reduce(partial(_merged, scores), ([score.collect(rows) for score in scores] for rows in ahead))
 
 
 def _merged(scores: Sequence[WholeSetScore], left: list[Any], right: list[Any]) -> list[Any]:

@@ -1,5 +1,6 @@
 """Objects that a dataset gives itself: instances as polygons, COCO's run lengths or a picture of ids, and boxes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -130,7 +131,7 @@ def _instance(entry: Mapping[str, Any], labels: LabelSpace) -> Instance:
         raise
     except (ValueError, TypeError) as error:
         raise InstanceError(f"{short(dict(entry))} has neither polygons nor run lengths with a size") from error
-    if not polygons or not all(len(polygon) and np.isfinite(polygon).all() for polygon in polygons):
+    if not polygons or not all(len(polygon) and math.isfinite(polygon.sum()) for polygon in polygons):
         raise InstanceError(f"{short(dict(entry))} has neither polygons nor run lengths with a size")
     return Instance(class_id, polygons, size=(int(size[0]), int(size[1])) if size else None)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from datasets import Dataset
 
 from sds_hf.batches import Column
 from sds_hf.content import cell_digests, readable, stored_cells
+from sds_hf.device import default_batch_size
 from sds_hf.labels import LabelSpace
 from sds_hf.prefetch import prefetch
 from sds_hf.rows import Rows
@@ -26,16 +28,18 @@ class Part:
         table: as in a score table.
         digests: of what the rows hold in the dataset.
         failed: how many could not be scored.
+        state: of a stream after these rows, if a shard ends there.
     """
 
     table: pa.Table
     digests: list[bytes]
     failed: int
+    state: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """Rows on their way: their numbers, names and digests, and what `read_rows` returns."""
+class Batch:
+    """Rows on their way: their numbers, names and digests, what `read_rows` returns, a stream's state after them."""
 
     numbers: Sequence[int]
     ids: list[str]
@@ -43,6 +47,7 @@ class _Batch:
     rows: Rows
     places: list[int]
     errors: dict[int, str]
+    state: dict[str, Any] | None = None
 
 
 class Job:
@@ -52,7 +57,7 @@ class Job:
         dataset: the rows.
         scores: what to compute.
         labels: what indices mean.
-        batch_size: rows at a time.
+        batch_size: rows at a time; by default what suits the device.
         source: what to call the dataset in errors.
 
     Raises:
@@ -60,11 +65,11 @@ class Job:
     """
 
     def __init__(
-        self, dataset: Dataset, scores: Sequence[Score], labels: LabelSpace, batch_size: int, source: str = ""
+        self, dataset: Dataset, scores: Sequence[Score], labels: LabelSpace, batch_size: int | None, source: str = ""
     ) -> None:
         if not len(dataset):
             raise ValueError(f"the dataset {source} has no rows" if source else "the dataset has no rows")
-        self.scores, self.labels, self.batch_size = scores, labels, batch_size
+        self.scores, self.labels, self.batch_size = scores, labels, batch_size or default_batch_size()
         self.stored = readable(dataset, columns_read(scores))
         score_cells(scores, {name: [] for name in dataset.column_names}, labels)
         if "id" in self.stored.column_names:
@@ -72,32 +77,47 @@ class Job:
 
     def score(self, pieces: Iterable[Sequence[int]]) -> Iterator[Part]:
         """The scores of pieces of the dataset, in parts of at most a batch; none belongs to two pieces."""
-        with closing(prefetch(self._read(pieces))) as batches:
-            for batch in batches:
-                columns, errors = score_rows(self.scores, batch.rows, batch.places, batch.errors)
-                yield Part(self._table(batch, columns, errors), batch.digests, len(errors))
+        return score_batches(self.scores, self._read(pieces))
 
     def check(self, rows: Sequence[int]) -> dict[int, str]:
         """What is wrong with rows that cannot be read, by row."""
         cells = stored_cells(self.stored, rows)
         return {rows[place]: error for place, error in read_cells(self.scores, cells, self.labels)[2].items()}
 
-    def _read(self, pieces: Iterable[Sequence[int]]) -> Iterator[_Batch]:
+    def _read(self, pieces: Iterable[Sequence[int]]) -> Iterator[Batch]:
         for piece in pieces:
             for start in range(0, len(piece), self.batch_size):
                 numbers = piece[start : start + self.batch_size]
-                cells = stored_cells(self.stored, numbers)
-                ids = [str(name) for name in cells.get("id", numbers)]
-                read = read_cells(self.scores, cells, self.labels)
-                yield _Batch(numbers, ids, cell_digests(cells), *read)
+                yield read_batch(self.scores, stored_cells(self.stored, numbers), numbers, self.labels)
 
-    def _table(self, batch: _Batch, columns: Mapping[str, Column], errors: Mapping[int, str]) -> pa.Table:
-        places = range(len(batch.numbers))
-        arrays = {"id": pa.array(batch.ids, pa.string()), "row": pa.array(batch.numbers, pa.int64())}
-        arrays |= {name: pa.array(list(columns[name]), dtype) for name, dtype in all_columns(self.scores).items()}
-        arrays["status"] = pa.array(["failed" if place in errors else "ok" for place in places])
-        arrays["error"] = pa.array([errors.get(place) for place in places], pa.string())
-        return pa.table(arrays)
+
+def read_batch(
+    scores: Sequence[Score],
+    cells: Mapping[str, Sequence[Any]],
+    numbers: Sequence[int],
+    labels: LabelSpace,
+    state: dict[str, Any] | None = None,
+) -> Batch:
+    """Decode the cells of some rows; without ids their numbers name them."""
+    ids = [str(name) for name in cells.get("id", numbers)]
+    return Batch(numbers, ids, cell_digests(cells), *read_cells(scores, cells, labels), state)
+
+
+def score_batches(scores: Sequence[Score], batches: Iterable[Batch]) -> Iterator[Part]:
+    """The scores of each batch, while the next ones are made in the background."""
+    with closing(prefetch(batches)) as ahead:
+        for batch in ahead:
+            columns, errors = score_rows(scores, batch.rows, batch.places, batch.errors)
+            yield Part(_table(scores, batch, columns, errors), batch.digests, len(errors), batch.state)
+
+
+def _table(scores: Sequence[Score], batch: Batch, columns: Mapping[str, Column], errors: Mapping[int, str]) -> pa.Table:
+    places = range(len(batch.numbers))
+    arrays = {"id": pa.array(batch.ids, pa.string()), "row": pa.array(batch.numbers, pa.int64())}
+    arrays |= {name: pa.array(list(columns[name]), dtype) for name, dtype in all_columns(scores).items()}
+    arrays["status"] = pa.array(["failed" if place in errors else "ok" for place in places])
+    arrays["error"] = pa.array([errors.get(place) for place in places], pa.string())
+    return pa.table(arrays)
 
 
 def _check_ids(stored: Dataset) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 
 import sds_hf
 from sds_hf.batches import READABLE
@@ -29,7 +29,11 @@ PACKAGES = ("torch", "transformers", "datasets", "pyarrow", "pillow", "numpy")
 
 
 def request(
-    dataset: Dataset, scores: Sequence[Score], labels: LabelSpace, rows_per_shard: int, content: str | None
+    dataset: Dataset | IterableDataset,
+    scores: Sequence[Score],
+    labels: LabelSpace,
+    rows_per_shard: int,
+    content: str | None,
 ) -> dict[str, Any]:
     """Everything that decides what is in the shards: contents and settings, no paths; see `score_table`.
 
@@ -42,9 +46,10 @@ def request(
     """
     columns = columns_read(scores)
     further = {"columns": columns} if set(columns) > set(READABLE) else {}
+    length = {"rows": len(dataset)} if isinstance(dataset, Dataset) else {"stream": True}
     return {
         "format": FORMAT,
-        "source": {"rows": len(dataset), "sha256": content, **further},
+        "source": {**length, "sha256": content, **further},
         "scores": [{**score.identity(), "labels": labels.name} for score in scores],
         "labels": asdict(labels),
         "rows_per_shard": rows_per_shard,

@@ -33,9 +33,11 @@ def nearest(
     """The `k` points of highest cosine for each query.
 
     Args:
-        queries, points, size: see `blocks`.
+        queries: see `blocks`.
+        points: see `blocks`.
         k: how many.
         allowed: which pairs count, all if None.
+        size: see `blocks`.
 
     Returns:
         Cosines (m, k) float32, descending, and places (m, k) int64; where a query has fewer points, minus infinity

@@ -4,12 +4,12 @@ import glob
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, Image, IterableDataset, IterableDatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError
 
 from sds_hf.datafolder import row_features
@@ -17,6 +17,14 @@ from sds_hf.sources import READERS, make_reader
 from sds_hf.sources.reader import Reader, Row
 
 T = TypeVar("T")
+D = TypeVar("D", Dataset, IterableDataset)
+# Names of the files of a sample in the tars of `webdataset`, by the column they become.
+IN_TARS = {
+    "id": ("__key__",),
+    "image": ("image.jpg", "image.jpeg", "image.png", "jpg", "jpeg"),
+    "mask": ("mask.png", "seg.png", "png"),
+    "caption": ("caption.txt", "txt"),
+}
 NEITHER = "no such folder here, and as a Hub dataset:"
 HUB_SECONDS = 10  # a Hub that answers at all does so by then
 
@@ -36,21 +44,59 @@ def open_dataset(name: str | Path, split: str | None = None, **options: Any) -> 
     path = Path(name).expanduser()
     text = str(path) if str(name).startswith("~") else str(name)
     if path.is_dir():
-        return _one_split(_reading(text, lambda: _open_folder(path, split, options)), text, split)
+        return _one_split(_reading(text, lambda: _open_folder(path, split, options)), text, split, Dataset)
     if text.endswith(".parquet"):
-        files = sorted(glob.glob(text))
+        files = text if "://" in text else sorted(glob.glob(text))
         if not files:
             raise ValueError(f"no file matches {text}")
-        return _one_split(_reading(text, lambda: load_dataset("parquet", data_files=files)), text, split)
+        return _one_split(_reading(text, lambda: load_dataset("parquet", data_files=files)), text, split, Dataset)
     if path.exists():
         raise ValueError(f"{text} is a file; give a dataset's folder, Parquet files or a Hub id")
     if text.startswith((".", "/")) or text.count("/") > 1:
         raise ValueError(f"{text} does not exist")
     _check_hub(text)
     try:
-        return _one_split(load_dataset(text), text, split)
+        return _one_split(load_dataset(text), text, split, Dataset)
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot open {text}: {NEITHER} {_first_line(error)}") from error
+
+
+def open_stream(name: str | Path, split: str | None = None) -> IterableDataset:
+    """A dataset that is read as it comes, never stored.
+
+    Args:
+        name: a folder that `load_dataset` or `load_from_disk` reads, Parquet files or tars of `webdataset` (files or
+            patterns, also as URLs), a folder of such tars, or a Hub id.
+        split: which split, if there are several.
+
+    Raises:
+        ValueError: if nothing is there, or there are several splits and none is chosen.
+    """
+    path, text = Path(name).expanduser(), str(name)
+    if path.is_dir() and any(path.glob("*.tar")):
+        path = path / "*.tar"
+    if path.suffix in (".tar", ".parquet"):
+        files = text if "://" in text else sorted(glob.glob(str(path)))
+        if not files:
+            raise ValueError(f"no file matches {text}")
+        kind = "webdataset" if path.suffix == ".tar" else "parquet"
+        return _named(_one_split(load_dataset(kind, data_files=files, streaming=True), text, split, IterableDataset))
+    if path.is_dir() and ((path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists()):
+        return _one_split(load_from_disk(str(path)), text, split, Dataset).to_iterable_dataset()
+    if not path.is_dir():
+        _check_hub(text)
+    found = _reading(text, lambda: load_dataset(str(path) if path.is_dir() else text, streaming=True))
+    return _one_split(found, text, split, IterableDataset)
+
+
+def _named(stream: IterableDataset) -> IterableDataset:
+    """The stream with the columns of tars as rows have them."""
+    for name, feature in (stream.features or {}).items():
+        if isinstance(feature, Image):  # renaming decoded images would encode them anew
+            stream = stream.cast_column(name, Image(decode=False))
+    names = stream.column_names or []
+    found = {column: next((name for name in IN_TARS[column] if name in names), column) for column in IN_TARS}
+    return stream.rename_columns({name: new for new, name in found.items() if name in names and name != new})
 
 
 def _reading(name: str, read: Callable[[], T]) -> T:
@@ -125,16 +171,16 @@ def folder_state(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _one_split(found: Any, name: str, split: str | None) -> Dataset:
-    if isinstance(found, Dataset):
+def _one_split(found: Any, name: str, split: str | None, kind: type[D]) -> D:
+    if isinstance(found, kind):
         return found
-    if not isinstance(found, DatasetDict):
+    if not isinstance(found, (DatasetDict, IterableDatasetDict)):
         raise ValueError(f"{name} holds a {type(found).__name__}, not a dataset")
     if split is None and len(found) == 1:
-        return next(iter(found.values()))
+        return cast(D, next(iter(found.values())))
     if split not in found:
         raise ValueError(f"{name} has the splits {list(found)}: choose one with --split")
-    return found[split]
+    return cast(D, found[split])
 
 
 def _first_line(error: BaseException) -> str:

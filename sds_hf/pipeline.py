@@ -90,7 +90,7 @@ def run(
     *,
     watch: Watcher = nobody,
     rows_per_shard: int = 1000,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     **target: Any,
 ) -> Run:
     """Do everything a recipe says; run again, it goes on where it was.

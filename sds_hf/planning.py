@@ -18,6 +18,7 @@ from sds_hf.job import Job, Part
 from sds_hf.manifest import check_request, request
 from sds_hf.score import Score, columns_read
 from sds_hf.shards import Shards
+from sds_hf.stores import folder_at, is_remote
 from sds_hf.table import complete, unknown
 
 SAMPLE = 64  # rows looked at
@@ -77,6 +78,8 @@ def plan_table(
     Raises:
         ValueError: where `score_table` would.
     """
+    if is_remote(folder_at(out)):
+        raise ValueError(f"--dry-run looks at the disk that {out} lies on, and it is not one of this machine's")
     out = Path(out)
     scores, labels = complete(dataset, scores)
     job = Job(dataset, scores, labels, ROWS_AT_ONCE, source)

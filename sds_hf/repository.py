@@ -13,7 +13,6 @@ from datasets import Dataset
 
 from sds_hf import figures
 from sds_hf.batches import READABLE
-from sds_hf.candidates import literal
 from sds_hf.cards import public_name, render_card
 from sds_hf.content import content_digest
 from sds_hf.datafolder import Shard, card_metadata, features_beside, tables_of_dataset, write_shards
@@ -23,6 +22,7 @@ from sds_hf.recipe import Recipe
 from sds_hf.report import Report
 from sds_hf.rules import Threshold
 from sds_hf.selection import Selection
+from sds_hf.sql import literal
 from sds_hf.table import ScoreTable
 
 MANIFEST = "manifest.json"

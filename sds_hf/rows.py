@@ -122,8 +122,10 @@ def read_rows(
         except (BadImageError, BadRowError) as error:
             return str(error)
 
-    with stage("decoding"), ThreadPoolExecutor(min(DECODE_THREADS, max(1, count))) as pool:
-        results = list(pool.map(read, range(count)))
+    # Only pictures are decoded without Python's lock; threads would hold up everything else.
+    threads = min(DECODE_THREADS, max(1, count)) if with_mask or "image" in needs else 1
+    with stage("decoding"), ThreadPoolExecutor(threads) as pool:
+        results = list(map(read, range(count))) if threads == 1 else list(pool.map(read, range(count)))
     places = [place for place, result in enumerate(results) if not isinstance(result, str)]
     good = [result for result in results if not isinstance(result, str)]
     errors = {place: result for place, result in enumerate(results) if isinstance(result, str)}

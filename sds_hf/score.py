@@ -203,7 +203,7 @@ def score_rows(
         computed = {name: list(values) for score in in_turn for name, values in score.compute(part).items()}
         return {name: computed[name] for name in names}
 
-    computed, too_large = in_parts(compute, rows, names, tuple(scores)) if places else ({}, {})
+    computed, too_large = in_parts(compute, rows, names, repr(scores)) if places else ({}, {})
     all_errors = {**errors, **{places[row]: error for row, error in too_large.items()}}
     columns = {}
     for name, dtype in all_columns(scores).items():

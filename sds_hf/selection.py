@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import pyarrow.parquet as pq
 from datasets import Dataset, Features
 from datasets.features.features import require_decoding
 
-from sds_hf.candidates import Candidates, literal
+from sds_hf.candidates import Candidates
 from sds_hf.findings import make_report, quantiles
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report, Step
 from sds_hf.rules import Rule
+from sds_hf.sql import literal
 from sds_hf.table import ScoreTable
 
 SELECTION_FILE, REPORT_FILE, RECIPE_FILE = "selection.parquet", "report.json", "recipe.yaml"
@@ -89,15 +91,24 @@ class Selection:
 
 
 def select(
-    scores: ScoreTable | Dataset | str | Path, rules: Recipe | Rule | Sequence[Rule], *, out: str | Path | None = None
+    scores: ScoreTable | Dataset | str | Path,
+    rules: Recipe | Rule | Sequence[Rule],
+    *,
+    out: str | Path | None = None,
+    memory_limit: str | None = None,
+    scratch: str | Path | None = None,
 ) -> Selection:
     """Choose rows by rules that look at score columns only.
+
+    Rows go through DuckDB, which writes to disk what does not fit into memory, and never all through Python.
 
     Args:
         scores: a score table or its folder, a Parquet file or pattern, or a dataset with score columns. Rows are named
             by `id`, or by their number if there is none. `classes` stands in for `classes_present`.
         rules: a `Recipe`, or rules in order.
         out: folder for `selection.parquet`, `report.json` and `recipe.yaml`; kept in a temporary place if None.
+        memory_limit: what DuckDB may use, e.g. `"3GB"`; 80 % of the machine's if None.
+        scratch: folder for what does not fit, about 150 bytes a row; the system's temporary one if None.
 
     Returns:
         The selection, with a reason for every row.
@@ -109,24 +120,41 @@ def select(
     recipe = rules if isinstance(rules, Recipe) else Recipe(rules=[rules] if isinstance(rules, Rule) else list(rules))
     reads = (column for rule in recipe.rules for column in rule.reads)
     with (
-        tempfile.TemporaryDirectory(prefix="sds-hf-") as scratch,
-        duckdb.connect(config={"temp_directory": scratch, "preserve_insertion_order": False}) as connection,
+        tempfile.TemporaryDirectory(prefix="sds-hf-", dir=scratch) as folder,
+        closing(_connect(Path(folder), memory_limit)) as connection,
     ):
         source, class_names, provenance = _source(scores, connection)
         candidates = Candidates(connection, source, reads, class_names)
         steps = [_apply(rule, candidates) for rule in recipe.rules]
         report = make_report(candidates, steps, class_names, provenance)
-        folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="sds-hf-"))
-        folder.mkdir(parents=True, exist_ok=True)
-        candidates.save(folder / SELECTION_FILE)
-        report.save(folder / REPORT_FILE)
+        target = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="sds-hf-"))
+        target.mkdir(parents=True, exist_ok=True)
+        candidates.save(target / SELECTION_FILE)
+        report.save(target / REPORT_FILE)
         if provenance:
             recipe = recipe.computed_as(provenance["scores"])
-        (folder / RECIPE_FILE).write_text(recipe.to_yaml())
-    selection = Selection(folder / SELECTION_FILE, report)
+        (target / RECIPE_FILE).write_text(recipe.to_yaml())
+    selection = Selection(target / SELECTION_FILE, report)
     if out is None:
-        weakref.finalize(selection, shutil.rmtree, folder, ignore_errors=True)
+        weakref.finalize(selection, shutil.rmtree, target, ignore_errors=True)
     return selection
+
+
+def _connect(folder: Path, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
+    """An empty database in memory, which spills into a folder.
+
+    Raises:
+        ValueError: if the limit is no amount of memory.
+    """
+    config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(folder / "spill")}
+    connection = duckdb.connect(config=config)
+    if memory_limit is not None:
+        try:
+            connection.execute(f"SET memory_limit = {literal(memory_limit)}")
+        except duckdb.Error as error:
+            connection.close()
+            raise ValueError(f'a memory limit is an amount such as "3GB", not {memory_limit!r}') from error
+    return connection
 
 
 def _source(scores: Any, connection: duckdb.DuckDBPyConnection) -> tuple[str, list[str], dict[str, Any]]:
@@ -175,23 +203,23 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     Raises:
         EmptySelectionError: if it takes the last row.
     """
-    count = "SELECT count(*) FROM candidates WHERE dropped IS NULL"
-    reasons = "SELECT dropped, count(*) FROM candidates WHERE dropped IS NOT NULL GROUP BY 1"
-    before, old = candidates.value(count), dict(candidates.rows(reasons))
+    count = "SELECT count(*) FROM state WHERE dropped IS NULL"
+    reasons = "SELECT dropped, count(*) FROM state WHERE dropped IS NOT NULL GROUP BY 1"
+    before, old = candidates.value(count), dict(candidates.found(reasons))
     bounds = rule.apply(candidates)
-    after, new = candidates.value(count), dict(candidates.rows(reasons))
+    after, new = candidates.value(count), dict(candidates.found(reasons))
     if not after:
-        column = rule.reads[0]
-        found = ", ".join(f"{q:.0%} {value:.3g}" for q, value in quantiles(candidates, column).items())
-        quantile = 'A quantile as threshold keeps a share whatever the scale: above: "q0.2"'
-        hint = (
-            "A lower quantile keeps more; rows of equal scores stay or go together" if " q" in rule.label else quantile
-        )
         raise EmptySelectionError(
-            f"nothing is left after {rule.label!r} ({before} rows before it); quantiles of {column}: "
-            f"{found or 'only nulls'}. {hint}"
+            f"nothing is left after {rule.label!r} ({before} rows before it)"
+            + "".join(f"; quantiles of {name}: {_described(candidates, name)}" for name in rule.reads[:1])
+            + f". {rule.hint}"
         )
     dropped = {
         reason: total - old.get(reason, 0) for reason, total in sorted(new.items()) if total > old.get(reason, 0)
     }
     return Step(rule=rule.label, before=before, after=after, dropped=dropped, bounds=bounds)
+
+
+def _described(candidates: Candidates, column: str) -> str:
+    found = quantiles(candidates, column)
+    return ", ".join(f"{share:.0%} {value:.3g}" for share, value in found.items()) or "only nulls"

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sds_hf.digests import read_sha256
+from sds_hf.stores import is_remote
 
 JOURNAL = "finished.jsonl"
 
@@ -27,6 +28,7 @@ class Shard:
         failed: how many of them could not be scored.
         sha256: of the file.
         content_sha256: of the dataset's rows that could be scored.
+        state: of a stream after its last row.
     """
 
     path: str
@@ -34,6 +36,11 @@ class Shard:
     failed: int
     sha256: str
     content_sha256: str
+    state: dict[str, Any] | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """The shard in a manifest or a journal."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def is_intact(self, folder: Path) -> bool:
         """Whether the file is there and what it was."""
@@ -44,37 +51,82 @@ class Shard:
 class Shards:
     """The shards of one table.
 
+    Each process that writes some of them has a journal of its own.
+
+    Args:
+        folder: where they lie.
+        rows: of the table; None if nobody knows yet.
+        rows_per_shard: of each but the last.
+        rank: of this process.
+
     Attributes:
         folder: where they lie.
-        count: how many there are when all are finished.
+        count: how many there are when all are finished; 0 if nobody knows yet.
     """
 
-    def __init__(self, folder: Path, rows: int, rows_per_shard: int) -> None:
-        self.folder, self.count, self._rows, self._size = folder, -(-rows // rows_per_shard), rows, rows_per_shard
+    def __init__(self, folder: Path, rows: int | None, rows_per_shard: int, rank: int = 0) -> None:
+        self.folder, self.count, self._rows, self._size = (
+            folder,
+            -(-(rows or 0) // rows_per_shard),
+            rows,
+            rows_per_shard,
+        )
+        self._journal = folder / (f"finished-{rank}.jsonl" if rank else JOURNAL)
+        self._read: dict[Path, int] = {}  # bytes of each journal that were read
 
     def rows(self, place: int) -> range:
         """Rows of a shard."""
-        return range(place * self._size, min((place + 1) * self._size, self._rows))
+        stop = (place + 1) * self._size
+        return range(place * self._size, stop if self._rows is None else min(stop, self._rows))
+
+    def place(self, row: int) -> int:
+        """The shard a row is in."""
+        return row // self._size
 
     def name(self, place: int) -> str:
         """File name of a shard."""
-        return f"scores-{place:05d}-of-{self.count:05d}.parquet"
+        return f"scores-{place:05d}-of-{self.count:05d}.parquet" if self.count else f"scores-{place:05d}.parquet"
 
     def finished(self, manifest: Mapping[str, Any]) -> dict[int, Shard]:
         """The finished shards that are intact, by place.
 
         Args:
-            manifest: of the table, whose `shards` are older than the journal.
+            manifest: of the table, whose `shards` are older than the journals.
         """
-        known = {entry["path"]: entry for entry in [*manifest.get("shards", ()), *read_journal(self.folder)]}
-        found = {place: Shard(**known[self.name(place)]) for place in range(self.count) if self.name(place) in known}
-        return {place: shard for place, shard in found.items() if shard.is_intact(self.folder)}
+        found = dict[int, Shard]()
+        known = [(self._place_of(entry["path"]), Shard(**entry)) for entry in manifest.get("shards", ())]
+        digests: dict[int, str] = {}
+        for place, shard in [*known, *self.news()]:
+            path = self.folder / self.name(place)
+            if path.name == shard.path and path.exists():
+                digests[place] = digests.get(place) or read_sha256(path)
+                found |= {place: shard} if shard.sha256 == digests[place] else {}
+        return found
+
+    def news(self) -> list[tuple[int, Shard]]:
+        """What the journals say that was not read before, by place; a line that was cut off says nothing."""
+        found = []
+        for path in sorted(self.folder.glob("finished*.jsonl")):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                lines = file.read().splitlines(keepends=True)
+            for line in lines:
+                if line.endswith(b"\n"):
+                    self._read[path] = self._read.get(path, 0) + len(line)
+                    with suppress(ValueError, TypeError):
+                        shard = Shard(**json.loads(line))
+                        found.append((self._place_of(shard.path), shard))
+        return found
+
+    def _place_of(self, name: str) -> int:
+        return int(name.removesuffix(".parquet").split("-")[1])
 
     def read(self, place: int, columns: Sequence[str] | None = None) -> pa.Table:
         """A finished shard, or some of its columns."""
-        return pq.read_table(self.folder / self.name(place), columns=columns)
+        data = pa.BufferReader((self.folder / self.name(place)).read_bytes())
+        return pq.read_table(data, columns=columns)
 
-    def write(self, place: int, table: pa.Table, content: str) -> Shard:
+    def write(self, place: int, table: pa.Table, content: str, **more: Any) -> Shard:
         """Write a shard aside, move it into place and note it in the journal; after that no crash loses it."""
         sink = pa.BufferOutputStream()
         pq.write_table(table.combine_chunks(), sink)  # chunks, which follow the batches, would show in the file
@@ -82,27 +134,23 @@ class Shards:
         replace(self.folder / self.name(place), data)
         failed = table["status"].to_pylist().count("failed")
         digest = hashlib.sha256(data).hexdigest()
-        shard = Shard(self.name(place), table.num_rows, failed, digest, content)
-        with (self.folder / JOURNAL).open("a") as journal:
-            journal.write(json.dumps(asdict(shard)) + "\n")
+        shard = Shard(self.name(place), table.num_rows, failed, digest, content, **more)
+        line = json.dumps(shard.entry()).encode() + b"\n"
+        if is_remote(self.folder):
+            (self.folder / f"finished-{place:05d}.jsonl").write_bytes(line)
+            return shard
+        with self._journal.open("ab+") as journal:
+            if journal.tell() and not _ends_with_a_line(journal):
+                journal.write(b"\n")  # the machine died while it was written
+            journal.write(line)
             _flush(journal)
         return shard
 
     def clean(self) -> None:
-        """Remove what runs that were killed left half written."""
-        for part in self.folder.glob("*.part"):
-            part.unlink()
-
-
-def read_journal(folder: Path) -> list[dict[str, Any]]:
-    """What the journal of a folder says; a line that was cut off is none."""
-    path, entries = folder / JOURNAL, []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            entries.append(json.loads(line))
-        except ValueError:
-            continue
-    return entries
+        """Remove what is of no use once the manifest knows all shards, and what killed runs left half written."""
+        for pattern in ("*.part", "finished*.jsonl", "rank-*.lock"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
 
 
 def replace(path: Path, data: Any) -> None:
@@ -111,6 +159,9 @@ def replace(path: Path, data: Any) -> None:
     Raises:
         OSError: if they cannot be written; what was there stays.
     """
+    if is_remote(path):
+        path.write_bytes(bytes(data))
+        return
     part = path.with_suffix(f".{os.getpid()}.part")
     try:
         with part.open("wb") as file:
@@ -123,6 +174,12 @@ def replace(path: Path, data: Any) -> None:
         raise OSError(
             f"cannot write {path}: {error.strerror}; what is finished stays, run the same command again to go on"
         ) from error
+
+
+def _ends_with_a_line(file: Any) -> bool:
+    file.seek(-1, os.SEEK_END)
+    ended: bool = file.read(1) == b"\n"
+    return ended
 
 
 def _flush(file: Any) -> None:

@@ -1,26 +1,28 @@
 """Score tables: Parquet shards of scores beside a dataset, with a manifest that says what made them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from datasets import Dataset
+from datasets import Dataset, IterableDataset
 
 from sds_hf.batches import labels_of_features
-from sds_hf.content import content_digest, joint_digest, row_digests
+from sds_hf.content import content_digest, joint_digest
 from sds_hf.fitting import fit_scores, is_unfitted
-from sds_hf.interrupts import finishing
-from sds_hf.job import Job, Part
+from sds_hf.job import Job
 from sds_hf.labels import LabelSpace, label_space
-from sds_hf.manifest import MANIFEST, check_request, circumstances, read_manifest, request, write_manifest
+from sds_hf.manifest import MANIFEST, check_request, read_manifest, request
+from sds_hf.ranks import Team, current_rank
 from sds_hf.score import Score, columns_read, common_labels
 from sds_hf.scores.classes_present import ClassesPresent
-from sds_hf.shards import JOURNAL, Shard, Shards
+from sds_hf.shards import Shard, Shards
+from sds_hf.stores import folder_at, is_remote, local_copy
+from sds_hf.streaming import score_stream
+from sds_hf.writing import write_table
 
+Engine = Literal["local", "ray"]
 Progress = Callable[[int, int], None]  # rows done so far, failures so far; first those of earlier runs
 
 
@@ -31,7 +33,7 @@ class ScoreTable:
     `error`. A failed row has null scores and says why.
 
     Attributes:
-        folder: where it lies.
+        folder: where it lies; of a table elsewhere a copy.
         manifest: what `manifest.json` holds.
     """
 
@@ -45,7 +47,8 @@ class ScoreTable:
         Raises:
             ValueError: if there is none, it is not finished, or a shard is not what the manifest says.
         """
-        folder = Path(folder)
+        folder = folder_at(folder) if isinstance(folder, str) else folder
+        folder = local_copy(folder) if is_remote(folder) else folder
         manifest = read_manifest(folder)
         if manifest is None or "shards" not in manifest:
             raise ValueError(f"{folder} holds no score table; make one with `sds-hf score DATASET --out {folder}`")
@@ -80,31 +83,37 @@ class ScoreTable:
 
 
 def score_table(
-    dataset: Dataset,
+    dataset: Dataset | IterableDataset,
     scores: Sequence[Score],
     out: str | Path,
     *,
     rows_per_shard: int = 1000,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     source: str = "",
     retry: str | None = None,
     progress: Progress | None = None,
+    engine: Engine = "local",
 ) -> ScoreTable:
     """Score a dataset into a folder of Parquet shards; run again, it makes only those that are missing or damaged.
 
     A shard that is finished stays so, whatever happens then. In the main thread Ctrl-C waits for the shard in hand; a
-    second one stops at once.
+    second one stops at once. Under `torchrun` or `accelerate launch` each process makes every n-th shard, and all
+    return the finished table. A stream is read by one process; a run that goes on does not read finished shards again.
 
     Args:
         dataset: with `image` and `mask` (or `classes` where no score needs the mask); `id` names the rows, which are
-            numbered if it is missing.
+            numbered if it is missing. Cast the images of a stream to `Image(decode=False)` before `map` or
+            `rename_columns`, in which `datasets` encodes decoded ones anew.
         scores: what to compute; `classes_present` comes by itself.
-        out: folder of the table.
+        out: folder of the table; with `sds-hf[ray]` also an address that fsspec knows, e.g. `s3://bucket/scores`.
         rows_per_shard: rows a shard, which is what an interrupted run can lose.
-        batch_size: rows at a time; does not change the numbers.
+        batch_size: rows at a time, fewer where memory is short; 32 or, on a GPU, 256 if None. Changes no numbers.
         source: what to call the dataset in the manifest.
         retry: `"failed"` scores rows again that failed; they may have changed in the dataset, others may not.
         progress: called with the rows done and failed by earlier runs, then after each batch.
+
+        engine: `"ray"` scores on the Ray cluster that `ray.init` finds, or starts one here; a table can be begun with
+            one engine and finished with another.
 
     Raises:
         ValueError: if the folder holds a table of another request (it names the difference), ids repeat, a column is
@@ -112,46 +121,43 @@ def score_table(
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
     """
-    out = Path(out)
-    for name, value in (("rows_per_shard", rows_per_shard), ("batch_size", batch_size)):
+    out = folder_at(out)
+    for name, value in (("rows_per_shard", rows_per_shard), ("batch_size", 1 if batch_size is None else batch_size)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
     if retry not in (None, "failed"):
         raise ValueError(f"retry must be 'failed', not {retry!r}")
+    if engine not in get_args(Engine):
+        raise ValueError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
+    if isinstance(dataset, IterableDataset):
+        if engine != "local":
+            raise ValueError("a stream is read by one process; choose --engine local, or load it without streaming")
+        if retry:
+            raise ValueError(
+                "retry needs rows that can be looked up; a stream has none: load the dataset without streaming"
+            )
+        chosen, labels = complete(dataset, scores)
+        _make_folder(out)
+        score_stream(
+            dataset, chosen, labels, out,
+            rows_per_shard=rows_per_shard, batch_size=batch_size, source=source, tell=progress,
+        )  # fmt: skip
+        return ScoreTable.load(out)
     scores, labels = complete(dataset, scores)
-    job = Job(dataset, scores, labels, batch_size, source)
+    job = _job_of(engine)(dataset, scores, labels, batch_size, source)
     asked = request(dataset, scores, labels, rows_per_shard, None)
     check_request(out, asked, ignore=unknown(scores))  # refuse early: reading all of a dataset takes time
     _make_folder(out)
-    scores = job.scores = fit_scores(scores, dataset, labels)
-    asked = request(dataset, scores, labels, rows_per_shard, content_digest(dataset, columns_read(scores)))
-    asked["source"] = {"name": source, **asked["source"]}
-    manifest = check_request(out, asked, ignore=("source.sha256",) if retry else ())
-    shards = Shards(out, len(dataset), rows_per_shard)
-    finished = shards.finished(manifest)
-    if manifest and manifest["source"]["sha256"] != asked["source"]["sha256"]:
-        _check_rows(job.stored, shards, finished)
-    todo = {place: rows for place in range(shards.count) if (rows := _rows_to_score(shards, place, finished, retry))}
-    if todo or not manifest["complete"]:
-        created = {"created": manifest["created"]} if manifest else {}
-        manifest = {**asked, **circumstances(scores), **created, "complete": False}
-        _save(out, manifest, finished)
-    told = _Told(len(dataset), todo, finished, progress)
-    if manifest["complete"]:
-        return ScoreTable(out, manifest)
-    parts = job.score(todo.values())
-    with finishing("the shard in hand") as stop_if_asked:
-        for place, rows in todo.items():
-            stop_if_asked()
-            found = _take(parts, len(rows), told)
-            finished[place] = shards.write(place, *_merged(found, place, finished, shards, job.stored))
-    manifest.update(complete=True, failed=told.failed)
-    _save(out, manifest, finished)
-    shards.clean()
+    with Team(out, current_rank()) as team:
+        scores = job.scores = fit_scores(scores, dataset, labels)
+        asked = request(dataset, scores, labels, rows_per_shard, content_digest(dataset, columns_read(scores)))
+        asked["source"] = {"name": source, **asked["source"]}
+        shards = Shards(out, len(dataset), rows_per_shard, team.rank.index)
+        write_table(job, asked, shards, team, retry, progress)
     return ScoreTable.load(out)
 
 
-def complete(dataset: Dataset, scores: Sequence[Score]) -> tuple[list[Score], LabelSpace]:
+def complete(dataset: Dataset | IterableDataset, scores: Sequence[Score]) -> tuple[list[Score], LabelSpace]:
     """The scores with `classes_present` first, and the label space of the dataset.
 
     Raises:
@@ -168,92 +174,18 @@ def unknown(scores: Sequence[Score]) -> tuple[str, ...]:
     return "source.sha256", *(f"scores.{score.name}.statistics" for score in scores if is_unfitted(score))
 
 
-class _Told:
-    """How far a job is, and who is told."""
+def _job_of(engine: Engine) -> type[Job]:
+    if engine == "local":
+        return Job
+    from sds_hf.ray_engine import RayJob, ray_module
 
-    def __init__(
-        self, rows: int, todo: Mapping[int, Sequence[int]], finished: Mapping[int, Shard], progress: Progress | None
-    ) -> None:
-        again = sum(len(rows) for place, rows in todo.items() if place in finished)
-        self.done = rows - sum(map(len, todo.values()))
-        self.failed = sum(shard.failed for shard in finished.values()) - again
-        self._progress = progress
-        self._tell()
-
-    def add(self, part: Part) -> None:
-        self.done, self.failed = self.done + part.table.num_rows, self.failed + part.failed
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._progress:
-            self._progress(self.done, self.failed)
-
-
-def _rows_to_score(shards: Shards, place: int, finished: Mapping[int, Shard], retry: str | None) -> Sequence[int]:
-    """Rows of a shard that have no score yet, or are to get another."""
-    if place not in finished:
-        return shards.rows(place)
-    if not retry or not finished[place].failed:
-        return ()
-    table = shards.read(place, ["row", "status"])
-    rows: list[int] = table.filter(pc.field("status") == "failed")["row"].to_pylist()
-    return rows
-
-
-def _check_rows(stored: Dataset, shards: Shards, finished: Mapping[int, Shard]) -> None:
-    """Refuse a dataset in which rows that were scored have changed; those that failed may.
-
-    Raises:
-        ValueError: says where.
-    """
-    for place, shard in finished.items():
-        if _content(stored, shards, place, shards.read(place, ["status"])) != shard.content_sha256:
-            rows = shards.rows(place)
-            raise ValueError(
-                f"{shards.folder} holds scores of rows that have changed since, some of rows {rows.start} to "
-                f"{rows.stop - 1}; choose another --out or delete it"
-            )
-
-
-def _content(stored: Dataset, shards: Shards, place: int, table: pa.Table) -> str:
-    """Digest of the rows of a shard that could be scored."""
-    return _scored_content(row_digests(stored, shards.rows(place)), table)
-
-
-def _scored_content(digests: Iterable[bytes], table: pa.Table) -> str:
-    statuses = table["status"].to_pylist()
-    return joint_digest(digest for digest, status in zip(digests, statuses, strict=True) if status == "ok")
-
-
-def _take(parts: Iterator[Part], rows: int, told: _Told) -> list[Part]:
-    """The parts of so many rows."""
-    found: list[Part] = []
-    while sum(part.table.num_rows for part in found) < rows:
-        found.append(next(parts))
-        told.add(found[-1])
-    return found
-
-
-def _merged(
-    parts: Sequence[Part], place: int, finished: Mapping[int, Shard], shards: Shards, stored: Dataset
-) -> tuple[pa.Table, str]:
-    """The table of a shard from newly scored rows and those it has, and the digest of what was scored."""
-    table = pa.concat_tables(part.table for part in parts)
-    if place not in finished:
-        return table, _scored_content((digest for part in parts for digest in part.digests), table)
-    known = shards.read(place).filter(pc.field("status") == "ok").cast(table.schema)
-    table = pa.concat_tables([known, table]).sort_by("row")
-    return table, _content(stored, shards, place, table)
-
-
-def _save(out: Path, manifest: dict[str, Any], finished: Mapping[int, Shard]) -> None:
-    """Write the manifest with the shards there are; the journal goes, as the manifest knows them now."""
-    manifest["shards"] = [asdict(finished[place]) for place in sorted(finished)]
-    write_manifest(out, manifest)
-    (out / JOURNAL).unlink(missing_ok=True)
+    ray_module()
+    return RayJob
 
 
 def _make_folder(out: Path) -> None:
+    if is_remote(out):
+        return  # it comes with its first file
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -28,6 +28,7 @@ class Tower:
         if vit is None or not vit.with_class_token:
             raise ModelNotFoundError(
                 f"reference masks need a CLIP vision tower; model {encoder.files.name!r} has a {encoder.architecture}'s"
+                "; give asf_miou a CLIP such as openai/clip-vit-base-patch16"
             )
         self.encoder, self.patch, self.depth = encoder, encoder.patch_size, len(vit.blocks)
         self._vit = vit

@@ -1,12 +1,14 @@
 """What the command line shows to a person: progress on stderr, tables on stdout."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from sds_hf.bench import Bench
+from sds_hf.catalog import Entry
 from sds_hf.planning import Plan
 from sds_hf.progress import duration, err, note
 from sds_hf.progress import watcher as watcher
@@ -144,6 +146,35 @@ def show_bench(result: Bench, planned: int) -> None:
     out.print(f"peak memory {result.memory_bytes / 1e9:.1f} GB{gpu}")
     seconds, size = result.plan(planned)
     out.print(f"{planned:,} rows would take {duration(seconds)} and {size / 1e6:.1f} MB of scores")
+
+
+def show_catalog(entries: list[Entry]) -> None:
+    """The scores there are."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 1, 0))
+    table.add_column(no_wrap=True)
+    for each in entries:
+        cost = f"{each.cost}, fitted" if each.whole_set else each.cost
+        about = f"columns {', '.join(each.columns)}\nreads {', '.join(each.needs)}"
+        table.add_row(
+            f"[bold]{escape(each.name)}[/]\n{cost}",
+            f"{escape(each.meaning)}\n{escape(about)}\n[dim]{escape(each.source)}[/]",
+        )
+    out.print(table)
+    out.print(
+        "light: no model; forward: one pass of the image encoder a row; forwards: several; dense: a pass at the "
+        "image's own resolution; fitted: reads the whole set first, with some settings at least"
+    )
+
+
+def show_recipes(recipes: list[dict[str, Any]]) -> None:
+    """The recipes of the package."""
+    table = Table(box=None, padding=(0, 2, 1, 0))
+    for name in ("recipe", "rules", "what it keeps, and source"):
+        table.add_column(name, no_wrap=name == "recipe")
+    for each in recipes:
+        words = f"{escape(each['about'])}\n[dim]{escape(each['source'])}[/]"
+        table.add_row(escape(each["recipe"]), escape("\n".join(each["rules"])), words)
+    out.print(table)
 
 
 def show_next(lines: list[str]) -> None:

@@ -20,10 +20,6 @@ def run(script: str, *args: object) -> str:
     return done.stdout
 
 
-def test_a_score_of_ones_own():
-    assert "10 of 20 rows are annotated more than the median" in run("custom_score.py")
-
-
 @pytest.mark.skipif(not (DEMO_CLIP / "model.safetensors").exists(), reason="the demo CLIP is not trained")
 def test_quickstart():
     assert "of 40 rows kept" in run("quickstart.py")

@@ -209,6 +209,23 @@ def test_the_authors_pcs(coarse_clip):
     assert add_scores(data, in_pixels)["pcs"] == pytest.approx(list(scored["pcs"]), abs=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_authors_scores_are_the_same_together_and_alone(coarse_clip, dtype):
+    """Both see images of 512 pixels in the same way, so one pass may serve both."""
+    sizes = [(512, 512), (512, 512), (96, 64), (500, 520)]
+    data = rows_of(*(bands(0, index + 1, 9, 255, height=h, width=w) for index, (h, w) in enumerate(sizes)))
+    scores = [
+        score.preset("authors", model=coarse_clip, dtype=dtype, **extra)
+        for score, extra in ((PCS, {}), (ASF, {"refine": "affinity"}))
+    ]
+    together = add_scores(data, *scores)
+    for score in scores:
+        alone = add_scores(data, score, batch_size=3)
+        for name in score.columns:
+            tolerance = {"fp32": 5e-6, "bf16": 5e-3}[dtype]
+            np.testing.assert_allclose(together[name], alone[name], rtol=0, atol=tolerance)
+
+
 @given(st.sets(st.sampled_from([0, 1, 5, 20, 255]), min_size=1))
 def test_the_inner_classes_are_the_authors_slice(indices):
     mask = bands(*sorted(indices))

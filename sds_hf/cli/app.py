@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from sds_hf.cli import bench, card, demo, import_, options, publish, run, score, select
+from sds_hf.cli import bench, card, demo, import_, options, publish, recipes, run, score, scores, select
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, import_, score, select, publish, run, card, bench):  # in the order of the help
+for _command in (demo, import_, scores, score, recipes, select, publish, run, card, bench):  # in the order of the help
     app.command(_command.__name__.rpartition(".")[2].rstrip("_"))(_command.command)
 
 

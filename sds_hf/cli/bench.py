@@ -15,7 +15,7 @@ def command(
     ] = "random",
     dtype: Annotated[str, typer.Option(help="`auto`, `fp32`, `bf16` or `fp16`.")] = "auto",
     rows: Annotated[int | None, typer.Option(min=3, help="Rows to score; default 16, on a GPU 512.")] = None,
-    batch_size: options.BatchSize = 32,
+    batch_size: options.BatchSize = None,
     image_size: Annotated[int, typer.Option(min=16, help="Side of the square JPEGs in pixels.")] = 512,
     planned: Annotated[int, typer.Option(min=1, help="Rows to estimate time and disk for.")] = 100_000,
     settings: options.Sets = None,

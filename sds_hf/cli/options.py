@@ -42,7 +42,9 @@ Split = Annotated[str | None, typer.Option(help="Split of the dataset, if it has
 Labels = Annotated[
     str | None, typer.Option(help="What mask indices mean: `voc` or `coco`; needed where the data does not say.")
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Rows at a time; does not change the numbers.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Rows at a time; default 32, on a GPU 256. Does not change the numbers.")
+]
 RowsPerShard = Annotated[int, typer.Option(min=1, help="Rows a shard: what an interrupted run can lose.")]
 
 Progress = Annotated[

@@ -1,6 +1,5 @@
 """`sds-hf score`: a dataset becomes a score table."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 def command(
     dataset: Annotated[str, typer.Argument(help="Dataset folder, raw folder, Parquet files or Hub id.")],
-    out: Annotated[Path, typer.Option(help="Folder of the score table.")],
+    out: Annotated[str, typer.Option(help="Folder of the score table, or an address such as s3://bucket/scores.")],
     scores: Annotated[
         str | None, typer.Option(help="Which scores, separated by commas; default `pcs,asf_miou`.")
     ] = None,
@@ -26,8 +25,14 @@ def command(
     labels: options.Labels = None,
     split: options.Split = None,
     dtype: Annotated[str | None, typer.Option(help="`auto`, `fp32`, `bf16` or `fp16`.")] = None,
-    batch_size: options.BatchSize = 32,
+    batch_size: options.BatchSize = None,
     rows_per_shard: options.RowsPerShard = 1000,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="Read rows as they come, without storing the dataset here.")
+    ] = False,
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="Where to score: here, or on the machines of a Ray cluster.")
+    ] = "local",
     retry: Annotated[
         str | None, typer.Option(metavar="failed", help="Score rows again that failed; they may have been repaired.")
     ] = None,
@@ -43,36 +48,44 @@ def command(
     """Score a dataset into a table of Parquet shards; run again, it goes on after the last finished shard."""
     from sds_hf import ui
     from sds_hf.device import current_device
-    from sds_hf.opening import open_dataset
+    from sds_hf.opening import open_dataset, open_stream
     from sds_hf.planning import plan_table
+    from sds_hf.ranks import current_rank
     from sds_hf.recipe import Recipe
     from sds_hf.table import score_table
 
     if recipe and scores:
         raise typer.BadParameter("give --scores or --recipe, not both")
-    watch = ui.watcher(json, "none" if quiet else progress)
+    if streaming and dry_run:
+        raise typer.BadParameter("--dry-run counts rows, which a stream cannot: leave out --streaming")
+    first = current_rank().index == 0
+    watch = ui.watcher(json, progress if first and not quiet else "none")
     names: dict[str, Any] = {name.strip(): {} for name in (scores or "pcs,asf_miou").split(",")}
     plan = Recipe.load(recipe, settings or ()) if recipe else Recipe.from_dict({"scores": names}, settings or ())
     plan = plan.model_copy(update={"model": model or plan.model})
-    data = open_dataset(dataset, split, **({"labels": labels} if labels else {}))
+    named = {"labels": labels} if labels else {}
+    data = open_stream(dataset, split) if streaming else open_dataset(dataset, split, **named)
     made = plan.make_scores(labels=labels, dtype=dtype)
     job: dict[str, Any] = {"rows_per_shard": rows_per_shard, "source": dataset}
     if dry_run:
         planned = plan_table(data, made, out, **job)
-        return options.print_json(vars(planned)) if json else ui.show_plan(planned)
-    with watch("scoring", len(data), str(current_device())) as tell:
-        table = score_table(data, made, out, batch_size=batch_size, retry=retry, progress=tell, **job)
-    return _show(table, recipe, quiet, json)
+        options.print_json(vars(planned)) if json else ui.show_plan(planned)
+        return
+    with watch("scoring", None if streaming else len(data), str(current_device())) as tell:
+        job |= {"batch_size": batch_size, "retry": retry, "engine": engine}
+        table = score_table(data, made, out, progress=tell, **job)
+    if first:
+        _show(table, out, recipe, quiet, json)
 
 
-def _show(table: "ScoreTable", recipe: str | None, quiet: bool, json: bool) -> None:
+def _show(table: "ScoreTable", out: str, recipe: str | None, quiet: bool, json: bool) -> None:
     """What was found; a table of nothing but failures is an error."""
     from sds_hf import ui
     from sds_hf.selection import select
 
-    report, out = select(table, []).report, table.folder
+    report = select(table, []).report
     if json:
-        summary = {"rows": report.rows, "failed": report.failed, "out": str(out)}
+        summary = {"rows": report.rows, "failed": report.failed, "out": out}
         options.print_json(summary | {"scores": {name: s.quantiles for name, s in report.scores.items()}})
     elif not quiet:
         ui.show_scores(report)

@@ -1,7 +1,7 @@
 """`sds-hf select`: rules over a score table."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,16 +12,30 @@ def command(
     scores: Annotated[str, typer.Argument(help="Folder of a score table, or Parquet files with score columns.")],
     out: Annotated[Path, typer.Option(help="Folder of the selection.")],
     recipe: Annotated[str, typer.Option(help="Recipe file, or the name of a recipe of the package.")] = "sds-paper",
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="YAML",
+            help="A rule in place of the recipe's, e.g. `top_k: {column: pcs, target: 1000}`; several in order.",
+        ),
+    ] = None,
+    target: Annotated[
+        int | None, typer.Option(min=1, help="Rows to keep, in place of the share that the last rule keeps.")
+    ] = None,
     settings: options.Sets = None,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="Memory to use, e.g. `3GB`; what does not fit goes to disk.")
+    ] = None,
+    scratch: Annotated[Path | None, typer.Option(help="Folder for what does not fit into memory.")] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Choose rows by the rules of a recipe. Reads scores only, never an image."""
     from sds_hf import ui
-    from sds_hf.recipe import Recipe
     from sds_hf.selection import select
 
-    report = select(scores, Recipe.load(recipe, settings or ()), out=out).report
+    chosen = _recipe(recipe, rule or [], target, settings or [])
+    report = select(scores, chosen, out=out, memory_limit=memory_limit, scratch=scratch).report
     if json:
         return options.print_json(
             {"rows": report.rows, "kept": report.kept, "reasons": report.reasons, "out": str(out)}
@@ -30,3 +44,19 @@ def command(
     dataset = report.provenance.get("source", {}).get("name") or "DATASET"
     ui.show_next([f"sds-hf publish {dataset} {out} --scores {scores} --folder published"])
     return None
+
+
+def _recipe(name: str, rules: list[str], target: int | None, settings: list[str]) -> Any:
+    """The recipe with what was asked for in its place.
+
+    Raises:
+        ValueError: if a rule is none, or a target is given and the last rule keeps no share.
+    """
+    from sds_hf.recipe import Recipe
+    from sds_hf.rules import resized
+
+    given = [f"rules=[{', '.join(f'{{{rule}}}' for rule in rules)}]"] if rules else []
+    recipe = Recipe.load(name, [*given, *settings])
+    if target is None:
+        return recipe
+    return recipe.model_copy(update={"rules": resized(recipe.rules, target)})

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -59,11 +60,11 @@ class Diversity(WholeSetScore):
     needs: ClassVar[frozenset[str]] = frozenset({"mask"})
     source: ClassVar[str] = "ours, after Meletis et al. (ITSC 2019)"
 
-    statistics: Mapping[str, Mapping[int, int]] | None = None
+    statistics: Mapping[str, Mapping[int, int]] | None = field(default=None, hash=False)
     objects: InstanceKind | Literal["boxes"] = "components"
     min_area: Annotated[int, Field(ge=1)] = 1
     interest: tuple[str, ...] = ()
-    weights: Literal["equal", "idf"] | Mapping[str, Annotated[float, Field(gt=0)]] = "equal"
+    weights: Literal["equal", "idf"] | Mapping[str, Annotated[float, Field(gt=0)]] = field(default="equal", hash=False)
 
     @property
     def reads(self) -> frozenset[str]:

@@ -122,9 +122,9 @@ class RealProb(FittedScore):
         about |= {"real": len(keys), "synthetic": 0}
         if method == "knn" or synthetic is None:
             hashes = np.array([text_hash(key) for key in keys])
-            sims = _similarities(features, hashes, features, hashes, neighbors).double().numpy()
-            points = {"points": features.numpy().astype(np.float16), "groups": hashes, "similarities": np.sort(sims)}
-            return score.saved(out, about, **points)
+            points = features.half()
+            sims = _similarities(features, hashes, points, hashes, neighbors).double().numpy()
+            return score.saved(out, about, points=points.numpy(), groups=hashes, similarities=np.sort(sims))
         others, other_keys = _read(synthetic, encoder, about)
         vectors = torch.cat([features, others]).double().numpy()
         is_real = np.arange(len(vectors)) < len(features)

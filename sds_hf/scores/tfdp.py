@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -59,7 +60,7 @@ class TFDP(WholeSetScore):
     needs: ClassVar[frozenset[str]] = frozenset({"mask"})
     source: ClassVar[str] = "TFDP (Dai et al., ICLR 2025)"
 
-    statistics: Mapping[str, Mapping[int, float]] | None = None
+    statistics: Mapping[str, Mapping[int, float]] | None = field(default=None, hash=False)
     instances: InstanceKind = "components"
     min_area: Annotated[int, Field(ge=1)] = 1
     base: Literal["si", "scs"] = "si"

@@ -1,0 +1,131 @@
+"""Several processes that make one table: which part is whose, and who is still at work."""
+
+import os
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from filelock import FileLock, Timeout
+
+from sds_hf.stores import is_remote
+
+POLL = 0.2  # seconds between two looks at what the others have done
+PATIENCE = 120.0  # seconds a rank may take to start
+MOMENT = 5.0  # seconds in which a lock that somebody only looked at is free again
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One of several processes, as `torchrun` and `accelerate launch` number them.
+
+    Attributes:
+        index: from 0.
+        count: how many there are.
+    """
+
+    index: int = 0
+    count: int = 1
+
+    def owns(self, place: int) -> bool:
+        """Whether the shard at this place is this process's."""
+        return place % self.count == self.index
+
+
+def current_rank() -> Rank:
+    """The rank of this process; 0 of 1 if no launcher started it.
+
+    The launcher's variables are read, not a process group: nothing waits for a process that is gone.
+
+    Raises:
+        ValueError: if the variables make no sense.
+    """
+    index, count = (os.environ.get(name) or default for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise ValueError(f"RANK={index} and WORLD_SIZE={count} are no rank; unset them or start with `torchrun`")
+    return Rank(int(index), int(count))
+
+
+class Team:
+    """The processes at work on a folder; each holds a lock there as long as it lives, however it ends.
+
+    Args:
+        folder: of the table.
+        rank: of this process.
+
+    Raises:
+        ValueError: if several processes share a folder that has no locks.
+    """
+
+    def __init__(self, folder: Path, rank: Rank) -> None:
+        if rank.count > 1 and is_remote(folder):
+            raise ValueError(
+                f"several processes need a folder they all see, not {folder}; for that there is --engine ray"
+            )
+        self._folder, self.rank = folder, rank
+        self._lock = None if is_remote(folder) else FileLock(self._path(rank.index))  # stores of objects have no locks
+        self._seen: set[int] = set()
+
+    def __enter__(self) -> Self:
+        """Take the lock.
+
+        Raises:
+            OSError: if another run has it.
+        """
+        try:
+            if self._lock:
+                self._lock.acquire(timeout=MOMENT)
+        except Timeout as error:
+            raise OSError(
+                f"another run is writing the scores in {self._folder}; wait for it or choose another --out"
+            ) from error
+        except NotImplementedError:  # a file system without locks
+            pass
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock:
+            with suppress(OSError):
+                self._path(self.rank.index).unlink(missing_ok=True)
+            self._lock.release()
+
+    def wait(self, is_done: Callable[[], bool], for_whom: Callable[[], Collection[int]]) -> None:
+        """Wait until others have done something, as long as they live.
+
+        Args:
+            is_done: whether they have.
+            for_whom: the ranks that are still to do something.
+
+        Raises:
+            OSError: if one of them is gone.
+        """
+        started = time.monotonic()
+        while not is_done():
+            gone = [rank for rank in for_whom() if not self._is_alive(rank)]
+            lost = [rank for rank in gone if rank in self._seen or time.monotonic() - started > PATIENCE]
+            if lost and not is_done():  # what it did last comes before its end
+                raise OSError(
+                    f"process {lost[0]} of {self.rank.count} stopped before its shards were done; what is finished "
+                    "stays, run the same command again to go on"
+                )
+            time.sleep(POLL)
+
+    def _is_alive(self, rank: int) -> bool:
+        lock = FileLock(self._path(rank))
+        if not self._path(rank).exists():
+            return False
+        try:
+            lock.acquire(blocking=False)
+        except (Timeout, NotImplementedError):
+            self._seen.add(rank)
+            return True
+        lock.release()
+        return False
+
+    def _path(self, rank: int) -> Path:
+        return self._folder / f"rank-{rank}.lock"

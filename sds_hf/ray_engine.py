@@ -1,0 +1,92 @@
+"""Scoring on a Ray cluster: a task a shard. Ray schedules and repeats tasks; our shards say what is done."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from sds_hf.content import PICTURES, stored_cells
+from sds_hf.images import cell_bytes
+from sds_hf.job import Batch, Job, Part, read_batch, score_batches
+from sds_hf.labels import LabelSpace
+from sds_hf.score import Score
+
+AHEAD = 2  # shards on their way for each processor that works
+
+
+class RayJob(Job):
+    """A job whose shards are scored by the workers of a Ray cluster.
+
+    The rows travel from here to the workers, so that only this process has to reach dataset and table; a model has to
+    be on every worker, under the same name.
+
+    Raises:
+        ModuleNotFoundError: if Ray is not installed; says how to.
+    """
+
+    def score(self, pieces: Iterable[Sequence[int]]) -> Iterator[Part]:
+        """The scores of pieces of the dataset, one part each, in order; a task of a worker that dies is repeated."""
+        ray = ray_module()
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, logging_level="ERROR")
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0
+        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_score_shard)
+        given = ray.put((list(self.scores), [score.identity() for score in self.scores], self.labels, self.batch_size))
+        running: deque[Any] = deque()
+        for rows in pieces:
+            running.append(task.remote(given, self._cells(rows), list(rows)))
+            workers = ray.cluster_resources().get("GPU" if gpus else "CPU", 1)
+            if len(running) >= AHEAD * max(1, workers):
+                yield ray.get(running.popleft())
+        while running:
+            yield ray.get(running.popleft())
+
+    def _cells(self, rows: Sequence[int]) -> dict[str, list[Any]]:
+        """The cells of some rows, with the bytes of files that only this machine may have."""
+        cells = stored_cells(self.stored, rows)
+        return {name: [_held(cell) for cell in cells[name]] if name in PICTURES else cells[name] for name in cells}
+
+
+def ray_module() -> Any:
+    """Ray, which only this engine imports.
+
+    Raises:
+        ModuleNotFoundError: if it is not installed; says how to.
+    """
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('the engine "ray" needs Ray: pip install "sds-hf[ray]"') from error
+    return ray
+
+
+def _held(cell: Any) -> Any:
+    """The cell of an image with its bytes; one that cannot be read stays, and its row fails."""
+    try:
+        return {"bytes": cell_bytes(cell), "path": cell.get("path")} if isinstance(cell, dict) else cell
+    except (OSError, ValueError):
+        return cell
+
+
+def _score_shard(
+    given: tuple[Sequence[Score], list[dict[str, Any]], LabelSpace, int],
+    cells: Mapping[str, Sequence[Any]],
+    rows: Sequence[int],
+) -> Part:
+    """The scores of some rows, on a worker.
+
+    Raises:
+        ValueError: if the worker's models are others.
+    """
+    scores, identities, labels, batch_size = given
+    if [score.identity() for score in scores] != identities:
+        raise ValueError("the model of a worker is another one than here; put the same files on all machines")
+
+    def read(start: int) -> Batch:
+        some = slice(start, start + batch_size)
+        return read_batch(scores, {name: cells[name][some] for name in cells}, rows[some], labels)
+
+    parts = list(score_batches(scores, map(read, range(0, len(rows), batch_size))))
+    table = pa.concat_tables(part.table for part in parts)
+    return Part(table, [digest for part in parts for digest in part.digests], sum(part.failed for part in parts))

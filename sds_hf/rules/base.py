@@ -1,0 +1,81 @@
+"""What a rule is, and how a recipe's entry becomes one."""
+
+from abc import ABC, abstractmethod
+from dataclasses import fields
+from typing import Any, ClassVar, cast
+
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass
+
+from sds_hf.candidates import Candidates
+from sds_hf.validation import one_line
+
+RANKING = ("rank", "group_size", "cutoff")  # of a row in its group
+RULES: dict[str, type["Rule"]] = {}
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Rule(ABC):
+    """Drops some of the rows that are still in, and says why. Equal scores are ordered by id."""
+
+    kind: ClassVar[str]  # in recipes
+
+    def __init_subclass__(cls) -> None:
+        if "kind" in cls.__dict__:
+            RULES[cls.kind] = cls
+
+    @property
+    @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """Columns the rule looks at."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The rule in a few words, for people."""
+
+    @property
+    def hint(self) -> str:
+        """What to do if it leaves nothing."""
+        return "Only rows that have a score, and a group if the rule asks for one, can stay"
+
+    def settings(self) -> dict[str, Any]:
+        """What was set, as a recipe writes it."""
+        values = {field.name: getattr(self, field.name) for field in fields(cast(Any, self))}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if value is not None
+        }
+
+    @abstractmethod
+    def apply(self, candidates: Candidates) -> dict[str, float]:
+        """Write a new state: `dropped` of rows that leave, `kept_by` of rows that were chosen.
+
+        Returns:
+            What bounds given as quantiles came to, by their name.
+        """
+
+
+def make_rule(place: int, given: Any) -> Rule:
+    """The rule that a recipe writes as `{kind: settings}`.
+
+    Args:
+        place: of the rule in its list, for the error.
+        given: what the recipe has there.
+
+    Raises:
+        ValueError: in one line, if it is none or makes no sense.
+    """
+    if not isinstance(given, dict) or len(given) != 1:
+        raise ValueError(f"rule {place} must be one of {sorted(RULES)} with its settings, not {given!r}")
+    ((kind, settings),) = given.items()
+    if kind not in RULES:
+        raise ValueError(f"rule {place}: no rule {kind!r}; there are {sorted(RULES)}")
+    known = [field.name for field in fields(cast(Any, RULES[kind]))]
+    if not isinstance(settings or {}, dict):
+        raise ValueError(f"rule {place}, {kind}: takes the settings {known}, not {settings!r}")
+    try:
+        return RULES[kind](**{str(name): value for name, value in (settings or {}).items()})
+    except ValidationError as error:
+        raise ValueError(f"rule {place}, {kind}: {one_line(error, {(): known})}") from error

@@ -1,0 +1,124 @@
+"""Rules that keep rows whose score lies beyond a bound or between two."""
+
+import math
+import re
+from typing import Annotated, ClassVar
+
+from pydantic import BeforeValidator, ConfigDict, model_validator
+from pydantic.dataclasses import dataclass
+
+from sds_hf.candidates import Candidates
+from sds_hf.rules.base import Rule
+from sds_hf.sql import literal
+
+QUANTILE = re.compile(r"q(0(\.\d+)?|1(\.0+)?)")
+
+
+def _number_or_quantile(value: float | str) -> float | str:
+    if isinstance(value, str) and QUANTILE.fullmatch(value):
+        return value
+    try:
+        number = float(value)  # YAML takes 1e-3 for a string
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number):
+        raise ValueError(f'must be a number or a quantile from "q0" to "q1" such as "q0.15", not {value!r}')
+    return number
+
+
+Bound = Annotated[float | str, BeforeValidator(_number_or_quantile)]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Bounded(Rule):
+    """A rule with bounds, each a number or a quantile of the rows still in."""
+
+    signs: ClassVar[dict[str, str]]  # how a row that stays compares, by the bound's name
+
+    column: str
+
+    @property
+    def bounds(self) -> dict[str, float | str]:
+        """The bounds that are set."""
+        given = {name: getattr(self, name) for name in self.signs}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @model_validator(mode="after")
+    def _some_bound(self) -> "Bounded":
+        if not self.bounds:
+            raise ValueError(f"{self.kind} on {self.column!r} needs {' or '.join(f'`{name}`' for name in self.signs)}")
+        return self
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See `Rule.reads`."""
+        return (self.column,)
+
+    @property
+    def label(self) -> str:
+        """See `Rule.label`."""
+        return " and ".join(f"{self.column} {self.signs[name]} {value}" for name, value in self.bounds.items())
+
+    @property
+    def hint(self) -> str:
+        """See `Rule.hint`."""
+        if any(isinstance(value, str) for value in self.bounds.values()):
+            return "A lower quantile keeps more; rows of equal scores stay or go together"
+        return f'A quantile as bound keeps a share whatever the scale: {next(iter(self.signs))}: "q0.2"'
+
+    def apply(self, candidates: Candidates) -> dict[str, float]:
+        """See `Rule.apply`."""
+        column = candidates.number(self.column)
+        bounds = {name: self._number(candidates, value) for name, value in self.bounds.items()}
+        tests = " AND ".join(
+            f"{column} {self.signs[name]} {candidates.constant(self.column, value)}" for name, value in bounds.items()
+        )
+        dropped = literal("dropped:" + self.column)
+        candidates.step(f"WHEN {column} IS NULL THEN 'dropped:null' WHEN NOT ({tests}) THEN {dropped}")
+        return {name: bounds[name] for name, value in self.bounds.items() if isinstance(value, str)}
+
+    def _number(self, candidates: Candidates, value: float | str) -> float:
+        if not isinstance(value, str):
+            return value
+        found = candidates.quantiles(self.column, [float(value[1:])], "dropped IS NULL")
+        return found[0] if found else 0.0  # no row has a score
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Threshold(Bounded):
+    """Keep rows whose score is strictly above (or below) a value; rows without a score leave.
+
+    Args:
+        column: a score column.
+        above: a number, or a quantile of the rows still in, e.g. `"q0.15"`: then the lowest 15 % leave.
+        below: likewise, from the other side.
+
+    Source:
+        Tang et al., SDS, AAAI 2025, Eq. 6.
+    """
+
+    kind: ClassVar[str] = "threshold"
+    signs: ClassVar[dict[str, str]] = {"above": ">", "below": "<"}
+
+    above: Bound | None = None
+    below: Bound | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Band(Bounded):
+    """Keep rows whose score is in [low, high], both included; rows without a score leave.
+
+    Args:
+        column: a score column.
+        low: a number, or a quantile of the rows still in, e.g. `"q0.25"`; None for no bound.
+        high: likewise.
+
+    Source:
+        Wang et al., Difficulty Controlled Diffusion Model, AAAI 2026: rows of medium difficulty help most.
+    """
+
+    kind: ClassVar[str] = "band"
+    signs: ClassVar[dict[str, str]] = {"low": ">=", "high": "<="}
+
+    low: Bound | None = None
+    high: Bound | None = None

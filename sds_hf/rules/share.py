@@ -1,0 +1,186 @@
+"""Rules that keep a number or a share of all rows: the best by a score, by several, or drawn at random."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, cast
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from sds_hf.candidates import Candidates
+from sds_hf.rules.base import RANKING, Rule
+from sds_hf.sql import literal
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Target = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Sized(Rule):
+    """A rule that keeps as many rows as it is told: a share of those still in, or a number of them."""
+
+    fraction: Fraction | None = None
+    target: Target | None = None
+
+    @model_validator(mode="after")
+    def _one_size(self) -> "Sized":
+        if (self.fraction is None) == (self.target is None):
+            raise ValueError(f"{self.kind} needs either `fraction` or `target`")
+        return self
+
+    @property
+    def size(self) -> str:
+        """How many stay, for people."""
+        return f"{self.target:,}" if self.target is not None else f"{self.fraction:.0%}"
+
+    def count(self, rows: str) -> str:
+        """SQL of how many of `rows` stay; a share is rounded to the nearest, halves up, and is one row at least."""
+        if self.target is not None:
+            return f"least({self.target}, {rows})"
+        return f"greatest(CAST(floor({self.fraction!r} * {rows} + 0.5) AS BIGINT), 1)"
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class BestShare(Sized):
+    """A rule that puts all rows into one order and keeps the first ones."""
+
+    best: ClassVar[str] = "DESC"  # which end of the key comes first
+
+    def apply(self, candidates: Candidates) -> dict[str, float]:
+        """See `Rule.apply`."""
+        where = " AND ".join(f"{candidates.number(column)} IS NOT NULL" for column in self.reads) or "true"
+        candidates.rank(self.kind, group="1", key=self._key(candidates, where), where=where, best=self.best)
+        candidates.cut(self.kind, self.count("group_size"))
+        kept = literal(f"kept:{self.kind}")
+        candidates.step(
+            f"WHEN {self.kind}.rank IS NULL THEN 'dropped:null' "
+            f"WHEN {self.kind}.rank > {self.kind}.cutoff THEN {literal(f'dropped:{self.kind}')}",
+            kept_by=f"CASE WHEN {self.kind}.rank <= {self.kind}.cutoff THEN {kept} END",
+            families=[self.kind],
+            adds={f"{self.kind}_{name}": f"{self.kind}.{name}" for name in RANKING},
+        )
+        return {}
+
+    @abstractmethod
+    def _key(self, candidates: Candidates, where: str) -> str:
+        """SQL of what orders the rows, among those of `where`."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class TopK(BestShare):
+    """Keep the rows of the highest scores.
+
+    Args:
+        column: a score column, higher is better.
+        fraction: share of the rows still in that have a score, above 0 and at most 1; or
+        target: number of rows.
+
+    Source:
+        Dai et al., TFDP, ICLR 2025; Meletis et al., ITSC 2019 (the images most like the target).
+    """
+
+    kind: ClassVar[str] = "top_k"
+
+    column: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See `Rule.reads`."""
+        return (self.column,)
+
+    @property
+    def label(self) -> str:
+        """See `Rule.label`."""
+        return f"top {self.size} of {self.column}"
+
+    def _key(self, candidates: Candidates, where: str) -> str:
+        return candidates.number(self.column)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class RankMean(BestShare):
+    """Keep the rows that rank best in several columns on average.
+
+    In each column the highest score has rank 1; rows of equal scores share the mean of their ranks. Only rows that have
+    all the scores are ranked; the others leave.
+
+    Args:
+        columns: two or more score columns, higher is better in each.
+        fraction: share of the ranked rows, above 0 and at most 1; or
+        target: number of rows.
+
+    Source:
+        Meletis et al., ITSC 2019, combine similarity and object diversity; how is not published, this is our reading.
+    """
+
+    kind: ClassVar[str] = "rank_mean"
+    best: ClassVar[str] = "ASC"
+
+    columns: Annotated[tuple[str, ...], Field(min_length=2)]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See `Rule.reads`."""
+        return self.columns
+
+    @property
+    def label(self) -> str:
+        """See `Rule.label`."""
+        return f"top {self.size} by mean rank of {' and '.join(self.columns)}"
+
+    def _key(self, candidates: Candidates, where: str) -> str:
+        # The best and the worst rank of rows of equal scores; their sum is twice the mean, and a whole number.
+        takes_part = f"dropped IS NULL AND {where}"
+        windows = (f"OVER (PARTITION BY {takes_part} ORDER BY {candidates.number(name)} DESC)" for name in self.columns)
+        return " + ".join(f"rank() {window} + count(*) {window}" for window in windows)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Random(BestShare):
+    """Keep rows drawn at random: the same ones on every machine, whatever the order of the rows.
+
+    Rows are ordered by the SHA-256 of `<seed>|<id>`, so that a smaller draw is part of a larger one.
+
+    Args:
+        fraction: share of the rows still in, above 0 and at most 1; or
+        target: number of rows.
+        seed: another one draws other rows.
+    """
+
+    kind: ClassVar[str] = "random"
+    best: ClassVar[str] = "ASC"
+
+    seed: int = 0
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See `Rule.reads`."""
+        return ()
+
+    @property
+    def label(self) -> str:
+        """See `Rule.label`."""
+        return f"{self.size} at random, seed {self.seed}"
+
+    def _key(self, candidates: Candidates, where: str) -> str:
+        return drawn(self.seed)
+
+
+def drawn(seed: int) -> str:
+    """SQL of a row's place in a random order: the first 60 bits of the SHA-256 of seed and id."""
+    return f"CAST('0x' || substr(sha256('{seed}|' || id), 1, 15) AS BIGINT)"
+
+
+def resized(rules: Sequence[Rule], target: int) -> list[Rule]:
+    """The rules, the last keeping a number of rows in place of a share.
+
+    Raises:
+        ValueError: if the last rule keeps what lies beyond a bound, however many rows that are.
+    """
+    if not rules or not isinstance(last := rules[-1], Sized):
+        raise ValueError(
+            f"a target of {target} rows needs a last rule that keeps a share, such as top_per_group or top_k, not "
+            f"{rules[-1].label if rules else 'no rule'!r}"
+        )
+    return [*rules[:-1], replace(cast(Any, last), fraction=None, target=target)]

@@ -1,0 +1,225 @@
+"""Scoring of a stream: an `IterableDataset`, whose rows come in order and whose end nobody knows."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow.parquet as pq
+from datasets import Image, IterableDataset
+from datasets.utils.file_utils import xopen
+
+from sds_hf.content import cell_digests, joint_digest
+from sds_hf.device import default_batch_size
+from sds_hf.fitting import fit_scores, is_unfitted
+from sds_hf.interrupts import finishing
+from sds_hf.job import Batch, Part, read_batch, score_batches
+from sds_hf.labels import LabelSpace
+from sds_hf.manifest import check_request, request
+from sds_hf.progress import Tell
+from sds_hf.ranks import Team, current_rank
+from sds_hf.score import Score, columns_read, score_cells
+from sds_hf.shards import Shard, Shards
+from sds_hf.writing import Told, begin, end, joined, scored_content
+
+UNKNOWN = ("source.rows", "source.sha256")  # before the end
+
+
+class Stream:
+    """The columns of a stream that scores read, images as they are stored.
+
+    Args:
+        dataset: the rows.
+        scores: what is computed.
+        labels: what indices mean.
+
+    Raises:
+        ValueError: if there are no rows, or a column is missing.
+    """
+
+    def __init__(self, dataset: IterableDataset, scores: Sequence[Score], labels: LabelSpace) -> None:
+        for name, feature in (dataset.features or {}).items():
+            if isinstance(feature, Image):
+                dataset = dataset.cast_column(name, Image(decode=False))
+        first = next(iter(dataset), None)
+        if first is None:
+            raise ValueError("the stream has no rows")
+        score_cells(scores, {name: [] for name in first}, labels)
+        self.scores, self.labels, self._source = scores, labels, dataset
+        self.columns = [name for name in columns_read(scores) if name in first]
+
+    def shards(self, size: int, finished: Mapping[int, Shard], batch_size: int) -> Iterator[Batch]:
+        """The rows of shards that are not finished, batch by batch; the last one of a shard has the stream's state."""
+        at, rows = 0, self._read()
+        for place in count():
+            if place in finished:
+                continue
+            if place != at:
+                rows = self._read(finished[place - 1] if place else None)
+            for start in range(place * size, (place + 1) * size, batch_size):
+                wanted = min(batch_size, (place + 1) * size - start)
+                cells = self._cells(islice(rows, wanted))
+                got = len(next(iter(cells.values())))
+                at = place + 1
+                if got:
+                    ends = got < wanted or start + got == (place + 1) * size
+                    state = self.state() if ends else None
+                    yield read_batch(self.scores, cells, range(start, start + got), self.labels, state)
+                if got < wanted:
+                    return
+
+    def digests(self, place: int, size: int, finished: Mapping[int, Shard]) -> list[bytes]:
+        """Digests of the rows of a shard."""
+        return cell_digests(self._cells(islice(self._read(finished[place - 1] if place else None), size)))
+
+    def goes_on(self, last: Shard) -> bool:
+        """Whether there are rows after a shard."""
+        return next(self._read(last), None) is not None
+
+    def state(self) -> dict[str, Any]:
+        """Where the stream is."""
+        state: dict[str, Any] = self._dataset.state_dict()
+        return state
+
+    def _read(self, after: Shard | None = None) -> Iterator[dict[str, Any]]:
+        """The rows from the beginning or after a shard."""
+        self._dataset = self._source.select_columns(self.columns)  # a stream anew: one that was begun cannot go back
+        if after:
+            self._dataset.load_state_dict(after.state)
+        return iter(self._dataset)
+
+    def _cells(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+        found = list(rows)
+        return {name: [_fetched(row.get(name)) for row in found] for name in self.columns}
+
+
+class Ids:
+    """The ids seen so far, 8 bytes each."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards, self._runs = shards, list[np.ndarray]()
+
+    def add(self, place: int, names: Sequence[str]) -> None:
+        """Note the ids of a shard.
+
+        Raises:
+            ValueError: if one was there before.
+        """
+        new = np.sort(np.fromiter(map(hash, names), np.int64, len(names)))
+        if (new[1:] == new[:-1]).any() or any(np.isin(new, run, assume_unique=True).any() for run in self._runs):
+            self._check(place, names)
+        while self._runs and len(self._runs[-1]) <= 2 * len(new):  # few runs, each merged a few times
+            new = np.sort(np.concatenate([self._runs.pop(), new]))
+        self._runs.append(new)
+
+    def _check(self, place: int, names: Sequence[str]) -> None:
+        first: dict[str, int] = {}
+        for row, name in zip(self._shards.rows(place), names, strict=False):
+            first.setdefault(name, row)
+            if first[name] != row:
+                _refuse(name, first[name], row)
+        for path in sorted(self._shards.folder.glob("scores-*.parquet")):
+            for known in pq.read_table(path, columns=["id", "row"]).to_pylist():
+                if first.get(known["id"], known["row"]) != known["row"]:
+                    _refuse(known["id"], known["row"], first[known["id"]])
+
+
+def score_stream(
+    dataset: IterableDataset, scores: Sequence[Score], labels: LabelSpace, out: Path, *, rows_per_shard: int = 1000,
+    batch_size: int | None = None, source: str = "", tell: Tell | None = None,
+) -> None:  # fmt: skip
+    """Score a stream into the shards of a table; see `score_table`.
+
+    Each finished shard keeps the stream's state after it: another run goes on there. Before that it reads the first
+    and the last finished shard again, to see that the stream is still the same.
+
+    Raises:
+        ValueError: see `score_table`; also if the stream yields other rows than before, or several processes run.
+    """
+    if current_rank().count > 1:
+        raise ValueError("a stream is read by one process; start one, or load the dataset without streaming")
+    asked = request(dataset, scores, labels, rows_per_shard, None)
+    unknown = (*UNKNOWN, *(f"scores.{score.name}.statistics" for score in scores if is_unfitted(score)))
+    check_request(out, asked, ignore=unknown)
+    stream = Stream(dataset, scores, labels)
+    shards = Shards(out, None, rows_per_shard)
+    with Team(out, current_rank()), finishing("the shard in hand") as stop_if_asked:
+        stream.scores = scores = fit_scores(scores, dataset, labels)
+        asked = request(dataset, scores, labels, rows_per_shard, None)
+        asked["source"] = {"name": source, **asked["source"]}
+        manifest = check_request(out, asked, ignore=UNKNOWN)
+        finished, ids = shards.finished(manifest), Ids(shards)
+        for place in sorted({0, *([max(finished)] if finished else ())} & set(finished)):
+            _check_shard(stream, shards, place, finished)
+        for place in finished:
+            ids.add(place, shards.read(place, ["id"])["id"].to_pylist())
+        whole = manifest.get("complete") and len(finished) == len(manifest["shards"])
+        if whole and stream.goes_on(finished[max(finished)]):
+            raise ValueError(f"{out} holds scores of a shorter stream; choose another --out or delete it")
+        told = Told(sum(s.rows for s in finished.values()), sum(s.failed for s in finished.values()), tell)
+        if whole:
+            return
+        manifest = begin(out, asked, scores, manifest, finished)
+        batches = stream.shards(rows_per_shard, finished, batch_size or default_batch_size())
+        found: list[Part] = []
+        for part in score_batches(scores, batches):
+            found.append(part)
+            told.add(part.table.num_rows, part.failed)
+            if sum(part.table.num_rows for part in found) == rows_per_shard:
+                _write(shards, ids, found, finished, stream)
+                found = []
+                stop_if_asked()
+        if found:
+            _write(shards, ids, found, finished, stream)
+    ordered = [finished[place] for place in sorted(finished)]
+    manifest["source"] |= {
+        "rows": sum(shard.rows for shard in ordered),
+        "sha256": joint_digest(shard.content_sha256.encode() for shard in ordered),
+    }
+    end(shards, manifest, finished)
+
+
+def _write(shards: Shards, ids: Ids, parts: Sequence[Part], finished: dict[int, Shard], stream: Stream) -> None:
+    table, content = joined(parts)
+    place = shards.place(table["row"][0].as_py())
+    ids.add(place, table["id"].to_pylist())
+    finished[place] = shards.write(place, table, content, state=parts[-1].state or stream.state())
+
+
+def _check_shard(stream: Stream, shards: Shards, place: int, finished: Mapping[int, Shard]) -> None:
+    """Refuse a stream that does not yield what a shard was made of.
+
+    Raises:
+        ValueError: says where.
+    """
+    rows, size = shards.rows(place), len(shards.rows(place))
+    known = place == 0 or place - 1 in finished  # else nobody knows where it begins
+    digests = stream.digests(place, size, finished) if known else []
+    table = shards.read(place, ["status"])
+    if known and (len(digests) != table.num_rows or scored_content(digests, table) != finished[place].content_sha256):
+        raise ValueError(
+            f"{shards.folder} holds scores of rows {rows.start} to {rows.start + table.num_rows - 1} that the stream "
+            "does not yield any more (a shuffled one never does twice); choose another --out or delete it"
+        )
+
+
+def _fetched(cell: Any) -> Any:
+    """The cell of an image, with the bytes of a file that lies elsewhere."""
+    if not (isinstance(cell, dict) and set(cell) == {"bytes", "path"} and cell["bytes"] is None):
+        return cell
+    if "://" not in (cell["path"] or ""):
+        return cell
+    try:
+        with xopen(cell["path"], "rb") as file:
+            return {**cell, "bytes": file.read()}
+    except OSError:  # its row fails
+        return cell
+
+
+def _refuse(name: str, first: int, second: int) -> NoReturn:
+    first, second = sorted((first, second))
+    raise ValueError(
+        f"the id {name!r} occurs more than once, in rows {first} and {second}; scores are joined by id, so ids must be "
+        "unique"
+    )

@@ -1,0 +1,195 @@
+"""The making of a table: what is left to do, each shard as it is finished, and the manifest around them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset
+
+from sds_hf.content import joint_digest, row_digests
+from sds_hf.interrupts import finishing
+from sds_hf.job import Job, Part
+from sds_hf.manifest import check_request, circumstances, read_manifest, write_manifest
+from sds_hf.progress import Tell
+from sds_hf.ranks import Team
+from sds_hf.score import Score
+from sds_hf.shards import Shard, Shards
+
+
+class Told:
+    """How far a job is, and who is told.
+
+    Args:
+        done: rows of earlier runs.
+        failed: those of them that could not be scored.
+        tell: is told at once, and whenever there is more.
+    """
+
+    def __init__(self, done: int, failed: int, tell: Tell | None) -> None:
+        self.done, self.failed, self._tell = done, failed, tell or (lambda done, failed: None)
+        self._tell(done, failed)
+
+    def add(self, rows: int, failed: int) -> None:
+        """More rows are done."""
+        self.done, self.failed = self.done + rows, self.failed + failed
+        self._tell(self.done, self.failed)
+
+
+def write_table(
+    job: Job, asked: dict[str, Any], shards: Shards, team: Team, retry: str | None = None, tell: Tell | None = None
+) -> None:
+    """Make the shards of this process that are missing or damaged, and wait until the table is finished.
+
+    The first process writes the manifest.
+
+    Args:
+        job: what is scored.
+        asked: what the manifest is to say.
+        shards: of the table.
+        team: the processes at work.
+        retry: see `score_table`.
+        tell: see `score_table`; only the first process tells.
+
+    Raises:
+        ValueError: if the folder holds another table.
+        OSError: if the folder cannot be written, or another process is gone.
+        KeyboardInterrupt: after Ctrl-C.
+    """
+    out, first = shards.folder, team.rank.index == 0
+    with finishing("the shard in hand") as stop_if_asked:
+        if not first:
+            team.wait(lambda: read_manifest(out) is not None, lambda: [0])
+        manifest = check_request(out, asked, ignore=("source.sha256",) if retry else ())
+        finished = shards.finished(manifest)
+        if manifest and manifest["source"]["sha256"] != asked["source"]["sha256"]:
+            _check_rows(job.stored, shards, finished)
+        todo = {place: _rows_to_score(shards, place, finished, retry) for place in range(shards.count)}
+        told = _told(todo, finished, tell if first else None)
+        todo = {place: rows for place, rows in todo.items() if rows}
+        if manifest.get("complete") and not todo:
+            return
+        if first:
+            manifest = begin(out, asked, job.scores, manifest, finished)
+        mine = {place: rows for place, rows in todo.items() if team.rank.owns(place)}
+        theirs = {place: len(rows) for place, rows in todo.items() if place not in mine}
+
+        def is_done() -> bool:
+            stop_if_asked()
+            if not first:
+                return is_whole(out)
+            for place, shard in shards.news() if theirs else ():
+                if place in theirs:
+                    finished[place] = shard
+                    told.add(theirs.pop(place), shard.failed)
+            return not theirs
+
+        parts = job.score(mine.values())
+        for place, rows in mine.items():
+            stop_if_asked()
+            found = _take(parts, len(rows), told)
+            finished[place] = shards.write(place, *_merged(found, place, finished, shards, job.stored))
+            if first:
+                is_done()
+        team.wait(is_done, lambda: {place % team.rank.count for place in theirs} if first else {0})
+    if first:
+        end(shards, manifest, finished)
+
+
+def begin(
+    out: Path, asked: Mapping[str, Any], scores: Sequence[Score], old: Mapping[str, Any], finished: Mapping[int, Shard]
+) -> dict[str, Any]:
+    """Write the manifest of a table that is being made."""
+    created = {"created": old["created"]} if old else {}
+    manifest = {**asked, **circumstances(scores), **created, "complete": False}
+    _save(out, manifest, finished)
+    return manifest
+
+
+def end(shards: Shards, manifest: dict[str, Any], finished: Mapping[int, Shard]) -> None:
+    """Write the manifest of a finished table."""
+    manifest.update(complete=True, failed=sum(shard.failed for shard in finished.values()))
+    _save(shards.folder, manifest, finished)
+    shards.clean()
+
+
+def _save(out: Path, manifest: dict[str, Any], finished: Mapping[int, Shard]) -> None:
+    """Write the manifest with the shards there are."""
+    manifest["shards"] = [finished[place].entry() for place in sorted(finished)]
+    write_manifest(out, manifest)
+
+
+def is_whole(out: Path) -> bool:
+    """Whether the table in a folder is finished, and all of it there."""
+    manifest = read_manifest(out) or {}
+    return bool(manifest.get("complete")) and all(Shard(**entry).is_intact(out) for entry in manifest["shards"])
+
+
+def scored_content(digests: Iterable[bytes], table: pa.Table) -> str:
+    """Digest of the rows of a shard that could be scored, from those of all its rows."""
+    statuses = table["status"].to_pylist()
+    return joint_digest(digest for digest, status in zip(digests, statuses, strict=True) if status == "ok")
+
+
+def joined(parts: Sequence[Part]) -> tuple[pa.Table, str]:
+    """The table of a shard, and the digest of what was scored."""
+    table = pa.concat_tables(part.table for part in parts)
+    return table, scored_content((digest for part in parts for digest in part.digests), table)
+
+
+def _told(todo: Mapping[int, Sequence[int]], finished: Mapping[int, Shard], tell: Tell | None) -> Told:
+    again = sum(len(todo[place]) for place in finished)
+    done, failed = (sum(getattr(shard, name) for shard in finished.values()) for name in ("rows", "failed"))
+    return Told(done - again, failed - again, tell)
+
+
+def _take(parts: Iterator[Part], rows: int, told: Told) -> list[Part]:
+    """The parts of so many rows."""
+    found: list[Part] = []
+    while sum(part.table.num_rows for part in found) < rows:
+        found.append(next(parts))
+        told.add(found[-1].table.num_rows, found[-1].failed)
+    return found
+
+
+def _rows_to_score(shards: Shards, place: int, finished: Mapping[int, Shard], retry: str | None) -> Sequence[int]:
+    """Rows of a shard that have no score yet, or are to get another."""
+    if place not in finished:
+        return shards.rows(place)
+    if not retry or not finished[place].failed:
+        return ()
+    table = shards.read(place, ["row", "status"])
+    rows: list[int] = table.filter(pc.field("status") == "failed")["row"].to_pylist()
+    return rows
+
+
+def _check_rows(stored: Dataset, shards: Shards, finished: Mapping[int, Shard]) -> None:
+    """Refuse a dataset in which rows that were scored have changed; those that failed may.
+
+    Raises:
+        ValueError: says where.
+    """
+    for place, shard in finished.items():
+        if _content(stored, shards, place, shards.read(place, ["status"])) != shard.content_sha256:
+            rows = shards.rows(place)
+            raise ValueError(
+                f"{shards.folder} holds scores of rows that have changed since, some of rows {rows.start} to "
+                f"{rows.stop - 1}; choose another --out or delete it"
+            )
+
+
+def _content(stored: Dataset, shards: Shards, place: int, table: pa.Table) -> str:
+    return scored_content(row_digests(stored, shards.rows(place)), table)
+
+
+def _merged(
+    parts: Sequence[Part], place: int, finished: Mapping[int, Shard], shards: Shards, stored: Dataset
+) -> tuple[pa.Table, str]:
+    """The table of a shard from newly scored rows and those it has, and the digest of what was scored."""
+    if place not in finished:
+        return joined(parts)
+    table = pa.concat_tables(part.table for part in parts)
+    known = shards.read(place).filter(pc.field("status") == "ok").cast(table.schema)
+    table = pa.concat_tables([known, table]).sort_by("row")
+    return table, _content(stored, shards, place, table)

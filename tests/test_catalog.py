@@ -1,0 +1,38 @@
+"""`sds-hf scores`: every score, with what a person needs to choose."""
+
+import json
+
+from sds_hf.catalog import catalog
+from sds_hf.cli import main
+from sds_hf.fitting import WholeSetScore
+from sds_hf.score import REGISTRY, ClipScore
+
+
+def test_every_score_is_listed():
+    found = {entry.name: entry for entry in catalog()}
+    assert list(found) == sorted(REGISTRY)
+    for name, score in REGISTRY.items():
+        entry = found[name]
+        assert list(entry.columns) == list(score.columns)
+        assert set(entry.needs) == score.needs
+        assert entry.whole_set == issubclass(score, WholeSetScore)
+        assert (entry.cost == "light") == (not issubclass(score, ClipScore))
+        assert entry.source
+        assert entry.meaning.endswith(".")
+        assert len(entry.meaning) < 200
+    assert {name: found[name].cost for name in ("clip_sim", "pcs", "asf_miou", "tfdp")} == {
+        "clip_sim": "forward", "pcs": "forwards", "asf_miou": "dense", "tfdp": "light",
+    }  # fmt: skip
+
+
+def test_the_command(capsys):
+    assert main(["scores", "--json"]) == 0
+    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert listed["tfdp"]["columns"] == {
+        "scs": "double", "si_scs": "double", "cb_scs": "double", "num_instances": "int32"
+    }  # fmt: skip
+    assert main(["scores"]) == 0
+    shown = capsys.readouterr().out
+    for name in REGISTRY:
+        assert name in shown
+    assert "TFDP (Dai et al., ICLR 2025)" in " ".join(shown.split())
