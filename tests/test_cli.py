@@ -360,6 +360,7 @@ def _take_signals():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(stored, tiny_clip, tmp_path):
     """A real process and a real signal, sent once the first shard lies there."""
     out = tmp_path / "scores"

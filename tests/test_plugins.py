@@ -49,6 +49,7 @@ def test_the_example_is_short():
     assert len(EXAMPLE.read_text().splitlines()) < 30
 
 
+@pytest.mark.slow
 def test_command_line_recipe_and_card_know_it(plugins, stored, tmp_path):
     (tmp_path / "recipe.yaml").write_text(RECIPE.replace("SOURCE", str(stored)))
     code = """
@@ -70,6 +71,7 @@ sys.exit(main(["scores", "--json"]) or main(["run", sys.argv[1], "--out", sys.ar
     assert manifest["scores"][1] == {"score": "coverage", "version": 1, "labels": "voc", "border": 4}
 
 
+@pytest.mark.slow
 def test_it_passes_the_contract_of_ours(plugins):
     contract = ("tests/test_score_contract.py", "-k", "coverage", "-o", "addopts=")
     done = python("-m", "pytest", *contract, plugins=plugins)

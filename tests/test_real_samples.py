@@ -18,7 +18,7 @@ from sds_hf.labels import COCO
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = SHARED / "samples" / "dataset_diffusion_coco"
-pytestmark = pytest.mark.skipif(not SAMPLES.is_dir(), reason="real samples are not at hand")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not SAMPLES.is_dir(), reason="real samples are not at hand")]
 
 
 def readme_commands() -> list[list[str]]:

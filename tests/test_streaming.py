@@ -166,6 +166,7 @@ for batch in range(2, 8):
 """
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(rows, whole, tmp_path):
     rows.to_parquet(tmp_path / "rows.parquet")
     command = [sys.executable, "-c", KILLED, str(tmp_path / "rows.parquet"), str(tmp_path / "scores")]

@@ -167,6 +167,7 @@ def test_an_interrupted_run_goes_on_after_its_last_shard(whole, dataset, scores,
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on(whole, stored, tiny_clip, tmp_path, scores, dataset):
     code = f"""
 import os
