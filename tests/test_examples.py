@@ -20,6 +20,7 @@ def run(script: str, *args: object) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (DEMO_CLIP / "model.safetensors").exists(), reason="the demo CLIP is not trained")
 def test_quickstart():
     assert "of 40 rows kept" in run("quickstart.py")

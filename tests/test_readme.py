@@ -63,6 +63,7 @@ def test_the_two_commands_are_there():
     assert INSTALL_AND_TEST.removeprefix("pip install") in ci.replace("pip install -q", "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (DEMO_CLIP / "model.safetensors").exists(), reason="the demo CLIP is not trained")
 def test_the_demo_runs(tmp_path):
     said = shell(COMMANDS[0].strip().removeprefix(INSTALL), tmp_path)
