@@ -77,7 +77,7 @@ def reference_masks(
     with_crf = settings.refinement == "crf"
     for rows, maps in reference_maps(tower, images, present, texts, settings, features):
         if with_crf:
-            guides = torch.from_numpy(np.stack([images[row] for row in rows])).to(texts.device)
+            guides = tower.encoder.upload([images[row] for row in rows]).permute(0, 2, 3, 1)
             with stage("dense crf"):
                 maps = dense_crf(maps, [crf_image(guide, settings.crf_image) for guide in guides])
         for row, one in zip(rows, maps, strict=True):
@@ -100,9 +100,9 @@ def reference_maps(
     """
     exclusive = settings.kind == "maskclip"
     for rows in _batches_of_one_size(images, tower):
-        pixels = torch.from_numpy(np.stack([images[row] for row in rows])).to(texts.device)
-        size = pixels.shape[1:3]
-        pixels = tower.resize(pixels.permute(0, 3, 1, 2))
+        pixels = tower.encoder.upload([images[row] for row in rows])
+        size = pixels.shape[-2:]
+        pixels = tower.resize(pixels)
         grid = pixels.shape[-2] // tower.patch, pixels.shape[-1] // tower.patch
         maps, means = [], []
         for one, feature in (_dense_maps if exclusive else _cam_maps)(
