@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import datasets
 from datasets.exceptions import DatasetGenerationError
 
-from sds_hf.datafolder import row_features
+from sds_hf.source_features import source_features
 from sds_hf.sources import Reader, make_reader
 
 logger = logging.getLogger(__name__)
@@ -18,15 +18,36 @@ VERSION = datasets.Version("1.0.0")  # to be raised whenever the same folder wou
 
 @dataclass
 class RawConfig(datasets.BuilderConfig):
-    """Options of a reader; `data_dir` is the raw folder, `labels` what its mask indices mean (`voc` or `coco`)."""
+    """Options of every reader.
+
+    `data_dir` is the raw folder, `labels` what its mask indices mean; the others say what to do about images without a
+    mask (`skip` or `error`) and about broken files (`raise` or `skip`).
+    """
 
     version: datasets.Version = VERSION
     labels: str | None = None
+    on_missing: str | None = None
+    on_error: str | None = None
 
     def reader_options(self) -> dict[str, Any]:
         """What the reader is given; None leaves the choice to it."""
         own = {field.name for field in fields(datasets.BuilderConfig)}
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in own}
+
+
+@dataclass
+class SplitConfig(RawConfig):
+    """Options of a reader that knows lists or splits.
+
+    `load_dataset` keeps an argument `split` for itself, so the name of the configuration also says which one to read.
+    """
+
+    split: str | None = None
+
+    def reader_options(self) -> dict[str, Any]:
+        """See `RawConfig.reader_options`."""
+        named = None if self.name == "default" else self.name
+        return {**super().reader_options(), "split": self.split or named}
 
 
 class RawBuilder(datasets.GeneratorBasedBuilder):
@@ -50,7 +71,7 @@ class RawBuilder(datasets.GeneratorBasedBuilder):
             raise (error.__cause__ or error) from None
 
     def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(features=row_features(self.reader.labels))
+        return datasets.DatasetInfo(features=source_features(self.reader))
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         return [datasets.SplitGenerator(name="train")]

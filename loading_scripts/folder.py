@@ -11,7 +11,10 @@ class FolderConfig(RawConfig):
 
     images: str | None = None
     masks: str | None = None
+    mask_end: str | None = None
     table: str | None = None
+    columns: str | None = None
+    ignore: int | None = None
 
 
 class Folder(RawBuilder):

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sds_hf.cards import render_card as render_card
+    from sds_hf.comparing import diff as diff
+    from sds_hf.exports import export as export
     from sds_hf.loading import load as load
     from sds_hf.publishing import publish as publish
     from sds_hf.recipe import Recipe as Recipe
+    from sds_hf.registering import register as register
     from sds_hf.report import Report as Report
     from sds_hf.rules import Band as Band
     from sds_hf.rules import Random as Random
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from sds_hf.splitting import split_unlabeled as split_unlabeled
     from sds_hf.table import ScoreTable as ScoreTable
     from sds_hf.table import score_table as score_table
+    from sds_hf.verification import verify as verify
 
     clip_sim: ClipSim
     pcs_score: PCS
@@ -74,12 +78,16 @@ _HOME = {
     "TopPerGroup": "rules",
     "add_scores": "scoring",
     "class_queue": "splitting",
+    "diff": "comparing",
+    "export": "exports",
     "load": "loading",
     "publish": "publishing",
+    "register": "registering",
     "render_card": "cards",
     "score_table": "table",
     "select": "selection",
     "split_unlabeled": "splitting",
+    "verify": "verification",
 }
 _READY_MADE = {"clip_sim": "ClipSim", "pcs_score": "PCS", "asf_miou": "ASF"}  # the paper's settings
 

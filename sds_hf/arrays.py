@@ -73,4 +73,10 @@ def _read(path: Path, digest: str) -> FittedModel:
         about = json.loads(str(arrays.pop(ABOUT)))
         return FittedModel(about.pop("kind"), about, arrays, digest)
     except (ValueError, KeyError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        with path.open("rb") as file:
+            is_pickle = file.read(1) == b"\x80"
+        if is_pickle or "Object arrays" in str(error):
+            raise ValueError(
+                f"{path} holds pickled objects, which can run code and are not opened; fit it again"
+            ) from error
         raise ValueError(f"{path} is no fitted model of sds-hf or is damaged; fit it again") from error

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sds_hf.columns import column_cells
 from sds_hf.labels import LabelSpace, label_space
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class MapBatch:
         self._metadata: dict[bytes, bytes] = (table.schema.metadata or {}) if table is not None else {}
         if table is not None:
             self.single = type(batch).__name__ == "LazyRow"
-            self.cells = {name: table[name].to_pylist() for name in wanted if name in table.column_names}
+            self.cells = {name: column_cells(table[name]) for name in wanted if name in table.column_names}
         else:
             found = {name: batch[name] for name in wanted if name in batch}
             known = {name: value for name, value in found.items() if name in READABLE} or found

@@ -7,7 +7,8 @@ from typing import Any
 
 import duckdb
 
-from sds_hf.sql import CLASSES, between, derived, literal, quoted
+from sds_hf.quantiles import quantiles
+from sds_hf.sql import CLASSES, derived, literal, quoted
 
 NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 OWN = ("id", "row", "failed", "dropped", "kept_by", "tie")  # columns made here
@@ -44,8 +45,8 @@ class Candidates:
     ) -> None:
         self._db, self._names = connection, list(class_names)
         self.group_columns: list[str] = []
-        self._db.execute(f"CREATE VIEW scores AS SELECT *{derived(self._types_of(source))} FROM {source}")
-        self.types = self._types_of("scores")
+        self.execute(f"CREATE VIEW scores AS SELECT *{derived(self.types_of(source))} FROM {source}")
+        self.types = self.types_of("scores")
         self.scores = [name for name in self.types if self.is_float(name) and name not in OWN]
         reads = list(dict.fromkeys(reads))
         if missing := [column for column in reads if column not in self.types]:
@@ -53,7 +54,7 @@ class Candidates:
         self._create(reads)
         self._order_rows()
         self._order_ids()
-        self._db.execute(
+        self.execute(
             """CREATE TABLE state AS SELECT CASE WHEN failed THEN 'dropped:failed' END AS dropped,
                                             CAST(NULL AS VARCHAR) AS kept_by FROM base"""
         )
@@ -69,12 +70,12 @@ class Candidates:
         ]
         failed = "coalesce(status = 'failed', false)" if "status" in self.types else "false"
         columns = ["CAST(id AS VARCHAR) AS id", '"row"', f"{failed} AS failed", *columns]
-        self._db.execute(f"CREATE TABLE base AS SELECT {', '.join(columns)} FROM scores")
+        self.execute(f"CREATE TABLE base AS SELECT {', '.join(columns)} FROM scores")
 
     def _order_rows(self) -> None:
         if self._ascending("row"):
             return
-        self._db.execute('CREATE TABLE ordered AS SELECT * FROM base ORDER BY "row"')
+        self.execute('CREATE TABLE ordered AS SELECT * FROM base ORDER BY "row"')
         self._replace("base", "ordered")
         if not self._ascending("row"):
             self._complain("row")
@@ -83,7 +84,7 @@ class Candidates:
         self.tie, self.rows = '"row"', "base POSITIONAL JOIN state"
         if self._ascending("id"):
             return
-        self._db.execute(
+        self.execute(
             """CREATE TABLE ties AS SELECT tie, twice FROM (
                    SELECT "row", row_number() OVER (ORDER BY id) AS tie, id = lag(id) OVER (ORDER BY id) AS twice
                    FROM base) ORDER BY "row" """
@@ -102,53 +103,8 @@ class Candidates:
         twice = self.value(f"SELECT {quoted(name)} FROM base GROUP BY 1 HAVING count(*) > 1 ORDER BY 1 LIMIT 1")
         raise ValueError(f"the {name} {twice!r} occurs more than once; a selection needs each row once")
 
-    def rank(self, family: str, *, group: str, key: str, where: str = "true", best: str = "DESC") -> None:
-        """Make the table `<family>_ranks`: `row`, `grp`, `rank` from 1, `group_size`; a line a row and group.
-
-        Rows that are out, or in no group, have one line with a null group. Equal keys are ordered by id.
-
-        Args:
-            family: name of the table.
-            group: SQL of a row's group, or of the list of its groups, in columns of the candidates.
-            key: SQL of what orders a group.
-            where: SQL of which rows take part, besides being in.
-            best: `DESC` if the highest key comes first, else `ASC`.
-        """
-        takes_part = f"dropped IS NULL AND ({where})"
-        several = str(self._types_of(f"(SELECT {group} AS grp FROM {self.rows})")["grp"]).endswith("[]")
-        grp = f"CASE WHEN {takes_part} THEN {group} END"
-        if several:
-            grp = f"unnest(CASE WHEN {takes_part} AND len({group}) > 0 THEN {group} ELSE [NULL] END)"
-        self._db.execute(
-            f"""CREATE TABLE {family}_ranks AS
-                SELECT "row", grp, CASE WHEN grp IS NOT NULL THEN count(*) OVER (PARTITION BY grp) END AS group_size,
-                       CASE WHEN grp IS NOT NULL
-                            THEN row_number() OVER (PARTITION BY grp ORDER BY key {best}, tie) END AS rank
-                FROM (SELECT "row", {self.tie} AS tie, {key} AS key, {grp} AS grp FROM {self.rows})"""
-        )
-
-    def cut(self, family: str, cutoff: str, *, several: bool = False) -> None:
-        """Make of the table that `rank` made the table `<family>`: a line a row, in their order.
-
-        It has `grp`, `rank`, `group_size` and `cutoff`, the last rank that stays. A row of several groups is listed
-        under the first, in the groups' order, that keeps it, else under the one it came closest in.
-
-        Args:
-            family: name of the table.
-            cutoff: SQL in `grp` and `group_size`.
-            several: whether rows may have several groups.
-        """
-        order = "grp IS NULL, rank > cutoff, CASE WHEN rank <= cutoff THEN grp END, rank / cutoff, grp"
-        cutoff = f"CASE WHEN grp IS NOT NULL THEN {cutoff} END AS cutoff"
-        best = f'QUALIFY row_number() OVER (PARTITION BY "row" ORDER BY {order}) = 1' if several else ""
-        self._db.execute(
-            f"""CREATE TABLE {family} AS SELECT grp, rank, group_size, cutoff
-                FROM (SELECT *, {cutoff} FROM {family}_ranks) {best} ORDER BY "row" """
-        )
-        self._db.execute(f"DROP TABLE {family}_ranks")
-
     def beside(self, families: Iterable[str]) -> str:
-        """SQL of all candidates with tables that `cut` made."""
+        """SQL of all candidates with tables that `ranking.cut` made."""
         return " POSITIONAL JOIN ".join([self.rows, *families])
 
     def step(
@@ -164,24 +120,28 @@ class Candidates:
         Args:
             dropped: `WHEN ... THEN ...` for rows that leave.
             kept_by: SQL of what keeps the others, if nothing has before.
-            families: tables that `cut` made and that are no longer needed then.
+            families: tables that `ranking.cut` made and that are no longer needed then.
             adds: columns of groups, added or anew, with their SQL.
         """
         columns = {name: f"state.{quoted(name)}" for name in self.group_columns} | dict(adds or {})
         groups = "".join(f", {sql} AS {quoted(name)}" for name, sql in columns.items())
         self.group_columns = list(columns)
-        self._db.execute(
+        self.execute(
             f"""CREATE TABLE next AS SELECT CASE WHEN dropped IS NOT NULL THEN dropped {dropped} END AS dropped,
                     CAST(coalesce(kept_by, {kept_by}) AS VARCHAR) AS kept_by{groups}
                 FROM {self.beside(families)}"""
         )
         self._replace("state", "next")
         for family in families:
-            self._db.execute(f"DROP TABLE {family}")
+            self.execute(f"DROP TABLE {family}")
 
     def _replace(self, old: str, new: str) -> None:
-        self._db.execute(f"DROP TABLE {old}")
-        self._db.execute(f"ALTER TABLE {new} RENAME TO {old}")
+        self.execute(f"DROP TABLE {old}")
+        self.execute(f"ALTER TABLE {new} RENAME TO {old}")
+
+    def execute(self, statement: str) -> None:
+        """Make or drop a table or view."""
+        self._db.execute(statement)
 
     def value(self, query: str) -> Any:
         """The single value of a query."""
@@ -193,26 +153,16 @@ class Candidates:
         return self._db.execute(query).fetchall()
 
     def quantiles(self, column: str, shares: Sequence[float], where: str) -> list[float]:
-        """Quantiles of the numbers in a column, between neighbours in proportion; none if there is no number.
-
-        Sorts, for unlike an aggregate a sort may be larger than memory.
+        """Quantiles of the numbers in a column; none if there is no number.
 
         Args:
             column: of numbers.
             shares: in [0, 1].
             where: SQL of which rows count.
         """
-        numbers = f"FROM {self.rows} WHERE {quoted(column)} IS NOT NULL AND {where}"
-        last = self.value(f"SELECT count(*) - 1 {numbers}")
-        if last < 0:
-            return []
-        places = [share * last for share in shares]
-        wanted = sorted({place for exact in places for place in (int(exact), min(int(exact) + 1, last))})
-        ranked = (
-            f"SELECT {quoted(column)} AS value, row_number() OVER (ORDER BY {quoted(column)}) - 1 AS place {numbers}"
-        )
-        at = dict(self.found(f"SELECT place, CAST(value AS DOUBLE) FROM ({ranked}) WHERE place IN {(*wanted, -1)}"))
-        return [between(at[int(exact)], at[min(int(exact) + 1, last)], exact % 1) for exact in places]
+        value = f"CAST({quoted(column)} AS DOUBLE) AS value"
+        numbers = f"(SELECT {value} FROM {self.rows} WHERE {quoted(column)} IS NOT NULL AND {where})"
+        return quantiles(self.found, numbers, shares)
 
     def is_list(self, column: str) -> bool:
         """Whether the column holds lists."""
@@ -247,11 +197,12 @@ class Candidates:
     def save(self, path: Path) -> None:
         """Write the selection."""
         columns = "".join(f", state.{quoted(name)}" for name in self.group_columns)
-        self._db.execute(
+        self.execute(
             f"""COPY (SELECT id, "row", dropped IS NULL AS kept,
                              coalesce(dropped, kept_by, 'kept:all_rules') AS reason{columns}
                       FROM {self.rows}) TO {literal(str(path))} (FORMAT PARQUET)"""
         )
 
-    def _types_of(self, relation: str) -> dict[str, str]:
+    def types_of(self, relation: str) -> dict[str, str]:
+        """DuckDB types of the columns of a relation."""
         return {name: str(kind) for name, kind, *_ in self.found(f"DESCRIBE SELECT * FROM {relation}")}

@@ -1,6 +1,5 @@
 """Dataset cards: a function of a recipe and a report. Everything that comes from data is escaped."""
 
-import html
 import inspect
 import json
 import re
@@ -8,18 +7,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, StrictUndefined
 
-from sds_hf.labels import VOC
+from sds_hf.card_rules import LICENSE_FILES, size_category
+from sds_hf.handwritten import join_card
+from sds_hf.labels import UNUSED, VOC
+from sds_hf.markup import code, escape, fenced, link, linked
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
 from sds_hf.score import REGISTRY, Score
 
-SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
-LINE_START = re.compile(r"^(\d{0,9})([-+=.)])")
-URL = re.compile(r"(https?://[\w/.~:?#@&=%+,-]*[\w/=])", re.ASCII)
-CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\x80-\x84\x86-\x9f]")
 COLUMNS = {
     "id": "name of the row, unique",
     "image": "the picture, as the generator wrote it",
@@ -43,11 +40,13 @@ def render_card(recipe: Recipe, report: Report) -> str:
     """
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     environment.filters.update(
-        md=escape, code=code, python=_python, number=_number, percent=_percent, dropped=_dropped, place=public_name,
-        settings=_settings, versions=_versions, fenced=fenced,
+        md=escape, linked=linked, code=code, fenced=fenced, link=link, python=_python, number=_number,
+        percent=_percent, dropped=_dropped, place=public_name, settings=_settings, versions=_versions,
     )  # fmt: skip
     template = environment.from_string((files("sds_hf") / "templates" / "dataset_card.md.jinja").read_text())
-    publication = recipe.publish
+    publication, terms = recipe.publish, report.provenance.get("terms", {})
+    class_table = _class_table(report)
+    counted = [row["after"] for row in class_table if row["after"] is not None]
     body = template.render(
         recipe=recipe,
         report=report,
@@ -55,66 +54,37 @@ def render_card(recipe: Recipe, report: Report) -> str:
         address=publication.to or publication.folder or recipe.name,
         recipe_yaml=recipe.to_yaml(),
         columns=_columns(report),
-        class_table=_class_table(report),
+        class_table=class_table,
+        has_background=bool(class_table) and class_table[0]["after"] is None and class_table[0]["name"] != UNUSED,
+        foreground=len(counted),
+        absent=counted.count(0),
         has_quantiles=any(re.search(r"[<>] q[\d.]+", step.rule) for step in report.steps),
         has_groups=any(step.rule.startswith("top ") for step in report.steps),
         scores_published=any(config["config_name"] == "scores" for config in report.metadata.get("configs", [])),
         licence=_licence(recipe),
+        terms={name: value for name, value in terms.items() if name != "citation"},
+        citations=[text for text in (publication.citation, terms.get("citation")) if text],
         is_sds=any("SDS" in score.source for name in report.scores if (score := _score_of(name))),
     )
-    return f"---\n{_front_matter(recipe, report)}---\n\n{body.rstrip()}\n"
+    return join_card(_front_matter(recipe, report), body)
 
 
-def escape(value: Any) -> str:
-    """Text that stays text in Markdown, HTML and tables; only web addresses become links."""
-    words = " ".join(CONTROL.sub("\ufffd", str(value)).split())
-    parts = [
-        f"<{part}>" if place % 2 else SPECIAL.sub(r"\\\1", html.escape(part, quote=False))
-        for place, part in enumerate(URL.split(words))
-    ]
-    return LINE_START.sub(r"\1\\\2", "".join(parts))
-
-
-def code(value: Any) -> str:
-    """Text as code that stays in its cell of a table; as plain text where code could not hold it."""
-    text = " ".join(CONTROL.sub("\ufffd", str(value)).split())
-    return escape(text) if not text or re.search(r"[\\`|]", text) else f"`{text}`"
-
-
-def fenced(text: str, language: str = "") -> str:
-    """A code block whose fence is longer than any run of backticks inside."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
-
-
-def _front_matter(recipe: Recipe, report: Report) -> str:
+def _front_matter(recipe: Recipe, report: Report) -> dict[str, Any]:
     publication = recipe.publish
     data: dict[str, Any] = {
         "pretty_name": " ".join((publication.title or recipe.name).split()),
+        "language": publication.language or None,
         "license": publication.license,
         "license_name": publication.license_name,
         "license_link": publication.license_link,
         "task_categories": ["image-segmentation"],
         "task_ids": ["semantic-segmentation"],
         "annotations_creators": ["machine-generated"],
-        "size_categories": [_size_category(report.kept)],
-        "tags": ["synthetic", "sds-hf", *publication.tags],
+        "size_categories": [size_category(report.kept)],
+        "tags": list(dict.fromkeys(["synthetic", "sds-hf", *publication.tags])),
         **report.metadata,
     }
-    text: str = yaml.safe_dump(
-        {key: value for key, value in data.items() if value is not None}, sort_keys=False, allow_unicode=True, width=120
-    )
-    return text
-
-
-def _size_category(rows: int) -> str:
-    """As the Hub names it: n<1K, 1K<n<10K and so on to n>1T."""
-    steps = ["1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T"]
-    place = max(0, len(str(rows)) - 3)
-    if place >= len(steps):
-        return "n>1T"
-    return f"{steps[place - 1]}<n<{steps[place]}" if place else "n<1K"
+    return {key: value for key, value in data.items() if value is not None}
 
 
 def _columns(report: Report) -> list[tuple[str, str]]:
@@ -138,21 +108,21 @@ def _meaning(column: str) -> str | None:
     text = inspect.getdoc(score) or ""
     listed = re.search(rf"^ +{re.escape(column)}: (.+(?:\n {{8,}}.+)*)", text, re.MULTILINE)
     meaning = text.split("\n\n")[0] if column == score.name or not listed else listed[1]
-    return " ".join(meaning.removeprefix("float32, ").split()).rstrip(".").replace("|", r"\|")
+    return " ".join(meaning.removeprefix("float32, ").replace("`", "").split()).rstrip(".")
 
 
 def _class_table(report: Report) -> list[dict[str, Any]]:
-    """All classes of the label space; counts are of images, None for the background."""
+    """All classes of the label space; counts are of images, None for the background and for an index not used."""
     labels, counts = report.provenance.get("labels", {}), {count.id: count for count in report.classes}
     names = dict(enumerate(labels.get("names") or [])) or {count.id: count.name for count in report.classes}
-    background = 0 if labels.get("has_background", True) else None
+    classless = 0 if labels.get("has_background", True) or names.get(0) == UNUSED else None
     rows = []
     for index, name in names.items():
         count = counts.get(index)
         before, after = (count.before, count.after) if count else (0, 0)
-        color = "#{:02x}{:02x}{:02x}".format(*VOC.palette[index])
+        color = "#{:02x}{:02x}{:02x}".format(*VOC.palette[index % 255])
         rows.append({"id": index, "name": name, "before": before, "after": after, "color": color})
-        if index == background:
+        if index == classless:
             rows[-1].update(before=None, after=None, color="none")
     return rows
 
@@ -162,11 +132,9 @@ def _licence(recipe: Recipe) -> str:
     if publication.license is None:
         return "The publisher gave no licence. Ask before you use it."
     named = publication.license == "other" and publication.license_name
-    name = escape(publication.license_name if named else publication.license)
-    link = publication.license_link
-    if not link:
-        return f"{name}."
-    return f"{name}, see {escape(link)}." if URL.fullmatch(link) else f"{name}, see {code(link)}."
+    name = str(publication.license_name if named else publication.license)
+    address = publication.license_link
+    return f"{escape(name)}, see {code(address)}." if address in LICENSE_FILES else f"{link(name, address)}."
 
 
 def _python(value: str) -> str:
@@ -179,7 +147,7 @@ def _number(value: int) -> str:
 
 
 def _percent(part: float, whole: float = 1) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "–"
+    return f"{100 * part / whole:.1f}\u00a0%" if whole else "–"
 
 
 def _dropped(reasons: dict[str, int]) -> str:

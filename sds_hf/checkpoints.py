@@ -60,7 +60,7 @@ def model_files(model: str) -> ModelFiles:
     if not weights or "config.json" not in found or not found & TOKENIZER_FILES:
         raise ModelNotFoundError(
             f"model {model!r} needs config.json, *.safetensors weights (nothing else is read) and a tokenizer, and has "
-            f"{sorted(found)} in {folder}; {WAY_OUT}"
+            f"{sorted(found)} in {folder}{_pickled(found)}; {WAY_OUT}"
         )
     settings = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".model"))
     sums = {path.name: sha256_of(path) for path in (*weights, *settings)}
@@ -68,6 +68,12 @@ def model_files(model: str) -> ModelFiles:
         sums[weights[0].name] if len(weights) == 1 else _sum_of({path.name: sums[path.name] for path in weights})
     )
     return ModelFiles(model, folder, weights_sum, _sum_of(sums))
+
+
+def _pickled(found: set[str]) -> str:
+    """Why weights that are there do not count."""
+    pickles = sorted(name for name in found if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl")))
+    return f", of which {pickles[0]} is a pickle and could run code" if pickles else ""
 
 
 def _sum_of(sums: dict[str, str]) -> str:

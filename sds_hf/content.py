@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 from datasets.table import ConcatenationTable, MemoryMappedTable
 
 from sds_hf.batches import READABLE
+from sds_hf.columns import column_cells
 from sds_hf.digests import identity_of, is_remembered, remembered
 from sds_hf.images import cell_bytes
 
@@ -78,10 +80,9 @@ def stored_cells(stored: Dataset, rows: Sequence[int]) -> dict[str, list[Any]]:
 def _cells(column: pa.ChunkedArray) -> list[Any]:
     """The cells of a column; text that is not UTF-8 stays bytes."""
     try:
-        cells: list[Any] = column.to_pylist()
+        return column_cells(column)
     except UnicodeDecodeError:
         return [_cell(scalar) for scalar in column]
-    return cells
 
 
 def _cell(scalar: pa.Scalar) -> Any:
@@ -101,9 +102,13 @@ def _content(name: str, cell: Any) -> bytes:
     try:
         if name in PICTURES or isinstance(cell, bytes) or (isinstance(cell, dict) and "bytes" in cell):
             return cell_bytes(cell) or b""
-        return json.dumps(cell, default=str).encode()
+        return json.dumps(cell, default=_plain).encode()
     except (OSError, ValueError):  # a file that cannot be read is its row's failure, not the table's
         return b""
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else str(value)
 
 
 def files_behind(dataset: Dataset, columns: Sequence[str] = READABLE) -> str | None:

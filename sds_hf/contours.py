@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sds_hf.extras import selector_module
+from sds_hf.extras import extra_module
 
 Outline = tuple[float, float]  # area and perimeter of a polygon, in pixels; (0, 0) if there is none
 NOTHING: Outline = (0.0, 0.0)
@@ -60,7 +60,7 @@ def polygon_outline(polygons: Sequence[np.ndarray], size: tuple[int, int] | None
 
 @cache
 def _opencv() -> Any:
-    return selector_module("cv2")
+    return extra_module("cv2")
 
 
 def _outlines(mask: np.ndarray, inner: bool = False) -> list[Outline]:

@@ -1,10 +1,7 @@
 """Folders that plain `load_dataset` reads: Parquet shards with embedded images and a README that describes them."""
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
 from sds_hf.digests import sha256_of
+from sds_hf.folders import new_folder
 from sds_hf.labels import LabelSpace
 
 ROWS_PER_GROUP = 100  # the Hub's viewer chokes on large row groups of images
@@ -48,45 +46,6 @@ def row_features(labels: LabelSpace, extra: Mapping[str, Any] | None = None) -> 
             **(extra or {}),
         }
     )
-
-
-@contextmanager
-def new_folder(out: Path, replace: bool = False) -> Iterator[Path]:
-    """A folder that appears under its name only when it is complete.
-
-    Args:
-        out: its name.
-        replace: whether a folder of that name may go.
-
-    Raises:
-        ValueError: if there is already something under that name.
-    """
-    check_free(out, replace)
-    out = out.absolute()
-    part, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("part", "old"))
-    part.mkdir(parents=True)
-    try:
-        yield part
-        if out.exists():
-            out.rename(old)
-        part.rename(out)
-    finally:
-        if old.exists() and not out.exists():
-            old.rename(out)
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def check_free(out: Path, replace: bool = False) -> None:
-    """Refuse a name under which there is something already.
-
-    Raises:
-        ValueError: says what.
-    """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; choose the name of a new folder")
-    if out.exists() and any(out.iterdir()) and not replace:
-        raise ValueError(f"{out} is not empty; choose another folder or delete it first")
 
 
 def tables_of_rows(rows: Iterable[Mapping[str, Any]], features: Features) -> Iterator[pa.Table]:

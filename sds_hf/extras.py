@@ -1,19 +1,24 @@
-"""Packages that only some selectors need, imported when they are."""
+"""Packages that not everybody needs, imported when they are."""
 
 from importlib import import_module
 from typing import Any
 
-PACKAGES = {"sklearn": "scikit-learn", "cv2": "OpenCV", "skimage": "scikit-image"}
+PACKAGES = {  # by module: the package, and the extra that brings it
+    "sklearn": ("scikit-learn", "selectors"),
+    "cv2": ("OpenCV", "selectors"),
+    "skimage": ("scikit-image", "selectors"),
+    "pycocotools": ("pycocotools", "coco"),
+}
 
 
-def selector_module(name: str) -> Any:
-    """A module of a package of the extra `selectors`.
+def extra_module(name: str) -> Any:
+    """A module of a package that is not always installed.
 
     Raises:
-        ModuleNotFoundError: if it is not installed; says how to.
+        ModuleNotFoundError: if it is not; names the extra.
     """
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        package = PACKAGES[name.split(".")[0]]
-        raise ModuleNotFoundError(f'this needs {package}: pip install "sds-hf[selectors]"') from error
+        package, extra = PACKAGES[name.split(".")[0]]
+        raise ModuleNotFoundError(f'this needs {package}: pip install "sds-hf[{extra}]"') from error

@@ -8,51 +8,92 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sds_hf.images import BadImageError, decode_image, decode_mask
-from sds_hf.labels import IGNORE_INDEX, LabelSpace
-from sds_hf.report import ScoreSummary
+from sds_hf.labels import IGNORE_INDEX, VOC, LabelSpace
+from sds_hf.report import ClassCount, ScoreSummary
 
 # Told apart by anyone, also in grey: Okabe and Ito's blue and vermilion on a light grey.
 GREY, BLUE, VERMILION = "#c4cad3", "#0072b2", "#d55e00"
 INK, PAPER = "#1f2430", "#ffffff"
-TILE, GAP, LINE = 200, 16, 22
-PANELS = 4  # histograms side by side
+# A card is about 850 pixels wide on a screen and 360 on a phone: at this size text can be read on both.
+TILE, GAP, TEXT, LINE, HEAD = 200, 16, 18, 25, 44
+PANELS = 2  # histograms side by side
 
 
 def score_histograms(
     scores: Mapping[str, ScoreSummary], path: Path, thresholds: Mapping[str, float] | None = None
 ) -> None:
     """One panel a score: all candidates in grey, the kept ones in blue before them, thresholds as dashed lines."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    plt = _pyplot()
     shown = {name: summary for name, summary in scores.items() if summary.edges}
     columns, lines = max(1, min(len(shown), PANELS)), max(1, -(-len(shown) // PANELS))
-    figure, grid = plt.subplots(lines, columns, figsize=(3.4 * columns, 2.7 * lines), squeeze=False)
+    figure, grid = plt.subplots(lines, columns, figsize=(3.9 * columns, 2.9 * lines), squeeze=False)
     handles: dict[str, Any] = {}
     for axis, (name, summary) in zip(grid.flat, shown.items(), strict=False):
         handles["all candidates"] = axis.stairs(summary.all, summary.edges, fill=True, color=GREY)
         handles["kept"] = axis.stairs(summary.kept, summary.edges, fill=True, color=BLUE)
         if thresholds and name in thresholds:
             handles["threshold"] = axis.axvline(thresholds[name], color=VERMILION, linewidth=2, linestyle="--")
-        axis.set_title(name, fontsize=12, color=INK, loc="left")
+        axis.set_xlabel(name, fontsize=12, color=INK, parse_math=False)
         axis.yaxis.get_major_locator().set_params(integer=True)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=9)
-    for axis in grid[:, 0]:
-        axis.set_ylabel("rows", fontsize=10)
+        axis.tick_params(labelsize=10)
+        axis.set_ylabel("rows", fontsize=11)
     for axis in grid.flat[len(shown) :]:
         axis.set_axis_off()
-    figure.tight_layout(rect=(0, 0.32 / (2.7 * lines), 1, 1))
+    figure.tight_layout(rect=(0, 0.36 / (2.9 * lines), 1, 1))
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=3, frameon=False, fontsize=11)
-    # No date or version in the file: the same report gives the same bytes.
+    _save(figure, path)
+
+
+def class_bars(classes: Sequence[ClassCount], path: Path) -> None:
+    """Images that show each class: candidates in grey, the kept ones in blue before them; beside a class its colour."""
+    plt = _pyplot()
+    shown = [count for count in classes if count.before]
+    height = 0.27 * len(shown) + 1.3
+    figure, axis = plt.subplots(figsize=(7.8, height))
+    places = range(len(shown))
+    axis.barh(places, [count.before for count in shown], height=0.8, color=GREY, label="candidates")
+    axis.barh(places, [count.after for count in shown], height=0.8, color=BLUE, label="kept")
+    names = [" ".join(count.name.split())[:30] for count in shown]
+    axis.set_yticks(places, names, fontsize=11, parse_math=False)
+    axis.tick_params("y", length=0, pad=18)
+    axis.tick_params("x", labelsize=10)
+    # Squares of 13 points between the names and the bars.
+    side = 13 / (0.27 * 72)
+    for place, count in enumerate(shown):
+        box = (-0.024, place - side / 2)
+        axis.add_patch(
+            plt.Rectangle(
+                box, 0.02, side, transform=axis.get_yaxis_transform(), clip_on=False,
+                facecolor=[channel / 255 for channel in VOC.palette[count.id % 255]], edgecolor=INK, linewidth=0.6,
+            )
+        )  # fmt: skip
+    axis.set_ylim(len(shown) - 0.4, -0.6)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set_xlabel("images that show the class", fontsize=11)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    figure.tight_layout(rect=(0, 0.36 / height, 1, 1))
+    figure.legend(loc="lower center", ncols=2, frameon=False, fontsize=11)
+    _save(figure, path)
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _save(figure: Any, path: Path) -> None:
+    """Write a PNG without date or version: the same report gives the same bytes."""
     figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+    _pyplot().close(figure)
 
 
 def sample_grid(
-    samples: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], labels: LabelSpace, path: Path, columns: int = 4
+    samples: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], labels: LabelSpace, path: Path, columns: int = 2
 ) -> None:
     """Rows of samples under headings, each the image beside its mask, with its classes and lines of text; a key below.
 
@@ -62,16 +103,16 @@ def sample_grid(
         path: PNG to write.
         columns: samples a line.
     """
-    font, bold = ImageFont.load_default(15), ImageFont.load_default(22)
+    font, bold = ImageFont.load_default(TEXT), ImageFont.load_default(TEXT + 6)
     width = columns * (2 * TILE + GAP) + GAP
     texts = 1 + max((len(cell["lines"]) for _, cells in samples for cell in cells), default=0)
     step = TILE + texts * LINE + GAP
-    height = sum(38 + -(-len(cells) // columns) * step for _, cells in samples)
+    height = sum(HEAD + -(-len(cells) // columns) * step for _, cells in samples)
     sheet = Image.new("RGB", (width, GAP + height), PAPER)
     draw, y, seen = ImageDraw.Draw(sheet), GAP, set[int]()
     for heading, cells in samples:
         draw.text((GAP, y), heading, fill=INK, font=bold)
-        y += 38
+        y += HEAD
         for place, cell in enumerate(cells):
             x, top = GAP + place % columns * (2 * TILE + GAP), y + place // columns * step
             classes = _paste_sample(sheet, cell, labels, x, top)
@@ -86,7 +127,7 @@ def sample_grid(
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSpace, strength: float = 0.6) -> np.ndarray:
     """The image in grey with the classes of the mask in colour and outlined; ignored pixels are pale. (H, W, 3) uint8.
 
-    The outline shows the shape of a class whose colour is close to the picture's, and to those who do not see it.
+    The outline, white beside black, shows the shape of a class whose colour is close to the picture's.
     """
     palette = np.array(labels.palette, np.float32)
     grey = np.repeat(image.mean(-1, keepdims=True), 3, -1) * 0.75 + 40
@@ -97,6 +138,10 @@ def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSpace, strength: f
     edge = np.zeros(mask.shape, bool)
     edge[:-1] |= mask[:-1] != mask[1:]
     edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
+    beside = np.zeros(mask.shape, bool)
+    beside[1:] |= edge[:-1]
+    beside[:, 1:] |= edge[:, :-1]
+    painted[beside] = 20
     painted[edge] = 255
     return np.asarray(np.clip(painted, 0, 255), np.uint8)
 
@@ -127,7 +172,7 @@ def _with_key(sheet: Image.Image, classes: Sequence[int], labels: LabelSpace, fo
     entries, x, y = [], GAP, sheet.height
     for index in classes:
         name = _fit(labels.names[index], font, sheet.width // 2)
-        wide = 34 + round(font.getlength(name))
+        wide = TEXT + 24 + round(font.getlength(name))
         if x + wide > sheet.width:
             x, y = GAP, y + LINE + 4
         entries.append((x, y, name, labels.palette[index]))
@@ -136,8 +181,8 @@ def _with_key(sheet: Image.Image, classes: Sequence[int], labels: LabelSpace, fo
     whole.paste(sheet)
     draw = ImageDraw.Draw(whole)
     for x, y, name, color in entries:
-        draw.rectangle((x, y + 2, x + 14, y + 16), fill=color, outline=INK)
-        draw.text((x + 20, y), name, fill=INK, font=font)
+        draw.rectangle((x, y + 3, x + TEXT - 1, y + TEXT + 2), fill=color, outline=INK)
+        draw.text((x + TEXT + 6, y), name, fill=INK, font=font)
     return whole
 
 

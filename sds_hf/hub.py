@@ -1,19 +1,24 @@
-"""A dataset repository on the Hub: what is there, one commit, a tag. What may be repeated is, when the Hub falters."""
+"""A dataset repository on the Hub: is it ours, a new version at once, a tag.
 
-import logging
+Every step looks first at what is there and then does the next thing, so that whatever was interrupted goes on where it
+was: what has arrived is not sent again, and the main branch changes in one commit or in one merge.
+"""
+
 import re
-import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sds_hf.repository import MANIFEST, read_manifest
+from sds_hf import pull_requests
+from sds_hf.digests import sha256_of
+from sds_hf.repository import MANIFEST
+from sds_hf.retrying import describe, failures, retry, status_of
+from sds_hf.revisions import OURS as OURS
+from sds_hf.revisions import Revision, is_ours, look, new_files, read, stale_files
 
-logger = logging.getLogger(__name__)
-
-OURS = ("data/", "scores/", "assets/")  # folders whose stale files a new version removes
-ATTEMPTS = 5
-PASSING = (408, 409, 412, 429, 500, 502, 503, 504)  # answers after which it is worth trying again
+CARD = "README.md"
+MESSAGE = "Publish with sds-hf"
+FILES_PER_COMMIT = 100  # what the Hub advises; a larger commit may take longer than it waits for one
 
 T = TypeVar("T")
 
@@ -29,12 +34,17 @@ class HubRepository:
         name: Hub id.
         token: as in `huggingface_hub`.
         overwrite: whether a repository that sds-hf did not make may be replaced.
+        private: whether it is private if it has to be created, the account's default if None; one that is there keeps
+            its visibility, but what is to be private does not go into a public one.
     """
 
-    def __init__(self, name: str, token: str | None = None, overwrite: bool = False) -> None:
+    def __init__(
+        self, name: str, token: str | None = None, overwrite: bool = False, private: bool | None = None
+    ) -> None:
         from huggingface_hub import HfApi
 
-        self.name, self._overwrite, self._api = name, overwrite, HfApi(token=token, library_name="sds-hf")
+        self.name, self._overwrite, self._private = name, overwrite, private
+        self._api = HfApi(token=token, library_name="sds-hf")
 
     @property
     def url(self) -> str:
@@ -45,17 +55,28 @@ class HubRepository:
         """The present version and its files that would go for these; (None, []) if there is no repository.
 
         Raises:
-            PublishError: if the repository was not made by sds-hf and is not to be overwritten.
+            PublishError: if the repository was not made by sds-hf and is not to be overwritten, or is public and is to
+                be private.
         """
-        return self._trying(lambda: self._compare(files))
+        main, ours = self._trying(self._main)
+        return (main.commit, stale_files(main, files, ours)) if main else (None, [])
 
-    def commit(self, folder: Path, files: Collection[str], private: bool | None) -> tuple[str, list[str]]:
-        """Make the files of a folder the new version, in one commit on the version looked at.
+    def card(self) -> str | None:
+        """The card of the present version; None if sds-hf published none there."""
+        main, ours = self._trying(self._main)
+        if main is None or not ours or CARD not in main.digests:
+            return None
+        return self._trying(lambda: read(self._api, self.name, CARD, main)).read_text()
+
+    def commit(self, folder: Path, files: Collection[str]) -> tuple[str, list[str]]:
+        """Make the files of a folder the new version, at once, on top of the version looked at.
+
+        Up to `FILES_PER_COMMIT` changes are one commit with the present version as its parent. More gather in a draft
+        pull request, which is merged if the main branch is still where it was.
 
         Args:
-            folder: where the files lie.
+            folder: where the files lie, with a manifest.
             files: their paths in the folder and in the repository.
-            private: whether the repository is private if it has to be created.
 
         Returns:
             The commit, which is the present one if nothing differs, and the files that went.
@@ -64,8 +85,14 @@ class HubRepository:
             PublishError: if it cannot be done.
         """
         if self.compare(files)[0] is None:
-            self._trying(lambda: self._create(private))
-        return self._trying(lambda: self._commit(folder, files))
+            self._trying(self._create)
+        gone: set[str] = set()
+        for _ in range(10 + 2 * len(files) // FILES_PER_COMMIT):
+            if revision := self._trying(lambda: self._advance(folder, files, gone)):
+                return revision, sorted(gone)
+        raise PublishError(
+            f"publishing to {self.name} comes to no end: somebody else writes there, or its .gitignore hides files"
+        )
 
     def tag(self, revision: str, wanted: str | None) -> str:
         """Tag a commit, unless it has the tag, or with `None` any of ours, already; returns the tag.
@@ -81,39 +108,66 @@ class HubRepository:
         """The tag of the next version."""
         return _next_tag(self._trying(self._tags) if head else {})
 
-    def _compare(self, files: Collection[str]) -> tuple[str | None, list[str]]:
+    def _main(self) -> tuple[Revision | None, bool]:
+        """The main branch, None if there is no repository, and whether it is ours. See `compare`."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            info = self._api.dataset_info(self.name)
+            main = look(self._api, self.name)
         except RepositoryNotFoundError:
-            return None, []
-        existing = [sibling.rfilename for sibling in info.siblings or [] if not sibling.rfilename.startswith(".")]
-        ours = MANIFEST in existing and self._is_ours(info.sha)
-        if existing and not ours and not self._overwrite:
+            return None, False
+        ours = is_ours(self._api, self.name, main)
+        if main.digests and not ours and not self._overwrite:
             raise PublishError(
-                f"{self.name} exists ({len(existing)} files) and was not made by sds-hf; --overwrite replaces it"
+                f"{self.name} exists ({len(main.digests)} files) and was not made by sds-hf; --overwrite replaces it"
             )
-        return info.sha, [name for name in existing if name not in files and (name.startswith(OURS) or not ours)]
+        if self._private and not main.private:
+            raise PublishError(
+                f"{self.name} exists and is public, but private was asked for: make it private on the Hub, say "
+                "--public, or choose another name"
+            )
+        return main, ours
 
-    def _is_ours(self, revision: str | None) -> bool:
-        path = self._api.hf_hub_download(self.name, MANIFEST, repo_type="dataset", revision=revision)
-        return read_manifest(Path(path)) is not None
+    def _create(self) -> None:
+        self._api.create_repo(self.name, repo_type="dataset", private=self._private, exist_ok=True)
 
-    def _create(self, private: bool | None) -> None:
-        self._api.create_repo(self.name, repo_type="dataset", private=private, exist_ok=True)
+    def _advance(self, folder: Path, files: Collection[str], gone: set[str]) -> str | None:
+        """Do the next step towards the new version; its commit when it is there, None if there is more to do."""
+        main, ours = self._main()
+        if main is None:
+            raise PublishError(f"{self.name} is gone: somebody deleted or renamed it; run it again")
+        new, stale = new_files(main, folder, files), stale_files(main, files, ours)
+        gone.update(stale)
+        if not new and not stale:
+            return main.commit
+        if len(new) + len(stale) <= FILES_PER_COMMIT:
+            return self._send(folder, new, stale, main.commit)
+        draft = pull_requests.draft_for(self._api, self.name, sha256_of(folder / MANIFEST), main.commit)
+        there = look(self._api, self.name, draft.git_reference)
+        new, stale = new_files(there, folder, files), stale_files(there, files, ours)
+        if new or stale:
+            new = new[:FILES_PER_COMMIT]
+            self._send(folder, new, stale[: FILES_PER_COMMIT - len(new)], there.commit, draft.git_reference)
+        else:
+            pull_requests.merge(self._api, self.name, draft)
+        return None
 
-    def _commit(self, folder: Path, files: Collection[str]) -> tuple[str, list[str]]:
+    def _send(
+        self, folder: Path, new: Collection[str], stale: Collection[str], parent: str, branch: str | None = None
+    ) -> str:
+        """One commit; large files that the Hub has already are not sent again."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        head, removed = self._compare(files)
         # Operations are used up by an attempt, so each gets its own.
-        operations: list[Any] = [CommitOperationAdd(name, folder / name) for name in files]
-        operations += [CommitOperationDelete(name) for name in removed]
-        done = self._api.create_commit(
-            self.name, operations, commit_message="Publish with sds-hf", repo_type="dataset", parent_commit=head
-        )
-        return done.oid, removed
+        operations: list[Any] = [CommitOperationAdd(name, folder / name) for name in new]
+        operations += [CommitOperationDelete(name) for name in stale]
+        options: dict[str, Any] = {"commit_message": MESSAGE, "repo_type": "dataset", "revision": branch}
+        try:
+            return str(self._api.create_commit(self.name, operations, parent_commit=parent, **options).oid)
+        except failures():  # some of which are ValueErrors too
+            raise
+        except ValueError as error:
+            raise PublishError(f"the Hub refuses the files for {self.name}: {' '.join(str(error).split())}") from error
 
     def _tag(self, revision: str, wanted: str | None) -> str:
         tags = self._tags()
@@ -133,22 +187,16 @@ class HubRepository:
         return {ref.name: ref.target_commit for ref in refs.tags}
 
     def _trying(self, action: Callable[[], T], done: str = "") -> T:
-        """Do something that may be repeated: files that are there are not sent again, the same content is no commit.
+        """Do something that may be repeated.
 
         Raises:
             PublishError: if it does not work; `done` says what has.
         """
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return action()
-            except _connection_errors() as error:
-                status = getattr(getattr(error, "response", None), "status_code", None)
-                what = f"the Hub answered {status}" if status else f"{type(error).__name__}: {_first_line(error)}"
-                if attempt == ATTEMPTS or (status is not None and status not in PASSING):
-                    raise PublishError(f"{done}publishing to {self.name} failed: {what}; {_advice(status)}") from error
-                logger.warning("%s: %s; trying again", self.name, what)
-            time.sleep(0.25 * 2**attempt)
-        raise AssertionError("unreachable")
+        try:
+            return retry(action, self.name)
+        except failures() as error:
+            advice = _advice(status_of(error))
+            raise PublishError(f"{done}publishing to {self.name} failed: {describe(error)}; {advice}") from error
 
 
 def _next_tag(tags: Collection[str]) -> str:
@@ -156,19 +204,7 @@ def _next_tag(tags: Collection[str]) -> str:
     return f"v{max((int(name[1:]) for name in tags if re.fullmatch(r'v[0-9]+', name)), default=0) + 1}"
 
 
-def _connection_errors() -> tuple[type[Exception], ...]:
-    """What goes wrong on the way; the HTTP library depends on the version of `huggingface_hub`."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    bases: tuple[type[Exception], ...] = HfHubHTTPError.__bases__
-    return OSError, *bases
-
-
 def _advice(status: int | None) -> str:
     if status in (401, 403):
         return "log in with `hf auth login`, or give a token that may write there"
     return "no half of it is published; run it again to go on"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0]

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 Array = np.ndarray
 BROKEN = (OSError, SyntaxError, ValueError, IndexError, EOFError)  # what Pillow makes of broken data
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # Pillow knows some that run other programs
+ORIENTATION = 0x0112  # the EXIF tag
 LFS = b"version https://git-lfs"
 LONGEST = 100  # times the shorter side; beyond that, resizing the shorter side to a model's size fills the memory
 PHOTO_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
@@ -79,8 +80,22 @@ def decode_mask(cell: Any, name: str = "mask", highest: int = 255) -> Array:
     return indices.astype(np.uint8 if highest <= 255 else np.uint16)
 
 
+def picture_size(cell: Any, name: str = "image") -> tuple[int, int]:
+    """Height and width of the picture of a cell, upright; its pixels are not read.
+
+    Raises:
+        BadImageError: if there is none.
+    """
+    image = _open(cell, name)
+    try:
+        turned = image.getexif().get(ORIENTATION, 1) >= 5  # lies on its side
+    except BROKEN as error:
+        raise BadImageError(f"{name}: broken image data: {error}") from error
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
 def encode_mask(mask: Array) -> bytes:
-    """Bytes of an 8-bit index PNG (mode L) of a (H, W) uint8 mask."""
+    """Bytes of an index PNG of a (H, W) mask: of 8 bits (mode L) if it is uint8, of 16 if uint16."""
     return _encode(Image.fromarray(mask), "PNG", optimize=True)
 
 

@@ -58,7 +58,7 @@ def given_instances(cell: Any, labels: LabelSpace) -> list[Instance] | np.ndarra
             return decode_mask(cell, "ids", HIGHEST_ID)
         except BadImageError as error:
             raise InstanceError(str(error)) from error
-    return [_instance(entry, labels) for entry in _entries(cell) if not entry.get("iscrowd")]
+    return [_instance(entry, labels) for entry in entries(cell) if not entry.get("iscrowd")]
 
 
 def given_boxes(cell: Any, labels: LabelSpace) -> list[int]:
@@ -72,8 +72,8 @@ def given_boxes(cell: Any, labels: LabelSpace) -> list[int]:
     Raises:
         InstanceError: if it is no such list.
     """
-    entries = _entries([] if cell is None else cell)
-    counted = (entry for entry in entries if entry.get("is_depiction") != 1 and entry.get("confidence") != 0)
+    listed = entries([] if cell is None else cell)
+    counted = (entry for entry in listed if entry.get("is_depiction") != 1 and entry.get("confidence") != 0)
     return [_class_of(entry, labels) for entry in counted]
 
 
@@ -112,7 +112,7 @@ def _numbers(text: str | bytes) -> list[int]:
     return found
 
 
-def _entries(cell: Any) -> list[Mapping[str, Any]]:
+def entries(cell: Any) -> list[Mapping[str, Any]]:
     """The entries of a list of structs; `datasets` may give a struct of lists instead."""
     if isinstance(cell, Mapping):
         cell = [dict(zip(cell, values, strict=True)) for values in zip(*cell.values(), strict=True)]

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 IGNORE_INDEX = 255
+UNUSED = "unlabeled"  # name of an index 0 that no pixel has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,8 @@ class LabelSpace:
         template: sentence every prompt is put into.
         cam_threshold: share of an activation map's maximum that bounds an object in the affinity step.
         original_ids: for COCO, the category id (1 to 90) of every index; empty elsewhere.
-        has_background: whether index 0 is background.
+        has_background: whether index 0 is background. If not, it is a class, or unused if called `unlabeled`, as in
+            Cityscapes: what has no class there is 255.
         source: where names and prompts come from.
     """
 
@@ -39,7 +42,7 @@ class LabelSpace:
     @property
     def class_ids(self) -> range:
         """Indices of the foreground classes."""
-        return range(1 if self.has_background else 0, len(self.names))
+        return range(1 if self.has_background or self.names[:1] == (UNUSED,) else 0, len(self.names))
 
     @property
     def palette(self) -> list[tuple[int, int, int]]:
@@ -48,7 +51,8 @@ class LabelSpace:
 
     def unknown(self, values: Iterable[int]) -> list[int]:
         """Those of the indices that mean nothing here: neither a class nor background nor ignored."""
-        return sorted({int(value) for value in values} - {*range(len(self.names)), IGNORE_INDEX})
+        known = {*self.class_ids, IGNORE_INDEX} | ({0} if self.has_background else set())
+        return sorted({int(value) for value in values} - known)
 
     def texts(self) -> list[str]:
         """The sentences for CLIP: those of the classes, in the order of `class_ids`, then those of the background."""
@@ -61,11 +65,12 @@ class LabelSpace:
         A new space takes the background prompts of VOC that are no class of it.
         """
         names = tuple(names)
-        for space in (VOC, COCO):
+        for space in (VOC, COCO, CITYSCAPES):
             if names == space.names:
                 return space
-        has_background = bool(names) and names[0] == "background"
-        classes = tuple(name.replace("_", " ") for name in (names[1:] if has_background else names))
+        has_background = names[:1] == ("background",)
+        start = 1 if has_background or names[:1] == (UNUSED,) else 0
+        classes = tuple(name.replace("_", " ") for name in names[start:])
         return cls(
             name="custom",
             names=names,
@@ -79,12 +84,29 @@ class LabelSpace:
 def label_space(name: str) -> LabelSpace:
     """The label space of that name.
 
+    Args:
+        name: `voc`, `coco`, `cityscapes`, or a text file with the name of a class in each line, index 0 first.
+
     Raises:
         ValueError: if there is none; names those that exist.
     """
+    if name.endswith(".txt"):
+        return LabelSpace.from_names(_lines(Path(name)))
     if name not in SPACES:
-        raise ValueError(f"no label space {name!r}; there are {sorted(SPACES)}")
+        raise ValueError(
+            f"no label space {name!r}; there are {sorted(SPACES)}, or a .txt file with a name in each line"
+        )
     return _load(name)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as names of classes: {error}") from error
+    if not names or len(set(names)) < len(names) or len(names) > IGNORE_INDEX:
+        raise ValueError(f"{path}: {len(names)} names; there must be 1 to {IGNORE_INDEX}, each only once")
+    return names
 
 
 @cache
@@ -103,6 +125,7 @@ def _voc_color(index: int) -> tuple[int, int, int]:
     return channels[0], channels[1], channels[2]
 
 
-SPACES = ("voc", "coco")
+SPACES = ("voc", "coco", "cityscapes")
 VOC = _load("voc")
 COCO = _load("coco")
+CITYSCAPES = _load("cityscapes")

@@ -1,20 +1,31 @@
-"""Load a published selection and check it against its manifest."""
+"""Load a published selection, pinned to one version and checked against its manifest."""
 
 from pathlib import Path
+from typing import Literal
 
 from datasets import Dataset, load_dataset
 
 from sds_hf.digests import sha256_of
-from sds_hf.repository import MANIFEST, read_manifest
+from sds_hf.hub_snapshots import open_snapshot
+from sds_hf.repository import MANIFEST
+from sds_hf.snapshots import Entry, Snapshot, SnapshotError
+
+Config = Literal["default", "scores"]
+FOLDERS: dict[str, str] = {"default": "data/", "scores": "scores/"}
 
 
-def load(name: str | Path, *, revision: str | None = None, token: str | None = None) -> Dataset:
+def load(
+    name: str | Path, config: Config = "default", *, revision: str | None = None, token: str | None = None
+) -> Dataset:
     """A dataset published by sds-hf, pinned to one version and checked.
 
-    Plain `load_dataset(name)` works too; this one refuses files that are not what the manifest says.
+    Plain `load_dataset(name)` works too; this one refuses files that are not what the manifest says. Only the files of
+    the configuration are downloaded, and none anew that the cache of `huggingface_hub` has: what was loaded once can be
+    loaded without a connection.
 
     Args:
-        name: Hub id or folder.
+        name: Hub id, with `@revision` if wanted, or folder.
+        config: `"default"` is the selection, `"scores"` the scores of all candidates, the dropped too.
         revision: tag, branch or commit on the Hub; the newest version if None.
         token: as in `huggingface_hub`.
 
@@ -22,27 +33,49 @@ def load(name: str | Path, *, revision: str | None = None, token: str | None = N
         The split `train`.
 
     Raises:
-        ValueError: if it was not made by sds-hf, or a file differs from its checksum.
+        ValueError: if there is no such dataset, version or configuration, it was not made by sds-hf, or a file differs
+            from its checksum.
     """
-    folder = Path(name)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        patterns = ["data/*", "README.md", MANIFEST]
-        folder = Path(
-            snapshot_download(str(name), repo_type="dataset", revision=revision, token=token, allow_patterns=patterns)
-        )
-    manifest = read_manifest(folder / MANIFEST)
-    if manifest is None:
-        raise ValueError(
-            f"{name} has no {MANIFEST} of sds-hf: it was not published by it; load it with datasets.load_dataset"
-        )
-    expected = {entry["path"]: entry for entry in manifest["files"] if entry["path"].startswith("data/")}
-    for path, entry in expected.items():
-        if not (folder / path).exists() or sha256_of(folder / path) != entry["sha256"]:
-            raise ValueError(f"{name}: {path} is missing or differs from its checksum in {MANIFEST}; download it again")
-    dataset = load_dataset("parquet", data_files=[str(folder / path) for path in expected], split="train")
-    rows = sum(entry["rows"] for entry in expected.values())
+    snapshot = open_snapshot(name, revision, token)
+    paths, rows = checked_files(snapshot, config)
+    dataset = load_dataset("parquet", data_files=[str(path) for path in paths], split="train")
     if len(dataset) != rows:
-        raise ValueError(f"{name} has {len(dataset)} rows, its manifest says {rows}")
+        raise ValueError(f"{snapshot.title} has {len(dataset)} rows, its manifest says {rows}")
     return dataset
+
+
+def checked_files(snapshot: Snapshot, config: str) -> tuple[list[Path], int]:
+    """The Parquet files of a configuration on this machine, and the rows they have by the manifest.
+
+    Raises:
+        ValueError: see `load`.
+    """
+    if config not in FOLDERS:
+        raise ValueError(f"no configuration {config!r}; there are {list(FOLDERS)}")
+    entries = [entry for entry in snapshot.entries().values() if entry.path.startswith(FOLDERS[config])]
+    if not entries:
+        raise ValueError(f"{snapshot.title} was published without {FOLDERS[config]}: there is nothing to load")
+    return [_intact(snapshot, entry) for entry in entries], sum(entry.rows or 0 for entry in entries)
+
+
+def _intact(snapshot: Snapshot, entry: Entry) -> Path:
+    """A file that is what the manifest says; a damaged copy in the cache is downloaded once more.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    for fresh in (False, True):
+        try:
+            path = snapshot.fetch(entry.path, fresh=fresh)
+        except FileNotFoundError:
+            break
+        except SnapshotError:
+            if fresh:
+                break
+            raise
+        if sha256_of(path) == entry.sha256:
+            return path
+    raise ValueError(
+        f"{snapshot.title}: {entry.path} is missing or differs from its checksum in {MANIFEST}; get it again, or see "
+        f"with `sds-hf verify {snapshot.name}` what else is wrong"
+    )

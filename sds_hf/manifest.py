@@ -61,7 +61,7 @@ def circumstances(scores: Sequence[Score]) -> dict[str, Any]:
     models, notes = {}, []
     fitted = {score.name: score.fit_summary() for score in scores if isinstance(score, FittedScore) and score.compares}
     for score in scores:
-        if isinstance(score, ClipScore):
+        if isinstance(score, ClipScore) and score.asks_clip:
             found, encoder = model_files(score.model), score.encoder()
             models[score.model] = {
                 "weights_sha256": found.weights_sha256,

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sds_hf.extras import selector_module
+from sds_hf.extras import extra_module
 
 logger = logging.getLogger(__name__)
 Aggregate = Literal["mean", "sum", "median", "trimmed"]
@@ -110,7 +110,7 @@ def fit_elements(
         raise ValueError(f"a mixture needs at least 2 finite feature vectors, not {len(elements)}")
     if normalize:
         elements = unit_length(torch.from_numpy(elements)).numpy()
-    pca = selector_module("sklearn.decomposition").PCA(min(dimensions, *elements.shape), random_state=seed)
+    pca = extra_module("sklearn.decomposition").PCA(min(dimensions, *elements.shape), random_state=seed)
     projected = pca.fit_transform(elements).astype(np.float64)
     tried = [_fit(projected, count, seed) for count in _counts(components, len(projected))]
     scores = {mixture.n_components: float(mixture.bic(projected)) for mixture in tried}
@@ -153,7 +153,7 @@ def _counts(components: int | Literal["bic"], elements: int) -> list[int]:
 
 
 def _fit(projected: np.ndarray, components: int, seed: int) -> Any:
-    sklearn = selector_module("sklearn.mixture")
+    sklearn = extra_module("sklearn.mixture")
     mixture = sklearn.GaussianMixture(
         components, covariance_type="diag", tol=1e-3, reg_covar=1e-6, max_iter=100, random_state=seed
     )

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, Image, IterableDataset, IterableDatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError
 
-from sds_hf.datafolder import row_features
+from sds_hf.source_features import source_features
 from sds_hf.sources import READERS, make_reader
 from sds_hf.sources.reader import Reader, Row
 
@@ -21,7 +21,7 @@ D = TypeVar("D", Dataset, IterableDataset)
 # Names of the files of a sample in the tars of `webdataset`, by the column they become.
 IN_TARS = {
     "id": ("__key__",),
-    "image": ("image.jpg", "image.jpeg", "image.png", "jpg", "jpeg"),
+    "image": (*(f"image.{kind}" for kind in ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "ppm")), "jpg", "jpeg"),
     "mask": ("mask.png", "seg.png", "png"),
     "caption": ("caption.txt", "txt"),
 }
@@ -56,7 +56,7 @@ def open_dataset(name: str | Path, split: str | None = None, **options: Any) -> 
         raise ValueError(f"{text} does not exist")
     _check_hub(text)
     try:
-        return _one_split(load_dataset(text), text, split, Dataset)
+        return _one_split(_reading(text, lambda: load_dataset(text)), text, split, Dataset)
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot open {text}: {NEITHER} {_first_line(error)}") from error
 
@@ -109,6 +109,10 @@ def _reading(name: str, read: Callable[[], T]) -> T:
         return read()
     except (DatasetGenerationError, pa.ArrowException) as error:
         raise ValueError(_trouble(name, error.__cause__ or error)) from error
+    except RuntimeError as error:  # of `datasets`, about a loading script
+        raise ValueError(
+            f"cannot read {name}: {_first_line(error)}; its code is not run, give the data itself"
+        ) from error
 
 
 def _trouble(name: str, error: BaseException) -> str:
@@ -148,10 +152,10 @@ def _open_folder(path: Path, split: str | None, options: dict[str, Any]) -> Any:
     described = card.exists() and "\nconfigs:" in card.read_text(errors="replace")
     if not described and any(reader.recognises(path) for reader in READERS.values()):
         # Some readers know splits; of the others, a raw folder is one.
-        reader = make_reader("auto", path, **options, **({"split": split} if split else {}))
+        reader = make_reader("auto", path, **{**options, "split": split})
         # The state is part of the cache's key: a folder that has changed is read again.
         given = {"reader": reader, "state": folder_state(path)}
-        return Dataset.from_generator(_rows, features=row_features(reader.labels), gen_kwargs=given)
+        return Dataset.from_generator(_rows, features=source_features(reader), gen_kwargs=given)
     if card.exists() or any(path.glob("**/*.parquet")):
         return load_dataset(str(path))
     raise ValueError(f"{path} is no dataset: neither Parquet nor a layout of the readers {sorted(READERS)}")

@@ -8,17 +8,21 @@ from typing import Any, Protocol
 
 from datasets import Dataset
 
-from sds_hf.datafolder import ORIGIN, row_features, write_data_folder
+from sds_hf.datafolder import ORIGIN, write_data_folder
 from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
 from sds_hf.device import current_device
+from sds_hf.labels import label_space
 from sds_hf.opening import folder_state, open_dataset
 from sds_hf.publishing import Published, publish
+from sds_hf.ranks import Team, current_rank
 from sds_hf.recipe import Recipe, RecipeError
 from sds_hf.report import Report
 from sds_hf.selection import Selection, select
+from sds_hf.source_features import source_features
 from sds_hf.sources import make_reader
 from sds_hf.table import ScoreTable, score_table
 
+DEMO_LABELS = ("voc", "coco")
 DEMO_TEXT = """# Demo candidates
 
 Emoji scenes drawn by `sds-hf demo`, about half of them with a known defect (column `defect`; no score reads it).
@@ -79,7 +83,7 @@ def import_source(
     text = f"# Candidates\n\nImported from `{Path(path).name}` by sds-hf with the reader `{source.name}`.\n"
     with watch("reading", None) as tell:
         rows = write_data_folder(
-            source.rows(), row_features(source.labels), out, text, origin=origin, progress=adding(tell)
+            source.rows(), source_features(source), out, text, origin=origin, progress=adding(tell)
         )
     return rows, dict(source.counts), source.name
 
@@ -92,8 +96,11 @@ def run(
     rows_per_shard: int = 1000,
     batch_size: int | None = None,
     **target: Any,
-) -> Run:
+) -> Run | None:
     """Do everything a recipe says; run again, it goes on where it was.
+
+    Under `torchrun` or `accelerate launch` all processes score; the first one imports before, and selects and publishes
+    after that, while the others are done.
 
     Args:
         recipe: with `source`; `publish` says where to, `out/published` if nowhere.
@@ -103,15 +110,28 @@ def run(
         batch_size: see `score_table`.
         **target: arguments of `publish`, e.g. `dry_run=True`.
 
+    Returns:
+        What it left behind; None in a process that has only scored.
+
     Raises:
         RecipeError: if the recipe names no source.
         ValueError: see the steps.
+        OSError: if another run is at work in `out`, or another process of this one is gone.
     """
     out = Path(out)
-    dataset, name = _source(recipe, out, watch)
+    out.mkdir(parents=True, exist_ok=True)
+    with Team(out, current_rank()) as team:
+        dataset, name = _source(recipe, out, watch, team)
+        table = _scored(recipe, dataset, name, out, watch, rows_per_shard, batch_size)
+        return _finished(recipe, dataset, table, out, watch, target) if team.rank.index == 0 else None
+
+
+def _scored(
+    recipe: Recipe, dataset: Dataset, name: str, out: Path, watch: Watcher, rows_per_shard: int, batch_size: int | None
+) -> ScoreTable:
     scores = recipe.make_scores(labels=recipe.source.labels if recipe.source and recipe.source.dataset else None)
     with watch("scoring", len(dataset), str(current_device())) as tell:
-        table = score_table(
+        return score_table(
             dataset,
             scores,
             out / "scores",
@@ -120,6 +140,11 @@ def run(
             source=name,
             progress=tell,
         )
+
+
+def _finished(
+    recipe: Recipe, dataset: Dataset, table: ScoreTable, out: Path, watch: Watcher, target: dict[str, Any]
+) -> Run:
     selection = select(table, recipe, out=out / "selection")
     if not (recipe.publish.to or recipe.publish.folder or target.get("to") or target.get("folder")):
         target = {"folder": out / "published", "overwrite": True, **target}
@@ -133,6 +158,7 @@ def run_demo(
     out: str | Path = "sds-demo",
     *,
     seed: int = 0,
+    labels: str = "voc",
     watch: Watcher = nobody,
     recipe: Recipe | None = None,
 ) -> Run:
@@ -142,27 +168,40 @@ def run_demo(
         rows: number of candidates.
         out: folder for everything; one of an earlier demo is used again.
         seed: of the scenes.
+        labels: what the masks of the scenes mean, `voc` or `coco`.
         watch: shows progress.
         recipe: the recipe `demo` if None.
 
     Raises:
-        ValueError: if `rows` is not positive or the folder holds something else.
+        ValueError: if `rows` is not positive, the label space is unknown, the folder holds something else or there are
+            several processes.
     """
+    if current_rank().count > 1:
+        raise ValueError("the demo is one process's work: start it without torchrun or accelerate launch")
     if rows < 1:
         raise ValueError(f"--rows must be at least 1, not {rows}")
-    out = Path(out)
-    origin = {"reader": "demo", "seed": seed, "side": SIDE}
+    if labels not in DEMO_LABELS:
+        raise ValueError(f"--labels must be one of {DEMO_LABELS}, not {labels!r}: the demo's scenes show VOC's classes")
+    out, space = Path(out), label_space(labels)
+    origin = {"reader": "demo", "seed": seed, "side": SIDE, "labels": labels}
     if not _is_imported(out / "source", {**origin, "rows": rows}):
         with watch("drawing", rows) as tell:
-            drawn = demo_rows(rows, seed=seed)
-            write_data_folder(drawn, demo_features(), out / "source", DEMO_TEXT, origin=origin, progress=adding(tell))
+            write_data_folder(
+                demo_rows(rows, seed=seed, labels=space),
+                demo_features(space),
+                out / "source",
+                DEMO_TEXT,
+                origin=origin,
+                progress=adding(tell),
+            )
     recipe = recipe or Recipe.load("demo")
-    return run(
-        recipe.model_copy(update={"source": _dataset_source(out / "source")}), out, watch=watch, rows_per_shard=100
-    )
+    recipe = recipe.model_copy(update={"source": _dataset_source(out / "source")})
+    done = run(recipe, out, watch=watch, rows_per_shard=100)
+    assert done is not None
+    return done
 
 
-def _source(recipe: Recipe, out: Path, watch: Watcher) -> tuple[Dataset, str]:
+def _source(recipe: Recipe, out: Path, watch: Watcher, team: Team) -> tuple[Dataset, str]:
     source = recipe.source
     if source is None or (source.path is None) == (source.dataset is None):
         raise RecipeError(
@@ -172,6 +211,8 @@ def _source(recipe: Recipe, out: Path, watch: Watcher) -> tuple[Dataset, str]:
         return open_dataset(source.dataset, source.split), source.dataset
     assert source.path is not None
     options, imported = source.reader_options(), out / "source"
+    if team.rank.index > 0:
+        team.wait((imported / ORIGIN).exists, lambda: [0])
     if not (imported / ORIGIN).exists():
         import_source(source.reader, source.path, imported, watch=watch, **options)
     elif not _is_imported(imported, _request(source.reader, source.path, options)):

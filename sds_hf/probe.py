@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import rankdata
 
-from sds_hf.extras import selector_module
+from sds_hf.extras import extra_module
 
 Method = Literal["logreg", "lda"]
 REGULARISATION = 1.0  # C of the logistic regression
@@ -55,7 +55,7 @@ def fit_probe(features: np.ndarray, real: np.ndarray, method: Method = "logreg")
     """
     if method == "lda":
         return _lda(features, real)
-    regression = selector_module("sklearn.linear_model").LogisticRegression(
+    regression = extra_module("sklearn.linear_model").LogisticRegression(
         C=REGULARISATION, class_weight="balanced", solver="newton-cholesky", tol=1e-12, max_iter=100
     )
     regression.fit(features, real)

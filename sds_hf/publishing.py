@@ -9,11 +9,12 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from sds_hf.datafolder import check_free, new_folder
-from sds_hf.hub import OURS, HubRepository, PublishError
+from sds_hf.folders import check_free, new_folder, restore_folder
+from sds_hf.hub import CARD, OURS, HubRepository, PublishError
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
 from sds_hf.repository import MANIFEST, build_repository, read_manifest
+from sds_hf.reviewing import review
 from sds_hf.selection import Selection
 from sds_hf.table import ScoreTable
 
@@ -22,7 +23,9 @@ REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 NO_LICENCE = (
     "no licence is given, so nobody may use the data: say which with --set publish.license=cc-by-4.0 or the like"
 )
-OWN_FILES = ("README.md", "recipe.yaml", "report.json", MANIFEST)
+OWN_FILES = (CARD, "recipe.yaml", "report.json", MANIFEST)
+
+Build = Callable[[Path, str | None], tuple[Report, dict[str, int]]]  # into a folder, with the last version's card
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,14 @@ def publish(
     overwrite: bool = False,
     dry_run: bool = False,
     progress: Callable[[int], None] | None = None,
+    gate: Callable[[Path], None] | None = None,
 ) -> Published:
     """Publish the kept rows with card, recipe, report, scores of all candidates, pictures and checksums.
 
-    On the Hub everything changes in one commit on the version that was looked at, then the commit is tagged. The same
-    content again makes no commit.
+    On the Hub everything changes at once, in one commit on the version that was looked at or, where that would be too
+    many files, by the merge of a draft pull request; then the commit is tagged. Interrupted or failed at any point it
+    leaves the last version as it was; run again, it sends only what the Hub does not have yet. The same content again
+    makes no commit.
 
     Args:
         dataset: the candidates.
@@ -79,15 +85,19 @@ def publish(
         to: Hub id, `user/name`.
         folder: a folder instead; must not exist or be empty, unless `overwrite` is set and sds-hf made it.
         scores: the score table.
-        private: whether a new repository is private; the account's default if None.
+        private: whether a new repository is private; the account's default if None. One that exists keeps its
+            visibility; if it is public and True is asked for, nothing is published.
         tag: name of the tag; `v1`, `v2`, ... if None.
         token: as in `huggingface_hub`; the stored login if None.
         overwrite: replace a folder that sds-hf made, or a Hub repository that it did not make.
         dry_run: only say what would be done.
         progress: called with the number of rows written since the last call.
+        gate: called with the folder of the new version before anything is sent or replaced, in a dry run too; what it
+            raises stops the publication.
 
     Raises:
-        PublishError: if the target makes no sense or is not ours to replace, or the Hub cannot be reached or refuses.
+        PublishError: if the target makes no sense, is not ours to replace or is public against the wish, or the Hub
+            cannot be reached or refuses.
         ValueError: if the selection is not of this dataset, or the folder is not empty.
     """
     if to and folder:
@@ -99,43 +109,62 @@ def publish(
     # The recipe that is published says where it was published, so that the card follows from it.
     target = {"to": to, "folder": None if folder is None else str(folder)}
     recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update=target)})
-    build = partial(build_repository, dataset, selection, recipe, scores=scores, progress=progress)
+    build = partial(
+        _build,
+        partial(
+            build_repository,
+            dataset,
+            selection,
+            recipe,
+            scores=scores,
+            progress=progress,
+            review=partial(review, recipe, token=token),
+        ),
+        gate,
+    )
     if to is not None and not REPO_ID.fullmatch(to):
         raise PublishError(f"{to!r} is no Hub id (user/name); a folder is given with --folder")
     if to is not None:
-        done = _to_hub(HubRepository(to, token, overwrite), build, private, tag, dry_run)
+        done = _to_hub(HubRepository(to, token, overwrite, private), build, tag, dry_run)
     else:
         done = _to_folder(Path(str(folder)), build, overwrite, dry_run)
     return done if recipe.publish.license else replace(done, warnings=[NO_LICENCE])
 
 
-def _to_hub(
-    hub: HubRepository, build: Callable[[Path], Report], private: bool | None, tag: str | None, dry_run: bool
-) -> Published:
-    hub.compare({})  # what cannot be published need not be built
+def _build(
+    make: Callable[..., Report], gate: Callable[[Path], None] | None, folder: Path, old_card: str | None
+) -> tuple[Report, dict[str, int]]:
+    """A new version in an empty folder: its report, and its files with sizes."""
+    report = make(folder, old_card=old_card)
+    if gate:
+        gate(folder)
+    return report, _sizes(folder)
+
+
+def _to_hub(hub: HubRepository, build: Build, tag: str | None, dry_run: bool) -> Published:
+    old_card = hub.card()  # also refuses what cannot be published before it is built
     with tempfile.TemporaryDirectory(prefix="sds-hf-") as scratch:
-        report, files = build(Path(scratch)), _sizes(Path(scratch))
+        report, files = build(Path(scratch), old_card)
         if dry_run:
             head, removed = hub.compare(files)
             return Published(hub.name, files, report, removed, head, tag or hub.next_tag(head), dry_run=True)
-        revision, removed = hub.commit(Path(scratch), list(files), private)
+        revision, removed = hub.commit(Path(scratch), list(files))
         return Published(hub.name, files, report, removed, revision, hub.tag(revision, tag), hub.url)
 
 
-def _to_folder(folder: Path, build: Callable[[Path], Report], overwrite: bool, dry_run: bool) -> Published:
+def _to_folder(folder: Path, build: Build, overwrite: bool, dry_run: bool) -> Published:
+    restore_folder(folder)
     ours = read_manifest(folder / MANIFEST) is not None
     if ours and not overwrite and not dry_run:
         raise PublishError(f"{folder} holds a published dataset already; --overwrite replaces it")
     check_free(folder, replace=ours)
-    before = _sizes(folder)
+    before, card = _sizes(folder), folder / CARD
     if foreign := [name for name in before if not name.startswith(OURS) and name not in OWN_FILES]:
         raise PublishError(f"{folder} also holds {foreign[0]}, which sds-hf did not write: move it away first")
-    if dry_run:
-        with tempfile.TemporaryDirectory(prefix="sds-hf-") as scratch:
-            report, files = build(Path(scratch)), _sizes(Path(scratch))
-    else:
-        with new_folder(folder, replace=ours) as part:
-            report, files = build(part), _sizes(part)
+    old_card = card.read_text() if ours and card.exists() else None
+    place = tempfile.TemporaryDirectory(prefix="sds-hf-") if dry_run else new_folder(folder, replace=ours)
+    with place as part:
+        report, files = build(Path(part), old_card)
     removed = [name for name in before if name not in files]
     return Published(str(folder), files, report, removed, dry_run=dry_run)
 

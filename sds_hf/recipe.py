@@ -12,8 +12,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 import sds_hf.scores  # noqa: F401  (fills the registry)
+from sds_hf.gates import Gate
 from sds_hf.overrides import apply_override
 from sds_hf.presets import PRESETS, preset
+from sds_hf.publication import Publication
 from sds_hf.rules import RULES, Rule, make_rule
 from sds_hf.score import REGISTRY, ClipScore, Score, field_names
 from sds_hf.validation import one_line, short
@@ -35,33 +37,21 @@ class Source(BaseModel):
     prompts: str | None = None
     images: str | None = None
     masks: str | None = None
+    mask_end: str | None = None
     table: str | None = None
+    columns: str | None = None
+    ignore: int | None = None
+    classes: str | None = None
+    crowd: str | None = None
+    instances: bool | None = None
+    on_missing: str | None = None
+    on_error: str | None = None
     dataset: str | None = None
     split: str | None = None
 
     def reader_options(self) -> dict[str, Any]:
         """What a reader is told."""
-        names = ("labels", "ids", "prompts", "images", "masks", "table", "split")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
-
-
-class Publication(BaseModel):
-    """Where the selection goes and what its card says of it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    to: str | None = None
-    folder: str | None = None
-    title: str | None = None
-    license: str | None = None
-    license_name: str | None = None
-    license_link: str | None = None
-    description: str | None = None
-    attribution: str | None = None
-    tags: list[str] = Field(default_factory=list)
-    private: bool | None = None
-    tag: str | None = None
-    truth: str | None = None  # column that tells what was made wrong on purpose, null if nothing
+        return self.model_dump(exclude={"path", "reader", "dataset"}, exclude_none=True)
 
 
 class Recipe(BaseModel):
@@ -160,6 +150,7 @@ class Recipe(BaseModel):
         except ValueError as error:
             raise RecipeError(str(error)) from error
         parts: dict[tuple[str, ...], type[BaseModel]] = {(): cls, ("source",): Source, ("publish",): Publication}
+        parts[("publish", "gate")] = Gate
         possible = {place: list(part.model_fields) for place, part in parts.items()}
         try:
             recipe = cls.model_validate(data)
@@ -175,6 +166,15 @@ class Recipe(BaseModel):
             data.setdefault("rules", [])
         text: str = yaml.safe_dump({"name": self.name, **data}, sort_keys=False, allow_unicode=True, width=120)
         return text
+
+    def gated(self, limits: Iterable[str]) -> "Recipe":
+        """This recipe with further limits for publishing, e.g. `max_class_loss=20%`.
+
+        Raises:
+            ValueError: if there is no such limit or it makes no sense.
+        """
+        gate = self.publish.gate.merged(Gate.parse(limits))
+        return self.model_copy(update={"publish": self.publish.model_copy(update={"gate": gate})})
 
     def make_scores(self, **defaults: Any) -> list[Score]:
         """The scores; `defaults`, the recipe's model and its preset apply where a score does not say otherwise.

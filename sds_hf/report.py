@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sds_hf.changes import Diff
+
 
 class Step(BaseModel):
     """One rule: the rows before and after it, why the others left, and what quantiles came to (`above`, `below`)."""
@@ -68,6 +70,7 @@ class Report(BaseModel):
         truth: where the truth is known (the demo): rows by defect among candidates and kept.
         metadata: what the data itself adds to the card's YAML (`dataset_info`, `configs`).
         assets: pictures of the published folder.
+        changes: what is new against the version published before; None for the first.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -85,6 +88,7 @@ class Report(BaseModel):
     truth: dict[str, tuple[int, int]] = Field(default_factory=dict)
     metadata: dict[str, Any] = Field(default_factory=dict)
     assets: list[str] = Field(default_factory=list)
+    changes: Diff | None = None
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,34 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from sds_hf import figures
 from sds_hf.batches import READABLE
+from sds_hf.card_rules import check_folder
 from sds_hf.cards import public_name, render_card
+from sds_hf.changes import Diff
 from sds_hf.content import content_digest
 from sds_hf.datafolder import Shard, card_metadata, features_beside, tables_of_dataset, write_shards
 from sds_hf.digests import sha256_of
+from sds_hf.handwritten import keep_by_hand
+from sds_hf.illustrations import draw_pictures
 from sds_hf.labels import LabelSpace
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
-from sds_hf.rules import Threshold
 from sds_hf.selection import Selection
 from sds_hf.sql import literal
 from sds_hf.table import ScoreTable
 
 MANIFEST = "manifest.json"
 MADE_BY = "sds-hf"
-SAMPLES = 8  # shown of the kept and of the dropped rows
+TERMS = ("license", "homepage", "citation")  # of a dataset's own description
+
+
+@dataclass(frozen=True)
+class CardRenewal:
+    """A card that was rendered again: where it is, whether it differs from what was there, and what looks odd."""
+
+    path: Path
+    changed: bool
+    warnings: list[str]
 
 
 def build_repository(
@@ -37,6 +48,8 @@ def build_repository(
     folder: Path,
     *,
     scores: ScoreTable | None = None,
+    old_card: str | None = None,
+    review: Callable[[Path, Report], Diff | None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Report:
     """Write everything that is published into an empty folder.
@@ -47,13 +60,16 @@ def build_repository(
         recipe: what chose them, and where to they are published.
         folder: where to write.
         scores: their score table; its columns are added to the data and all candidates' scores are published.
+        old_card: README of the version before; what people wrote into it is kept, see `keep_by_hand`.
+        review: told the folder with data and scores, and the report, finds what is new for the card, or refuses.
         progress: called with the number of rows written since the last call.
 
     Returns:
         The report as published, with the truth where the dataset has it and what the card needs.
 
     Raises:
-        ValueError: if the dataset, the scores and the selection do not belong together.
+        ValueError: if the dataset, the scores and the selection do not belong together, or the Hub would refuse the
+            card.
     """
     check_candidates(dataset, selection, scores)
     report = selection.report.model_copy(deep=True)
@@ -73,17 +89,46 @@ def build_repository(
         report.provenance.setdefault("labels", asdict(labels))
     if "source" in report.provenance:
         report.provenance["source"]["name"] = public_name(report.provenance["source"]["name"])
-    (folder / "assets").mkdir()
-    if report.scores:
-        figures.score_histograms(report.scores, folder / "assets" / "scores.png", _thresholds(recipe, report))
-    if labels and {"image", "mask"} <= set(dataset.column_names):
-        figures.sample_grid(_samples(dataset, selection, scores), labels, folder / "assets" / "samples.png")
-    report.assets = sorted(f"assets/{path.name}" for path in (folder / "assets").iterdir())
+    if terms := {name: text for name in TERMS if (text := getattr(dataset.info, name))}:
+        report.provenance["terms"] = terms
+    report.changes = review(folder, report) if review else None
+    report.assets = draw_pictures(folder, dataset, selection, recipe, report, labels=labels, scores=scores)
     report.save(folder / "report.json")
     (folder / "recipe.yaml").write_text(recipe.to_yaml())
-    (folder / "README.md").write_text(render_card(recipe, report))
+    card = render_card(recipe, report)
+    (folder / "README.md").write_text(keep_by_hand(old_card, card) if old_card else card)
+    check_folder(folder).refuse()
     _write_manifest(folder, shards)
     return report
+
+
+def renew_card(folder: Path, check: bool = False) -> CardRenewal:
+    """The card of a published folder again, from its recipe and report; what people wrote into it is kept.
+
+    Args:
+        folder: with `recipe.yaml` and `report.json`; the data need not be there.
+        check: write nothing, only compare.
+
+    Returns:
+        Whether the card differs from what was there, and what the Hub may say to it.
+
+    Raises:
+        ValueError: if the folder is none of sds-hf, or, with `check`, the card is not the one that would be written.
+    """
+    for name in ("recipe.yaml", "report.json"):
+        if not (folder / name).exists():
+            raise ValueError(f"{folder} has no {name}: it is no published folder of sds-hf")
+    path = folder / "README.md"
+    old = path.read_text() if path.exists() else ""
+    text = keep_by_hand(old, render_card(Recipe.load(folder / "recipe.yaml"), Report.load(folder / "report.json")))
+    if check and text != old:
+        raise ValueError(f"{path} differs from what the recipe and the report give; run `sds-hf card {folder}`")
+    checked = check_folder(folder, text)
+    checked.refuse()
+    if text != old:
+        path.write_text(text)
+        _renew_entry(folder, path.name)
+    return CardRenewal(path, text != old, checked.warnings)
 
 
 def check_candidates(dataset: Dataset, selection: Selection, scores: ScoreTable | None) -> None:
@@ -150,67 +195,13 @@ def _labels_of(dataset: Dataset, report: Report) -> LabelSpace | None:
     return LabelSpace.from_names(names) if names else None
 
 
-def _thresholds(recipe: Recipe, report: Report) -> dict[str, float]:
-    """Lower bounds by column, quantiles as what they came to."""
-    return {
-        rule.column: above
-        for rule, step in zip(recipe.rules, report.steps, strict=False)
-        if isinstance(rule, Threshold) and isinstance(above := step.bounds.get("above", rule.above), float)
-    }
-
-
-def _samples(
-    dataset: Dataset, selection: Selection, scores: ScoreTable | None
-) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Rows for the picture: kept and dropped ones, spread evenly over the reasons."""
-    table = selection.table()
-    rows, kept, reasons = (table[name].to_numpy(zero_copy_only=False) for name in ("row", "kept", "reason"))
-    values = scores.to_arrow() if scores is not None else None
-    stored = dataset.select_columns(["image", "mask"]).with_format("arrow")
-
-    def cells(chosen: np.ndarray) -> list[dict[str, Any]]:
-        picked = []
-        for place in chosen:
-            cell = stored[int(rows[place])].to_pylist()[0]
-            lines = [str(reasons[place])]
-            if values is not None:
-                found = {name: values[name][int(rows[place])].as_py() for name in _shown(values)}
-                lines.append(", ".join(f"{name} {_short(value)}" for name, value in found.items()))
-            picked.append({**cell, "lines": lines})
-        return picked
-
-    groups = []
-    for title, side in (("Kept", kept), ("Dropped", ~kept)):
-        if side.any():
-            heading = f"{title}: {int(side.sum()):,} of {len(kept):,} candidates"
-            groups.append((heading, cells(_spread(np.flatnonzero(side), reasons))))
-    return groups
-
-
-def _spread(places: np.ndarray, reasons: np.ndarray) -> np.ndarray:
-    """Up to `SAMPLES` places, as many of each kind of reason as can be, evenly spaced within each."""
-    kinds: dict[str, list[int]] = {}
-    for place in places:
-        kinds.setdefault(str(reasons[place]).split("=")[0], []).append(int(place))
-    room = dict.fromkeys(kinds, 0)
-    while sum(room.values()) < min(SAMPLES, len(places)):
-        fewest = min((kind for kind, group in kinds.items() if room[kind] < len(group)), key=room.__getitem__)
-        room[fewest] += 1
-    return np.array(
-        [
-            kinds[kind][i]
-            for kind, count in room.items()
-            for i in np.linspace(0, len(kinds[kind]) - 1, count).astype(int)
-        ]
-    )
-
-
-def _shown(values: pa.Table) -> list[str]:
-    return [name for name in ("clip_sim", "pcs", "asf_miou") if name in values.column_names]
-
-
-def _short(value: float | None) -> str:
-    return "–" if value is None else f"{round(value, 2) + 0:.2f}"  # no -0.00
+def _renew_entry(folder: Path, name: str) -> None:
+    """The checksum of a file that has changed, in the manifest if there is one."""
+    manifest = read_manifest(folder / MANIFEST)
+    for entry in (manifest or {}).get("files", []):
+        if entry["path"] == name:
+            entry.update(sha256=sha256_of(folder / name), size=(folder / name).stat().st_size)
+            (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
 def _write_manifest(folder: Path, shards: list[Shard]) -> None:

@@ -135,8 +135,15 @@ class ClipScore(Score):
     model: str = DEFAULT_MODEL
     dtype: DTypeName = "auto"
 
+    @property
+    def asks_clip(self) -> bool:
+        """Whether these settings need the model."""
+        return True
+
     def identity(self) -> dict[str, Any]:
         """See `Score.identity`; the digest stands for weights, tokenizer and preprocessing."""
+        if not self.asks_clip:
+            return {name: value for name, value in super().identity().items() if name not in ("model", "dtype")}
         dtype = dtype_name(resolve_dtype(self.dtype, current_device()))
         return {**super().identity(), "dtype": dtype, "model_digest": model_files(self.model).digest}
 

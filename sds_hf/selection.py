@@ -24,6 +24,8 @@ from sds_hf.rules import Rule
 from sds_hf.sql import literal
 from sds_hf.table import ScoreTable
 
+BYTES_PER_ROW = 300  # of the tables of a selection at their largest
+UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 SELECTION_FILE, REPORT_FILE, RECIPE_FILE = "selection.parquet", "report.json", "recipe.yaml"
 
 
@@ -124,6 +126,7 @@ def select(
         closing(_connect(Path(folder), memory_limit)) as connection,
     ):
         source, class_names, provenance = _source(scores, connection)
+        _use_disk_for_many(connection, source, Path(folder))
         candidates = Candidates(connection, source, reads, class_names)
         steps = [_apply(rule, candidates) for rule in recipe.rules]
         report = make_report(candidates, steps, class_names, provenance)
@@ -157,6 +160,14 @@ def _connect(folder: Path, memory_limit: str | None) -> duckdb.DuckDBPyConnectio
     return connection
 
 
+def _use_disk_for_many(connection: duckdb.DuckDBPyConnection, source: str, folder: Path) -> None:
+    """Keep the tables of a selection in a file, compressed, if memory cannot hold them."""
+    rows, limit = connection.sql(f"SELECT count(*), current_setting('memory_limit') FROM {source}").fetchall()[0]
+    amount, unit = limit.split()
+    if rows * BYTES_PER_ROW > float(amount) * 1024 ** UNITS.index(unit):
+        connection.execute(f"ATTACH {literal(str(folder / 'selection.duckdb'))} AS disk; USE disk")
+
+
 def _source(scores: Any, connection: duckdb.DuckDBPyConnection) -> tuple[str, list[str], dict[str, Any]]:
     """SQL for the scores, class names by id, and where the scores come from."""
     if isinstance(scores, Dataset):
@@ -172,7 +183,9 @@ def _source(scores: Any, connection: duckdb.DuckDBPyConnection) -> tuple[str, li
 def _without_images(dataset: Dataset) -> pa.Table:
     """All columns of a dataset but images, with the number of each row."""
     names = [name for name, feature in dataset.features.items() if not require_decoding(feature) and name != "row"]
-    table = dataset.select_columns(names).with_format("arrow")[:]
+    table = dataset.data.table.select(names)
+    if dataset._indices is not None:  # all at once; `datasets` would take row by row
+        table = table.take(dataset._indices.column(0))
     return table.append_column("row", pa.array(np.arange(len(dataset))))
 
 

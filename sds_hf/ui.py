@@ -14,6 +14,7 @@ from sds_hf.progress import duration, err, note
 from sds_hf.progress import watcher as watcher
 from sds_hf.publishing import Published
 from sds_hf.report import Report
+from sds_hf.verification import Verification
 
 out = Console(highlight=False)
 
@@ -90,8 +91,27 @@ def show_published(published: Published) -> None:
         )
     if published.url:
         out.print(f"  {published.url}")
+    if changes := published.report.changes:
+        out.print(f"  new against {escape(changes.before.title)}:", soft_wrap=True)
+        for line in changes.summary():
+            out.print(f"    {escape(line)}", soft_wrap=True)
     for warning in published.warnings:
         note(warning)
+
+
+def show_verification(found: Verification, brief: bool = False) -> None:
+    """What was checked, or in brief only that it was."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    marks = {True: "[green]ok[/]", False: "[red]failed[/]", None: "[dim]–[/]"}
+    for check in found.checks:
+        table.add_row(marks[check.ok], check.name, escape(check.detail))
+    if not brief:
+        out.print(table)
+        out.print()
+    where = f"{found.target}, commit {found.revision[:10]}" if found.revision else found.target
+    failed = len(found.failures)
+    verdict = f"[red]{failed} of {len(found.checks)} checks failed[/]" if failed else "[green]verified[/]"
+    out.print(f"{verdict}: {escape(where)}", soft_wrap=True)
 
 
 def show_paths(folder: Path) -> None:

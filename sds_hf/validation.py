@@ -1,12 +1,13 @@
 """What pydantic found wrong, in one line for a person."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+if TYPE_CHECKING:  # readers need `short` where there is no pydantic
+    from pydantic import ValidationError
 
 
-def one_line(error: ValidationError, possible: Mapping[tuple[Any, ...], Sequence[str]]) -> str:
+def one_line(error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequence[str]]) -> str:
     """What is wrong with which field, what was given, and what is possible.
 
     Args:

@@ -29,8 +29,10 @@ def rows(dataset):
 plain = load_dataset(name, split="train", **options)
 streamed = load_dataset(name, split="train", streaming=True, **options)
 scores = load_dataset(name, "scores", split="train", **options)
+classes = plain.features["classes"]  # before `datasets` 4 a list
+names = (classes[0] if isinstance(classes, list) else classes.feature).names
 print(json.dumps({
-    "rows": rows(plain), "streamed": rows(streamed), "names": plain.features["classes"].feature.names,
+    "rows": rows(plain), "streamed": rows(streamed), "names": names,
     "columns": plain.column_names, "pcs": list(plain["pcs"]), "mode": plain[0]["mask"].mode,
     "reasons": dict(zip(scores["id"], scores["reason"])), "ours": "sds_hf" in sys.modules,
 }))

@@ -7,11 +7,14 @@ import re
 import subprocess
 import sys
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 
+import coco_trees
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import raw_trees
 from datasets import load_dataset
 from test_sources import save_pair, save_prompts
 
@@ -23,12 +26,15 @@ from sds_hf.sources import READERS
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from loading_scripts.builder import RawConfig  # noqa: E402
+from loading_scripts.builder import RawBuilder, RawConfig  # noqa: E402
 from loading_scripts.dataset_diffusion import DatasetDiffusion  # noqa: E402
 from loading_scripts.folder import Folder  # noqa: E402
 from loading_scripts.pascal_voc import PascalVOC  # noqa: E402
 
-BUILDERS = {builder.READER: builder for builder in (DatasetDiffusion, Folder, PascalVOC)}
+for script in sorted((ROOT / "loading_scripts").glob("*.py")):
+    import_module(f"loading_scripts.{script.stem}")
+BUILDERS = {builder.READER: builder for builder in RawBuilder.__subclasses__()}
+OF_ALL = {"on_missing", "on_error"}  # options of every reader
 OLD_PYTHON = os.environ.get("PYTHON_WITH_DATASETS_3")
 
 
@@ -63,11 +69,14 @@ def voc(folder):
     return {"split": "train_aug", "masks": "SegmentationClassAug"}
 
 
-LAYOUTS = {"dataset-diffusion": diffusion, "folder": plain, "pascal-voc": voc}
+OWN = {"dataset-diffusion": diffusion, "folder": plain, "pascal-voc": voc}
+LAYOUTS = {**OWN, **coco_trees.LAYOUTS, **raw_trees.LAYOUTS}
 FOUND = {  # ids, class ids, what is skipped
     "dataset-diffusion": (["0", "10"], [[COCO.names.index("refrigerator")], [1]], "1 image without a mask"),
     "folder": (["0", "1"], [[4], [3]], "1 listed without a mask"),
     "pascal-voc": (["2007_000039", "2007_000032"], [[20], [1, 15]], "1 listed without an image"),
+    **coco_trees.FOUND,
+    **raw_trees.FOUND,
 }
 
 
@@ -143,8 +152,8 @@ def test_errors_are_one_line(tmp_path):
     for options, message in (
         ({}, "reads a raw folder: give data_dir="),
         ({"data_dir": str(raw)}, "says what its mask indices mean: give --labels voc or --labels coco"),
-        ({"data_dir": str(raw), "labels": "ade20k"}, "no label space 'ade20k'; there are ['coco', 'voc']"),
-        ({"data_dir": str(raw), "labels": "coco", "ids": "both"}, "--ids is contiguous or original, not 'both'"),
+        ({"data_dir": str(raw), "labels": "ade20k"}, "no label space 'ade20k'; there are ['cityscapes', 'coco',"),
+        ({"data_dir": str(raw), "labels": "coco", "ids": "both"}, "--ids is contiguous or original"),
         ({"data_dir": str(tmp_path / "gone"), "labels": "voc"}, "gone is no folder"),
         ({"data_dir": str(raw), "labels": "voc"}, "0.png: [21] stand for no class of the label space 'voc'"),
     ):
@@ -156,7 +165,7 @@ def test_errors_are_one_line(tmp_path):
 def test_every_reader_has_a_builder_with_its_options():
     assert set(BUILDERS) == set(READERS)
     for name, builder in BUILDERS.items():
-        taken = set(inspect.signature(READERS[name].__init__).parameters) - {"self", "path"}
+        taken = set(inspect.signature(READERS[name].__init__).parameters) - {"self", "path"} | OF_ALL
         assert set(builder.BUILDER_CONFIG_CLASS().reader_options()) == taken
         assert {field.name for field in fields(builder.BUILDER_CONFIG_CLASS)} >= taken
 
@@ -166,7 +175,8 @@ def test_readme_names_every_script_and_option():
     for builder in BUILDERS.values():
         script = Path(inspect.getfile(builder)).name
         line = next(line for line in text.splitlines() if line.startswith(f"| `{script}` | `{builder.__name__}` |"))
-        assert all(f"`{option}`" in line for option in builder.BUILDER_CONFIG_CLASS().reader_options())
+        assert all(f"`{option}`" in line for option in set(builder.BUILDER_CONFIG_CLASS().reader_options()) - OF_ALL)
+    assert all(f"`{option}`" in text for option in OF_ALL)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The demo's scenes: exact masks, defects with a known answer, artwork with a licence."""
 
 import hashlib
+import importlib
 import pickle
 import subprocess
 import sys
@@ -16,12 +17,13 @@ from hypothesis import strategies as st
 from sds_hf import PCS
 from sds_hf.demo.artwork import DEMO_SETS, HELD_OUT_SET, Picture, by_concept, pictures, render, sets
 from sds_hf.demo.backgrounds import background
-from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
+from sds_hf.demo.dataset import COCO_NAMES, SIDE, demo_features, demo_rows
 from sds_hf.demo.defects import DEFECTS, IMAGE_DEFECTS, MASK_DEFECTS, possible_defects
 from sds_hf.demo.scenes import CLASSES, CONCEPTS, DISTRACTORS, MIN_VISIBLE, SPOKEN, Scene, _paste, draw_scene
 from sds_hf.images import decode_image, decode_mask
-from sds_hf.labels import VOC
+from sds_hf.labels import COCO, VOC
 from sds_hf.recipe import Recipe
+from sds_hf.report import Report
 from sds_hf.score import READABLE, REGISTRY
 from sds_hf.sources.dataset_diffusion import classes_in_prompt
 
@@ -289,6 +291,40 @@ def test_rows_are_like_those_of_any_source(rows):
         if row["defect"] is None:
             asked = classes_in_prompt(row["class_prompt"], VOC.names)
             assert asked == classes_in_prompt(row["caption"], VOC.names) == set(row["classes"])
+
+
+def test_the_same_scenes_with_the_labels_of_coco(rows):
+    same = list(demo_rows(40, labels=COCO))
+    names = {VOC.names.index(name): COCO.names.index(COCO_NAMES.get(name, name)) for name in VOC.names}
+    for row, other in zip(rows, same, strict=False):
+        np.testing.assert_array_equal(
+            np.vectorize(names.get)(decode_mask(row["mask"])), decode_mask(other["mask"])
+        )  # fmt: skip
+        assert sorted(names[index] for index in row["classes"]) == other["classes"]
+        assert {name: row[name] for name in ("id", "image", "caption", "defect")} == {
+            name: other[name] for name in ("id", "image", "caption", "defect")
+        }
+    assert demo_features(COCO)["classes"].feature.names == list(COCO.names)
+    asked = {name for row in same for name in COCO.names if f" {name} " in f" {row['class_prompt']} "}
+    assert {"airplane", "dining table", "motorcycle"} <= asked  # not aeroplane, diningtable, motorbike
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (PACKAGE / "demo" / "clip" / "model.safetensors").exists(), reason="no demo CLIP")
+def test_the_reference_card_is_made_from_the_demo(tmp_path, monkeypatch):
+    """Numbers may differ by a row or two on a machine without bf16; what is drawn and how it is told may not."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(PACKAGE.parent / "cards")
+    importlib.import_module("make").make("sds-coco", tmp_path / "card")
+    old, new = (
+        Report.load(folder / "report.json") for folder in (PACKAGE.parent / "cards/sds-coco", tmp_path / "card")
+    )
+    assert new.provenance["source"] == old.provenance["source"]
+    assert [(count.id, count.before) for count in new.classes] == [(count.id, count.before) for count in old.classes]
+    assert abs(new.kept - old.kept) <= 6
+    assert (tmp_path / "card" / "recipe.yaml").read_text() == (
+        PACKAGE.parent / "cards" / "sds-coco" / "recipe.yaml"
+    ).read_text()
 
 
 def test_no_score_reads_the_defect(rows, tiny_clip):

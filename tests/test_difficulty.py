@@ -84,10 +84,10 @@ def with_probabilities(data, cells):
     )
 
 
-def test_probabilities_of_a_classifier_are_taken_from_a_column(tiny_clip):
+def test_probabilities_of_a_classifier_are_taken_from_a_column():
     cells = [np.random.default_rng(index).dirichlet(np.ones(20)).tolist() for index in range(4)] + [None]
     data = with_probabilities(random_dataset(5), cells)
-    score = Difficulty(model=tiny_clip, definition="column")
+    score = Difficulty(definition="column")
     assert score.reads == {"classes", "class_probabilities"}  # no image and no encoder
     for scored in (add_scores(data, score), data.map(score, batched=True, batch_size=2)):
         for row in scored.select(range(4)):
@@ -97,10 +97,10 @@ def test_probabilities_of_a_classifier_are_taken_from_a_column(tiny_clip):
         assert scored["difficulty_band"][4] is None
 
 
-def test_probabilities_must_be_one_a_class(tiny_clip):
+def test_probabilities_must_be_one_a_class():
     data = with_probabilities(random_dataset(1), [[0.5, 0.5]])
     with pytest.raises(ValueError, match="class probabilities must be 20 a row, one for each foreground class, not 2"):
-        add_scores(data, Difficulty(model=tiny_clip, definition="column"))
+        add_scores(data, Difficulty(definition="column"))
 
 
 def test_mask_is_one_minus_the_agreement(tiny_clip):

@@ -5,10 +5,10 @@ import pytest
 from conftest import random_row
 from PIL import Image
 
-from sds_hf.figures import BLUE, overlay, sample_grid, score_histograms
+from sds_hf.figures import BLUE, class_bars, overlay, sample_grid, score_histograms
 from sds_hf.images import encode_jpeg, encode_mask
 from sds_hf.labels import VOC, LabelSpace
-from sds_hf.report import ScoreSummary
+from sds_hf.report import ClassCount, ScoreSummary
 
 STREET = LabelSpace(
     name="street", names=("road", "sky"), prompts=("road", "sky"), background_prompts=(), has_background=False
@@ -41,8 +41,20 @@ def test_any_number_of_histograms(tmp_path, count):
     scores = {f"score {place}": summary() for place in range(count)} | {"empty": ScoreSummary(nulls=12)}
     score_histograms(scores, tmp_path / "scores.png")
     height, width, _ = pixels(tmp_path / "scores.png").shape
-    assert width == round(3.4 * 110 * max(1, min(count, 4)))
-    assert height == round(2.7 * 110 * max(1, -(-count // 4)))
+    assert width == round(3.9 * 110 * max(1, min(count, 2)))
+    assert height == round(2.9 * 110 * max(1, -(-count // 2)))
+
+
+def test_bars_show_the_kept_and_the_colours_of_the_classes(tmp_path):
+    def draw(name: str, kept: int) -> np.ndarray:
+        counts = [ClassCount(id=8, name="cat", before=9, after=kept), ClassCount(id=15, name="$|", before=4, after=0)]
+        class_bars([*counts, ClassCount(id=3, name="bird", before=0, after=0)], tmp_path / name)
+        return pixels(tmp_path / name)
+
+    many, few = draw("many.png", 9), draw("few.png", 3)
+    assert share(many, BLUE) > 2 * share(few, BLUE) > 0
+    for index, shown in ((8, True), (15, True), (3, False)):
+        assert (share(many, "#{:02x}{:02x}{:02x}".format(*VOC.palette[index])) > 0) is shown
 
 
 def test_an_overlay_colours_classes_and_leaves_the_background():
@@ -53,8 +65,9 @@ def test_an_overlay_colours_classes_and_leaves_the_background():
     person, ignored = painted[0, 5], painted[0, 10]
     assert np.abs(person - (0.4 * 115 + 0.6 * np.array(VOC.palette[15]))).max() <= 1
     assert ignored.min() > 160
-    assert (painted[:, 3] == 255).all()  # an outline
-    assert (painted[:, 7] == 255).all()
+    for left in (3, 7):  # an outline, seen on light and on dark
+        assert (painted[:, left] == 255).all()
+        assert (painted[:, left + 1] == 20).all()
 
 
 def test_a_class_of_index_0_is_coloured_where_there_is_no_background():

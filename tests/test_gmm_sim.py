@@ -194,7 +194,7 @@ def test_errors_say_what_to_do(fitted, tiny_clip, other_clip, tmp_path):
 def test_a_pickle_in_the_file_is_not_opened(tiny_clip, tmp_path):
     path = tmp_path / "pickled.npz"
     np.savez(path, about=np.array(json.dumps({"kind": "gmm_sim"})), means=np.array([{"a": 1}], object))
-    with pytest.raises(ValueError, match="is no fitted model of sds-hf or is damaged"):
+    with pytest.raises(ValueError, match="holds pickled objects, which can run code and are not opened; fit it again"):
         GMMSim(model=tiny_clip, fitted=str(path)).identity()
 
 

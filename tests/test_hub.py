@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from jobs import commits, files, make_job, paths, tags, writes
 
-from sds_hf import hub as hub_module
+from sds_hf import retrying
 from sds_hf.hub import HubRepository, PublishError
 
 NUMBERS = itertools.count()
@@ -37,13 +37,13 @@ def api() -> HfApi:
 @pytest.fixture
 def two_attempts(monkeypatch):
     """Give up sooner than usual."""
-    monkeypatch.setattr(hub_module, "ATTEMPTS", 2)
+    monkeypatch.setattr(retrying, "ATTEMPTS", 2)
 
 
 def push(name: str, folder: Path, tag: str | None = None, **options) -> tuple[str, list[str], str]:
     """What `publish` does with a folder: commit, files that went, tag."""
     repository = HubRepository(name, **options)
-    revision, removed = repository.commit(folder, paths(folder), None)
+    revision, removed = repository.commit(folder, paths(folder))
     return revision, removed, repository.tag(revision, tag)
 
 
@@ -121,7 +121,9 @@ def test_a_push_that_fails_leaves_what_was_published(hub, api, name, versions, r
     first, _, _ = push(name, versions[0])
     before = files(api, name)
     hub.faults.add(request_, "status", code=400, times=-1)
-    with pytest.raises(PublishError, match=f"publishing to {name} failed: the Hub answered 400; .* run it again"):
+    with pytest.raises(
+        PublishError, match=rf"publishing to {name} failed: the Hub answered 400 \(injected\); .* run it again"
+    ):
         push(name, versions[1])
     assert (files(api, name), tags(api, name)) == (before, {"v1": first})
     hub.faults.clear()
@@ -174,6 +176,6 @@ def test_a_hub_that_stays_away_is_one_line(hub, name, two_attempts):
 
 
 def test_who_may_not_write_is_told_to_log_in(api, name, versions):
-    with pytest.raises(PublishError, match=r"the Hub answered 403; log in with `hf auth login`"):
+    with pytest.raises(PublishError, match=r"the Hub answered 403 \(.*rights.*\); log in with `hf auth login`"):
         push(name, versions[0], token="hf_other")
     assert not api.repo_exists(name, repo_type="dataset")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import make_clip, random_dataset
+from crashes import Crash, crash_at
 from datasets import Dataset, load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
@@ -161,18 +162,6 @@ def test_ctrl_c_finishes_the_shard_in_hand(stored, dataset, tmp_path):
 
 
 # What a crash leaves
-
-
-class Crash(Exception):
-    pass
-
-
-def crash_at(rows: int):
-    def progress(done: int, failed: int) -> None:
-        if done >= rows:
-            raise Crash
-
-    return progress
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sds_hf.labels import COCO, VOC, LabelSpace, label_space
+from sds_hf.labels import CITYSCAPES, COCO, VOC, LabelSpace, label_space
 
 
 def test_sizes_and_places():
@@ -56,8 +56,32 @@ def test_names_of_a_dataset_find_their_space():
     assert streets.prompts == ("road", "traffic light")
 
 
+def test_cityscapes_has_no_background():
+    assert (len(CITYSCAPES.names), len(CITYSCAPES.prompts), CITYSCAPES.class_ids) == (20, 19, range(1, 20))
+    assert (CITYSCAPES.names[1], CITYSCAPES.names[14], CITYSCAPES.names[19]) == ("road", "car", "bicycle")
+    assert CITYSCAPES.unknown([0, 1, 19, 20, 255]) == [0, 20]
+    assert not set(CITYSCAPES.background_prompts) & set(CITYSCAPES.prompts)
+    assert LabelSpace.from_names(CITYSCAPES.names) is CITYSCAPES
+    own = LabelSpace.from_names(["unlabeled", "lane"])
+    assert (own.has_background, own.class_ids, own.prompts, own.unknown([0, 1])) == (False, range(1, 2), ("lane",), [0])
+
+
+def test_names_come_from_a_text_file(tmp_path):
+    (tmp_path / "names.txt").write_text("\ufeffsky\n\ntraffic light\n", encoding="utf-8")
+    own = label_space(str(tmp_path / "names.txt"))
+    assert (own.names, own.class_ids) == (("sky", "traffic light"), range(2))
+    (tmp_path / "names.txt").write_text("background\n" + "\n".join(VOC.names[1:]))
+    assert label_space(str(tmp_path / "names.txt")) is VOC
+    for text, said in (("sky\nsky\n", "2 names; there must be 1 to 255, each only once"), ("", "0 names")):
+        (tmp_path / "names.txt").write_text(text)
+        with pytest.raises(ValueError, match=said):
+            label_space(str(tmp_path / "names.txt"))
+    with pytest.raises(ValueError, match=r"gone\.txt cannot be read as names of classes"):
+        label_space(str(tmp_path / "gone.txt"))
+
+
 def test_unknown_spaces_are_named():
-    with pytest.raises(ValueError, match=r"no label space 'ade20k'; there are \['coco', 'voc'\]"):
+    with pytest.raises(ValueError, match=r"no label space 'ade20k'; there are \['cityscapes', 'coco', 'voc'\]"):
         label_space("ade20k")
 
 

@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import random_dataset
+from conftest import random_dataset, random_row
 
 from sds_hf import ClassesPresent, ScoreTable, ranks, score_table
 from sds_hf.device import current_device
@@ -240,3 +241,33 @@ def test_the_command_under_a_launcher(stored, tiny_clip, tmp_path, launcher):
     lines = [json.loads(line) for line in many.stderr.splitlines() if line.startswith('{"step"')]
     assert [line["done"] for line in lines].count(12) == 1
     assert ScoreTable.load(tmp_path / "many").manifest["complete"]
+
+
+RECIPE = """
+name: ranks
+model: {model}
+source: {{path: {raw}, reader: folder, labels: voc}}
+scores: {{clip_sim: {{dtype: fp32}}}}
+rules:
+  - threshold: {{column: clip_sim, above: q0.2}}
+publish: {{to: user/by-ranks, license: mit}}
+"""
+
+
+@pytest.mark.slow
+def test_only_the_first_process_imports_and_publishes(hub, tiny_clip, tmp_path):
+    for row in (random_row(index) for index in range(5)):
+        for part in ("image", "mask"):
+            (tmp_path / "raw" / f"{part}s").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "raw" / f"{part}s" / row[part]["path"]).write_bytes(row[part]["bytes"])
+    (tmp_path / "plan.yaml").write_text(RECIPE.format(model=tiny_clip, raw=tmp_path / "raw"))
+    words = ["run", str(tmp_path / "plan.yaml"), "--out", str(tmp_path / "out"), "--rows-per-shard", "2", "--json"]
+    done = launched([sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"], *words)
+    assert done.returncode == 0, done.stderr
+    (shown,) = [json.loads(text) for text in re.findall(r"(?ms)^\{.*?^\}", done.stdout)]
+    assert (shown["rows"], shown["kept"], shown["tag"]) == (5, 4, "v1")
+    lines = [entry["line"] for entry in hub.faults.log]
+    for request in ("/repos/create", "/commit/", "/tag/"):
+        assert sum(request in line for line in lines) == 1
+    assert ScoreTable.load(tmp_path / "out" / "scores").manifest["complete"]
+    assert not list((tmp_path / "out").glob("*.lock"))

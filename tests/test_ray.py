@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import random_dataset
+from crashes import Crash, crash_at
 from datasets import Dataset
 
 from sds_hf import PCS, ScoreTable, score_table
@@ -64,18 +65,6 @@ def bucket():
     server.stop()
     for name in given:
         del os.environ[name]
-
-
-class Crash(Exception):
-    pass
-
-
-def crash_at(rows: int):
-    def progress(done: int, failed: int) -> None:
-        if done >= rows:
-            raise Crash
-
-    return progress
 
 
 def shard_bytes(folder: Path) -> dict[str, bytes]:

@@ -2,6 +2,8 @@
 
 import os
 import re
+import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from conftest import DEMO_CLIP, HUB, make_clip
 from huggingface_hub import HfApi
 from test_sources import save_pair, save_prompts
 
+from sds_hf.cli import main
 from sds_hf.recipe import Recipe, recipe_names
 from sds_hf.score import REGISTRY
 
@@ -71,14 +74,18 @@ def test_the_demo_runs(tmp_path):
     assert (tmp_path / "sds-demo" / "published" / "README.md").exists()
 
 
-def test_commands_and_code_run_in_order(home):
+def test_commands_and_code_run_in_order(home, monkeypatch, capsys):
     """From raw output to a dataset on the Hub, then the code, which uses what the commands made."""
+    monkeypatch.chdir(home)
     for block in COMMANDS[2:]:
         for line in block.strip().splitlines():
-            shell(line, home)
+            program, *arguments = shlex.split(line)
+            assert program == "sds-hf"
+            assert main(arguments) == 0, f"{line}\n{capsys.readouterr()}"
     for number, code in enumerate(CODE):
-        (home / f"code{number}.py").write_text(code)
-        shell(f"{sys.executable} code{number}.py", home)
+        path = home / f"code{number}.py"
+        path.write_text(code)
+        runpy.run_path(str(path))
     assert (home / "mine" / "README.md").exists()
 
 
@@ -99,15 +106,15 @@ def test_paths_are_there():
         assert (ROOT / path).exists(), path
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "cards").glob("*/recipe.yaml")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "cards").glob("*/*.yaml")), ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_recipes_of_cards_are_recipes(path):
     assert Recipe.load(path).scores
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "cards").glob("*/report.json")), ids=lambda path: path.parent.name)
 def test_committed_cards_are_what_the_code_renders(path):
-    from sds_hf.cli import main
-
     assert main(["card", str(path.parent), "--check"]) == 0
 
 

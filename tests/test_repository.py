@@ -6,12 +6,14 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
+from huggingface_hub import DatasetCard
 from jobs import Job, load_elsewhere, make_job, sums
 
 from sds_hf import Recipe, Report, Threshold, load, render_card, select
+from sds_hf.card_rules import check_folder
 from sds_hf.labels import VOC
 from sds_hf.publishing import PublishError, publish
-from sds_hf.repository import build_repository
+from sds_hf.repository import MANIFEST, build_repository, read_manifest
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def test_the_files_and_their_manifest(published, job):
     listed = {entry["path"]: entry for entry in manifest["files"]}
     assert set(listed) == {
         "README.md", "recipe.yaml", "report.json", "data/train-00000.parquet", "scores/candidates.parquet",
-        "assets/samples.png", "assets/scores.png",
+        "assets/classes.png", "assets/samples.png", "assets/scores.png",
     }  # fmt: skip
     assert {path: entry["sha256"] for path, entry in listed.items()} == {
         path: digest for path, digest in sums(published).items() if path != "manifest.json"
@@ -149,6 +151,36 @@ def test_our_own_folder_is_replaced_when_told_so(job, copy):
     assert done.removed == ["assets/old.png"]
     assert load(copy).num_rows == done.report.kept > job.selection.report.kept
     assert [path.name for path in copy.parent.iterdir()] == [copy.name]
+
+
+def test_what_was_written_into_the_card_by_hand_stays(job, copy):
+    note = "<!-- sds-hf: keep start -->\nTrained on it: 61.2 mIoU.\n<!-- sds-hf: keep end -->"
+    readme = copy / "README.md"
+    written = readme.read_text().replace("---\n", "---\nviewer: false\n", 1)
+    readme.write_text(written.replace("\n## Citation\n", f"\n{note}\n\n## Citation\n"))
+    job.selecting(1.0).publish(folder=copy, overwrite=True)
+    again = readme.read_text()
+    assert again.index("## Licence") < again.index(note) < again.index("## Citation")
+    assert DatasetCard(again).data["viewer"] is False
+    (listed,) = [entry for entry in read_manifest(copy / MANIFEST)["files"] if entry["path"] == "README.md"]
+    assert listed["sha256"] == sums(copy)["README.md"]
+    assert not check_folder(copy).errors
+
+
+def test_a_card_the_hub_would_refuse_is_not_published(job, tmp_path):
+    recipe = job.recipe.model_copy(update={"publish": job.recipe.publish.model_copy(update={"license": "other"})})
+    with pytest.raises(ValueError, match="license 'other' needs a license_name"):
+        publish(job.dataset, job.selection, recipe, scores=job.table, folder=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_dataset_says_of_itself_is_carried_through(job, tmp_path):
+    dataset = job.dataset.select(range(12))
+    dataset.info.license, dataset.info.citation = "CC BY 4.0 | mine", "@misc{a, title={`}}"
+    publish(dataset, job.selection, job.recipe, scores=job.table, folder=tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "- license: CC BY 4.0 \\| mine" in card
+    assert "```bibtex\n@misc{a, title={`}}\n```" in card
 
 
 def test_what_fails_leaves_the_folder_as_it_was(job, copy):

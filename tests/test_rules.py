@@ -314,7 +314,8 @@ def test_any_rule_on_any_table(rows, rule):
             assert selection.report.kept == min(rule_target, having)
 
 
-def test_many_rows_in_any_order_of_ids(tmp_path):
+@pytest.mark.parametrize("memory", ["200MB", "40MB"])  # the tables in memory, or on disk
+def test_many_rows_in_any_order_of_ids(tmp_path, memory):
     """More than DuckDB handles at a time, so that what lies side by side must be in order."""
     generator = np.random.default_rng(0)
     count = 150_000
@@ -324,7 +325,7 @@ def test_many_rows_in_any_order_of_ids(tmp_path):
     data = Dataset.from_dict({"id": ids, "u": scores, "classes": [sorted(set(pair)) for pair in classes.tolist()]})
     rules = [Threshold(column="u", above=0.25), TopPerGroup(column="u", by=BOTH, fraction=0.3)]
     data.to_parquet(tmp_path / "rows.parquet")
-    found = select(tmp_path / "rows.parquet", rules, memory_limit="200MB", scratch=tmp_path)
+    found = select(tmp_path / "rows.parquet", rules, memory_limit=memory, scratch=tmp_path)
     alive = scores > 0.25
     order = np.lexsort((ids, -scores))
     order = order[alive[order]]

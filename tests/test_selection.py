@@ -369,6 +369,16 @@ def test_pages_of_images_are_never_read(paper, tmp_path):
     assert select(path, RULE).table() == select(paper, RULE).table()
 
 
+def test_a_dataset_is_taken_as_it_is_shown(paper):
+    """Rows chosen and ordered by `datasets`, whose tables stay as they are."""
+    shown = with_images(paper).select([5, 0, 3])
+    assert (
+        select(shown, []).table().to_pylist()
+        == select(paper.select([5, 0, 3]).flatten_indices(), []).table().to_pylist()
+    )
+    assert select(shown, []).table()["id"].to_pylist() == ["f", "a", "d"]
+
+
 def test_parquet_files_number_their_rows_and_name_their_classes(paper, tmp_path):
     for place, rows in enumerate((range(5), range(5, 8))):
         paper.remove_columns("id").select(rows).to_parquet(tmp_path / f"part{place}.parquet")

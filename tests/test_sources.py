@@ -16,7 +16,7 @@ from sds_hf.labels import COCO, VOC
 from sds_hf.pipeline import import_source
 from sds_hf.sources import READERS, make_reader
 from sds_hf.sources.dataset_diffusion import classes_in_prompt
-from sds_hf.sources.reader import natural
+from sds_hf.sources.files import natural
 
 SAMPLES = SHARED / "samples" / "dataset_diffusion_coco"
 
@@ -168,7 +168,7 @@ def test_folder_without_a_table(tmp_path):
 def test_what_is_not_known_is_named(tmp_path):
     with pytest.raises(ValueError, match="is no folder"):
         make_reader("folder", tmp_path / "gone", labels="voc")
-    with pytest.raises(ValueError, match=r"has no layout that is known; the readers are \['dataset-diffusion'"):
+    with pytest.raises(ValueError, match=r"has no layout that is known; the readers are \['cityscapes', 'coco-"):
         make_reader("auto", tmp_path)
     with pytest.raises(ValueError, match=r"no reader 'foo'; there are"):
         make_reader("foo", tmp_path)
@@ -190,7 +190,8 @@ def test_what_is_not_known_is_named(tmp_path):
 
 
 def test_every_reader_says_what_it_is():
-    assert set(READERS) == {"dataset-diffusion", "folder", "pascal-voc"}
+    ours = {"cityscapes", "coco-instances", "coco-masks", "coco-panoptic", "dataset-diffusion", "diffumask", "folder"}
+    assert set(READERS) == ours | {"open-images", "pascal-voc", "sbd", "sds"}
     assert all(reader.summary and reader.__doc__ for reader in READERS.values())
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import random_dataset
+from crashes import Crash, crash_at
 from datasets import Dataset, IterableDataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,18 +32,6 @@ def shard_bytes(folder: Path) -> list[bytes]:
 
 def streamed(dataset: Dataset, parts: int = 3) -> IterableDataset:
     return dataset.to_iterable_dataset(num_shards=parts)
-
-
-class Crash(Exception):
-    pass
-
-
-def crash_at(rows: int):
-    def progress(done: int, failed: int) -> None:
-        if done >= rows:
-            raise Crash
-
-    return progress
 
 
 @pytest.fixture(scope="module")

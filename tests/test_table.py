@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import make_clip, random_dataset
+from crashes import Crash, crash_at
 from datasets import Dataset
 
 from sds_hf import ASF, PCS, ClassesPresent, ScoreTable, score_table
@@ -138,23 +139,11 @@ def test_classes_do_where_no_score_needs_the_mask(dataset, pcs, whole, tmp_path)
 # Going on
 
 
-class Interrupted(Exception):
-    pass
-
-
-def interrupt_at(rows: int):
-    def progress(done: int, failed: int) -> None:
-        if done >= rows:
-            raise Interrupted
-
-    return progress
-
-
 @pytest.mark.parametrize("rows", [2, 5, 9])
 def test_an_interrupted_run_goes_on_after_its_last_shard(whole, dataset, scores, tmp_path, encoded, rows):
     settings = {"rows_per_shard": 5, "batch_size": 2, "source": "mine"}
-    with pytest.raises(Interrupted):
-        score_table(dataset, scores, tmp_path, **settings, progress=interrupt_at(rows))
+    with pytest.raises(Crash):
+        score_table(dataset, scores, tmp_path, **settings, progress=crash_at(rows))
     done = len(list(tmp_path.glob("scores-*.parquet")))
     assert done == (rows - 1) // 5
     with pytest.raises(ValueError, match="is not finished; run the same `sds-hf score` again to go on"):

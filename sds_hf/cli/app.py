@@ -5,7 +5,23 @@ import sys
 
 import typer
 
-from sds_hf.cli import bench, card, demo, import_, options, publish, recipes, run, score, scores, select
+from sds_hf.cli import (
+    bench,
+    card,
+    demo,
+    diff,
+    export,
+    fit,
+    import_,
+    options,
+    publish,
+    recipes,
+    run,
+    score,
+    scores,
+    select,
+    verify,
+)
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 app = typer.Typer(
@@ -16,7 +32,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, import_, scores, score, recipes, select, publish, run, card, bench):  # in the order of the help
+for _command in (
+    demo,
+    import_,
+    scores,
+    fit,
+    score,
+    recipes,
+    select,
+    publish,
+    verify,
+    diff,
+    run,
+    card,
+    export,
+    bench,
+):  # in the order of the help
     app.command(_command.__name__.rpartition(".")[2].rstrip("_"))(_command.command)
 
 

@@ -11,28 +11,21 @@ from sds_hf.cli import options
 def command(
     folder: Annotated[Path, typer.Argument(help="A published folder with recipe.yaml and report.json.")],
     check: Annotated[
-        bool, typer.Option("--check", help="Only say whether README.md is what would be written.")
+        bool,
+        typer.Option("--check", help="Only say whether README.md is what would be written and the Hub will take it."),
     ] = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Render the card of a published folder again from its recipe and report."""
+    """Render the card of a published folder again from its recipe and report; what was written by hand is kept."""
     from sds_hf import ui
-    from sds_hf.cards import render_card
-    from sds_hf.recipe import Recipe
-    from sds_hf.report import Report
+    from sds_hf.progress import note
+    from sds_hf.repository import renew_card
 
-    for name in ("recipe.yaml", "report.json"):
-        if not (folder / name).exists():
-            raise ValueError(f"{folder} has no {name}: it is no published folder of sds-hf")
-    text = render_card(Recipe.load(folder / "recipe.yaml"), Report.load(folder / "report.json"))
-    path = folder / "README.md"
-    same = path.exists() and path.read_text() == text
-    if check and not same:
-        raise ValueError(f"{path} differs from what the recipe and the report give; run `sds-hf card {folder}`")
-    if not check:
-        path.write_text(text)
+    done = renew_card(folder, check)
     if json:
-        return options.print_json({"card": str(path), "changed": not same and not check})
-    ui.out.print(f"{path}: {'unchanged' if same else 'written'}")
+        return options.print_json({"card": str(done.path), "changed": done.changed, "warnings": done.warnings})
+    ui.out.print(f"{done.path}: {'written' if done.changed else 'unchanged'}")
+    for warning in done.warnings:
+        note(warning)
     return None

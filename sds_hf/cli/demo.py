@@ -12,6 +12,7 @@ def command(
     rows: Annotated[int, typer.Option(help="Number of candidates.")] = 200,
     out: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("sds-demo"),
     seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 0,
+    labels: Annotated[str, typer.Option(help="What the masks mean: voc or coco.")] = "voc",
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -22,7 +23,7 @@ def command(
 
     if not json:
         ui.out.print(f"{rows:,} emoji scenes, about half of them with a known defect, scored by a tiny CLIP\n")
-    done = run_demo(rows, out, seed=seed, watch=ui.watcher(json))
+    done = run_demo(rows, out, seed=seed, labels=labels, watch=ui.watcher(json))
     loaded = load(done.published.target)
     shares = done.report.clean_share() or (0.0, 0.0)
     if json:

@@ -1,7 +1,8 @@
 """Options that several commands share, and how they print JSON."""
 
 import json as jsonlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -40,17 +41,26 @@ Sets = Annotated[
 ]
 Split = Annotated[str | None, typer.Option(help="Split of the dataset, if it has several.")]
 Labels = Annotated[
-    str | None, typer.Option(help="What mask indices mean: `voc` or `coco`; needed where the data does not say.")
+    str | None,
+    typer.Option(help="What mask indices mean: `voc`, `coco`, `cityscapes`, or a .txt file with a class in each line."),
 ]
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Rows at a time; default 32, on a GPU 256. Does not change the numbers.")
 ]
 RowsPerShard = Annotated[int, typer.Option(min=1, help="Rows a shard: what an interrupted run can lose.")]
 
+MemoryLimit = Annotated[str | None, typer.Option(help="Memory to use, e.g. `3GB`; what does not fit goes to disk.")]
+Scratch = Annotated[Path | None, typer.Option(help="Folder for what does not fit into memory.")]
+
 Progress = Annotated[
     str | None, typer.Option(metavar="bar|json|none", help="How progress is shown on stderr; a bar on a terminal.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but errors.")]
+
+Verify = Annotated[
+    bool,
+    typer.Option("--verify/--no-verify", help="After a push, read it again and check it; exits with 1 if that fails."),
+]
 
 
 def print_json(value: Any) -> None:
@@ -58,10 +68,18 @@ def print_json(value: Any) -> None:
     print(jsonlib.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def published_json(done: Any) -> dict[str, Any]:
-    """What `Published` says."""
+def published_json(done: Any, verified: Any = None) -> dict[str, Any]:
+    """What `Published` says, and the `Verification` after a push."""
     report = done.report
     return {
         "target": done.target, "rows": report.rows, "kept": report.kept, "failed": report.failed, "files": done.files,
         "removed": done.removed, "revision": done.revision, "tag": done.tag, "url": done.url, "dry_run": done.dry_run,
+        "changes": report.changes.summary() if report.changes else [],
+        **({"verified": verification_json(verified)} if verified else {}),
     }  # fmt: skip
+
+
+def verification_json(found: Any) -> dict[str, Any]:
+    """What `Verification` says."""
+    checks = [asdict(check) for check in found.checks]
+    return {"target": found.target, "revision": found.revision, "ok": found.ok, "checks": checks}

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sds_hf.cli import options
+from sds_hf.cli.verify import after_push, conclude
 
 
 def command(
@@ -20,6 +21,15 @@ def command(
     tag: Annotated[str | None, typer.Option(help="Tag of this version; v1, v2, ... if not given.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    gate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LIMIT",
+            help="Publish only within a limit, besides the recipe's: `min_rows=500`, `min_rows_per_class=20`, and "
+            "against the last version `max_class_loss=20%`, `max_rows_dropped=10%`, `max_score_shift=0.05`.",
+        ),
+    ] = None,
+    verify: options.Verify = True,
     settings: options.Sets = None,
     json: options.Json = False,
     debug: options.Debug = False,
@@ -34,15 +44,17 @@ def command(
     from sds_hf.table import ScoreTable
 
     chosen, table = Selection.load(selection), ScoreTable.load(scores)
-    plan = Recipe.load(recipe or selection / RECIPE_FILE, settings or ())
+    plan = Recipe.load(recipe or selection / RECIPE_FILE, settings or ()).gated(gate or ())
     with ui.watcher(json)("publishing", chosen.report.kept) as tell:
         done = publish(
             open_dataset(dataset, split), chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
             overwrite=overwrite, dry_run=dry_run, progress=adding(tell),
         )  # fmt: skip
+    found = after_push(done, verify)
     if json:
-        return options.print_json(options.published_json(done))
-    ui.show_published(done)
-    if folder and not dry_run:
-        ui.show_paths(folder)
-    return None
+        options.print_json(options.published_json(done, found))
+    else:
+        ui.show_published(done)
+        if folder and not dry_run:
+            ui.show_paths(folder)
+    conclude(found, json)

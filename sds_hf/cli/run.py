@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from sds_hf.cli import options
+from sds_hf.cli.verify import after_push, conclude
 
 
 def command(
@@ -15,6 +16,7 @@ def command(
     rows_per_shard: options.RowsPerShard = 1000,
     overwrite: Annotated[bool, typer.Option(help="Replace what was published to the recipe's folder.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Score and select, but publish nothing.")] = False,
+    verify: options.Verify = True,
     settings: options.Sets = None,
     progress: options.Progress = None,
     quiet: options.Quiet = False,
@@ -23,18 +25,21 @@ def command(
 ) -> None:
     """Do all of it from one recipe file: import, score, select, publish."""
     from sds_hf import pipeline, ui
+    from sds_hf.ranks import current_rank
     from sds_hf.recipe import Recipe
 
     plan = Recipe.load(recipe, settings or ())
     extra: dict[str, Any] = {name: True for name, asked in (("dry_run", dry_run), ("overwrite", overwrite)) if asked}
-    watch = ui.watcher(json, "none" if quiet else progress)
+    watch = ui.watcher(json, "none" if quiet or current_rank().index > 0 else progress)
     done = pipeline.run(plan, out, watch=watch, rows_per_shard=rows_per_shard, batch_size=batch_size, **extra)
+    if done is None:  # another process publishes
+        return
+    found = after_push(done.published, verify)
     if json:
-        return options.print_json(options.published_json(done.published))
-    if quiet:
-        return None
-    ui.show_scores(done.report)
-    ui.out.print()
-    ui.show_funnel(done.report)
-    ui.show_published(done.published)
-    return None
+        options.print_json(options.published_json(done.published, found))
+    elif not quiet:
+        ui.show_scores(done.report)
+        ui.out.print()
+        ui.show_funnel(done.report)
+        ui.show_published(done.published)
+    conclude(found, json or (quiet and found is not None and found.ok))

@@ -23,10 +23,8 @@ def command(
         int | None, typer.Option(min=1, help="Rows to keep, in place of the share that the last rule keeps.")
     ] = None,
     settings: options.Sets = None,
-    memory_limit: Annotated[
-        str | None, typer.Option(help="Memory to use, e.g. `3GB`; what does not fit goes to disk.")
-    ] = None,
-    scratch: Annotated[Path | None, typer.Option(help="Folder for what does not fit into memory.")] = None,
+    memory_limit: options.MemoryLimit = None,
+    scratch: options.Scratch = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

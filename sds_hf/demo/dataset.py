@@ -11,18 +11,33 @@ from sds_hf.demo.artwork import DEMO_SETS
 from sds_hf.demo.defects import DEFECTS, possible_defects
 from sds_hf.demo.scenes import Scene, draw_scene
 from sds_hf.images import encode_jpeg, encode_mask
-from sds_hf.labels import VOC
+from sds_hf.labels import VOC, LabelSpace
 
+# What COCO calls the classes of PASCAL VOC that have another name there.
+COCO_NAMES = {
+    "aeroplane": "airplane",
+    "diningtable": "dining table",
+    "motorbike": "motorcycle",
+    "pottedplant": "potted plant",
+    "sofa": "couch",
+    "tvmonitor": "tv",
+}
 SIDE = 160  # the demo CLIP's own resolution
 
 
-def demo_features() -> Features:
+def demo_features(labels: LabelSpace = VOC) -> Features:
     """Features of the demo's rows: those of every source, and the truth in `defect`."""
-    return row_features(VOC, {"defect": Value("string")})
+    return row_features(labels, {"defect": Value("string")})
 
 
 def demo_rows(
-    count: int, *, seed: int = 0, side: int = SIDE, artwork: tuple[str, ...] = DEMO_SETS, defective: float = 0.5
+    count: int,
+    *,
+    seed: int = 0,
+    side: int = SIDE,
+    artwork: tuple[str, ...] = DEMO_SETS,
+    defective: float = 0.5,
+    labels: LabelSpace = VOC,
 ) -> Iterator[dict[str, Any]]:
     """Rows of the demo's source; row i is the same whatever the count.
 
@@ -32,6 +47,7 @@ def demo_rows(
         side: height and width in pixels.
         artwork: sets the scenes are drawn from; see `sds_hf.demo.artwork`.
         defective: share of rows with a defect, all kinds alike.
+        labels: what masks mean: VOC or, for the same scenes, COCO. Things that only COCO has are background in both.
 
     Yields:
         Rows as readers yield them, with `defect`: the kind, or None for a good row. No score reads it.
@@ -43,17 +59,24 @@ def demo_rows(
         if defect is not None:
             other = draw_scene(np.random.default_rng([seed, index, 1]), side, artwork)
             scene = DEFECTS[defect](rng, scene, other)
-        yield scene_row(f"{seed}_{index:06d}", scene, defect)
+        yield scene_row(f"{seed}_{index:06d}", scene, defect, labels)
 
 
-def scene_row(name: str, scene: Scene, defect: str | None = None) -> dict[str, Any]:
+def scene_row(name: str, scene: Scene, defect: str | None = None, labels: LabelSpace = VOC) -> dict[str, Any]:
     """A scene as a row of the demo: a JPEG, its index mask and what was asked for."""
+    ids, names = _ids_in(labels)
     return {
         "id": name,
         "image": {"bytes": encode_jpeg(scene.image), "path": f"{name}.jpg"},
-        "mask": {"bytes": encode_mask(scene.mask), "path": f"{name}.png"},
+        "mask": {"bytes": encode_mask(ids[scene.mask]), "path": f"{name}.png"},
         "caption": scene.caption,
-        "classes": [VOC.names.index(class_name) for class_name in scene.classes],
-        "class_prompt": " ".join(scene.asked),
+        "classes": sorted(int(ids[VOC.names.index(class_name)]) for class_name in scene.classes),
+        "class_prompt": " ".join(names[class_name] for class_name in scene.asked),
         "defect": defect,
     }
+
+
+def _ids_in(labels: LabelSpace) -> tuple[np.ndarray, dict[str, str]]:
+    """VOC's ids and names in another label space: (21,) uint8, and names by name."""
+    names = {name: name if name in labels.names else COCO_NAMES[name] for name in VOC.names}
+    return np.array([labels.names.index(name) for name in names.values()], np.uint8), names

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from sds_hf.candidates import Candidates
+from sds_hf.ranking import cut, rank
 from sds_hf.rules.base import RANKING
 from sds_hf.rules.share import Sized
 from sds_hf.sql import literal, quoted
@@ -58,10 +59,10 @@ class TopPerGroup(Sized):
         score = candidates.number(self.column)
         families = {f"family_{place}": column for place, column in enumerate(self.by)}
         for family, column in families.items():
-            candidates.rank(family, group=quoted(column), key=score, where=f"{score} IS NOT NULL")
+            rank(candidates, family, group=quoted(column), key=score, where=f"{score} IS NOT NULL")
         cutoff = self._cutoff(candidates, list(families))
-        for family, column in families.items():
-            candidates.cut(family, cutoff, several=candidates.is_list(column))
+        for family in families:
+            cut(candidates, family, cutoff)
         kept = " ".join(
             f"WHEN {family}.rank <= {family}.cutoff THEN {literal(f'kept:{_label(column)}=')} || "
             + candidates.group_name(column, f"{family}.grp")
@@ -86,8 +87,7 @@ class TopPerGroup(Sized):
             return f"CAST(ceil({self.fraction!r} * group_size - 1e-9) AS BIGINT)"
         # A group of g rows keeps its row of rank r once the fraction exceeds (r - 1) / g.
         all_ranks = " UNION ALL ".join(
-            f'SELECT "row", rank - 1 AS better, group_size FROM {family}_ranks WHERE rank IS NOT NULL'
-            for family in families
+            f'SELECT "row", rank - 1 AS better, group_size FROM {family}_ranks' for family in families
         )
         first_too_many = candidates.value(
             f"""SELECT min(better / group_size) AS enters FROM ({all_ranks}) GROUP BY "row"

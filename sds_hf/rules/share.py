@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sds_hf.candidates import Candidates
+from sds_hf.ranking import cut, rank
 from sds_hf.rules.base import RANKING, Rule
 from sds_hf.sql import literal
 
@@ -50,8 +51,8 @@ class BestShare(Sized):
     def apply(self, candidates: Candidates) -> dict[str, float]:
         """See `Rule.apply`."""
         where = " AND ".join(f"{candidates.number(column)} IS NOT NULL" for column in self.reads) or "true"
-        candidates.rank(self.kind, group="1", key=self._key(candidates, where), where=where, best=self.best)
-        candidates.cut(self.kind, self.count("group_size"))
+        rank(candidates, self.kind, group="1", key=self._key(candidates, where), where=where, best=self.best)
+        cut(candidates, self.kind, self.count("group_size"))
         kept = literal(f"kept:{self.kind}")
         candidates.step(
             f"WHEN {self.kind}.rank IS NULL THEN 'dropped:null' "

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from sds_hf.candidates import Candidates
+from sds_hf.ranking import cut, rank
 from sds_hf.rules.base import RANKING
 from sds_hf.rules.share import Sized, drawn
 
@@ -60,8 +61,10 @@ class Stratified(Sized):
             )
         )
         budgets = ccs_budgets([sizes.get(place, 0) for place in range(self.strata)], budget)
-        candidates.rank("stratum", group=stratum, key=drawn(self.seed), where=f"{scored} AND {high_enough}", best="ASC")
-        candidates.cut("stratum", f"CAST({budgets}[grp + 1] AS BIGINT)")
+        rank(
+            candidates, "stratum", group=stratum, key=drawn(self.seed), where=f"{scored} AND {high_enough}", best="ASC"
+        )
+        cut(candidates, "stratum", f"CAST({budgets}[grp + 1] AS BIGINT)")
         candidates.step(
             f"""WHEN {column} IS NULL THEN 'dropped:null' WHEN stratum.rank IS NULL THEN 'dropped:lowest'
                 WHEN stratum.rank > stratum.cutoff THEN 'dropped:stratified'""",

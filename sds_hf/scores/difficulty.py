@@ -84,6 +84,11 @@ class Difficulty(FittedScore):
         )
 
     @property
+    def asks_clip(self) -> bool:
+        """See `ClipScore.asks_clip`."""
+        return self.definition != "column"
+
+    @property
     def compares(self) -> bool:
         """See `FittedScore.compares`."""
         return self.definition == "atypical"

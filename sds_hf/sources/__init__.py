@@ -1,4 +1,4 @@
-"""Readers of raw layouts, one file each. Every module here is imported, so a new file is a new reader."""
+"""Readers of raw layouts, one file each. Every module here is imported, so a file with a new reader is enough."""
 
 import pkgutil
 from importlib import import_module

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from sds_hf.sources.reader import Reader, Row, UnknownLayoutError, read_mask
+from sds_hf.sources.files import IMAGE_SUFFIXES, UnknownLayoutError, read_mask
+from sds_hf.sources.reader import Reader, Row
 
 
 class PascalVOC(Reader):
@@ -13,18 +14,25 @@ class PascalVOC(Reader):
     Args:
         path: `VOC2012`, or a folder that holds `VOCdevkit/VOC2012` or `VOC2012`.
         labels: `voc` if None.
-        split: name of the split file.
+        split: name of the split file, e.g. `train_aug`. A line is an id, or begins with it or with a path to the image.
         masks: folder of the masks, e.g. `SegmentationClassAug`.
+        instances: whether to read the objects of `SegmentationObject` too, as pictures of ids in a column `instances`.
     """
 
     name: ClassVar[str] = "pascal-voc"
     summary: ClassVar[str] = "JPEGImages/*.jpg, SegmentationClass/*.png, ImageSets/Segmentation/<split>.txt"
 
     def __init__(
-        self, path: str | Path, labels: str | None = None, split: str = "trainval", masks: str = "SegmentationClass"
+        self,
+        path: str | Path,
+        labels: str | None = None,
+        split: str = "trainval",
+        masks: str = "SegmentationClass",
+        instances: bool = False,
     ) -> None:
         super().__init__(_root(Path(path)), labels)
         self.split, self.masks = split, self.path / masks
+        self.further = {"instances": "picture"} if instances else {}
         lists = self.path / "ImageSets" / "Segmentation"
         self.list = lists / f"{split}.txt"
         if not self.list.exists():
@@ -40,14 +48,21 @@ class PascalVOC(Reader):
         """`voc`."""
         return "voc"
 
-    def rows(self) -> Iterator[Row]:
-        """See `Reader.rows`."""
-        for name in self.list.read_text().split():
-            image, mask = self.path / "JPEGImages" / f"{name}.jpg", self.masks / f"{name}.png"
-            if not image.exists() or not mask.exists():
-                self.counts[f"listed without {'an image' if not image.exists() else 'a mask'}"] += 1
-                continue
-            yield self.row(name, image, self.check_mask(read_mask(mask), mask))
+    def entries(self) -> Iterator[str]:
+        """See `Reader.entries`."""
+        yield from (Path(line.split()[0]).stem for line in self.list.read_text().splitlines() if line.strip())
+
+    def read(self, entry: str) -> Row | None:
+        """See `Reader.read`."""
+        images = (self.path / "JPEGImages" / f"{entry}{suffix}" for suffix in IMAGE_SUFFIXES)
+        image = next((path for path in images if path.exists()), self.path / "JPEGImages" / f"{entry}.jpg")
+        mask = self.masks / f"{entry}.png"
+        ids = self.path / "SegmentationObject" / f"{entry}.png"
+        for path, what in ((image, "an image"), (mask, "a mask"), *([(ids, "instances")] if self.further else [])):
+            if not path.exists():
+                return self.missing(f"listed without {what}", path)
+        further: dict[str, Any] = {name: read_mask(ids) for name in self.further}
+        return self.row(entry, image, self.check_mask(read_mask(mask), mask), **further)
 
 
 def _root(path: Path) -> Path:

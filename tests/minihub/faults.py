@@ -9,6 +9,7 @@ class Faults:
 
     do: status(code[,body,headers]) | drop_before | drop_after (handler runs, answer lost) | truncate(bytes) | sleep(s)
     | drop_upload(bytes) (close the socket after reading that much of the body) | corrupt (flip one byte of the body)
+    With `call`, a function, this is done first.
     """
 
     def __init__(self):

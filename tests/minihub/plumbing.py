@@ -13,6 +13,7 @@ from minihub.store import HubError
 class Plumbing(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "minihub"
+    disable_nagle_algorithm = True  # or each answer waits 40 ms for the client to confirm its headers
     hub = None  # set by MiniHub
 
     def log_message(self, *a):
@@ -38,6 +39,8 @@ class Plumbing(BaseHTTPRequestHandler):
         f = self.fault
         if f:
             entry["fault"] = f["do"]
+            if "call" in f:
+                f["call"]()
             if f["do"] == "sleep":
                 time.sleep(f["s"])
             elif f["do"] == "drop_before":
@@ -104,7 +107,7 @@ class Plumbing(BaseHTTPRequestHandler):
         if f and f["do"] == "corrupt" and payload:
             at = f.get("at", len(payload) - 1) % len(payload)
             payload = payload[:at] + bytes([payload[at] ^ 1]) + payload[at + 1 :]
-        self.entry["status"] = status
+        self.entry.update(status=status, out=len(payload))
         self.send_response(status)
         headers = dict(headers or {})
         headers.setdefault("Content-Length", str(len(payload)))

@@ -1,0 +1,156 @@
+"""The rows of two versions side by side, by id, in DuckDB, so that sets larger than memory work like small ones."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from sds_hf.sql import CLASSES, between, derived, literal, quoted
+from sds_hf.versions import Version
+
+SIDES = ("a", "b")
+NOT_SCORES = ("id", "row", "kept", "reason", "status", "error")
+
+
+class Alignment:
+    """Two versions, joined by id.
+
+    The table `aligned` has a line an id of either: `in_a`, `kept_a`, `reason_a`, and for score number i `s<i>_a`, null
+    where it is no finite number; the same for `b`. The tables `a` and `b` have `id`, `kept`, `classes_present`.
+
+    Args:
+        connection: an empty database.
+        before: version `a`.
+        after: version `b`.
+
+    Attributes:
+        scores: score columns in both versions, by their place in `aligned`.
+        only: score columns of one version, by version.
+        has_classes: whether a version names the classes of its rows.
+
+    Raises:
+        ValueError: if a version has no ids or one twice.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, before: Version, after: Version) -> None:
+        self._db = connection
+        self.has_classes: dict[str, bool] = {}
+        found = {side: self._load(side, version) for side, version in zip(SIDES, (before, after), strict=True)}
+        self.scores = [name for name in found["a"] if name in found["b"]]
+        self.only = {side: [name for name in found[side] if name not in self.scores] for side in SIDES}
+        columns = [
+            f"{side}.id IS NOT NULL AS in_{side}, coalesce({side}.kept, false) AS kept_{side}, "
+            f"{side}.reason AS reason_{side}"
+            for side in SIDES
+        ]
+        scores = [(side, f"{side}.{quoted(name)}", place) for place, name in enumerate(self.scores) for side in SIDES]
+        columns += [
+            f"CASE WHEN isfinite({score}) THEN CAST({score} AS DOUBLE) END AS s{place}_{side}"
+            for side, score, place in scores
+        ]
+        self._db.execute(f"CREATE TABLE aligned AS SELECT id, {', '.join(columns)} FROM a FULL JOIN b USING (id)")
+
+    def _load(self, side: str, version: Version) -> list[str]:
+        """Make the view of a version; returns its scores."""
+        name, given = version.side.name, f"given_{side}"
+        files = read_parquet(version.tables)
+        types = self.types(files)
+        if not {"id", "row"} & set(types):
+            raise ValueError(f"the rows of {name} have no ids to match them by: it has neither scores nor a column id")
+        self._db.execute(f"CREATE VIEW {given} AS SELECT *{derived(types)} FROM {files}")
+        types = self.types(given)
+        decided = types.get("kept") == "BOOLEAN"
+        self.has_classes[side] = types.get(CLASSES, "").endswith("[]")
+        scores = [
+            each
+            for each, kind in types.items()
+            if kind in ("FLOAT", "DOUBLE") and each not in NOT_SCORES and not _is_of_group(each, types)
+        ]
+        columns = [
+            "CAST(id AS VARCHAR) AS id",
+            "kept" if decided else "true AS kept",
+            f"{'reason' if decided and 'reason' in types else 'CAST(NULL AS VARCHAR)'} AS reason",
+            *([CLASSES] if self.has_classes[side] else []),
+            *map(quoted, scores),
+        ]
+        self._db.execute(f"CREATE VIEW {side} AS SELECT {', '.join(columns)} FROM {given}")
+        if twice := self.found(
+            f"SELECT id FROM {side} GROUP BY id HAVING count(*) > 1 OR id IS NULL ORDER BY 1 LIMIT 1"
+        ):
+            what = "a row without an id" if twice[0][0] is None else f"the id {twice[0][0]!r} more than once"
+            raise ValueError(f"{name} has {what}; rows are matched by id")
+        return scores
+
+    def counts(self, conditions: Mapping[str, str]) -> dict[str, int]:
+        """How many lines of `aligned` fulfil each condition."""
+        counted = ", ".join(f"count(*) FILTER ({where})" for where in conditions.values())
+        return dict(zip(conditions, self.found(f"SELECT {counted} FROM aligned")[0], strict=True))
+
+    def count(self, where: str) -> int:
+        """How many lines of `aligned` fulfil a condition."""
+        return self.counts({"": where})[""]
+
+    def found(self, query: str) -> list[tuple[Any, ...]]:
+        """All rows of a query that gives few."""
+        return self._db.execute(query).fetchall()
+
+    def run(self, command: str) -> None:
+        """Carry out a command."""
+        self._db.execute(command)
+
+    def quantiles(self, expression: str, shares: Sequence[float]) -> list[float]:
+        """Quantiles over `aligned`, between neighbours in proportion; none if there is no number.
+
+        Sorts, for unlike an aggregate a sort may be larger than memory.
+
+        Args:
+            expression: SQL of a number; null does not count.
+            shares: in [0, 1].
+        """
+        last = self.count(f"{expression} IS NOT NULL") - 1
+        if last < 0:
+            return []
+        places = [share * last for share in shares]
+        wanted = sorted({place for exact in places for place in (int(exact), min(int(exact) + 1, last))})
+        ranked = f"""SELECT {expression} AS value, row_number() OVER (ORDER BY {expression}) - 1 AS place
+                     FROM aligned WHERE {expression} IS NOT NULL"""
+        at = dict(self.found(f"SELECT place, value FROM ({ranked}) WHERE place IN {(*wanted, -1)}"))
+        return [between(at[int(exact)], at[min(int(exact) + 1, last)], exact % 1) for exact in places]
+
+    def types(self, relation: str) -> dict[str, str]:
+        """Names and types of the columns of a relation."""
+        return {name: str(kind) for name, kind, *_ in self.found(f"DESCRIBE SELECT * FROM {relation}")}
+
+
+@contextmanager
+def database(memory_limit: str | None, scratch: str | Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty database that spills into a folder as long as it is open.
+
+    Raises:
+        ValueError: if the limit is no amount of memory.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="sds-hf-", dir=scratch) as folder,
+        duckdb.connect(config={"temp_directory": str(Path(folder) / "spill")}) as connection,
+    ):
+        if memory_limit is not None:
+            try:
+                connection.execute(f"SET memory_limit = {literal(memory_limit)}")
+            except duckdb.Error as error:
+                raise ValueError(f'a memory limit is an amount such as "3GB", not {memory_limit!r}') from error
+        yield connection
+
+
+def read_parquet(paths: Sequence[Path], places: bool = False) -> str:
+    """SQL of the rows of Parquet files, with `filename` and `file_row_number` if places are asked for."""
+    further = ", filename = true, file_row_number = true" if places else ""
+    listed = ", ".join(literal(str(path)) for path in paths)
+    return f"read_parquet([{listed}], hive_partitioning = false{further})"  # names of folders are no columns
+
+
+def _is_of_group(name: str, types: Mapping[str, str]) -> bool:
+    """Whether a selection put the column beside the scores: the last rank that stays of `<family>_rank`."""
+    return name.endswith("_cutoff") and f"{name.removesuffix('_cutoff')}_rank" in types

@@ -1,0 +1,122 @@
+"""What is compared in a published dataset as a whole: files, checksums, counts and features."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pyarrow.parquet as pq
+from datasets import Features
+
+from sds_hf.digests import read_sha256
+from sds_hf.repository import MANIFEST
+from sds_hf.snapshot_contents import DATA, SCORES, Contents
+
+NAMED = 3  # findings that a detail names
+
+
+class Mismatch(ValueError):
+    """What was found does not agree; the message says what with what."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison.
+
+    Attributes:
+        name: what was compared.
+        ok: whether it agrees; None if it was not checked.
+        detail: what was found, in a line.
+    """
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+def checked(name: str, compare: Callable[[], str | None]) -> Check:
+    """The outcome of a comparison, which returns what it found, or None if there is nothing to compare."""
+    try:
+        detail = compare()
+    except Exception as error:  # whatever damaged data makes of a library is what was to be found
+        kind = "" if isinstance(error, Mismatch) else f"{type(error).__name__}: "
+        return Check(name, False, kind + " ".join(str(error).split()))
+    return Check(name, None if detail is None else True, detail or "there is nothing to compare")
+
+
+def check_files(contents: Contents) -> str:
+    """Every listed file is there and has its size, and no other could be taken for data."""
+    listed, there = contents.entries, contents.stored
+    if missing := [path for path in listed if path not in there]:
+        raise Mismatch(f"missing: {named(missing)}")
+    if sizes := [path for path in listed if there[path].size != listed[path].size]:
+        what = f"{there[sizes[0]].size:,} bytes for {listed[sizes[0]].size:,}"
+        raise Mismatch(f"of another size than {MANIFEST} says: {named(sizes)} ({what})")
+    others = [path for path in there if path not in listed and path != MANIFEST]
+    if strange := [path for path in others if path.startswith((DATA, SCORES)) or path.endswith(".py")]:
+        raise Mismatch(f"not in {MANIFEST}, but `load_dataset` would take notice of it: {named(strange)}")
+    return f"{len(listed)} files" + (f"; not listed: {named(others)}" if others else "")
+
+
+def check_stored_checksums(contents: Contents) -> str | None:
+    """The SHA-256 that the Hub keeps of large files; reads nothing."""
+    kept = {
+        path: stored.sha256 for path, stored in contents.stored.items() if stored.sha256 and path in contents.entries
+    }
+    if wrong := [path for path, digest in kept.items() if digest != contents.entries[path].sha256]:
+        raise Mismatch(f"the Hub's checksums are not those of {MANIFEST}: {named(wrong)}")
+    return f"{len(kept)} files of Git LFS" if kept else None
+
+
+def check_checksums(contents: Contents, *, download: bool) -> str:
+    """SHA-256 of the files as they are read now; without `download` only of those whose checksum the Hub lacks."""
+    wrong, size = [], 0
+    paths = [path for path in contents.entries if path in contents.stored]
+    paths = [path for path in paths if download or not contents.stored[path].sha256]
+    for path in paths:
+        found = contents.snapshot.fetch(path, fresh=True)
+        size += found.stat().st_size
+        if read_sha256(found) != contents.entries[path].sha256:
+            wrong.append(path)
+    if wrong:
+        raise Mismatch(f"not what {MANIFEST} says: {named(wrong)}")
+    return f"{len(paths)} files, {size / 1e6:,.1f} MB read"
+
+
+def check_counts(contents: Contents) -> str:
+    """Rows in the Parquet files, in manifest, report and card."""
+    for entry in (*contents.tables(DATA), *contents.tables(SCORES)):
+        with contents.snapshot.open(entry.path) as file:
+            rows = pq.read_metadata(file).num_rows
+        if rows != entry.rows:
+            raise Mismatch(f"{entry.path} has {rows:,} rows, {MANIFEST} says {entry.rows}")
+    rows, report = contents.rows(DATA), contents.report
+    said = {"report.json": report.kept, "the card": contents.info.splits["train"].num_examples}
+    if differing := [f"{place} says {number:,}" for place, number in said.items() if number != rows]:
+        raise Mismatch(f"the data has {rows:,} rows; {', '.join(differing)}")
+    size = sum(entry.size for entry in contents.tables(DATA))
+    if contents.info.download_size != size:
+        raise Mismatch(f"the data has {size:,} bytes; the card says {contents.info.download_size}")
+    if contents.tables(SCORES) and contents.rows(SCORES) != report.rows:
+        raise Mismatch(f"the scores have {contents.rows(SCORES):,} rows; report.json says {report.rows:,}")
+    return f"{rows:,} rows of {report.rows:,} candidates"
+
+
+def check_features(contents: Contents) -> str:
+    """Features in the card and in every Parquet file of the data."""
+    expected = contents.info.features
+    for entry in contents.tables(DATA):
+        with contents.snapshot.open(entry.path) as file:
+            same_features(Features.from_arrow_schema(pq.read_schema(file)), expected, entry.path)
+    return f"{len(expected)} columns"
+
+
+def same_features(found: Features, expected: Features, place: str) -> None:
+    """Raise a `Mismatch` that names the columns in which features differ from those of the card."""
+    if found != expected:
+        names = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]
+        raise Mismatch(f"{place} has other columns than the card says: {named(names) or 'in another order'}")
+
+
+def named(found: Sequence[str]) -> str:
+    """The first findings, and how many more there are."""
+    more = len(found) - NAMED
+    return ", ".join(found[:NAMED]) + (f" and {more} more" if more > 0 else "")

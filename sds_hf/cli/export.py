@@ -1,0 +1,59 @@
+"""`sds-hf export`: a dataset in another tool's format."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sds_hf.cli import options
+
+FORMATS = "`voc`, `coco-panoptic`, `coco-instances`, `webdataset`, `fiftyone`, or `croissant` (metadata only)."
+
+
+def command(
+    dataset: Annotated[str, typer.Argument(help="A dataset; for `croissant`, a published folder or its Hub id.")],
+    format: Annotated[str, typer.Argument(help=FORMATS)],
+    out: Annotated[Path, typer.Option(help="The new folder.")],
+    selection: Annotated[
+        Path | None, typer.Option(help="Folder of a selection: only the rows it keeps, of the dataset it was made of.")
+    ] = None,
+    split: options.Split = None,
+    labels: options.Labels = None,
+    instances: Annotated[
+        str | None,
+        typer.Option(
+            metavar="column|components|class",
+            help="COCO: objects are those of the column `instances`, connected parts of a class, or whole classes.",
+        ),
+    ] = None,
+    stuff: Annotated[
+        list[str] | None, typer.Option(metavar="CLASS", help="COCO panoptic: a class that is no countable thing.")
+    ] = None,
+    shard_bytes: Annotated[int | None, typer.Option(help="Size of a tar of `webdataset`; default 256 MiB.")] = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write a dataset for another tool; image files stay as they are, masks keep every index."""
+    from rich.markup import escape
+
+    from sds_hf import ui
+    from sds_hf.exports import RENAMED, export
+    from sds_hf.pipeline import adding
+    from sds_hf.selection import Selection
+
+    chosen: dict[str, Any] = {"instances": instances, "stuff": stuff or None, "shard_bytes": shard_bytes}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    kept = Selection.load(selection) if selection else None
+    with ui.watcher(json)("exporting", kept.report.kept if kept else None) as tell:
+        done = export(
+            dataset, format, out, labels=labels or "auto", split=split, selection=kept, progress=adding(tell), **given
+        )
+    if json:
+        shown = {"format": done.format, "out": str(out), "rows": done.rows, "files": done.files}
+        return options.print_json({**shown, "renamed": done.renamed})
+    rows = f"{done.rows:,} rows, " if done.rows is not None else ""
+    files = "1 file" if done.files == 1 else f"{done.files:,} files"
+    ui.out.print(f"{rows}{files} of [bold]{format}[/] written to {escape(str(out))}", soft_wrap=True)
+    if done.renamed:
+        ui.out.print(f"  [yellow]{done.renamed:,}[/] ids are no safe file names; {RENAMED} says what they became")
+    return None

@@ -1,0 +1,45 @@
+"""`sds-hf fit`: a reference set becomes a file that a score compares with."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sds_hf.cli import options
+
+
+def command(
+    score: Annotated[str, typer.Argument(help="`gmm_sim`, `real_prob`, `leakage` or `difficulty`.")],
+    reference: Annotated[str, typer.Argument(help="Dataset of real images, as for `score`.")],
+    out: Annotated[Path, typer.Option(help="The file, `.npz`.")],
+    synthetic: Annotated[
+        str | None, typer.Argument(help="For `real_prob`: dataset of images known to be synthetic.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="As for `score`, and the same as there.")] = None,
+    labels: options.Labels = None,
+    dtype: Annotated[str | None, typer.Option(help="`auto`, `fp32`, `bf16` or `fp16`.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the fit, e.g. `components=16`.")
+    ] = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Fit a score to a reference set; scoring then takes `--set scores.SCORE.fitted=FILE`."""
+    from sds_hf import ui
+    from sds_hf.opening import open_dataset
+    from sds_hf.overrides import apply_override
+    from sds_hf.references import fit_score
+
+    chosen: dict[str, Any] = {"model": model, "labels": labels, "dtype": dtype}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    for override in settings or ():
+        apply_override(chosen, override)
+    named = {"labels": labels} if labels else {}
+    references = [open_dataset(path, **named) for path in (reference, synthetic) if path is not None]
+    summary = fit_score(score, references, out, chosen).fit_summary()
+    if json:
+        return options.print_json(summary)
+    for name, value in summary.items():
+        ui.out.print(f"  {name}: {value}", highlight=False)
+    ui.show_next([f"sds-hf score DATASET --scores {score} --set scores.{score}.fitted={out} --out scores"])
+    return None

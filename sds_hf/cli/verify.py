@@ -1,0 +1,63 @@
+"""`sds-hf verify`: whether a published dataset is what it claims."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sds_hf.cli import options
+
+if TYPE_CHECKING:
+    from sds_hf.publishing import Published
+    from sds_hf.verification import Verification
+
+
+def command(
+    target: Annotated[str, typer.Argument(help="Hub id, user/name or user/name@revision, or a published folder.")],
+    rescore: Annotated[int, typer.Option(min=0, help="Rows to score again with the recorded models and settings.")] = 0,
+    sample: Annotated[int, typer.Option(min=1, help="Masks to decode.")] = 100,
+    download: Annotated[
+        bool,
+        typer.Option(
+            help="Without, the checksums that the Hub keeps of large files are compared and nothing is loaded."
+        ),
+    ] = True,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Check a published dataset: checksums, counts, features, ids, scores, masks, and that it loads and streams.
+
+    Exits with 1 if anything fails.
+    """
+    from sds_hf import ui
+    from sds_hf.verification import verify
+
+    found = verify(target, rescore=rescore, sample=sample, download=download)
+    if json:
+        options.print_json(options.verification_json(found))
+    else:
+        ui.show_verification(found)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def after_push(done: "Published", wanted: bool) -> "Verification | None":
+    """Check what was pushed, if it was and is to be checked; that it cannot be read is a finding too."""
+    from sds_hf.checks import Check
+    from sds_hf.verification import Verification, verify_published
+
+    if not wanted or done.revision is None or done.dry_run:
+        return None
+    try:
+        return verify_published(done.target, done.revision)
+    except ValueError as error:
+        return Verification(done.target, done.revision, [Check("verification", False, str(error))])
+
+
+def conclude(found: "Verification | None", json: bool) -> None:
+    """Show what was checked after a push, in a line if all is well; exits with 1 if it is not."""
+    from sds_hf import ui
+
+    if found and not json:
+        ui.show_verification(found, brief=found.ok)
+    if found and not found.ok:
+        raise typer.Exit(1)

@@ -1,0 +1,113 @@
+"""What people wrote into a card by hand: it survives when the card is rendered again."""
+
+import re
+from typing import Any
+
+import yaml
+
+START, END = "<!-- sds-hf: keep start -->", "<!-- sds-hf: keep end -->"
+BLOCK = re.compile(rf"^{re.escape(START)} *\n.*?^{re.escape(END)} *$", re.MULTILINE | re.DOTALL)
+MARKER = re.compile(rf"^(?:{re.escape(START)}|{re.escape(END)}) *$", re.MULTILINE)
+HEADING = re.compile(r"^#{1,2} .*$", re.MULTILINE)
+FENCE = re.compile(r"^(`{3,}|~{3,}).*?(?:^\1[`~]* *$|\Z)", re.MULTILINE | re.DOTALL)
+BREAK = re.compile("[\x85\u2028\u2029]")
+FRONT = re.compile(r"\A---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.MULTILINE | re.DOTALL)
+# Keys that follow from the recipe and the data; one that is missing in a new card is meant to be.
+OURS = {
+    *("pretty_name", "language", "license", "license_name", "license_link", "task_categories", "task_ids"),
+    *("annotations_creators", "size_categories", "tags", "dataset_info", "configs"),
+}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML would take for a line break."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """As it is, or escaped in double quotes."""
+        return self.represent_scalar("tag:yaml.org,2002:str", text, '"' if BREAK.search(text) else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def split_card(text: str) -> tuple[dict[str, Any], str]:
+    """The YAML and the Markdown of a card.
+
+    Raises:
+        ValueError: if the YAML is broken or no mapping.
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    found = FRONT.match(text)
+    try:
+        data = yaml.safe_load(found[1]) if found else None
+    except yaml.YAMLError as error:
+        raise ValueError(f"the YAML of the card cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict | None):
+        raise ValueError(f"the YAML of the card is a {type(data).__name__}, not keys with values")
+    return data or {}, text[found.end() :] if found else text
+
+
+def join_card(data: dict[str, Any], body: str) -> str:
+    """A card of YAML and Markdown."""
+    front = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return f"---\n{front}---\n\n{body.strip()}\n"
+
+
+def keep_by_hand(old: str, new: str) -> str:
+    """The new card with what people wrote into the old one.
+
+    Kept are sections between lines `<!-- sds-hf: keep start -->` and `<!-- sds-hf: keep end -->`, each at the end of
+    the section of the card it stood in, or at the end of the card if that section is gone; and keys of the YAML that
+    sds-hf does not write. Everything else is as in the new card.
+
+    Args:
+        old: the card as it is.
+        new: the card as rendered.
+
+    Raises:
+        ValueError: if the old YAML is broken, or one of the two marks lacks the other.
+    """
+    data, body = split_card(old)
+    kept = _blocks(body)
+    fresh, text = split_card(new)
+    foreign = {key: value for key, value in data.items() if key not in OURS and key not in fresh}
+    if not kept and not foreign:
+        return new
+    present = set(BLOCK.findall(text))
+    for heading, block in kept:
+        if block not in present:
+            place = _end_of_section(text, heading)
+            text = f"{text[:place].rstrip()}\n\n{block}\n\n{text[place:].lstrip()}"
+    return join_card(fresh | foreign, text)
+
+
+def _blocks(body: str) -> list[tuple[str | None, str]]:
+    """Kept sections with the heading they stand under, None before the first."""
+    rest = BLOCK.sub("", body)
+    if lonely := MARKER.search(rest):
+        what, other = (START, END) if lonely[0].strip() == START else (END, START)
+        raise ValueError(f"the card has a line {what} without {other}: add it, or take the line out")
+    outside = _blanked(body, BLOCK, FENCE)
+    found = []
+    for block in BLOCK.finditer(body):
+        before = HEADING.findall(outside, 0, block.start())
+        found.append((before[-1].strip() if before else None, block[0]))
+    return found
+
+
+def _end_of_section(text: str, heading: str | None) -> int:
+    """Where the section of that heading ends; the end of the text if there is none."""
+    headings = list(HEADING.finditer(_blanked(text, BLOCK, FENCE)))
+    if heading is None:
+        return headings[0].start() if headings else len(text)
+    starts = [found[0].strip() for found in headings]
+    if heading not in starts or heading == starts[-1]:
+        return len(text)
+    return headings[starts.index(heading) + 1].start()
+
+
+def _blanked(text: str, *patterns: re.Pattern[str]) -> str:
+    """The text with spaces where the patterns match; line breaks stay."""
+    for pattern in patterns:
+        text = pattern.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+    return text

@@ -1,0 +1,133 @@
+"""Compare images and masks of two versions: by their bytes, and masks whose bytes differ by their pixels."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sds_hf.alignment import SIDES, Alignment, read_parquet
+from sds_hf.changes import PictureChanges
+from sds_hf.images import BadImageError, decode_mask
+from sds_hf.versions import Version
+
+INDICES = 1 << 16
+ROWS_AT_ONCE = 10_000
+GROUPS_KEPT = 8  # row groups of a version in memory; versions have their rows in the same order as a rule
+
+
+def compare_pictures(rows: Alignment, versions: Sequence[Version]) -> tuple[PictureChanges, np.ndarray] | None:
+    """Images and masks of the rows in both versions; files that both versions have are not read.
+
+    Args:
+        rows: of the versions.
+        versions: two.
+
+    Returns:
+        What differs, and the pixels of each index in the masks that differ, before and now, (2, 65536) int64; None if a
+        version has no pictures to match.
+
+    Raises:
+        ValueError: if data files cannot be had.
+    """
+    if any(version.side.kind != "published" for version in versions):
+        return None
+    shared = set(versions[0].files.values()) & set(versions[1].files.values())
+    data = [version.data(but=shared) for version in versions]
+    common, pixels = rows.count("kept_a AND kept_b"), np.zeros((2, INDICES), np.int64)
+    if not all(data):  # no row is in both but in the same file
+        return PictureChanges(rows=common), pixels
+    columns = _common_pictures(rows, data)
+    if not columns:
+        return None
+    for side, files in zip(SIDES, data, strict=True):
+        digests = ", ".join(f"sha256({name}.bytes) AS {name}" for name in columns)
+        rows.run(
+            f"""CREATE TABLE stored_{side} AS SELECT CAST(id AS VARCHAR) AS id, {digests}, filename AS file,
+                    file_row_number AS place FROM {read_parquet(files, places=True)}"""
+        )
+    found: dict[str, Any] = {"rows": common}
+    if "image" in columns:
+        both = "stored_a a JOIN stored_b b USING (id)"
+        found["images"] = rows.found(f"SELECT count(*) FROM {both} WHERE a.image IS DISTINCT FROM b.image")[0][0]
+    if "mask" in columns:
+        found |= _masks(rows, pixels)
+    return PictureChanges(**found), pixels
+
+
+def _common_pictures(rows: Alignment, data: Sequence[Sequence[Path]]) -> list[str]:
+    """The columns of stored pictures that both versions have; none if rows have no ids."""
+    types = [rows.types(read_parquet(files)) for files in data]
+    if not all("id" in kinds for kinds in types):
+        return []
+    return [name for name in ("image", "mask") if all(kinds.get(name, "").startswith("STRUCT") for kinds in types)]
+
+
+def _masks(rows: Alignment, pixels: np.ndarray) -> dict[str, Any]:
+    """Counts of the masks whose bytes differ; their pixels are added by index, before and now."""
+    found, total = dict.fromkeys(("recoded", "masks", "resized", "unreadable", "pixels"), 0), 0
+    for old, new in _changed_masks(rows):
+        before, after = _decoded(old), _decoded(new)
+        if before is None or after is None:
+            found["unreadable"] += 1
+        elif before.shape != after.shape:
+            found["resized"] += 1
+        elif np.array_equal(before, after):
+            found["recoded"] += 1
+            continue
+        else:
+            found["pixels"] += int((before != after).sum())
+            total += before.size
+            pixels[0] += np.bincount(before.ravel(), minlength=INDICES)
+            pixels[1] += np.bincount(after.ravel(), minlength=INDICES)
+        found["masks"] += 1
+    return {**found, "share": found["pixels"] / total if total else 0.0}
+
+
+def _changed_masks(rows: Alignment) -> Iterator[list[bytes | None]]:
+    """Masks of the same row whose bytes differ, before and now."""
+    rows.run(
+        """CREATE TABLE changed AS SELECT row_number() OVER (ORDER BY a.file, a.place) - 1 AS number,
+               a.file AS file_a, a.place AS place_a, b.file AS file_b, b.place AS place_b
+           FROM stored_a a JOIN stored_b b USING (id) WHERE a.mask IS DISTINCT FROM b.mask"""
+    )
+    total = int(rows.found("SELECT count(*) FROM changed")[0][0])
+    read = [_reader(), _reader()]
+    for start in range(0, total, ROWS_AT_ONCE):
+        chosen = f"number >= {start} AND number < {start + ROWS_AT_ONCE} ORDER BY number"
+        for row in rows.found(f"SELECT file_a, place_a, file_b, place_b FROM changed WHERE {chosen}"):
+            yield [read[0](*row[:2]), read[1](*row[2:])]
+
+
+def _reader() -> Any:
+    """A function that reads the mask at a place of a file, and keeps a few row groups in memory."""
+
+    @lru_cache(GROUPS_KEPT)
+    def opened(file: str) -> tuple[pq.ParquetFile, list[int]]:
+        parquet = pq.ParquetFile(file)
+        sizes = (parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups))
+        return parquet, [0, *accumulate(sizes)]
+
+    @lru_cache(GROUPS_KEPT)
+    def group_of(file: str, group: int) -> pa.Array:
+        return opened(file)[0].read_row_group(group, columns=["mask.bytes"])["mask"].combine_chunks().field("bytes")
+
+    def read(file: str, place: int) -> bytes | None:
+        starts = opened(file)[1]
+        group = bisect_right(starts, place) - 1
+        data: bytes | None = group_of(file, group)[place - starts[group]].as_py()
+        return data
+
+    return read
+
+
+def _decoded(data: bytes | None) -> np.ndarray | None:
+    try:
+        return decode_mask(data, highest=INDICES - 1)
+    except BadImageError:
+        return None

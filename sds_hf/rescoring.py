@@ -1,0 +1,129 @@
+"""Score rows of a published dataset again, as its report says they were scored, and compare the numbers."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+import sds_hf.scores  # noqa: F401  (fills the registry)
+from sds_hf.checks import Check, Mismatch, checked
+from sds_hf.columns import column_cells
+from sds_hf.device import current_device
+from sds_hf.labels import LabelSpace
+from sds_hf.score import REGISTRY, Score, columns_read, field_names, score_cells
+from sds_hf.snapshot_contents import Contents
+
+# How far a number may be from the published one, times its size where that is above 1: batches of other sizes add up in
+# another order, and other hardware rounds otherwise (tests/test_same_numbers.py, tests/benchmarks/half_precision.py).
+SAME_HARDWARE = {"fp32": 5e-6, "bf16": 5e-3, "fp16": 5e-3}
+OTHER_HARDWARE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}  # of the mean of the distances
+PATHS = ("model", "fitted", "statistics")  # digests beside them say what they are, wherever they lie
+
+
+def check_scores_again(contents: Contents, count: int) -> list[Check]:
+    """Re-score a sample of rows with the recorded scores, settings and models; one check a column.
+
+    Args:
+        contents: of the published dataset.
+        count: rows.
+
+    Returns:
+        For each column of scores whether the numbers hold; those that cannot be computed here say why, with `ok` None,
+        or False if there are no others.
+    """
+    provenance, labels = contents.report.provenance, contents.labels
+    columns = list(contents.info.features)
+    recorded = [one for one in provenance.get("scores", []) if one["score"] != "classes_present"]
+    if not recorded or labels is None:
+        return [Check("rescore", False, "report.json does not say how the scores were computed")]
+    rows, device = contents.sample(count), provenance.get("device", "")
+    done = list(_unique(check for one in recorded for check in _again(one, rows, columns, labels, device)))
+    if any(check.ok is not None for check in done):
+        return done
+    return [Check(check.name, False, check.detail) for check in done]
+
+
+def _again(
+    identity: Mapping[str, Any], rows: pa.Table, columns: Sequence[str], labels: LabelSpace, published_from: str
+) -> Iterator[Check]:
+    """The checks of one score."""
+    known = REGISTRY.get(identity["score"])
+    published = [name for name in (known.columns if known else [identity["score"]]) if name in columns or not known]
+    try:
+        score = _made(identity)
+        wanted = columns_read([score])
+        cells = {name: column_cells(rows[name]) for name in rows.column_names if name in wanted}
+        found, errors = score_cells([score], cells, labels)
+        if errors:
+            raise Mismatch(f"{len(errors)} rows cannot be scored, e.g. {next(iter(errors.values()))}")
+    except Mismatch as error:
+        yield from (Check(f"rescore {name}", False, str(error)) for name in published)
+    except (ValueError, OSError, KeyError, ModuleNotFoundError) as error:
+        reason = f"not scored again: {' '.join(str(error).split())}"
+        yield from (Check(f"rescore {name}", None, reason) for name in published)
+    else:
+        device = current_device().type
+        same = published_from.split(":")[0] == device
+        where = f"{identity['dtype']} on {device}" if "dtype" in identity else device
+        where += "" if same else f", published from {published_from or 'elsewhere'}"
+        for name in published:
+            there = rows[name].to_pylist()
+            dtype = identity.get("dtype", "fp32")
+            yield checked(f"rescore {name}", partial(_compared, found[name], there, dtype, same, where))
+
+
+def _made(identity: Mapping[str, Any]) -> Score:
+    """The score with the recorded settings.
+
+    Raises:
+        ValueError: if it is not here, or what decides its numbers here differs from the record.
+    """
+    cls = REGISTRY.get(identity["score"])
+    if cls is None:
+        raise ValueError(f"no score {identity['score']!r} is installed")
+    score = cls(**{name: value for name, value in identity.items() if name in field_names(cls)})
+    here = json.loads(json.dumps(score.identity()))
+    differing = [name for name in identity if here.get(name) != identity[name] and name not in PATHS]
+    if differing:
+        name = differing[0]
+        raise ValueError(f"{name} is {here.get(name)!r} here, and was {identity[name]!r}")
+    return score
+
+
+def _compared(here: Sequence[Any], there: Sequence[Any], dtype: str, same: bool, where: str) -> str:
+    """How far numbers are from the published ones.
+
+    Raises:
+        Mismatch: if they are too far.
+    """
+    gaps = np.array([_gap(*pair) for pair in zip(here, there, strict=True)])
+    largest, mean = float(gaps.max()), float(gaps.mean())
+    limit = SAME_HARDWARE[dtype] if same else OTHER_HARDWARE[dtype]
+    said = f"{len(gaps)} rows, {where}: largest difference {largest:.2g}, mean {mean:.2g}; tolerance {limit:g}"
+    said += "" if same else " for the mean"
+    if (largest if same else mean) > limit:
+        raise Mismatch(said)
+    return said
+
+
+def _gap(here: Any, there: Any) -> float:
+    """How far apart two cells are, relative to numbers above 1; infinite where they can only be equal and are not."""
+    if isinstance(here, Mapping) and isinstance(there, Mapping) and here.keys() == there.keys():
+        return _gap(list(here.values()), [there[name] for name in here])
+    if isinstance(here, (list, tuple, np.ndarray)) and isinstance(there, list) and len(here) == len(there):
+        return max((_gap(*pair) for pair in zip(here, there, strict=True)), default=0.0)
+    if isinstance(here, (float, np.floating)) and isinstance(there, float):
+        return abs(float(here) - there) / max(1.0, abs(there))
+    return 0.0 if here == there else float("inf")
+
+
+def _unique(checks: Iterator[Check]) -> Iterator[Check]:
+    """The first check of each name: scores that share a column write the same numbers into it."""
+    seen: set[str] = set()
+    for check in checks:
+        if check.name not in seen:
+            seen.add(check.name)
+            yield check

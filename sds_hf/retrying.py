@@ -1,0 +1,104 @@
+"""Do again what the network or a server spoilt for a moment, with growing pauses."""
+
+import json
+import logging
+import random
+import re
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from textwrap import shorten
+from typing import Any, TypeVar
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+DELAY = 0.5  # seconds before the second attempt; each later one waits twice as long
+LONGEST = 120.0  # seconds a pause may take, whatever the server asks for
+PASSING = (408, 409, 412, 425, 429, 500, 502, 503, 504)  # answers after which it is worth trying again
+
+T = TypeVar("T")
+
+
+def retry(action: Callable[[], T], name: str) -> T:
+    """Do something with the Hub, several times where that can help.
+
+    Args:
+        action: what to do; it starts anew each time, so it must look first at what is done already.
+        name: what the log calls it.
+
+    Raises:
+        Exception: the last of `failures()`.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return action()
+        except failures() as error:
+            if attempt == ATTEMPTS or not _may_pass(error):
+                raise
+            seconds = _pause(attempt, error)
+            logger.warning("%s: %s; trying again in %.1f s", name, describe(error), seconds)
+        time.sleep(seconds)
+    raise AssertionError("unreachable")
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What goes wrong on the way; the HTTP library depends on the version of `huggingface_hub`.
+
+    Uploads fail with a RuntimeError that has the reason as its cause, answers cut short with a JSONDecodeError.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    bases: tuple[type[Exception], ...] = HfHubHTTPError.__bases__
+    return OSError, RuntimeError, json.JSONDecodeError, *bases
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status of an answer that was an error; None if there was no answer."""
+    status = getattr(_response(error), "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def describe(error: BaseException) -> str:
+    """A failure in one line."""
+    status, error = status_of(error), _origin(error)
+    if status:
+        reason = shorten(getattr(error, "server_message", None) or "", 200, placeholder=" ...")
+        return f"the Hub answered {status}" + (f" ({reason})" if reason else "")
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+
+
+def _may_pass(error: BaseException) -> bool:
+    status = status_of(error)
+    if status is not None:
+        return status in PASSING
+    return getattr(_origin(error), "filename", None) is None  # a file of this machine is no better the next time
+
+
+def _pause(attempt: int, error: BaseException) -> float:
+    """Seconds to wait, no less than the server asks for and not in step with other clients."""
+    wanted = max(_asked(error), DELAY * 2 ** (attempt - 1))
+    return float(min(LONGEST, wanted * random.uniform(1.0, 1.25)))
+
+
+def _asked(error: BaseException) -> float:
+    """Seconds that `Retry-After`, or else the Hub's `RateLimit`, asks for."""
+    headers: Any = getattr(_response(error), "headers", {})
+    value = headers.get("Retry-After") or ""
+    if re.fullmatch(r"\s*[0-9]+\s*", value):
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        found = re.search(r"\br=0;\s*t=(\d+)", headers.get("RateLimit") or "")
+        return float(found[1]) if found else 0.0
+
+
+def _response(error: BaseException) -> Any:
+    return getattr(_origin(error), "response", None)
+
+
+def _origin(error: BaseException) -> BaseException:
+    while isinstance(error, RuntimeError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error

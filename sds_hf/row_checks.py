@@ -1,0 +1,129 @@
+"""What is compared in the rows of a published dataset: ids, scores and masks."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from sds_hf.checks import Mismatch, named
+from sds_hf.images import decode_image, decode_mask
+from sds_hf.labels import LabelSpace
+from sds_hf.snapshot_contents import DATA, SCORES, Contents
+from sds_hf.validation import short
+
+# Columns of the score table that are not those of the data, whatever these are called.
+OF_CANDIDATES = {"row", "status", "error", "kept", "reason", "classes_present", "num_classes_present"}
+MODES = ("L", "P")  # of masks whose pixels are indices
+
+
+def check_ids(contents: Contents) -> str | None:
+    """Ids are there and unique; 8 bytes a row are held."""
+    if "id" not in contents.info.features:
+        return None
+
+    def ids() -> Iterator[Any]:
+        for group in contents.groups(DATA, ["id"]):
+            yield from group["id"].to_pylist()
+
+    hashes, counts = np.unique(np.fromiter((hash(name) for name in ids()), np.int64), return_counts=True)
+    suspects = {hash(None), *hashes[counts > 1].tolist()}
+    found = Counter(name for name in ids() if hash(name) in suspects)
+    if wrong := [name for name, times in found.items() if times > 1 or name is None]:
+        raise Mismatch(f"more than once, or null: {named([short(name) for name in wrong])}")
+    return f"{int(counts.sum()):,} ids, all different"
+
+
+def check_scores(contents: Contents) -> str | None:
+    """The kept rows of the score table are the rows of the data: same ids, same scores, same order."""
+    if not contents.tables(SCORES):
+        return None
+    scored = _schema(contents, SCORES).names
+    shared = [name for name in _schema(contents, DATA).names if name in scored and name not in OF_CANDIDATES]
+    kept, place = _Kept(contents, shared), 0
+    for group in contents.groups(DATA, shared):
+        expected = kept.take(group.num_rows)
+        if expected.num_rows < group.num_rows:
+            raise Mismatch(f"the score table keeps {place + expected.num_rows:,} rows; the data has more")
+        for name in shared:
+            pairs = zip(group[name].to_pylist(), expected[name].to_pylist(), strict=True)
+            for row, (here, there) in enumerate(pairs, place):
+                if here != there and not (name == "id" and str(here) == there):
+                    raise Mismatch(f"{name} of row {row} is {short(here)}, in the score table {short(there)}")
+        place += group.num_rows
+    if left := kept.count_rest():
+        raise Mismatch(f"the score table keeps {place + left:,} rows, the data has {place:,}")
+    return f"{place:,} kept rows agree in {', '.join(shared)}"
+
+
+def check_masks(contents: Contents, count: int) -> str | None:
+    """A sample of masks: indices of known classes, of the size of the image, of the classes that were scored."""
+    columns = [name for name in ("id", "image", "mask") if name in contents.info.features]
+    if "mask" not in columns:
+        return None
+    labels, rows = contents.labels, contents.sample(count, columns).to_pylist()
+    scored = _classes_scored(contents, [str(row["id"]) for row in rows]) if "id" in columns else {}
+    for place, row in enumerate(rows):
+        name = f"mask of {short(row['id'])}" if "id" in row else f"mask {place} of the sample"
+        _check_mask(row, name, labels, scored.get(str(row.get("id"))))
+    return f"{len(rows):,} masks decoded" + (", with the classes that were scored" if scored else "")
+
+
+class _Kept:
+    """The kept rows of the score table, in order, as many at a time as are asked for."""
+
+    def __init__(self, contents: Contents, columns: list[str]) -> None:
+        groups = contents.groups(SCORES, ["kept", *columns])
+        self._more = (group.filter(group["kept"]) for group in groups)
+        self._rest: pa.Table | None = None
+
+    def take(self, count: int) -> pa.Table:
+        """The next rows; fewer if there are no more."""
+        parts = [self._rest] if self._rest is not None else []
+        while sum(part.num_rows for part in parts) < count and (more := next(self._more, None)) is not None:
+            parts.append(more)
+        table = pa.concat_tables(parts)
+        self._rest = table.slice(count)
+        return table.slice(0, count)
+
+    def count_rest(self) -> int:
+        """How many rows were not taken."""
+        rest: int = self._rest.num_rows if self._rest is not None else 0
+        return rest + sum(int(more.num_rows) for more in self._more)
+
+
+def _schema(contents: Contents, folder: str) -> pa.Schema:
+    with contents.snapshot.open(contents.tables(folder)[0].path) as file:
+        return pq.read_schema(file)
+
+
+def _classes_scored(contents: Contents, ids: list[str]) -> dict[str, list[int]]:
+    """The classes of rows as the score table has them."""
+    if not contents.tables(SCORES) or "classes_present" not in _schema(contents, SCORES).names:
+        return {}
+    found: dict[str, list[int]] = {}
+    for group in contents.groups(SCORES, ["id", "classes_present"]):
+        rows = group.filter(pc.is_in(group["id"], pa.array(ids)))
+        found |= zip(rows["id"].to_pylist(), rows["classes_present"].to_pylist(), strict=True)
+    return {name: classes for name, classes in found.items() if classes is not None}
+
+
+def _check_mask(row: Mapping[str, Any], name: str, labels: LabelSpace | None, scored: list[int] | None) -> None:
+    mask = decode_mask(row["mask"], name)
+    mode = Image.open(pa.BufferReader(row["mask"]["bytes"])).mode
+    if mode not in MODES:
+        raise Mismatch(f"{name}: mode {mode}; masks are 8-bit pictures of indices")
+    if "image" in row and (size := decode_image(row["image"], name).shape[:2]) != mask.shape:
+        raise Mismatch(f"{name}: {mask.shape[1]}x{mask.shape[0]} pixels, its image has {size[1]}x{size[0]}")
+    if labels is None:
+        return
+    values = np.unique(mask).tolist()
+    if unknown := labels.unknown(values):
+        raise Mismatch(f"{name}: {unknown} stand for no class of the label space {labels.name!r}")
+    present = [value for value in values if value in labels.class_ids]
+    if scored is not None and present != sorted(scored):
+        raise Mismatch(f"{name}: shows the classes {present}, and when it was scored {sorted(scored)}")

@@ -1,0 +1,81 @@
+"""Files of raw folders: images by name, and masks in the formats they come in."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from sds_hf.images import decode_mask
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".npy")
+UNSAFE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".npz")
+
+
+class UnknownLayoutError(ValueError):
+    """A folder whose layout or label encoding is not known; the message says what to give."""
+
+
+def read_mask(path: Path, highest: int = 255) -> np.ndarray:
+    """The indices of a mask file.
+
+    Args:
+        path: an image of indices, or an array of integers as `.npy`. One with Python objects is never loaded.
+        highest: the highest index there may be.
+
+    Returns:
+        (H, W) uint8, or uint16 if `highest` is above 255.
+
+    Raises:
+        ValueError: names the file and what is wrong with it.
+    """
+    if path.suffix == ".npy":
+        return _array(path, highest)
+    return decode_mask(str(path), str(path), highest)
+
+
+def files_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, deep: bool = False) -> dict[str, Path]:
+    """Image files of a folder by their name without suffix, numbers in numeric order.
+
+    Args:
+        folder: where they are.
+        suffixes: of the files.
+        deep: whether those of inner folders count; their names have the folders' before them.
+
+    Raises:
+        UnknownLayoutError: if two have the same name.
+    """
+    found: dict[str, Path] = {}
+    for path in (folder.rglob("*") if deep else folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+            stem = path.relative_to(folder).with_suffix("").as_posix()
+            if stem in found:
+                raise UnknownLayoutError(
+                    f"{folder} has {found[stem].name} and {path.name}; which one is {stem!r}? Remove one"
+                )
+            found[stem] = path
+    return dict(sorted(found.items(), key=lambda item: natural(item[0])))
+
+
+def subfolders(path: Path) -> set[str]:
+    """Names of the folders in a folder, spelt as they are."""
+    return {inner.name for inner in path.iterdir() if inner.is_dir()} if path.is_dir() else set()
+
+
+def natural(text: str) -> list[tuple[int, int | str]]:
+    """A sort key that puts "2" before "10"."""
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", text)]
+
+
+def _array(path: Path, highest: int) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise UnknownLayoutError(
+            f"{path}: no plain array of numbers; pickled objects can run code and are not loaded; save masks as PNG"
+        ) from error
+    if array.ndim != 2 or array.dtype.kind not in "iub":
+        raise UnknownLayoutError(f"{path}: {array.dtype} of shape {array.shape}; a mask is (H, W) integers")
+    if array.size and (array.min() < 0 or array.max() > highest):
+        raise UnknownLayoutError(f"{path}: indices from {array.min()} to {array.max()}; they go from 0 to {highest}")
+    return np.asarray(array, np.uint8 if highest <= 255 else np.uint16)

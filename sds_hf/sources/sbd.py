@@ -1,0 +1,95 @@
+"""The Semantic Boundaries Dataset (Hariharan et al., ICCV 2011) as it is distributed: MATLAB files."""
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sds_hf.sources.files import UnknownLayoutError, files_by_stem
+from sds_hf.sources.reader import Reader, Row
+
+
+class SBD(Reader):
+    """`benchmark_RELEASE/dataset/` with `img/<id>.jpg`, `cls/<id>.mat` and `inst/<id>.mat`.
+
+    Args:
+        path: that folder, or one that holds `benchmark_RELEASE/dataset` or `dataset`.
+        labels: `voc` if None.
+        split: `train` or `val`, whose ids are in `<split>.txt`; all of `cls/` if None.
+        instances: whether to read the objects of `inst/` too, as pictures of ids in the column `instances`.
+
+    Its 11,355 images are of PASCAL VOC; the masks have no 255.
+    """
+
+    name: ClassVar[str] = "sbd"
+    summary: ClassVar[str] = "img/*.jpg, cls/*.mat, inst/*.mat of benchmark_RELEASE/dataset"
+
+    def __init__(
+        self, path: str | Path, labels: str | None = None, split: str | None = None, instances: bool = False
+    ) -> None:
+        super().__init__(_root(Path(path)), labels)
+        self.list = self.path / f"{split}.txt" if split else None
+        self.further = {"instances": "picture"} if instances else {}
+        if self.list and not self.list.exists():
+            found = sorted(file.stem for file in self.path.glob("*.txt"))
+            raise UnknownLayoutError(f"no split {split!r} in {self.path}; there are {found}")
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """See `Reader.recognises`."""
+        root = _root(path)
+        return (root / "img").is_dir() and any((root / "cls").glob("*.mat"))
+
+    def default_labels(self) -> str:
+        """`voc`."""
+        return "voc"
+
+    def entries(self) -> Iterator[str]:
+        """See `Reader.entries`."""
+        yield from self.list.read_text().split() if self.list else files_by_stem(self.path / "cls", (".mat",))
+
+    def read(self, entry: str) -> Row | None:
+        """See `Reader.read`."""
+        image, files = self.path / "img" / f"{entry}.jpg", [self.path / "cls" / f"{entry}.mat"]
+        files += [self.path / "inst" / f"{entry}.mat"] if self.further else []
+        for path, what in zip((image, *files), ("an image", "a mask", "instances"), strict=False):
+            if not path.exists():
+                return self.missing(f"listed without {what}", path)
+        mask, *ids = (_segmentation(path) for path in files)
+        further: dict[str, Any] = dict(zip(self.further, ids, strict=True))
+        return self.row(entry, image, self.check_mask(mask, files[0]), **further)
+
+
+def _segmentation(path: Path) -> np.ndarray:
+    """The label map of a file: (H, W) uint8."""
+    try:
+        from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("SBD comes as MATLAB files, which need SciPy: pip install scipy") from error
+    struct = f"GT{path.parent.name}"
+    try:
+        found = loadmat(path, variable_names=[struct])[struct]["Segmentation"][0, 0]
+    except (
+        MatReadError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        NotImplementedError,
+        OSError,
+        zlib.error,
+    ) as error:
+        raise UnknownLayoutError(f"{path}: no MATLAB file with {struct}.Segmentation ({error})") from error
+    if found.ndim != 2 or found.dtype != np.uint8:
+        raise UnknownLayoutError(
+            f"{path}: {struct}.Segmentation is {found.dtype} of shape {found.shape}, not 8-bit (H, W)"
+        )
+    return np.asarray(found)
+
+
+def _root(path: Path) -> Path:
+    inner = (path / "benchmark_RELEASE" / "dataset", path / "dataset")
+    return next((folder for folder in inner if (folder / "cls").is_dir()), path)

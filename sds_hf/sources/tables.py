@@ -1,0 +1,79 @@
+"""Tables that come with a folder of images: which column is what, and their rows."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sds_hf.sources.files import UnknownLayoutError
+
+ROLES = {  # what a column says, and what it may be called
+    "file_name": ("file_name", "image"),
+    "mask_file_name": ("mask_file_name", "mask"),
+    "id": ("id",),
+    "caption": ("caption", "text", "prompt"),
+    "class_prompt": ("class_prompt", "classes", "class"),
+}
+
+
+def roles(path: Path, rows: Sequence[Mapping[str, Any]], given: str | Mapping[str, str] | None) -> dict[str, str]:
+    """Columns of a table by what they say.
+
+    Args:
+        path: the table.
+        rows: its rows.
+        given: `role=column`, with commas between them, or a mapping.
+
+    Raises:
+        UnknownLayoutError: if there is no such role or column, or none with file names.
+    """
+    there = list(dict.fromkeys(name for row in rows for name in row))
+    pairs = (
+        [part.partition("=")[::2] for part in given.split(",")] if isinstance(given, str) else [*(given or {}).items()]
+    )
+    chosen = {role.strip(): column.strip() for role, column in pairs}
+    for role, column in chosen.items():
+        if role not in ROLES or column not in there:
+            raise UnknownLayoutError(f"--columns {role}={column}: {path} has {there}, to be taken as {list(ROLES)}")
+    for role, names in ROLES.items():
+        found = next((name for name in names if name in there), None)
+        if role not in chosen and found:
+            chosen[role] = found
+    if rows and "file_name" not in chosen:
+        raise UnknownLayoutError(f"{path} needs a column `file_name`; it has {there}: give --columns file_name=...")
+    return chosen
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table.
+
+    Raises:
+        UnknownLayoutError: names the file and what is wrong with it.
+    """
+    if path.suffix not in (".csv", ".jsonl", ".parquet"):
+        raise UnknownLayoutError(f"{path} is no .csv, .jsonl or .parquet table")
+    try:
+        if path.suffix == ".csv":
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                return list(csv.DictReader(file))
+        if path.suffix == ".jsonl":
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            if not all(isinstance(line, dict) for line in lines):
+                raise ValueError("a line is no JSON object")
+            return lines
+        import pyarrow.parquet as pq
+
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    except UnicodeDecodeError as error:
+        raise UnknownLayoutError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    except (ValueError, csv.Error, OSError) as error:
+        raise UnknownLayoutError(f"{path} cannot be read: {error}") from error
+    return rows
+
+
+def text_of(cell: Any) -> str | None:
+    """What a cell says; None if it is empty. Lists, as of classes, have commas between their entries."""
+    if isinstance(cell, (list, tuple)):
+        return ", ".join(map(str, cell)) or None
+    return None if cell is None or cell == "" else str(cell)

@@ -1,0 +1,173 @@
+"""Check a published dataset: that it is what its manifest says, loads as anybody loads it, and holds what it claims."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import IterableDataset
+
+from sds_hf.checks import (
+    Check,
+    Mismatch,
+    check_checksums,
+    check_counts,
+    check_features,
+    check_files,
+    check_stored_checksums,
+    checked,
+    same_features,
+)
+from sds_hf.hub_snapshots import HubSnapshot, open_snapshot
+from sds_hf.repository import MANIFEST
+from sds_hf.rescoring import check_scores_again
+from sds_hf.row_checks import check_ids, check_masks, check_scores
+from sds_hf.snapshot_contents import DATA, SCORES, Contents
+from sds_hf.snapshots import SnapshotError
+
+SAMPLE = 100  # masks that are decoded
+SMALL = 1 << 30  # bytes of data up to which a publication is loaded again, and streamed to its end
+FIRST = 100  # rows that are streamed of larger data
+ROWS_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was checked of a published dataset, and what was found.
+
+    Attributes:
+        target: Hub id or folder.
+        revision: commit on the Hub.
+        checks: in order.
+    """
+
+    target: str
+    revision: str | None
+    checks: list[Check]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed."""
+        return all(check.ok is not False for check in self.checks)
+
+    @property
+    def failures(self) -> list[str]:
+        """What failed, a line each."""
+        return [f"{check.name}: {check.detail}" for check in self.checks if check.ok is False]
+
+
+def verify(
+    target: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    rescore: int = 0,
+    sample: int = SAMPLE,
+    download: bool = True,
+) -> Verification:
+    """Check a dataset that sds-hf published.
+
+    On the Hub everything is read at one commit and downloaded anew, into the cache of `huggingface_hub`, where
+    `load_dataset` then finds it. A row group is in memory at a time, and 8 bytes for each id.
+
+    Args:
+        target: Hub id, with `@revision` if wanted, or folder.
+        revision: tag, branch or commit on the Hub; the newest version if None.
+        token: as in `huggingface_hub`.
+        rescore: rows to score again with the recorded settings and models.
+        sample: masks to decode.
+        download: whether to download large files. Otherwise the checksums that the Hub keeps of them are compared,
+            and only ends of files and parts of tables are read.
+
+    Returns:
+        The checks; what is wrong with the dataset is in them.
+
+    Raises:
+        ValueError: if there is no such dataset or version, it cannot be reached, or a number makes no sense.
+    """
+    for name, number, least in (("sample", sample, 1), ("rescore", rescore, 0)):
+        if number < least:
+            raise ValueError(f"{name} must be at least {least}, not {number}")
+    snapshot = open_snapshot(target, revision, token)
+    try:
+        entries = snapshot.entries(fresh=True)
+    except SnapshotError as error:
+        return Verification(snapshot.name, snapshot.revision, [Check("manifest", False, str(error))])
+    contents = Contents(snapshot, entries, snapshot.stored())
+    download = download or not isinstance(snapshot, HubSnapshot)
+    checks = [
+        Check("manifest", True, f"{len(entries)} files listed"),
+        checked("files", lambda: check_files(contents)),
+        checked("stored checksums", lambda: check_stored_checksums(contents)),
+        checked("checksums", lambda: check_checksums(contents, download=download)),
+        checked("counts", lambda: check_counts(contents)),
+        checked("features", lambda: check_features(contents)),
+    ]
+    if download:
+        checks += [
+            checked("load_dataset", lambda: _check_plain(contents)),
+            checked("streaming", lambda: _check_streaming(contents)),
+            checked("ids", lambda: check_ids(contents)),
+            checked("scores", lambda: check_scores(contents)),
+        ]
+    checks.append(checked("masks", lambda: check_masks(contents, sample)))
+    if rescore:
+        try:
+            checks += check_scores_again(contents, rescore)
+        except Exception as error:  # as in `checked`
+            checks.append(Check("rescore", False, f"{type(error).__name__}: {' '.join(str(error).split())}"))
+    return Verification(snapshot.name, snapshot.revision, checks)
+
+
+def verify_published(name: str, revision: str, token: str | None = None) -> Verification:
+    """Check what was just pushed: data of up to 1 GB is loaded again, of more only as `verify(download=False)` does.
+
+    Args:
+        name: Hub id.
+        revision: commit.
+        token: as in `huggingface_hub`.
+    """
+    snapshot = HubSnapshot(name, revision, token)
+    size = sum(file.size for path, file in snapshot.stored().items() if path.startswith((DATA, SCORES)))
+    return verify(name, revision=revision, token=token, download=size <= SMALL)
+
+
+def _check_plain(contents: Contents) -> str:
+    """`load_dataset` gives the rows and features of the card, from a cache of its own."""
+    found = []
+    with tempfile.TemporaryDirectory(prefix="sds-hf-") as cache:
+        for config, folder in (("default", DATA), ("scores", SCORES)):
+            if not contents.tables(folder):
+                continue
+            dataset = contents.snapshot.load(config, cache_dir=cache)
+            if len(dataset) != contents.rows(folder):
+                raise Mismatch(f"{config} has {len(dataset):,} rows, {MANIFEST} says {contents.rows(folder):,}")
+            if config == "default":
+                same_features(dataset.features, contents.info.features, "what is loaded")
+            found.append(f"{config} {len(dataset):,}")
+            del dataset  # or its files could not be removed everywhere
+    return f"rows: {', '.join(found)}"
+
+
+def _check_streaming(contents: Contents) -> str:
+    """A stream has the features of the card and the rows of the manifest; of large data the first rows."""
+    expected = contents.rows(DATA)
+    whole = sum(entry.size for entry in contents.tables(DATA)) <= SMALL
+    with tempfile.TemporaryDirectory(prefix="sds-hf-") as cache:
+        stream: IterableDataset = contents.snapshot.load(streaming=True, cache_dir=cache)
+        same_features(stream.features, contents.info.features, "what is streamed")
+        rows = sum(_rows(batch) for batch in _batches(stream if whole else stream.take(FIRST)))
+    wanted = expected if whole else min(FIRST, expected)
+    if rows != wanted:
+        raise Mismatch(f"{rows:,} rows are streamed, {MANIFEST} says {expected:,}")
+    return f"{rows:,} rows" + ("" if whole else f", the first of {expected:,}")
+
+
+def _batches(stream: IterableDataset) -> Any:
+    """Arrow tables, nothing decoded."""
+    return stream.with_format("arrow").iter(ROWS_AT_ONCE)
+
+
+def _rows(table: Any) -> int:
+    count: int = table.num_rows
+    return count
