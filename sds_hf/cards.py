@@ -4,12 +4,12 @@ import inspect
 import json
 import re
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
 from sds_hf.card_rules import LICENSE_FILES, size_category
+from sds_hf.disclosure import public_name
 from sds_hf.handwritten import join_card
 from sds_hf.labels import UNUSED, VOC
 from sds_hf.markup import code, escape, fenced, link, linked
@@ -152,11 +152,6 @@ def _percent(part: float, whole: float = 1) -> str:
 
 def _dropped(reasons: dict[str, int]) -> str:
     return ", ".join(f"{code(reason)} {_number(count)}" for reason, count in reasons.items()) or "none"
-
-
-def public_name(name: str) -> str:
-    """What to call a source or model elsewhere: a folder of the publisher's machine by its last part only."""
-    return Path(name).name if Path(name).is_absolute() else name
 
 
 def _settings(values: dict[str, Any], several_models: bool = False) -> str:

@@ -25,7 +25,7 @@ NO_LICENCE = (
 )
 OWN_FILES = (CARD, "recipe.yaml", "report.json", MANIFEST)
 
-Build = Callable[[Path, str | None], tuple[Report, dict[str, int]]]  # into a folder, with the last version's card
+Make = Callable[..., Report]  # a new version in a folder, with the last one's card as `old_card`
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,6 @@ def publish(
     overwrite: bool = False,
     dry_run: bool = False,
     progress: Callable[[int], None] | None = None,
-    gate: Callable[[Path], None] | None = None,
 ) -> Published:
     """Publish the kept rows with card, recipe, report, scores of all candidates, pictures and checksums.
 
@@ -92,8 +91,6 @@ def publish(
         overwrite: replace a folder that sds-hf made, or a Hub repository that it did not make.
         dry_run: only say what would be done.
         progress: called with the number of rows written since the last call.
-        gate: called with the folder of the new version before anything is sent or replaced, in a dry run too; what it
-            raises stops the publication.
 
     Raises:
         PublishError: if the target makes no sense, is not ours to replace or is public against the wish, or the Hub
@@ -109,42 +106,22 @@ def publish(
     # The recipe that is published says where it was published, so that the card follows from it.
     target = {"to": to, "folder": None if folder is None else str(folder)}
     recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update=target)})
-    build = partial(
-        _build,
-        partial(
-            build_repository,
-            dataset,
-            selection,
-            recipe,
-            scores=scores,
-            progress=progress,
-            review=partial(review, recipe, token=token),
-        ),
-        gate,
-    )
+    look = partial(review, recipe, token=token)
+    make = partial(build_repository, dataset, selection, recipe, scores=scores, progress=progress, review=look)
     if to is not None and not REPO_ID.fullmatch(to):
         raise PublishError(f"{to!r} is no Hub id (user/name); a folder is given with --folder")
     if to is not None:
-        done = _to_hub(HubRepository(to, token, overwrite, private), build, tag, dry_run)
+        done = _to_hub(HubRepository(to, token, overwrite, private), make, tag, dry_run)
     else:
-        done = _to_folder(Path(str(folder)), build, overwrite, dry_run)
+        done = _to_folder(Path(str(folder)), make, overwrite, dry_run)
     return done if recipe.publish.license else replace(done, warnings=[NO_LICENCE])
 
 
-def _build(
-    make: Callable[..., Report], gate: Callable[[Path], None] | None, folder: Path, old_card: str | None
-) -> tuple[Report, dict[str, int]]:
-    """A new version in an empty folder: its report, and its files with sizes."""
-    report = make(folder, old_card=old_card)
-    if gate:
-        gate(folder)
-    return report, _sizes(folder)
-
-
-def _to_hub(hub: HubRepository, build: Build, tag: str | None, dry_run: bool) -> Published:
+def _to_hub(hub: HubRepository, make: Make, tag: str | None, dry_run: bool) -> Published:
     old_card = hub.card()  # also refuses what cannot be published before it is built
     with tempfile.TemporaryDirectory(prefix="sds-hf-") as scratch:
-        report, files = build(Path(scratch), old_card)
+        report = make(Path(scratch), old_card=old_card)
+        files = _sizes(Path(scratch))
         if dry_run:
             head, removed = hub.compare(files)
             return Published(hub.name, files, report, removed, head, tag or hub.next_tag(head), dry_run=True)
@@ -152,7 +129,7 @@ def _to_hub(hub: HubRepository, build: Build, tag: str | None, dry_run: bool) ->
         return Published(hub.name, files, report, removed, revision, hub.tag(revision, tag), hub.url)
 
 
-def _to_folder(folder: Path, build: Build, overwrite: bool, dry_run: bool) -> Published:
+def _to_folder(folder: Path, make: Make, overwrite: bool, dry_run: bool) -> Published:
     restore_folder(folder)
     ours = read_manifest(folder / MANIFEST) is not None
     if ours and not overwrite and not dry_run:
@@ -164,7 +141,8 @@ def _to_folder(folder: Path, build: Build, overwrite: bool, dry_run: bool) -> Pu
     old_card = card.read_text() if ours and card.exists() else None
     place = tempfile.TemporaryDirectory(prefix="sds-hf-") if dry_run else new_folder(folder, replace=ours)
     with place as part:
-        report, files = build(Path(part), old_card)
+        report = make(Path(part), old_card=old_card)
+        files = _sizes(Path(part))
     removed = [name for name in before if name not in files]
     return Published(str(folder), files, report, removed, dry_run=dry_run)
 

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 import sds_hf.scores  # noqa: F401  (fills the registry)
+from sds_hf.disclosure import disclosed, public_name
 from sds_hf.gates import Gate
 from sds_hf.overrides import apply_override
 from sds_hf.presets import PRESETS, preset
@@ -215,6 +216,16 @@ class Recipe(BaseModel):
             for name, settings in found.items()
         }
         return self.model_copy(update={"scores": scores, "model": model, "preset": None})
+
+    def disclosed(self) -> "Recipe":
+        """As it may be published: without the folders of this machine."""
+        return self.model_copy(
+            update={
+                "source": self.source and Source.model_validate(disclosed(self.source.model_dump())),
+                "model": self.model and public_name(self.model),
+                "scores": disclosed(self.scores),
+            }
+        )
 
 
 def recipe_names() -> list[str]:

@@ -13,11 +13,12 @@ from datasets import Dataset
 
 from sds_hf.batches import READABLE
 from sds_hf.card_rules import check_folder
-from sds_hf.cards import public_name, render_card
+from sds_hf.cards import render_card
 from sds_hf.changes import Diff
 from sds_hf.content import content_digest
 from sds_hf.datafolder import Shard, card_metadata, features_beside, tables_of_dataset, write_shards
 from sds_hf.digests import sha256_of
+from sds_hf.disclosure import disclosed, public_name
 from sds_hf.handwritten import keep_by_hand
 from sds_hf.illustrations import draw_pictures
 from sds_hf.labels import LabelSpace
@@ -89,6 +90,7 @@ def build_repository(
         report.provenance.setdefault("labels", asdict(labels))
     if "source" in report.provenance:
         report.provenance["source"]["name"] = public_name(report.provenance["source"]["name"])
+    report.provenance, recipe = disclosed(report.provenance), recipe.disclosed()
     if terms := {name: text for name in TERMS if (text := getattr(dataset.info, name))}:
         report.provenance["terms"] = terms
     report.changes = review(folder, report) if review else None

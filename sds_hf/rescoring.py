@@ -23,12 +23,13 @@ OTHER_HARDWARE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}  # of the mean of th
 PATHS = ("model", "fitted", "statistics")  # digests beside them say what they are, wherever they lie
 
 
-def check_scores_again(contents: Contents, count: int) -> list[Check]:
+def check_scores_again(contents: Contents, count: int, places: Mapping[str, Any] | None = None) -> list[Check]:
     """Re-score a sample of rows with the recorded scores, settings and models; one check a column.
 
     Args:
         contents: of the published dataset.
         count: rows.
+        places: where models and fitted files lie here, as `{"model": ...}` or `{"gmm_sim": {"fitted": ...}}`.
 
     Returns:
         For each column of scores whether the numbers hold; those that cannot be computed here say why, with `ok` None,
@@ -40,6 +41,7 @@ def check_scores_again(contents: Contents, count: int) -> list[Check]:
     if not recorded or labels is None:
         return [Check("rescore", False, "report.json does not say how the scores were computed")]
     rows, device = contents.sample(count), provenance.get("device", "")
+    recorded = [_placed(one, places or {}) for one in recorded]
     done = list(_unique(check for one in recorded for check in _again(one, rows, columns, labels, device)))
     if any(check.ok is not None for check in done):
         return done
@@ -73,6 +75,12 @@ def _again(
             there = rows[name].to_pylist()
             dtype = identity.get("dtype", "fp32")
             yield checked(f"rescore {name}", partial(_compared, found[name], there, dtype, same, where))
+
+
+def _placed(identity: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str, Any]:
+    """What was recorded of a score, with the files as they lie here."""
+    given = {**places, **(places.get(identity["score"]) or {})}
+    return {**identity, **{name: given[name] for name in PATHS if name in given and name in identity}}
 
 
 def _made(identity: Mapping[str, Any]) -> Score:

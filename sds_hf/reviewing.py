@@ -4,9 +4,9 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from sds_hf.cards import public_name
 from sds_hf.changes import Diff
 from sds_hf.comparing import diff
+from sds_hf.disclosure import public_name
 from sds_hf.hub import HubRepository, PublishError
 from sds_hf.hub_snapshots import open_snapshot
 from sds_hf.recipe import Recipe

@@ -1,6 +1,7 @@
 """Check a published dataset: that it is what its manifest says, loads as anybody loads it, and holds what it claims."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def verify(
     revision: str | None = None,
     token: str | None = None,
     rescore: int = 0,
+    places: Mapping[str, Any] | None = None,
     sample: int = SAMPLE,
     download: bool = True,
 ) -> Verification:
@@ -75,6 +77,8 @@ def verify(
         revision: tag, branch or commit on the Hub; the newest version if None.
         token: as in `huggingface_hub`.
         rescore: rows to score again with the recorded settings and models.
+        places: where models and fitted files lie here that are not on the Hub: `{"model": folder}`, or for one score
+            `{"gmm_sim": {"fitted": file}}`.
         sample: masks to decode.
         download: whether to download large files. Otherwise the checksums that the Hub keeps of them are compared,
             and only ends of files and parts of tables are read.
@@ -113,7 +117,7 @@ def verify(
     checks.append(checked("masks", lambda: check_masks(contents, sample)))
     if rescore:
         try:
-            checks += check_scores_again(contents, rescore)
+            checks += check_scores_again(contents, rescore, places)
         except Exception as error:  # as in `checked`
             checks.append(Check("rescore", False, f"{type(error).__name__}: {' '.join(str(error).split())}"))
     return Verification(snapshot.name, snapshot.revision, checks)

@@ -10,7 +10,19 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "sds_hf"
 # Every module and folder of the package, from the ground up. A module imports from lower layers only.
 LAYERS = [
-    {"sql", "digests", "prefetch", "interrupts", "progress", "lattice", "extras", "folders", "retrying", "columns"},
+    {
+        "sql",
+        "digests",
+        "prefetch",
+        "interrupts",
+        "progress",
+        "lattice",
+        "extras",
+        "folders",
+        "retrying",
+        "columns",
+        "disclosure",
+    },
     {
         "functional",
         "labels",

@@ -2,15 +2,18 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from conftest import random_dataset
 from datasets import load_dataset
 from huggingface_hub import DatasetCard
 from jobs import Job, load_elsewhere, make_job, sums
 
-from sds_hf import Recipe, Report, Threshold, load, render_card, select
+from sds_hf import Leakage, Recipe, Report, Threshold, load, render_card, score_table, select
 from sds_hf.card_rules import check_folder
+from sds_hf.datafolder import tables_of_dataset, write_shards
 from sds_hf.labels import VOC
 from sds_hf.publishing import PublishError, publish
 from sds_hf.repository import MANIFEST, build_repository, read_manifest
@@ -72,6 +75,29 @@ def test_images_are_stored_as_they_are(published):
     assert stored["image.bytes"] == stored["mask.bytes"] == "UNCOMPRESSED"
     paths = pq.read_table(published / "data" / "train-00000.parquet")["image"].combine_chunks().field("path")
     assert not [path for path in paths.to_pylist() if "/" in path]
+
+
+def test_row_groups_are_small_enough_for_the_viewer(tmp_path):
+    write_shards(tables_of_dataset(random_dataset(205)), tmp_path)
+    metadata = pq.ParquetFile(tmp_path / "data" / "train-00000.parquet").metadata
+    assert [metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)] == [100, 100, 5]
+
+
+def test_no_folder_of_this_machine_is_published(tiny_clip, tmp_path):
+    """Models, fitted files and sources are named, but not where they lie."""
+    reference = Leakage.fit(random_dataset(3), tmp_path / "val.npz", model=tiny_clip, dtype="fp32")
+    rules = [{"top_k": {"column": "leakage", "target": 3}}]
+    recipe = Recipe.from_dict({"source": {"path": str(tmp_path / "raw"), "labels": "voc"}, "rules": rules})
+    dataset = random_dataset()
+    table = score_table(dataset, [reference], tmp_path / "scores", source=str(tmp_path / "raw"))
+    recipe = recipe.computed_as(table.manifest["scores"])
+    publish(dataset, select(table, recipe), recipe, scores=table, folder=tmp_path / "out")
+    for path in (path for path in (tmp_path / "out").rglob("*") if path.suffix in (".yaml", ".json", ".md")):
+        text = path.read_text().replace(str(tmp_path / "out"), "")
+        assert str(tmp_path) not in text, path
+        assert str(Path(tiny_clip).parent) not in text, path
+    recipe = Recipe.load(tmp_path / "out" / "recipe.yaml")
+    assert (recipe.source.path, recipe.scores["leakage"]["fitted"]) == ("raw", "val.npz")
 
 
 def test_card_and_report_tell_the_same_again(published):

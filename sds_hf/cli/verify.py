@@ -21,6 +21,14 @@ def command(
             help="Without, the checksums that the Hub keeps of large files are compared and nothing is loaded."
         ),
     ] = True,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=PATH",
+            help="Where a model or fitted file lies here, e.g. `model=clip` or `gmm_sim.fitted=gmm.npz`.",
+        ),
+    ] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -29,9 +37,13 @@ def command(
     Exits with 1 if anything fails.
     """
     from sds_hf import ui
+    from sds_hf.overrides import apply_override
     from sds_hf.verification import verify
 
-    found = verify(target, rescore=rescore, sample=sample, download=download)
+    places: dict[str, str] = {}
+    for override in settings or ():
+        apply_override(places, override)
+    found = verify(target, rescore=rescore, places=places, sample=sample, download=download)
     if json:
         options.print_json(options.verification_json(found))
     else:

@@ -1,0 +1,40 @@
+"""What a publication says of the publisher's machine: names of files and folders, never where they lie."""
+
+from pathlib import Path
+from typing import Any
+
+PATHS = (
+    "path",
+    "dataset",
+    "labels",
+    "prompts",
+    "table",
+    "images",
+    "masks",
+    "model",
+    "fitted",
+    "file",
+)  # settings that may be paths
+NAMED = "models"  # whose keys may be paths
+
+
+def public_name(name: str) -> str:
+    """What to call a source or model elsewhere: a folder of the publisher's machine by its last part only."""
+    return Path(name).name if Path(name).is_absolute() else name
+
+
+def disclosed(value: Any) -> Any:
+    """Nested settings or provenance as it may be published."""
+    if isinstance(value, list):
+        return [disclosed(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for name, inner in value.items():
+        if name == NAMED and isinstance(inner, dict):
+            found[name] = {public_name(key): disclosed(each) for key, each in inner.items()}
+        elif name in PATHS and isinstance(inner, str):
+            found[name] = public_name(inner)
+        else:
+            found[name] = disclosed(inner)
+    return found
