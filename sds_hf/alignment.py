@@ -1,14 +1,12 @@
 """The rows of two versions side by side, by id, in DuckDB, so that sets larger than memory work like small ones."""
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from sds_hf.sql import CLASSES, between, derived, literal, quoted
+from sds_hf.sql import CLASSES, derived, literal, quoted
 from sds_hf.versions import Version
 
 SIDES = ("a", "b")
@@ -101,47 +99,9 @@ class Alignment:
         """Carry out a command."""
         self._db.execute(command)
 
-    def quantiles(self, expression: str, shares: Sequence[float]) -> list[float]:
-        """Quantiles over `aligned`, between neighbours in proportion; none if there is no number.
-
-        Sorts, for unlike an aggregate a sort may be larger than memory.
-
-        Args:
-            expression: SQL of a number; null does not count.
-            shares: in [0, 1].
-        """
-        last = self.count(f"{expression} IS NOT NULL") - 1
-        if last < 0:
-            return []
-        places = [share * last for share in shares]
-        wanted = sorted({place for exact in places for place in (int(exact), min(int(exact) + 1, last))})
-        ranked = f"""SELECT {expression} AS value, row_number() OVER (ORDER BY {expression}) - 1 AS place
-                     FROM aligned WHERE {expression} IS NOT NULL"""
-        at = dict(self.found(f"SELECT place, value FROM ({ranked}) WHERE place IN {(*wanted, -1)}"))
-        return [between(at[int(exact)], at[min(int(exact) + 1, last)], exact % 1) for exact in places]
-
     def types(self, relation: str) -> dict[str, str]:
         """Names and types of the columns of a relation."""
         return {name: str(kind) for name, kind, *_ in self.found(f"DESCRIBE SELECT * FROM {relation}")}
-
-
-@contextmanager
-def database(memory_limit: str | None, scratch: str | Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An empty database that spills into a folder as long as it is open.
-
-    Raises:
-        ValueError: if the limit is no amount of memory.
-    """
-    with (
-        tempfile.TemporaryDirectory(prefix="sds-hf-", dir=scratch) as folder,
-        duckdb.connect(config={"temp_directory": str(Path(folder) / "spill")}) as connection,
-    ):
-        if memory_limit is not None:
-            try:
-                connection.execute(f"SET memory_limit = {literal(memory_limit)}")
-            except duckdb.Error as error:
-                raise ValueError(f'a memory limit is an amount such as "3GB", not {memory_limit!r}') from error
-        yield connection
 
 
 def read_parquet(paths: Sequence[Path], places: bool = False) -> str:

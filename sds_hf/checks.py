@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 from datasets import Features
 
 from sds_hf.digests import read_sha256
-from sds_hf.repository import MANIFEST
-from sds_hf.snapshot_contents import DATA, SCORES, Contents
+from sds_hf.layout import DATA, MANIFEST, SCORES
+from sds_hf.snapshot_contents import Contents
 
 NAMED = 3  # findings that a detail names
 

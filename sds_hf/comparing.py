@@ -7,9 +7,11 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from sds_hf.alignment import SIDES, Alignment, database
+from sds_hf.alignment import SIDES, Alignment
 from sds_hf.changes import ClassChange, Counts, Diff, ReasonChange, ScoreShift, SettingChange
+from sds_hf.database import database
 from sds_hf.pictures import compare_pictures
+from sds_hf.quantiles import quantiles
 from sds_hf.sql import CLASSES
 from sds_hf.versions import Version, open_version
 
@@ -111,11 +113,12 @@ def _shift(rows: Alignment, place: int) -> ScoreShift:
         return ScoreShift(rows=0, lost=lost, gained=gained)
     # Scaled, for squares of large numbers would be infinite.
     like = rows.found(f"SELECT corr({a} / {top_a or 1.0!r}, {b} / {top_b or 1.0!r}) FROM aligned")[0][0]
-    quantiles = rows.quantiles(f"({b} - {a})", SHARES)
+    moves = f"(SELECT {b} - {a} AS value FROM aligned WHERE {b} - {a} IS NOT NULL)"
+    found = quantiles(rows.found, moves, SHARES)
     return ScoreShift(
         rows=count, lost=lost, gained=gained, mean=_rounded(mean), mean_absolute=_rounded(absolute),
         max_absolute=_rounded(largest), correlation=_rounded(like) if like is not None and np.isfinite(like) else None,
-        quantiles={f"{share:g}": _rounded(value) for share, value in zip(SHARES, quantiles, strict=True)},
+        quantiles={f"{share:g}": _rounded(value) for share, value in zip(SHARES, found, strict=True)},
     )  # fmt: skip
 
 
@@ -157,7 +160,7 @@ def _class_counts(rows: Alignment, side: str, version: Version) -> dict[str, int
 
 
 def _name(version: Version, index: int) -> str:
-    return version.names[index] if index < len(version.names) else str(index)
+    return version.names[index] if 0 <= index < len(version.names) else str(index)
 
 
 def _settings(first: Version, second: Version) -> list[SettingChange]:

@@ -3,24 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-PATHS = (
-    "path",
-    "dataset",
-    "labels",
-    "prompts",
-    "table",
-    "images",
-    "masks",
-    "model",
-    "fitted",
-    "file",
-)  # settings that may be paths
+# Settings that may be paths.
+PATHS = ("path", "dataset", "labels", "prompts", "table", "images", "masks", "model", "fitted", "file")
 NAMED = "models"  # whose keys may be paths
 
 
 def public_name(name: str) -> str:
     """What to call a source or model elsewhere: a folder of the publisher's machine by its last part only."""
-    return Path(name).name if Path(name).is_absolute() else name
+    return Path(name).name if Path(name).is_absolute() or name.startswith(("~", "./", "../")) else name
 
 
 def disclosed(value: Any) -> Any:

@@ -5,29 +5,19 @@ from typing import Any
 
 import yaml
 
+from sds_hf.yamltext import to_yaml
+
 START, END = "<!-- sds-hf: keep start -->", "<!-- sds-hf: keep end -->"
 BLOCK = re.compile(rf"^{re.escape(START)} *\n.*?^{re.escape(END)} *$", re.MULTILINE | re.DOTALL)
 MARKER = re.compile(rf"^(?:{re.escape(START)}|{re.escape(END)}) *$", re.MULTILINE)
 HEADING = re.compile(r"^#{1,2} .*$", re.MULTILINE)
 FENCE = re.compile(r"^(`{3,}|~{3,}).*?(?:^\1[`~]* *$|\Z)", re.MULTILINE | re.DOTALL)
-BREAK = re.compile("[\x85\u2028\u2029]")
 FRONT = re.compile(r"\A---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.MULTILINE | re.DOTALL)
 # Keys that follow from the recipe and the data; one that is missing in a new card is meant to be.
 OURS = {
     *("pretty_name", "language", "license", "license_name", "license_link", "task_categories", "task_ids"),
     *("annotations_creators", "size_categories", "tags", "dataset_info", "configs"),
 }
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes what YAML would take for a line break."""
-
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        """As it is, or escaped in double quotes."""
-        return self.represent_scalar("tag:yaml.org,2002:str", text, '"' if BREAK.search(text) else None)
-
-
-_Dumper.add_representer(str, _Dumper.represent_text)
 
 
 def split_card(text: str) -> tuple[dict[str, Any], str]:
@@ -49,8 +39,7 @@ def split_card(text: str) -> tuple[dict[str, Any], str]:
 
 def join_card(data: dict[str, Any], body: str) -> str:
     """A card of YAML and Markdown."""
-    front = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return f"---\n{front}---\n\n{body.strip()}\n"
+    return f"---\n{to_yaml(data)}---\n\n{body.strip()}\n"
 
 
 def keep_by_hand(old: str, new: str) -> str:

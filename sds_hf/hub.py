@@ -11,12 +11,10 @@ from typing import Any, TypeVar
 
 from sds_hf import pull_requests
 from sds_hf.digests import sha256_of
-from sds_hf.repository import MANIFEST
+from sds_hf.layout import CARD, MANIFEST
 from sds_hf.retrying import describe, failures, retry, status_of
-from sds_hf.revisions import OURS as OURS
 from sds_hf.revisions import Revision, is_ours, look, new_files, read, stale_files
 
-CARD = "README.md"
 MESSAGE = "Publish with sds-hf"
 FILES_PER_COMMIT = 100  # what the Hub advises; a larger commit may take longer than it waits for one
 

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar, cast
 
 from datasets import load_dataset
 
-from sds_hf.repository import MANIFEST
+from sds_hf.layout import MANIFEST
 from sds_hf.retrying import describe, failures, retry
 from sds_hf.snapshots import FolderSnapshot, Snapshot, SnapshotError, Stored, hidden
 
@@ -26,7 +27,7 @@ class HubSnapshot(Snapshot):
         token: as in `huggingface_hub`.
 
     Raises:
-        SnapshotError: if there is no such dataset or version, or it cannot be reached; or it has no manifest.
+        SnapshotError: if there is no such dataset or version, or it cannot be reached.
     """
 
     def __init__(self, name: str, revision: str | None = None, token: str | None = None) -> None:
@@ -35,12 +36,8 @@ class HubSnapshot(Snapshot):
         self.name, self._api, self._token = name, HfApi(token=token, library_name="sds-hf"), token
         self.revision = revision
         # The manifest is read first: it names the commit, and a foreign dataset costs no download.
-        try:
-            path = self.fetch(MANIFEST)
-        except FileNotFoundError:
-            self.revision = None
-        else:
-            self.revision = path.parent.name
+        with suppress(FileNotFoundError):  # `entries` says that there is none
+            self.revision = self.fetch(MANIFEST).parent.name
 
     def stored(self) -> dict[str, Stored]:
         """See `Snapshot`."""
@@ -68,7 +65,9 @@ class HubSnapshot(Snapshot):
 
     def load(self, config: str = "default", **options: Any) -> Any:
         """See `Snapshot`."""
-        return load_dataset(self.name, config, split="train", revision=self.revision, token=self._token, **options)
+        # `datasets` prefers a folder of that name, unless told so; not each of its versions knows the address.
+        where = f"hf://datasets/{self.name}" if Path(self.name).exists() else self.name
+        return load_dataset(where, config, split="train", revision=self.revision, token=self._token, **options)
 
     def _asking(self, action: Callable[[], T]) -> T:
         """Ask the Hub, again where it falters.

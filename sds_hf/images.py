@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 Array = np.ndarray
-BROKEN = (OSError, SyntaxError, ValueError, IndexError, EOFError)  # what Pillow makes of broken data
+BROKEN = (OSError, SyntaxError, TypeError, ValueError, IndexError, EOFError)  # what Pillow makes of broken data
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # Pillow knows some that run other programs
 ORIENTATION = 0x0112  # the EXIF tag
 LFS = b"version https://git-lfs"
@@ -60,6 +60,8 @@ def decode_mask(cell: Any, name: str = "mask", highest: int = 255) -> Array:
     image = _open(cell, name)
     if image.format in ("JPEG", "MPO"):
         raise BadImageError(f"{name}: a JPEG mask has lost its indices; save masks as PNG")
+    if _is_scaled(image):
+        raise BadImageError(f"{name}: a grey mask of 2 or 4 bits, whose 1 may mean 1 or a grey; save it with 8 bits")
     indices = np.asarray(_load(lambda opened: opened, image, name))
     if image.mode in ("RGB", "RGBA"):
         colors = indices[..., :3]
@@ -154,6 +156,12 @@ def _open(cell: Any, name: str) -> Image.Image:
     if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise BadImageError(f"{name}: too large: {image.width}x{image.height} pixels")
     return image
+
+
+def _is_scaled(image: Image.Image) -> bool:
+    """Whether Pillow will make 0 to 255 of grey values of 2 or 4 bits."""
+    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
+    return "L;2" in str(tiles) or "L;4" in str(tiles)  # of each tile the mode, alone or in a tuple
 
 
 def _load(transform: Callable[[Image.Image], Image.Image], image: Image.Image, name: str) -> Image.Image:

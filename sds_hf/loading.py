@@ -7,11 +7,11 @@ from datasets import Dataset, load_dataset
 
 from sds_hf.digests import sha256_of
 from sds_hf.hub_snapshots import open_snapshot
-from sds_hf.repository import MANIFEST
+from sds_hf.layout import DATA, MANIFEST, SCORES
 from sds_hf.snapshots import Entry, Snapshot, SnapshotError
 
 Config = Literal["default", "scores"]
-FOLDERS: dict[str, str] = {"default": "data/", "scores": "scores/"}
+FOLDERS: dict[str, str] = {"default": DATA, "scores": SCORES}
 
 
 def load(

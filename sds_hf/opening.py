@@ -14,6 +14,7 @@ from datasets.exceptions import DatasetGenerationError
 
 from sds_hf.source_features import source_features
 from sds_hf.sources import READERS, make_reader
+from sds_hf.sources.files import files_in
 from sds_hf.sources.reader import Reader, Row
 
 T = TypeVar("T")
@@ -168,7 +169,7 @@ def _rows(reader: Reader, state: str) -> Iterator[Row]:
 def folder_state(path: Path) -> str:
     """Digest of the names, sizes and times of all files of a folder, wherever it lies."""
     digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if not file.is_dir()):
+    for file in sorted(files_in(path)):
         stat = file.stat() if file.exists() else file.lstat()
         name = file.relative_to(path)
         digest.update(f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))

@@ -1,7 +1,7 @@
 """Compare images and masks of two versions: by their bytes, and masks whose bytes differ by their pixels."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -104,7 +104,7 @@ def _changed_masks(rows: Alignment) -> Iterator[list[bytes | None]]:
             yield [read[0](*row[:2]), read[1](*row[2:])]
 
 
-def _reader() -> Any:
+def _reader() -> Callable[[str, int], bytes | None]:
     """A function that reads the mask at a place of a file, and keeps a few row groups in memory."""
 
     @lru_cache(GROUPS_KEPT)

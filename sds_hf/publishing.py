@@ -10,11 +10,13 @@ from pathlib import Path
 from datasets import Dataset
 
 from sds_hf.folders import check_free, new_folder, restore_folder
-from sds_hf.hub import CARD, OURS, HubRepository, PublishError
+from sds_hf.hub import HubRepository, PublishError
+from sds_hf.layout import CARD, MANIFEST, read_manifest
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
-from sds_hf.repository import MANIFEST, build_repository, read_manifest
+from sds_hf.repository import build_repository
 from sds_hf.reviewing import review
+from sds_hf.revisions import OURS
 from sds_hf.selection import Selection
 from sds_hf.table import ScoreTable
 

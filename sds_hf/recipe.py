@@ -20,6 +20,7 @@ from sds_hf.publication import Publication
 from sds_hf.rules import RULES, Rule, make_rule
 from sds_hf.score import REGISTRY, ClipScore, Score, field_names
 from sds_hf.validation import one_line, short
+from sds_hf.yamltext import to_yaml
 
 
 class RecipeError(ValueError):
@@ -165,8 +166,7 @@ class Recipe(BaseModel):
         data = self.model_dump(exclude_none=True, exclude_defaults=True)
         if self.preset:  # without a list of rules it would stand for the preset's
             data.setdefault("rules", [])
-        text: str = yaml.safe_dump({"name": self.name, **data}, sort_keys=False, allow_unicode=True, width=120)
-        return text
+        return to_yaml({"name": self.name, **data})
 
     def gated(self, limits: Iterable[str]) -> "Recipe":
         """This recipe with further limits for publishing, e.g. `max_class_loss=20%`.

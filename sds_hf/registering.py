@@ -17,9 +17,9 @@ from datasets.exceptions import DatasetGenerationError
 import sds_hf
 from sds_hf.datafolder import tables_of_rows
 from sds_hf.labels import label_space
+from sds_hf.layout import MANIFEST
 from sds_hf.loading import checked_files
 from sds_hf.opening import folder_state
-from sds_hf.repository import MANIFEST
 from sds_hf.snapshots import FolderSnapshot
 from sds_hf.source_features import source_features
 from sds_hf.sources import Reader, make_reader

@@ -1,12 +1,10 @@
 """The folder of a published dataset: data, card, recipe, report, scores, pictures and a manifest with checksums."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from datasets import Dataset
@@ -16,20 +14,20 @@ from sds_hf.card_rules import check_folder
 from sds_hf.cards import render_card
 from sds_hf.changes import Diff
 from sds_hf.content import content_digest
+from sds_hf.database import database
 from sds_hf.datafolder import Shard, card_metadata, features_beside, tables_of_dataset, write_shards
 from sds_hf.digests import sha256_of
 from sds_hf.disclosure import disclosed, public_name
 from sds_hf.handwritten import keep_by_hand
 from sds_hf.illustrations import draw_pictures
 from sds_hf.labels import LabelSpace
+from sds_hf.layout import CARD, renew_entry, write_manifest
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
 from sds_hf.selection import Selection
 from sds_hf.sql import literal
 from sds_hf.table import ScoreTable
 
-MANIFEST = "manifest.json"
-MADE_BY = "sds-hf"
 TERMS = ("license", "homepage", "citation")  # of a dataset's own description
 
 
@@ -98,9 +96,9 @@ def build_repository(
     report.save(folder / "report.json")
     (folder / "recipe.yaml").write_text(recipe.to_yaml())
     card = render_card(recipe, report)
-    (folder / "README.md").write_text(keep_by_hand(old_card, card) if old_card else card)
+    (folder / CARD).write_text(keep_by_hand(old_card, card) if old_card else card)
     check_folder(folder).refuse()
-    _write_manifest(folder, shards)
+    write_manifest(folder, {shard.path: shard.rows for shard in shards})
     return report
 
 
@@ -120,7 +118,7 @@ def renew_card(folder: Path, check: bool = False) -> CardRenewal:
     for name in ("recipe.yaml", "report.json"):
         if not (folder / name).exists():
             raise ValueError(f"{folder} has no {name}: it is no published folder of sds-hf")
-    path = folder / "README.md"
+    path = folder / CARD
     old = path.read_text() if path.exists() else ""
     text = keep_by_hand(old, render_card(Recipe.load(folder / "recipe.yaml"), Report.load(folder / "report.json")))
     if check and text != old:
@@ -129,7 +127,7 @@ def renew_card(folder: Path, check: bool = False) -> CardRenewal:
     checked.refuse()
     if text != old:
         path.write_text(text)
-        _renew_entry(folder, path.name)
+    renew_entry(folder, path.name)  # also of a card that was edited by hand
     return CardRenewal(path, text != old, checked.warnings)
 
 
@@ -171,7 +169,7 @@ def _write_candidates(scores: ScoreTable, selection: Selection, folder: Path) ->
     path = folder / "scores" / "candidates.parquet"
     path.parent.mkdir()
     sources = ", ".join(literal(str(source)) for source in scores.paths)
-    with duckdb.connect(":memory:") as connection:
+    with database() as connection:
         connection.execute(
             f"""COPY (SELECT s.*, k.* EXCLUDE (id, "row") FROM read_parquet([{sources}]) s
                       JOIN read_parquet({literal(str(selection.path))}) k USING ("row") ORDER BY "row")
@@ -195,33 +193,3 @@ def _labels_of(dataset: Dataset, report: Report) -> LabelSpace | None:
     scored = report.provenance.get("labels", {}).get("names")
     names = scored or getattr(getattr(feature, "feature", feature), "names", None)
     return LabelSpace.from_names(names) if names else None
-
-
-def _renew_entry(folder: Path, name: str) -> None:
-    """The checksum of a file that has changed, in the manifest if there is one."""
-    manifest = read_manifest(folder / MANIFEST)
-    for entry in (manifest or {}).get("files", []):
-        if entry["path"] == name:
-            entry.update(sha256=sha256_of(folder / name), size=(folder / name).stat().st_size)
-            (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
-
-
-def _write_manifest(folder: Path, shards: list[Shard]) -> None:
-    rows = {shard.path: shard.rows for shard in shards}
-    entries = []
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != MANIFEST:
-            name = path.relative_to(folder).as_posix()
-            entries.append(
-                {"path": name, "sha256": sha256_of(path), "size": path.stat().st_size, "rows": rows.get(name)}
-            )
-    (folder / MANIFEST).write_text(json.dumps({"format": 1, "made_by": MADE_BY, "files": entries}, indent=2) + "\n")
-
-
-def read_manifest(path: Path) -> dict[str, Any] | None:
-    """The manifest of a published folder; None if there is none or something else made it."""
-    try:
-        manifest = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return manifest if isinstance(manifest, dict) and manifest.get("made_by") == MADE_BY else None

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from math import inf, isfinite, isnan
 from typing import Any
 
 import numpy as np
@@ -124,8 +125,9 @@ def _gap(here: Any, there: Any) -> float:
     if isinstance(here, (list, tuple, np.ndarray)) and isinstance(there, list) and len(here) == len(there):
         return max((_gap(*pair) for pair in zip(here, there, strict=True)), default=0.0)
     if isinstance(here, (float, np.floating)) and isinstance(there, float):
-        return abs(float(here) - there) / max(1.0, abs(there))
-    return 0.0 if here == there else float("inf")
+        gap = abs(float(here) - there) / max(1.0, abs(there))
+        return gap if isfinite(gap) else 0.0 if here == there or (isnan(here) and isnan(there)) else inf
+    return 0.0 if here == there else inf
 
 
 def _unique(checks: Iterator[Check]) -> Iterator[Check]:

@@ -8,13 +8,13 @@ from sds_hf.changes import Diff
 from sds_hf.comparing import diff
 from sds_hf.disclosure import public_name
 from sds_hf.hub import HubRepository, PublishError
-from sds_hf.hub_snapshots import open_snapshot
+from sds_hf.hub_snapshots import HubSnapshot
+from sds_hf.layout import MANIFEST, read_manifest
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
-from sds_hf.repository import MANIFEST, read_manifest
 from sds_hf.retrying import describe, failures, retry
 from sds_hf.selection import REPORT_FILE
-from sds_hf.snapshots import Snapshot, SnapshotError
+from sds_hf.snapshots import FolderSnapshot, Snapshot, SnapshotError
 from sds_hf.versions import Version, built_version, published_version
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def _last_version(recipe: Recipe, token: str | None) -> Snapshot | None:
         return None
     if not to and not (Path(str(folder)) / MANIFEST).exists():
         return None
-    snapshot = open_snapshot(to or str(folder), head, token)
+    snapshot = HubSnapshot(to, head, token) if to else FolderSnapshot(Path(str(folder)))
     try:
         return snapshot if read_manifest(snapshot.fetch(MANIFEST)) is not None else None
     except FileNotFoundError:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sds_hf.digests import sha256_of
-from sds_hf.repository import MANIFEST, read_manifest
+from sds_hf.layout import ASSETS, DATA, MANIFEST, SCORES, read_manifest
 
-OURS = ("data/", "scores/", "assets/")  # folders whose stale files a new version removes
+OURS = (DATA, SCORES, ASSETS)  # folders whose stale files a new version removes
 SHA256_LENGTH = 64  # in hexadecimal
 
 

@@ -13,7 +13,8 @@ from PIL import Image
 from sds_hf.checks import Mismatch, named
 from sds_hf.images import decode_image, decode_mask
 from sds_hf.labels import LabelSpace
-from sds_hf.snapshot_contents import DATA, SCORES, Contents
+from sds_hf.layout import DATA, SCORES
+from sds_hf.snapshot_contents import Contents
 from sds_hf.validation import short
 
 # Columns of the score table that are not those of the data, whatever these are called.
@@ -52,7 +53,7 @@ def check_scores(contents: Contents) -> str | None:
         for name in shared:
             pairs = zip(group[name].to_pylist(), expected[name].to_pylist(), strict=True)
             for row, (here, there) in enumerate(pairs, place):
-                if here != there and not (name == "id" and str(here) == there):
+                if not _same(here, there) and not (name == "id" and str(here) == there):
                     raise Mismatch(f"{name} of row {row} is {short(here)}, in the score table {short(there)}")
         place += group.num_rows
     if left := kept.count_rest():
@@ -94,6 +95,11 @@ class _Kept:
         """How many rows were not taken."""
         rest: int = self._rest.num_rows if self._rest is not None else 0
         return rest + sum(int(more.num_rows) for more in self._more)
+
+
+def _same(here: Any, there: Any) -> bool:
+    """Whether two cells hold the same; two of no number do."""
+    return bool(here == there or (here != here and there != there))
 
 
 def _schema(contents: Contents, folder: str) -> pa.Schema:

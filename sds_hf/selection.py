@@ -5,7 +5,6 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from datasets import Dataset, Features
 from datasets.features.features import require_decoding
 
 from sds_hf.candidates import Candidates
+from sds_hf.database import database
 from sds_hf.findings import make_report, quantiles
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report, Step
@@ -121,12 +121,9 @@ def select(
     """
     recipe = rules if isinstance(rules, Recipe) else Recipe(rules=[rules] if isinstance(rules, Rule) else list(rules))
     reads = (column for rule in recipe.rules for column in rule.reads)
-    with (
-        tempfile.TemporaryDirectory(prefix="sds-hf-", dir=scratch) as folder,
-        closing(_connect(Path(folder), memory_limit)) as connection,
-    ):
+    with database(memory_limit, scratch) as connection:
         source, class_names, provenance = _source(scores, connection)
-        _use_disk_for_many(connection, source, Path(folder))
+        _use_disk_for_many(connection, source)
         candidates = Candidates(connection, source, reads, class_names)
         steps = [_apply(rule, candidates) for rule in recipe.rules]
         report = make_report(candidates, steps, class_names, provenance)
@@ -143,29 +140,13 @@ def select(
     return selection
 
 
-def _connect(folder: Path, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
-    """An empty database in memory, which spills into a folder.
-
-    Raises:
-        ValueError: if the limit is no amount of memory.
-    """
-    config: dict[str, str | bool | int | float | list[str]] = {"temp_directory": str(folder / "spill")}
-    connection = duckdb.connect(config=config)
-    if memory_limit is not None:
-        try:
-            connection.execute(f"SET memory_limit = {literal(memory_limit)}")
-        except duckdb.Error as error:
-            connection.close()
-            raise ValueError(f'a memory limit is an amount such as "3GB", not {memory_limit!r}') from error
-    return connection
-
-
-def _use_disk_for_many(connection: duckdb.DuckDBPyConnection, source: str, folder: Path) -> None:
+def _use_disk_for_many(connection: duckdb.DuckDBPyConnection, source: str) -> None:
     """Keep the tables of a selection in a file, compressed, if memory cannot hold them."""
-    rows, limit = connection.sql(f"SELECT count(*), current_setting('memory_limit') FROM {source}").fetchall()[0]
+    settings = "current_setting('memory_limit'), current_setting('temp_directory')"
+    rows, limit, spill = connection.sql(f"SELECT count(*), {settings} FROM {source}").fetchall()[0]
     amount, unit = limit.split()
     if rows * BYTES_PER_ROW > float(amount) * 1024 ** UNITS.index(unit):
-        connection.execute(f"ATTACH {literal(str(folder / 'selection.duckdb'))} AS disk; USE disk")
+        connection.execute(f"ATTACH {literal(str(Path(spill).with_name('selection.duckdb')))} AS disk; USE disk")
 
 
 def _source(scores: Any, connection: duckdb.DuckDBPyConnection) -> tuple[str, list[str], dict[str, Any]]:

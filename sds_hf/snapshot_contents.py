@@ -12,10 +12,10 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
 from sds_hf.labels import LabelSpace
+from sds_hf.layout import CARD, DATA
 from sds_hf.report import Report
 from sds_hf.snapshots import Entry, Snapshot, Stored
 
-DATA, SCORES = "data/", "scores/"
 GROUPS = 4  # row groups at least that a sample is taken from
 
 
@@ -42,7 +42,7 @@ class Contents:
     @cached_property
     def info(self) -> DatasetInfo:
         """What the card says of the data."""
-        card = DatasetCard(self.snapshot.fetch("README.md").read_text(), ignore_metadata_errors=True)
+        card = DatasetCard(self.snapshot.fetch(CARD).read_text(), ignore_metadata_errors=True)
         return DatasetInfosDict.from_dataset_card_data(card.data)["default"]
 
     @cached_property

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from datasets import load_dataset
 from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
 
-from sds_hf.repository import MANIFEST, read_manifest
+from sds_hf.layout import MANIFEST, read_manifest
 from sds_hf.validation import one_line
 
 

@@ -20,11 +20,11 @@ from sds_hf.checks import (
     same_features,
 )
 from sds_hf.hub_snapshots import HubSnapshot, open_snapshot
-from sds_hf.repository import MANIFEST
+from sds_hf.layout import DATA, MANIFEST, SCORES
 from sds_hf.rescoring import check_scores_again
 from sds_hf.row_checks import check_ids, check_masks, check_scores
-from sds_hf.snapshot_contents import DATA, SCORES, Contents
-from sds_hf.snapshots import SnapshotError
+from sds_hf.snapshot_contents import Contents
+from sds_hf.snapshots import Snapshot, SnapshotError
 
 SAMPLE = 100  # masks that are decoded
 SMALL = 1 << 30  # bytes of data up to which a publication is loaded again, and streamed to its end
@@ -92,7 +92,29 @@ def verify(
     for name, number, least in (("sample", sample, 1), ("rescore", rescore, 0)):
         if number < least:
             raise ValueError(f"{name} must be at least {least}, not {number}")
-    snapshot = open_snapshot(target, revision, token)
+    return _verify(open_snapshot(target, revision, token), rescore, places, sample, download)
+
+
+def verify_published(name: str, revision: str, token: str | None = None) -> Verification:
+    """Check what was just pushed: data of up to 1 GB is loaded again, of more only as `verify(download=False)` does.
+
+    Args:
+        name: Hub id, whatever folder of that name is here.
+        revision: commit.
+        token: as in `huggingface_hub`.
+    """
+    snapshot = HubSnapshot(name, revision, token)
+    size = sum(file.size for path, file in snapshot.stored().items() if path.startswith((DATA, SCORES)))
+    return _verify(snapshot, download=size <= SMALL)
+
+
+def _verify(
+    snapshot: Snapshot,
+    rescore: int = 0,
+    places: Mapping[str, Any] | None = None,
+    sample: int = SAMPLE,
+    download: bool = True,
+) -> Verification:
     try:
         entries = snapshot.entries(fresh=True)
     except SnapshotError as error:
@@ -121,19 +143,6 @@ def verify(
         except Exception as error:  # as in `checked`
             checks.append(Check("rescore", False, f"{type(error).__name__}: {' '.join(str(error).split())}"))
     return Verification(snapshot.name, snapshot.revision, checks)
-
-
-def verify_published(name: str, revision: str, token: str | None = None) -> Verification:
-    """Check what was just pushed: data of up to 1 GB is loaded again, of more only as `verify(download=False)` does.
-
-    Args:
-        name: Hub id.
-        revision: commit.
-        token: as in `huggingface_hub`.
-    """
-    snapshot = HubSnapshot(name, revision, token)
-    size = sum(file.size for path, file in snapshot.stored().items() if path.startswith((DATA, SCORES)))
-    return verify(name, revision=revision, token=token, download=size <= SMALL)
 
 
 def _check_plain(contents: Contents) -> str:

@@ -9,13 +9,13 @@ from sds_hf.changes import Side
 from sds_hf.digests import sha256_of
 from sds_hf.disclosure import public_name
 from sds_hf.hub_snapshots import open_snapshot
+from sds_hf.layout import DATA, SCORES
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
 from sds_hf.selection import RECIPE_FILE, REPORT_FILE, SELECTION_FILE, Selection
 from sds_hf.snapshots import Snapshot
 from sds_hf.table import ScoreTable
 
-DATA, SCORES = "data/", "scores/"
 NOT_SETTINGS = ("score", "statistics", "model_digest")  # of a score's identity: they follow from the rest
 
 

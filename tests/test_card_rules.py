@@ -203,6 +203,14 @@ def test_the_command_keeps_what_was_written_by_hand_and_renews_the_checksum(publ
     }  # fmt: skip
 
 
+def test_the_checksum_of_a_card_that_is_right_already_is_renewed(published):
+    manifest, digest = published / "manifest.json", sha256_of(published / "README.md")
+    before = manifest.read_text()
+    manifest.write_text(before.replace(digest, "0" * 64))
+    assert main(["card", str(published)]) == 0
+    assert manifest.read_text() == before
+
+
 def test_the_check_refuses_what_the_hub_would(published, capsys):
     recipe = make_recipe(license="other", license_name="mine")
     (published / "recipe.yaml").write_text(recipe.to_yaml())

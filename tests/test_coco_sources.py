@@ -104,6 +104,8 @@ def test_panoptic_pictures_and_files_that_do_not_fit(tmp_path):
     [
         ("{", "cannot be read"),
         ("[]", "holds a list; annotations of COCO are an object"),
+        ("[" * 100_000, "cannot be read: maximum recursion depth exceeded"),
+        ('{"images": [{"id": [1], "file_name": "a.jpg"}], "annotations": []}', "unhashable type: 'list'"),
         ('{"images": []}', "holds no annotations of COCO: KeyError('annotations')"),
         ('{"images": [{"id": 1}], "annotations": []}', "holds no annotations of COCO: KeyError('file_name')"),
         ('{"categories": [{"id": 1}], "images": [], "annotations": []}', "its categories are not as COCO has them"),

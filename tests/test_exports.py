@@ -405,6 +405,22 @@ def test_names_are_safe_and_different(ids):
             names.name(row_id)
 
 
+def test_names_of_other_alphabets_are_told_apart():
+    names = FileNames()
+    for row_id in ("\u5f8a\u4e01", "\u6613\u4e09"):  # the first eight digits of their SHA-256 are the same
+        assert names.name(row_id).startswith("_-")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"])
+def test_voc_of_other_images_is_read_back(kind, tmp_path):
+    Picture.new("RGB", (4, 6), (1, 2, 3)).save(buffer := io.BytesIO(), kind)
+    (row,) = cells(make_dataset([np.ones((6, 4), np.uint8)]))
+    rows = [{**row, "image": {"bytes": buffer.getvalue(), "path": None}}]
+    export(Dataset.from_list(rows, features=row_features(COCO)), "voc", tmp_path / "out")
+    (read,) = make_reader("pascal-voc", tmp_path / "out", labels="coco").rows()
+    assert read["image"]["bytes"] == buffer.getvalue()
+
+
 def test_rows_are_read_a_few_at_a_time():
     """A broken row of the second batch does not hinder the first."""
     rows = cells(random_dataset(4)) * 20

@@ -18,6 +18,7 @@ from sds_hf.hub import PublishError
 from sds_hf.publishing import Published
 from sds_hf.recipe import RecipeError
 from sds_hf.report import ClassCount
+from sds_hf.verification import verify_published
 
 LABELS = {"names": ["background", "cat", "dog"], "has_background": True}
 
@@ -144,6 +145,19 @@ def test_a_hub_repository_stays_as_it_is(hub):
     assert writes(hub) == []
     assert published(0.5, ["max_rows_dropped=50%"], to=name).tag == "v2"
     assert commits(api, name) == 2
+
+
+def test_a_folder_named_like_the_repository_does_not_matter(hub, tmp_path, monkeypatch):
+    name = "user/shadowed"
+    published(1.0, [], folder=tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    published(1.0, [], to=name)
+    with pytest.raises(PublishError, match="6 of 12 rows"):
+        published(0.5, ["max_rows_dropped=40%"], to=name)
+    done = published(0.5, ["max_rows_dropped=50%"], to=name)
+    found = verify_published(name, str(done.revision))
+    assert found.ok, found.failures
+    assert found.revision == done.revision
 
 
 def test_a_last_version_that_cannot_be_read_closes_the_gate(tmp_path):

@@ -1,6 +1,8 @@
 """Masks stay indices from the first byte to the last; broken files are one-line errors."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -97,6 +99,25 @@ def test_pictures_of_every_8_bit_mode_become_rgb(mode):
 def test_16_bit_pictures_are_refused_not_clipped():
     with pytest.raises(BadImageError, match="mode I;16 is no 8-bit picture"):
         decode_image(saved(Image.fromarray(np.array([[40000]], np.uint16))))
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_masks_of_few_bits_are_refused_not_scaled(bits):
+    """Of such a PNG, Pillow makes 85 or 17 of 1; a palette of few entries is no matter."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    def png(color):
+        header, palette = struct.pack(">IIBBBBB", 8 // bits, 1, bits, color, 0, 0, 0), chunk(b"PLTE", bytes(6))
+        pixels = chunk(b"IDAT", zlib.compress(b"\0\1"))
+        return (
+            b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + (palette if color else b"") + pixels + chunk(b"IEND", b"")
+        )
+
+    with pytest.raises(BadImageError, match="a grey mask of 2 or 4 bits"):
+        decode_mask(png(0))
+    assert decode_mask(png(3)).ravel().tolist() == [0] * (8 // bits - 1) + [1]
 
 
 def test_pictures_are_turned_upright():

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "sds_hf"
 LAYERS = [
     {
         "sql",
+        "yamltext",
         "digests",
         "prefetch",
         "interrupts",
@@ -34,6 +35,8 @@ LAYERS = [
         "stages",
         "presets",
         "quantiles",
+        "database",
+        "layout",
         "overrides",
         "prompts",
         "handwritten",
@@ -137,6 +140,13 @@ def test_starting_up_imports_nothing_heavy(code):
     heavy = {"torch", "transformers", "datasets", "duckdb", "matplotlib", "pyarrow"}
     check = f"import sys; found = {heavy} & set(sys.modules); assert not found, found"
     result = subprocess.run([sys.executable, "-c", f"{code}\n{check}"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_loading_a_published_set_needs_no_models_and_draws_nothing():
+    heavy = {"torch", "transformers", "duckdb", "matplotlib"}
+    check = f"import sds_hf, sys; sds_hf.load; found = {heavy} & set(sys.modules); assert not found, found"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
 

@@ -16,7 +16,7 @@ from jobs import PLAIN, Job, make_job
 from test_sources import save_pair
 
 from sds_hf import load, register
-from sds_hf.repository import MANIFEST
+from sds_hf.layout import MANIFEST
 
 SHARD = "data/train-00000.parquet"
 NAME = "user/loaded"
@@ -124,6 +124,12 @@ def test_a_foreign_dataset_costs_no_download(hub):
     with pytest.raises(ValueError, match=r"user/foreign has no manifest.json of sds-hf: .* datasets.load_dataset"):
         load("user/foreign")
     assert not [entry for entry in hub.faults.log if "parquet" in entry["line"]]
+
+
+def test_a_version_without_a_manifest_is_not_taken_for_the_newest(pushed):
+    first = HfApi().list_repo_commits(pushed, repo_type="dataset")[-1].commit_id
+    with pytest.raises(ValueError, match=rf"{pushed} has no manifest.json of sds-hf"):
+        load(pushed, revision=first)
 
 
 def test_a_hub_that_falters(pushed, hub):

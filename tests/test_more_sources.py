@@ -20,7 +20,7 @@ from sds_hf import ASF, Recipe, Threshold, add_scores, publish, select
 from sds_hf.cli import main
 from sds_hf.images import decode_mask, encode_mask
 from sds_hf.labels import CITYSCAPES, VOC
-from sds_hf.opening import open_dataset
+from sds_hf.opening import folder_state, open_dataset
 from sds_hf.pipeline import import_source
 from sds_hf.rows import read_rows
 from sds_hf.scores.classes_present import ClassesPresent
@@ -334,6 +334,23 @@ def test_what_is_wrong_with_boxes_is_said(tmp_path):
     assert "choose one with --split or --table" in said(split="validation")
     (raw / "class-descriptions-boxable.csv").unlink()
     assert "add it, or give --classes street-scenes or street-scenes-14" in said()
+    table.write_bytes(f"{BOXES_HEADER}\n{BOXES[0]}".encode() + b"\xe9")
+    with pytest.raises(ValueError, match=r"bbox\.csv, line \d: 'utf-8' codec"):
+        list(make_reader("open-images", raw, classes="street-scenes").rows())
+
+
+def test_ids_lead_to_no_file_outside_and_empty_lines_are_none(tmp_path):
+    raw_trees.open_images(tmp_path)
+    raw_trees.sbd(tmp_path / "sbd")
+    raw, root = tmp_path / "raw", tmp_path / "sbd" / "raw" / "benchmark_RELEASE" / "dataset"
+    save_picture(tmp_path / "secret.jpg")
+    save_picture(root / "secret.jpg")
+    outside = BOXES[5].replace("000002c707c9895e", "../../secret")
+    next(raw.glob("*bbox.csv")).write_text("\n".join([BOXES_HEADER, BOXES[0], "", outside, ""]))
+    assert list(rows_of(make_reader("open-images", raw))) == ["000002b66c9c498e"]
+    (root / "secret.mat").write_bytes((root / "cls" / "2008_000002.mat").read_bytes())
+    (root / "val.txt").write_text("../secret\n2008_000002\n")
+    assert list(rows_of(make_reader("sbd", root, split="val"))) == ["2008_000002"]
 
 
 # Any folder
@@ -443,6 +460,13 @@ def test_plain_arrays_are_masks_and_pickles_are_not(pairs):
         with pytest.raises(ValueError, match=rf"a\.npy: .*{said}"):
             list(make_reader("folder", pairs, labels="voc").rows())
     assert not (pairs / "ran").exists()
+    with path.open("wb") as file:
+        np.savez(file, pixels(3))
+    huge = b"\x93NUMPY\x01\x00\x48\x00{'descr': '|u1', 'fortran_order': False, 'shape': (1000000, 100000000)}"
+    for data in (path.read_bytes(), huge.ljust(82), b"\x93NUMPY\x01\x00\x04\x00(((("):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=r"a\.npy: no plain array of numbers"):
+            list(make_reader("folder", pairs, labels="voc").rows())
 
 
 @pytest.mark.parametrize(
@@ -453,6 +477,51 @@ def test_files_that_are_no_masks_are_refused_with_the_reason(pairs, suffix, said
     for path in list((pairs / "masks").rglob("*.png")):
         path.rename(path.with_suffix(suffix))
     with pytest.raises(ValueError, match=rf"holds no masks \(.*{said}: save masks as index PNG"):
+        list(make_reader("folder", pairs, labels="voc").rows())
+
+
+def test_hidden_files_are_left_out_and_links_are_followed_once(pairs):
+    for kind in ("images", "masks"):
+        (pairs / kind / "inner").rename(pairs / f"{kind}-elsewhere")
+        (pairs / kind / "inner").symlink_to(pairs / f"{kind}-elsewhere")
+        (pairs / kind / "again").symlink_to(pairs / kind)
+    save_picture(pairs / "images" / ".ipynb_checkpoints" / "a-checkpoint.jpg")
+    save(pairs / "masks" / ".ipynb_checkpoints" / "a-checkpoint.png", pixels(9))
+    (pairs / "images" / "folder.jpg").mkdir()
+    (pairs / "images" / "loop.jpg").symlink_to("loop.jpg")
+    assert sorted(rows_of(make_reader("folder", pairs, labels="voc"))) == ["a", "inner/b"]
+
+
+def test_a_change_behind_a_link_is_seen(pairs, tmp_path_factory):
+    linked = tmp_path_factory.mktemp("linked")
+    (linked / "images").symlink_to(pairs / "images")
+    before = folder_state(linked)
+    save_picture(pairs / "images" / "c.jpg")
+    assert folder_state(linked) != before
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_of_a_table_end_only_where_lines_end(pairs, end):
+    caption = "one\u2028two\x85three"
+    lines = [json.dumps({"file_name": "a.jpg", "caption": caption}, ensure_ascii=False), ""]
+    (pairs / "metadata.jsonl").write_bytes(b"\xef\xbb\xbf" + end.join(lines).encode())
+    assert first_row("folder", pairs, labels="voc")["caption"] == caption
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("", "no row could be read: none is listed"),
+        (
+            '{"file_name": "a.jpg", "caption": "\\ud800"}',
+            r"a\.jpg: its name or its caption holds '\\ud800', which is no",
+        ),
+        ("[" * 100_000, r"metadata\.jsonl cannot be read: maximum recursion depth"),
+    ],
+)
+def test_tables_that_cannot_be_read_are_named(pairs, table, said):
+    (pairs / "metadata.jsonl").write_text(table)
+    with pytest.raises(ValueError, match=said):
         list(make_reader("folder", pairs, labels="voc").rows())
 
 

@@ -12,8 +12,8 @@ from jobs import Job, commits, files, load_elsewhere, make_job, sums, tags, writ
 
 from sds_hf import load, publish
 from sds_hf.labels import VOC
+from sds_hf.layout import MANIFEST, read_manifest
 from sds_hf.publishing import PublishError
-from sds_hf.repository import MANIFEST, read_manifest
 
 NUMBERS = itertools.count()
 

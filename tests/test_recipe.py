@@ -340,3 +340,9 @@ def test_a_recipe_says_how_the_scores_it_is_applied_to_were_computed():
     assert computed.rules == asked.rules
     same = [{**score.values(), "score": score.name} for score in asked.make_scores(labels="voc")]
     assert asked.computed_as(json.loads(json.dumps(same))) is asked
+
+
+def test_line_breaks_of_unicode_survive():
+    """YAML takes them for ends of lines and would fold them away."""
+    recipe = Recipe(name="a\x85b\u2028c\u2029d")
+    assert Recipe.from_yaml(recipe.to_yaml().encode()).name == recipe.name

@@ -14,9 +14,11 @@ from jobs import Job, load_elsewhere, make_job, sums
 from sds_hf import Leakage, Recipe, Report, Threshold, load, render_card, score_table, select
 from sds_hf.card_rules import check_folder
 from sds_hf.datafolder import tables_of_dataset, write_shards
+from sds_hf.disclosure import public_name
 from sds_hf.labels import VOC
+from sds_hf.layout import MANIFEST, read_manifest
 from sds_hf.publishing import PublishError, publish
-from sds_hf.repository import MANIFEST, build_repository, read_manifest
+from sds_hf.repository import build_repository
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,12 @@ def test_no_folder_of_this_machine_is_published(tiny_clip, tmp_path):
         assert str(Path(tiny_clip).parent) not in text, path
     recipe = Recipe.load(tmp_path / "out" / "recipe.yaml")
     assert (recipe.source.path, recipe.scores["leakage"]["fitted"]) == ("raw", "val.npz")
+
+
+def test_a_folder_is_called_by_its_last_part():
+    places = ["/home/me/sets/voc", "~/sets/voc", "../sets/voc", "./sets/voc"]
+    assert {public_name(place) for place in places} == {"voc"}
+    assert public_name("user/voc") == "user/voc"
 
 
 def test_card_and_report_tell_the_same_again(published):

@@ -136,6 +136,34 @@ def test_pascal_voc(tmp_path):
         make_reader("pascal-voc", tmp_path, split="val")
 
 
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        (b"\xef\xbb\xbfa.v2\r\n", ["a.v2"]),
+        (b"JPEGImages/a.v2.jpg SegmentationClass/a.v2.png\n", ["a.v2"]),
+        (b"", "no row could be read: none is listed"),
+        (b"\xe9\n", r"train\.txt is not UTF-8 \(byte 0\); save it as UTF-8"),
+    ],
+)
+def test_lists_of_pascal_voc(tmp_path, lines, found):
+    save_pair(tmp_path, "a.v2", [1], "JPEGImages", "SegmentationClass", palette=True)
+    (tmp_path / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_bytes(lines)
+    reader = make_reader("auto", tmp_path, split="train")
+    if isinstance(found, list):
+        assert [row["id"] for row in reader.rows()] == found
+        return
+    with pytest.raises(ValueError, match=found):
+        list(reader.rows())
+
+
+def test_prompts_need_not_be_texts(diffusion):
+    (prompts,) = diffusion.glob("*prompts.json")
+    prompts.write_text(json.dumps([{"filename": "10.jpg", "caption": 5, "class_prompt": ["bus", "car"]}]))
+    rows = {row["id"]: row for row in make_reader("dataset-diffusion", diffusion, labels="voc").rows()}
+    assert (rows["10"]["caption"], rows["10"]["class_prompt"]) == ("5", "bus, car")
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_folder_with_a_table(tmp_path, kind):
     save_pair(tmp_path, "a", [3], "images", "masks")
@@ -185,7 +213,7 @@ def test_what_is_not_known_is_named(tmp_path):
     with pytest.raises(ValueError, match="holds no images"):
         make_reader("dataset-diffusion", tmp_path, labels="voc")
     save_pair(tmp_path, "0", [1])
-    with pytest.raises(ValueError, match="is no prompts file"):
+    with pytest.raises(ValueError, match=r"prompts\.json cannot be read: Extra data"):
         make_reader("dataset-diffusion", tmp_path, labels="voc")
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from jobs import Job, make_job, make_recipe
 from sds_hf import PCS, Leakage, score_table, select, verify
 from sds_hf.cli import main
 from sds_hf.images import encode_mask
-from sds_hf.repository import MANIFEST
+from sds_hf.layout import MANIFEST
 from sds_hf.rescoring import OTHER_HARDWARE, SAME_HARDWARE, _compared
 from sds_hf.verification import verify_published
 
@@ -222,6 +223,16 @@ def test_a_swapped_score(copy, path):
     assert failed["scores"].startswith("pcs of row 0 is ")
 
 
+def test_two_scores_that_are_no_number_agree(copy):
+    def spoil(rows):
+        next(row for row in rows if row.get("kept", True))["pcs"] = math.nan
+
+    rewrite(copy, spoil)
+    assert set(outcome(verify(copy))) == {"scores"}
+    rewrite(copy, spoil, CANDIDATES)
+    assert outcome(verify(copy)) == {}
+
+
 def test_swapped_rows(copy):
     rewrite(copy, lambda rows: rows[::-1])
     assert set(outcome(verify(copy))) == {"scores"}
@@ -367,6 +378,14 @@ def test_tolerances(values, dtype, same, share, data):
     far[place] = 0.5 if values[place] is None else None
     with pytest.raises(ValueError, match="largest difference inf"):
         _compared(far, values, dtype, same, "here")
+
+
+def test_no_number_is_far_from_any():
+    same = [math.nan, math.inf, -math.inf]
+    assert "largest difference 0," in _compared(same, same, "fp32", True, "here")
+    for here, there in itertools.permutations([*same, 0.5], 2):
+        with pytest.raises(ValueError, match="largest difference inf"):
+            _compared([0.1, here], [0.1, there], "fp32", True, "here")
 
 
 # The command

@@ -7,9 +7,9 @@ from sds_hf.croissant import render_croissant
 from sds_hf.datafolder import Shard
 from sds_hf.exports.base import export_format
 from sds_hf.exports.samples import ExportError
+from sds_hf.layout import MANIFEST, read_manifest
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
-from sds_hf.repository import MANIFEST, read_manifest
 
 READ = (MANIFEST, "recipe.yaml", "report.json")
 

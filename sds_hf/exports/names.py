@@ -4,6 +4,7 @@ import hashlib
 import re
 
 LONGEST = 120
+DIGITS = 16  # half as many are the same for two of a hundred thousand names
 SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*", re.ASCII)  # a dot would be taken for that of a suffix
 UNSAFE = re.compile(r"[^A-Za-z0-9_-]+", re.ASCII)
 RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)  # of Windows
@@ -13,7 +14,7 @@ class FileNames:
     """Names for ids, one after the other.
 
     An id that is made of letters, digits, `_` and `-` is its own name, unless another differs from it only in case. Any
-    other becomes what is left of it and eight digits of its SHA-256.
+    other becomes what is left of it and sixteen digits of its SHA-256.
 
     Attributes:
         changed: ids by the name they got instead.
@@ -42,5 +43,5 @@ class FileNames:
 
 
 def _hashed(row_id: str) -> str:
-    digest = hashlib.sha256(row_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{UNSAFE.sub('_', row_id)[: LONGEST - 9].lstrip('-') or '_'}-{digest}"
+    digest = hashlib.sha256(row_id.encode("utf-8", "surrogatepass")).hexdigest()[:DIGITS]
+    return f"{UNSAFE.sub('_', row_id)[: LONGEST - 1 - DIGITS].lstrip('-') or '_'}-{digest}"

@@ -99,7 +99,7 @@ def _from_label_ids(mask: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _from_train_ids(mask: np.ndarray) -> np.ndarray:
-    return np.where(mask == IGNORE_INDEX, IGNORE_INDEX, np.minimum(mask, IGNORE_INDEX - 1) + 1).astype(np.uint8)
+    return np.where(mask == IGNORE_INDEX, IGNORE_INDEX, np.minimum(mask, IGNORE_INDEX - 2) + 1).astype(np.uint8)
 
 
 def _objects(path: Path) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Annotation files of COCO and the images they list: what the readers of panoptic and instance annotations share."""
 
-import json
 import re
 from abc import abstractmethod
 from collections import defaultdict
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 from sds_hf.labels import IGNORE_INDEX, LabelSpace
-from sds_hf.sources.files import UnknownLayoutError
+from sds_hf.sources.files import UnknownLayoutError, read_json
 from sds_hf.sources.reader import Reader, Row
 
 Crowd = Literal["ignore", "paint"]
@@ -104,7 +103,7 @@ class COCOAnnotated(Reader):
 
     def read(self, entry: Listed) -> Row | None:
         """See `Reader.read`."""
-        if not entry.image.exists():
+        if not entry.image.is_file():
             self.missing("listed without an image", entry.image)
             return None
         try:
@@ -124,19 +123,21 @@ class COCOAnnotated(Reader):
         return IGNORE_INDEX if annotation.get("iscrowd") and self.crowd == "ignore" else index
 
     def _listed(self, name: str, file: Path) -> Iterator[Listed]:
-        found = _read_json(file)
+        found = _read_object(file)
         indices = category_indices(found.get("categories", []), self.labels, file)
         captions = _captions(file, self.kind)
         try:
             annotations = defaultdict(list)
             for annotation in found["annotations"]:
                 annotations[annotation["image_id"]].append(annotation)
-            images = [(image, image["id"], Path(image["file_name"]).name) for image in found["images"]]
+            images = [
+                (image, Path(image["file_name"]).name, annotations.get(image["id"], [])) for image in found["images"]
+            ]
         except (KeyError, TypeError) as error:
             raise UnknownLayoutError(f"{file} holds no annotations of COCO: {error!r}") from error
         folder = self.image_folders[name]
-        for image, number, image_name in images:
-            yield Listed(image, folder / image_name, file, annotations.get(number, []), indices, captions.get(number))
+        for image, image_name, own in images:
+            yield Listed(image, folder / image_name, file, own, indices, captions.get(image["id"]))
 
 
 def annotation_files(path: Path, kind: str) -> dict[str, Path]:
@@ -188,11 +189,8 @@ def category_indices(categories: Iterable[Mapping[str, Any]], labels: LabelSpace
     return indices
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise UnknownLayoutError(f"{file} cannot be read: {error}") from error
+def _read_object(file: Path) -> dict[str, Any]:
+    found = read_json(file)
     if not isinstance(found, dict):
         raise UnknownLayoutError(f"{file} holds a {type(found).__name__}; annotations of COCO are an object")
     return found
@@ -203,7 +201,7 @@ def _captions(file: Path, kind: str) -> dict[int, str]:
     beside = file.with_name(file.name.replace(kind, "captions", 1))
     if not beside.exists():
         return {}
-    found = _read_json(beside)
+    found = _read_object(beside)
     try:
         entries = sorted(found["annotations"], key=lambda entry: entry["id"], reverse=True)
         return {entry["image_id"]: entry["caption"].strip() for entry in entries}

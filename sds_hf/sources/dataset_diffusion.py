@@ -1,14 +1,14 @@
 """Output of Dataset Diffusion (Nguyen et al., NeurIPS 2023): `image/`, `mask/` and a prompts file."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from sds_hf.prompts import classes_in_prompt
 from sds_hf.sources.coco_ids import Ids, check_ids, find_ids, to_indices
-from sds_hf.sources.files import UnknownLayoutError, files_by_stem, read_mask
+from sds_hf.sources.files import UnknownLayoutError, files_by_stem, read_json, read_mask
 from sds_hf.sources.reader import Reader, Row
+from sds_hf.sources.tables import text_of
 
 
 class DatasetDiffusion(Reader):
@@ -80,12 +80,15 @@ def find_prompts(path: Path) -> Path | None:
     return next((path / name for name in names if (path / name).exists()), None)
 
 
-def _read_prompts(path: Path) -> dict[str, dict[str, Any]]:
+def _read_prompts(path: Path) -> dict[str, dict[str, str | None]]:
     """Prompts by image name: a list of {"filename", "caption", "class_prompt"}."""
+    entries = read_json(path)
     try:
-        entries = json.loads(path.read_text())
-        return {Path(entry["filename"]).stem: entry for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {
+            Path(entry["filename"]).stem: {key: text_of(entry.get(key)) for key in ("caption", "class_prompt")}
+            for entry in entries
+        }
+    except (KeyError, TypeError) as error:
         raise UnknownLayoutError(
             f'{path} is no prompts file (a list of {{"filename", "caption", "class_prompt"}}): {error}'
         ) from error

@@ -1,7 +1,12 @@
 """Files of raw folders: images by name, and masks in the formats they come in."""
 
+import json
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 
@@ -35,19 +40,19 @@ def read_mask(path: Path, highest: int = 255) -> np.ndarray:
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, deep: bool = False) -> dict[str, Path]:
-    """Image files of a folder by their name without suffix, numbers in numeric order.
+    """Image files of a folder by their name without suffix, numbers in numeric order; hidden ones do not count.
 
     Args:
         folder: where they are.
         suffixes: of the files.
-        deep: whether those of inner folders count; their names have the folders' before them.
+        deep: whether those of inner folders count, also of linked ones; their names have the folders' before them.
 
     Raises:
         UnknownLayoutError: if two have the same name.
     """
     found: dict[str, Path] = {}
-    for path in (folder.rglob("*") if deep else folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+    for path in files_in(folder, deep) if folder.is_dir() else ():
+        if path.suffix.lower() in suffixes:
             stem = path.relative_to(folder).with_suffix("").as_posix()
             if stem in found:
                 raise UnknownLayoutError(
@@ -55,6 +60,48 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, deep
                 )
             found[stem] = path
     return dict(sorted(found.items(), key=lambda item: natural(item[0])))
+
+
+def files_in(folder: Path, deep: bool = True, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Files of a folder, those of inner folders too if `deep`; what is hidden, as `.ipynb_checkpoints`, is left out.
+
+    Linked folders are entered, but none that is `above` already.
+    """
+    above = (*above, os.path.realpath(folder)) if deep else above
+    with os.scandir(folder) as found:
+        entries = [entry for entry in found if not entry.name.startswith(".")]
+    for entry in entries:
+        linked = entry.is_symlink()
+        if not (os.path.isdir(entry) if linked else entry.is_dir()):  # a link may lead to itself
+            yield folder / entry.name
+        elif deep and not (linked and os.path.realpath(entry) in above):
+            yield from files_in(folder / entry.name, deep, above)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, lines ending in a line feed.
+
+    Raises:
+        UnknownLayoutError: if it is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnknownLayoutError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        UnknownLayoutError: names the file and what is wrong with it.
+    """
+    try:
+        return json.loads(read_text(path))
+    except UnknownLayoutError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnknownLayoutError(f"{path} cannot be read: {error}") from error
 
 
 def subfolders(path: Path) -> set[str]:
@@ -69,8 +116,9 @@ def natural(text: str) -> list[tuple[int, int | str]]:
 
 def _array(path: Path, highest: int) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError, OSError, TokenError, MemoryError) as error:
         raise UnknownLayoutError(
             f"{path}: no plain array of numbers; pickled objects can run code and are not loaded; save masks as PNG"
         ) from error

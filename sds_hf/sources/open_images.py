@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from sds_hf.labels import LabelSpace
-from sds_hf.sources.files import UnknownLayoutError, subfolders
+from sds_hf.sources.files import UnknownLayoutError, read_text, subfolders
 from sds_hf.sources.reader import Reader, Row
 from sds_hf.sources.street_scenes import CHOICES
 
@@ -93,10 +93,11 @@ class OpenImages(Reader):
     def _whole(self, lines: Any, count: int) -> Iterator[Line]:
         try:
             for line in lines:
-                if len(line) != count:
+                if line and len(line) != count:
                     raise csv.Error(f"{len(line)} values in place of {count}")
-                yield line
-        except csv.Error as error:
+                if line:
+                    yield line
+        except (csv.Error, UnicodeDecodeError) as error:
             raise UnknownLayoutError(f"{self.table}, line {lines.line_num}: {error}") from error
 
     def read(self, entry: tuple[str, list[dict[str, str]]]) -> Row | None:
@@ -105,7 +106,7 @@ class OpenImages(Reader):
         if not lines:
             self.counts["image without a box of the classes"] += 1
             return None
-        files = [folder / f"{name}.jpg" for folder in self._folders]
+        files = [folder / f"{Path(name).name}.jpg" for folder in self._folders]
         image = next((file for file in files if file.exists()), None)
         if image is None:
             return self.missing("boxes without an image", files[0])
@@ -150,8 +151,8 @@ def _descriptions(path: Path) -> dict[str, str]:
         raise UnknownLayoutError(
             f"{path} has no class-descriptions-boxable.csv: add it, or give --classes {' or '.join(CHOICES)}"
         )
-    with files[0].open(newline="", encoding="utf-8") as file:
-        return {line[0]: line[1] for line in csv.reader(file) if len(line) >= 2 and line[0].startswith("/")}
+    lines = csv.reader(read_text(files[0]).split("\n"))
+    return {line[0]: line[1] for line in lines if len(line) >= 2 and line[0].startswith("/")}
 
 
 def _boxes_file(path: Path, split: str | None) -> Path:

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sds_hf.sources.files import IMAGE_SUFFIXES, UnknownLayoutError, read_mask
+from sds_hf.sources.files import IMAGE_SUFFIXES, UnknownLayoutError, read_mask, read_text
 from sds_hf.sources.reader import Reader, Row
+
+SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".gif", ".ppm")  # all that the export to this layout writes
 
 
 class PascalVOC(Reader):
@@ -50,11 +52,14 @@ class PascalVOC(Reader):
 
     def entries(self) -> Iterator[str]:
         """See `Reader.entries`."""
-        yield from (Path(line.split()[0]).stem for line in self.list.read_text().splitlines() if line.strip())
+        for line in read_text(self.list).split("\n"):
+            if line.strip():
+                path = Path(line.split()[0])
+                yield path.stem if path.suffix.lower() in SUFFIXES else path.name
 
     def read(self, entry: str) -> Row | None:
         """See `Reader.read`."""
-        images = (self.path / "JPEGImages" / f"{entry}{suffix}" for suffix in IMAGE_SUFFIXES)
+        images = (self.path / "JPEGImages" / f"{entry}{suffix}" for suffix in SUFFIXES)
         image = next((path for path in images if path.exists()), self.path / "JPEGImages" / f"{entry}.jpg")
         mask = self.masks / f"{entry}.png"
         ids = self.path / "SegmentationObject" / f"{entry}.png"

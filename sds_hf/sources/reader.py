@@ -106,8 +106,8 @@ class Reader(ABC):
                 number += 1
                 yield row
         self.counts = +self.counts
-        if not number and self.counts:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in self.counts.items())
+        if not number:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in self.counts.items()) or "none is listed"
             raise UnknownLayoutError(f"{self.path}: no row could be read: {reasons}{problem and f'; {problem}'}")
 
     def missing(self, reason: str, where: str | Path) -> Row | None:
@@ -142,7 +142,15 @@ class Reader(ABC):
 
         Raises:
             BadImageError: if the image is none, or differs in size from the mask or the ids; names the file.
+            UnknownLayoutError: if a text cannot be written as UTF-8; names the file.
         """
+        try:
+            "".join(filter(None, (name, caption, prompt))).encode()
+        except UnicodeEncodeError as error:
+            raise UnknownLayoutError(
+                f"{image}: its name or its caption holds {error.object[error.start]!r}, which is no character: "
+                "rename the file or correct the caption"
+            ) from error
         data = image.read_bytes()
         for pixels in (mask, *(cell for cell in further.values() if isinstance(cell, np.ndarray))):
             if pixels is not None and pixels.shape != (size := picture_size(data, str(image))):
@@ -205,6 +213,8 @@ def make_reader(
 
 
 def _recognising(path: Path) -> type[Reader]:
+    if not path.is_dir():
+        raise UnknownLayoutError(f"{path} is no folder")
     fitting = [reader for reader in READERS.values() if reader.recognises(path)]
     if not fitting:
         raise UnknownLayoutError(f"{path} has no layout that is known; the readers are {sorted(READERS)}")

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from sds_hf.sources.coco_ids import Ids, check_ids, find_ids, to_indices
 from sds_hf.sources.dataset_diffusion import find_prompts
-from sds_hf.sources.files import MASK_SUFFIXES, UnknownLayoutError, files_by_stem, read_mask, subfolders
+from sds_hf.sources.files import MASK_SUFFIXES, UnknownLayoutError, files_by_stem, read_mask, read_text, subfolders
 from sds_hf.sources.reader import Reader, Row
 
 # The name of a real image of VOC or COCO, and which of its captions the synthetic one was made from.
@@ -94,7 +94,7 @@ class SDS(Reader):
     def _read_list(self, file: Path) -> dict[str, set[int] | None]:
         """Names with the indices of their classes; None where the list has no classes."""
         listed: dict[str, set[int] | None] = {}
-        for number, line in enumerate(file.read_text().splitlines(), 1):
+        for number, line in enumerate(read_text(file).split("\n"), 1):
             if line.strip():
                 name, *classes = line.split()
                 listed[name] = self._indices(classes, f"{file}, line {number}") if classes else None

@@ -1,12 +1,13 @@
 """Tables that come with a folder of images: which column is what, and their rows."""
 
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sds_hf.sources.files import UnknownLayoutError
+from sds_hf.sources.files import UnknownLayoutError, read_text
 
 ROLES = {  # what a column says, and what it may be called
     "file_name": ("file_name", "image"),
@@ -55,19 +56,18 @@ def read_table(path: Path) -> list[dict[str, Any]]:
         raise UnknownLayoutError(f"{path} is no .csv, .jsonl or .parquet table")
     try:
         if path.suffix == ".csv":
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                return list(csv.DictReader(file))
+            return list(csv.DictReader(io.StringIO(read_text(path), newline="")))
         if path.suffix == ".jsonl":
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            lines = [json.loads(line) for line in read_text(path).split("\n") if line.strip()]
             if not all(isinstance(line, dict) for line in lines):
                 raise ValueError("a line is no JSON object")
             return lines
         import pyarrow.parquet as pq
 
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-    except UnicodeDecodeError as error:
-        raise UnknownLayoutError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    except (ValueError, csv.Error, OSError) as error:
+    except UnknownLayoutError:
+        raise
+    except (ValueError, csv.Error, OSError, RecursionError) as error:
         raise UnknownLayoutError(f"{path} cannot be read: {error}") from error
     return rows
 

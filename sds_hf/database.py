@@ -1,0 +1,33 @@
+"""A database for rows that may be more than memory holds."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from sds_hf.sql import literal
+
+
+@contextmanager
+def database(memory_limit: str | None = None, scratch: str | Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty database in memory that spills into a folder of its own as long as it is open.
+
+    Args:
+        memory_limit: what it may use, e.g. `"3GB"`; 80 % of the machine's if None.
+        scratch: where the folder is made; the system's temporary one if None.
+
+    Raises:
+        ValueError: if the limit is no amount of memory.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="sds-hf-", dir=scratch) as folder,
+        duckdb.connect(config={"temp_directory": str(Path(folder) / "spill")}) as connection,
+    ):
+        if memory_limit is not None:
+            try:
+                connection.execute(f"SET memory_limit = {literal(memory_limit)}")
+            except duckdb.Error as error:
+                raise ValueError(f'a memory limit is an amount such as "3GB", not {memory_limit!r}') from error
+        yield connection
