@@ -56,7 +56,7 @@ class FittedScore(ClipScore):
         if self.fitted is None:
             raise ValueError(
                 f"{self.name} compares with a fitted model: write one with {type(self).__name__}.fit(dataset, "
-                f"'{self.name}.npz'), then say fitted='{self.name}.npz'"
+                f"'{self.name}.npz') or `sds-hf fit {self.name}`, then say fitted='{self.name}.npz'"
             )
         model = load_model(self.fitted, self.name)
         if model.about["model_digest"] != model_digest:

@@ -13,7 +13,7 @@ from sds_hf.layout import MANIFEST
 from sds_hf.retrying import describe, failures, retry
 from sds_hf.snapshots import FolderSnapshot, Snapshot, SnapshotError, Stored, hidden
 
-HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 T = TypeVar("T")
 

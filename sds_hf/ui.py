@@ -69,7 +69,7 @@ def show_scores(report: Report) -> None:
     for name in ("min", "5 %", "25 %", "50 %", "75 %", "95 %", "max", "nulls"):
         table.add_column(name, justify="right")
     for name, summary in report.scores.items():
-        values = [f"{value:.3f}" for value in summary.quantiles.values()] or ["–"] * 7
+        values = [f"{v:.3f}" if abs(v) < 100 else f"{v:.0f}" for v in summary.quantiles.values()] or ["–"] * 7
         table.add_row(name, *values, f"{summary.nulls:,}")
     out.print(table)
 

@@ -417,6 +417,7 @@ def test_the_command(copy, capsys, tiny_clip):
     [
         ("user/nothing", "no dataset on the Hub that this login may see"),
         ("a/b/c", "neither a published folder nor a Hub id"),
+        ("nowhere", "neither a published folder nor a Hub id"),
     ],
 )
 def test_what_is_not_there(target, said_of_it, capsys):

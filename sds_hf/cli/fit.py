@@ -41,5 +41,6 @@ def command(
         return options.print_json(summary)
     for name, value in summary.items():
         ui.out.print(f"  {name}: {value}", highlight=False)
-    ui.show_next([f"sds-hf score DATASET --scores {score} --set scores.{score}.fitted={out} --out scores"])
+    same = f" --model {model}" if model else ""
+    ui.show_next([f"sds-hf score DATASET --scores {score}{same} --set scores.{score}.fitted={out} --out scores"])
     return None

@@ -98,5 +98,5 @@ def _show(table: "ScoreTable", out: str, recipe: str | None, quiet: bool, json: 
         raise typer.Exit(1)
     if report.failed and not json and not quiet:
         ui.out.print("  the same command with --retry failed scores them again, repaired or not")
-    if not json and not quiet:
+    if not json and not quiet and (recipe or {"clip_sim", "pcs", "asf_miou"} <= set(report.scores)):
         ui.show_next([f"sds-hf select {out} --recipe {recipe or 'sds-paper'} --out selection"])
