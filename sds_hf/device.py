@@ -27,7 +27,8 @@ def current_device() -> torch.device:
     """
     from accelerate import PartialState
 
-    if getattr(torch.cuda, "_is_in_bad_fork", lambda: False)():
+    # A try to use CUDA where there is none spoils forks as well; only one that worked would make a model hang.
+    if torch.cuda._is_in_bad_fork() and torch.cuda._initialized:
         raise RuntimeError(
             "a GPU score cannot run in a forked worker: drop num_proc, start processes with `accelerate launch`, or "
             'call multiprocess.set_start_method("spawn") first'

@@ -182,6 +182,8 @@ def test_each_process_has_its_own_device(state, monkeypatch):
 
 def test_a_gpu_score_in_a_forked_worker_says_what_to_do(dataset, monkeypatch):
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    assert current_device().type == "cpu"  # CUDA was tried where there is none
+    monkeypatch.setattr(torch.cuda, "_initialized", True)
     with pytest.raises(RuntimeError, match="cannot run in a forked worker: drop num_proc, start"):
         current_device()
 
