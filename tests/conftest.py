@@ -148,3 +148,19 @@ def stored(dataset, tmp_path_factory) -> Path:
     rows = dataset.with_format("arrow")[:].to_pylist()
     write_data_folder(rows, dataset.features, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def job(tiny_clip, tmp_path_factory):
+    """Twelve candidates, scored and selected; to be published, not to be changed."""
+    from jobs import make_job
+
+    return make_job(tiny_clip, tmp_path_factory.mktemp("job"))
+
+
+@pytest.fixture(scope="session")
+def published(job, tmp_path_factory) -> Path:
+    """The folder that the job publishes; to be read, or copied to be spoilt."""
+    folder = tmp_path_factory.mktemp("out") / "published"
+    job.publish(folder=folder)
+    return folder

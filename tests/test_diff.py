@@ -16,7 +16,7 @@ from datasets import Dataset
 from huggingface_hub import HfApi
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from jobs import Job, commits, make_job
+from jobs import commits
 from markdown_it import MarkdownIt
 from PIL import Image
 
@@ -162,11 +162,6 @@ def test_more_rows_than_fit_into_the_memory_that_is_given(tmp_path):
 
 
 # Score tables, selections, publications
-
-
-@pytest.fixture(scope="module")
-def job(tiny_clip, tmp_path_factory) -> Job:
-    return make_job(tiny_clip, tmp_path_factory.mktemp("job"))
 
 
 def test_score_tables_of_two_models(job, other_clip, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from conftest import random_dataset
 from datasets import load_dataset
 from huggingface_hub import HfApi, hf_hub_download
-from jobs import PLAIN, Job, make_job
+from jobs import PLAIN
 from test_sources import save_pair
 
 from sds_hf import load, register
@@ -22,18 +22,6 @@ SHARD = "data/train-00000.parquet"
 NAME = "user/loaded"
 PACKAGES = {"3.6": ["datasets==3.6.*", "pillow"], "5": ["datasets>=5,<6", "pillow"]}
 READY = "PYTHONS_WITH_DATASETS"  # interpreters that have only datasets and Pillow, one a version, separated by ":"
-
-
-@pytest.fixture(scope="module")
-def job(tiny_clip, tmp_path_factory) -> Job:
-    return make_job(tiny_clip, tmp_path_factory.mktemp("job"))
-
-
-@pytest.fixture(scope="module")
-def published(job, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("out") / "published"
-    job.publish(folder=folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

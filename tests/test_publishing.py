@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from datasets import Dataset
 from huggingface_hub import HfApi
-from jobs import Job, commits, files, load_elsewhere, make_job, sums, tags, writes
+from jobs import commits, files, load_elsewhere, sums, tags, writes
 
 from sds_hf import load, publish
 from sds_hf.labels import VOC
@@ -16,11 +16,6 @@ from sds_hf.layout import MANIFEST, read_manifest
 from sds_hf.publishing import PublishError
 
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def job(tiny_clip, tmp_path_factory) -> Job:
-    return make_job(tiny_clip, tmp_path_factory.mktemp("job"))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from conftest import random_dataset
 from datasets import load_dataset
 from huggingface_hub import DatasetCard
-from jobs import Job, load_elsewhere, make_job, sums
+from jobs import load_elsewhere, make_job, sums
 
 from sds_hf import Leakage, Recipe, Report, Threshold, load, render_card, score_table, select
 from sds_hf.card_rules import check_folder
@@ -19,18 +19,6 @@ from sds_hf.labels import VOC
 from sds_hf.layout import MANIFEST, read_manifest
 from sds_hf.publishing import PublishError, publish
 from sds_hf.repository import build_repository
-
-
-@pytest.fixture(scope="module")
-def job(tiny_clip, tmp_path_factory) -> Job:
-    return make_job(tiny_clip, tmp_path_factory.mktemp("job"))
-
-
-@pytest.fixture(scope="module")
-def published(job, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("out") / "published"
-    job.publish(folder=folder)
-    return folder
 
 
 @pytest.fixture

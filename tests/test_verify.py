@@ -16,7 +16,7 @@ from datasets import load_dataset
 from huggingface_hub import HfApi, hf_hub_download
 from hypothesis import given
 from hypothesis import strategies as st
-from jobs import Job, make_job, make_recipe
+from jobs import Job, make_recipe
 
 from sds_hf import PCS, Leakage, score_table, select, verify
 from sds_hf.cli import main
@@ -27,18 +27,6 @@ from sds_hf.verification import verify_published
 
 SHARD, CANDIDATES = "data/train-00000.parquet", "scores/candidates.parquet"
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def job(tiny_clip, tmp_path_factory) -> Job:
-    return make_job(tiny_clip, tmp_path_factory.mktemp("job"))
-
-
-@pytest.fixture(scope="module")
-def published(job, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("out") / "published"
-    job.publish(folder=folder)
-    return folder
 
 
 @pytest.fixture
