@@ -263,6 +263,14 @@ def test_instances_are_what_tfdp_reads(tmp_path):
     assert scored["si_scs"][0] == pytest.approx(sum(singles["si_scs"]))
 
 
+def test_annotations_of_no_image_are_counted(tmp_path):
+    """A text instead of a number names nothing, and the mask would be empty without a word."""
+    save_objects(tmp_path, annotation(1, "1", 1, [box(0, 0, 2, 2)], 4), annotation(2, 1, 2, [box(4, 4, 6, 6)], 4))
+    reader = make_reader("coco-instances", tmp_path)
+    assert [row["classes"] for row in reader.rows()] == [[2]]
+    assert reader.counts == {"image id of annotations that no image has": 1}
+
+
 def test_outlines_that_enclose_nothing_are_counted(tmp_path):
     """Four numbers are no box here, though `pycocotools` would take them for one."""
     save_objects(

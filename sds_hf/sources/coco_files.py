@@ -135,6 +135,8 @@ class COCOAnnotated(Reader):
             ]
         except (KeyError, TypeError) as error:
             raise UnknownLayoutError(f"{file} holds no annotations of COCO: {error!r}") from error
+        if lost := len(annotations.keys() - {image["id"] for image, _, _ in images}):
+            self.counts["image id of annotations that no image has"] += lost
         folder = self.image_folders[name]
         for image, image_name, own in images:
             yield Listed(image, folder / image_name, file, own, indices, captions.get(image["id"]))
