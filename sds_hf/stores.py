@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from pathlib import Path
+from typing import cast
 
 from sds_hf.digests import cache_folder
 
@@ -19,8 +20,7 @@ def folder_at(name: str | Path) -> Path:
         from upath import UPath
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f'{name} needs universal-pathlib: pip install "sds-hf[ray]"') from error
-    path: Path = UPath(name)
-    return path
+    return cast(Path, UPath(name))
 
 
 def is_remote(path: Path) -> bool:
