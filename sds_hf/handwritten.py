@@ -62,7 +62,7 @@ def keep_by_hand(old: str, new: str) -> str:
     foreign = {key: value for key, value in data.items() if key not in OURS and key not in fresh}
     if not kept and not foreign:
         return new
-    present = set(BLOCK.findall(text))
+    present = {block for _, block in _blocks(text)}
     for heading, block in kept:
         if block not in present:
             place = _end_of_section(text, heading)
@@ -72,21 +72,21 @@ def keep_by_hand(old: str, new: str) -> str:
 
 def _blocks(body: str) -> list[tuple[str | None, str]]:
     """Kept sections with the heading they stand under, None before the first."""
-    rest = BLOCK.sub("", body)
-    if lonely := MARKER.search(rest):
+    visible = _blanked(body, FENCE)  # what stands in code is an example or somebody's data
+    if lonely := MARKER.search(BLOCK.sub("", visible)):
         what, other = (START, END) if lonely[0].strip() == START else (END, START)
         raise ValueError(f"the card has a line {what} without {other}: add it, or take the line out")
-    outside = _blanked(body, BLOCK, FENCE)
+    outside = _blanked(visible, BLOCK)
     found = []
-    for block in BLOCK.finditer(body):
+    for block in BLOCK.finditer(visible):
         before = HEADING.findall(outside, 0, block.start())
-        found.append((before[-1].strip() if before else None, block[0]))
+        found.append((before[-1].strip() if before else None, body[block.start() : block.end()]))
     return found
 
 
 def _end_of_section(text: str, heading: str | None) -> int:
     """Where the section of that heading ends; the end of the text if there is none."""
-    headings = list(HEADING.finditer(_blanked(text, BLOCK, FENCE)))
+    headings = list(HEADING.finditer(_blanked(text, FENCE, BLOCK)))
     if heading is None:
         return headings[0].start() if headings else len(text)
     starts = [found[0].strip() for found in headings]

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 
 from sds_hf.cards import render_card
 from sds_hf.datafolder import Shard, card_metadata, row_features
-from sds_hf.handwritten import keep_by_hand
+from sds_hf.handwritten import END, START, keep_by_hand
 from sds_hf.labels import VOC
 from sds_hf.markup import URL, code, escape, fenced, link, linked
 from sds_hf.recipe import Recipe
@@ -291,6 +291,8 @@ def test_fenced_text_stays_in_its_block(value):
 @settings(max_examples=25)
 @given(value=texts)
 @example("\x85")
+@example(f"\n{START}\n{START}\n")
+@example(f"\n{END}\n")
 def test_texts_from_people_and_data_cannot_break_the_card(value):
     names = [*VOC.names[:15], f"{value} ", *VOC.names[16:]]  # never one of the others
     report = make_report(names, truth={"none": (5, 5), value: (2, 1)}, warnings=[f"class {value} lost 1 of 2 rows"])
