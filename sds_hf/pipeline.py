@@ -1,5 +1,6 @@
 """The whole job from one recipe: source, scores, selection, publication."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from sds_hf.labels import label_space
 from sds_hf.opening import folder_state, open_dataset
 from sds_hf.publishing import Published, publish
 from sds_hf.ranks import Team, current_rank
-from sds_hf.recipe import Recipe, RecipeError
+from sds_hf.recipe import Recipe, RecipeError, Source
 from sds_hf.report import Report
 from sds_hf.selection import Selection, select
 from sds_hf.source_features import source_features
@@ -195,7 +196,7 @@ def run_demo(
                 progress=adding(tell),
             )
     recipe = recipe or Recipe.load("demo")
-    recipe = recipe.model_copy(update={"source": _dataset_source(out / "source")})
+    recipe = recipe.model_copy(update={"source": Source(dataset=str(out / "source"))})
     done = run(recipe, out, watch=watch, rows_per_shard=100)
     assert done is not None
     return done
@@ -228,16 +229,8 @@ def _request(reader: str, path: str | Path, options: Mapping[str, Any]) -> dict[
     return {"asked": reader, "options": dict(options), "state": folder_state(Path(path))}
 
 
-def _dataset_source(path: Path) -> Any:
-    from sds_hf.recipe import Source
-
-    return Source(dataset=str(path))
-
-
 def _is_imported(folder: Path, origin: Mapping[str, Any]) -> bool:
     """Whether the folder holds what was read from there already."""
-    import json
-
     if not (folder / ORIGIN).exists():
         return False
     known = json.loads((folder / ORIGIN).read_text())

@@ -1,6 +1,7 @@
 """Selection: rules over a table of scores, in DuckDB, so that a table larger than memory works like a small one."""
 
 import glob
+import os
 import shutil
 import tempfile
 import weakref
@@ -129,11 +130,14 @@ def select(
         report = make_report(candidates, steps, class_names, provenance)
         target = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="sds-hf-"))
         target.mkdir(parents=True, exist_ok=True)
-        candidates.save(target / SELECTION_FILE)
-        report.save(target / REPORT_FILE)
         if provenance:
             recipe = recipe.computed_as(provenance["scores"])
-        (target / RECIPE_FILE).write_text(recipe.to_yaml())
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=target) as part:
+            candidates.save(Path(part) / SELECTION_FILE)
+            report.save(Path(part) / REPORT_FILE)
+            (Path(part) / RECIPE_FILE).write_text(recipe.to_yaml())
+            for name in (SELECTION_FILE, REPORT_FILE, RECIPE_FILE):  # a full disk leaves what was there
+                os.replace(Path(part) / name, target / name)
     selection = Selection(target / SELECTION_FILE, report)
     if out is None:
         weakref.finalize(selection, shutil.rmtree, target, ignore_errors=True)

@@ -121,6 +121,7 @@ def show_paths(folder: Path) -> None:
         ("README.md", "card"),
         ("assets/samples.png", "kept and dropped samples"),
         ("assets/scores.png", "distributions"),
+        ("assets/classes.png", "classes before and after"),
     ):
         if (folder / name).exists():
             out.print(f"  {folder / name}  [dim]{what}[/]", soft_wrap=True)

@@ -1,6 +1,8 @@
 """Rules over score columns: the worked examples, every kind of input, and any table against rules written in Python."""
 
+import errno
 import math
+import os
 import warnings
 from fractions import Fraction
 
@@ -201,6 +203,27 @@ def test_an_empty_selection_shows_the_quantiles(above, tmp_path):
 def test_a_column_of_nulls_leaves_nothing(rule):
     with pytest.raises(EmptySelectionError, match="quantiles of u: only nulls"):
         select(numbers(None, math.nan), rule)
+
+
+def test_too_little_memory_is_one_line(paper):
+    with pytest.raises(
+        ValueError, match=r"^the rows do not fit into the memory limit of 1MB: give a larger --memory-limit$"
+    ):
+        select(paper, RULE, memory_limit="1MB")
+
+
+def test_a_disk_that_is_full_leaves_the_last_selection(paper, tmp_path, monkeypatch):
+    first = select(paper, RULE, out=tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(report, path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Report, "save", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        select(paper, Threshold(column="u", above=0.5), out=tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert Selection.load(tmp_path).kept_rows().tolist() == first.kept_rows().tolist()
 
 
 def test_a_selection_that_fails_leaves_the_last_one(tmp_path):

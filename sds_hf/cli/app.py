@@ -1,5 +1,6 @@
 """The program: its commands, and what becomes of an error."""
 
+import errno
 import os
 import sys
 
@@ -83,5 +84,6 @@ def _report(error: Exception) -> int:
         raise error
     from sds_hf import ui
 
-    ui.fail(str(error) or type(error).__name__)
+    full = "; free some space and run the same command again" if getattr(error, "errno", 0) == errno.ENOSPC else ""
+    ui.fail((str(error) or type(error).__name__) + full)
     return 2
