@@ -4,8 +4,9 @@ Importing this takes milliseconds: torch, transformers and datasets are loaded o
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+
+from sds_hf.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from sds_hf.cards import render_card as render_card
@@ -92,11 +93,6 @@ _HOME = {
 _READY_MADE = {"clip_sim": "ClipSim", "pcs_score": "PCS", "asf_miou": "ASF"}  # the paper's settings
 
 __all__ = ["__version__", *_HOME, *_READY_MADE]
-
-try:
-    __version__ = version("sds-hf")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0"
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sds_hf.digests import sha256_of
+from sds_hf.files import sha256_of
 
 ABOUT = "about"  # the entry that says what the arrays are
 

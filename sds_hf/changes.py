@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sds_hf.validation import short
+from sds_hf.errors import short
 
 NAMED = 3  # classes that the sentences name
 

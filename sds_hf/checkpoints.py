@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from textwrap import shorten
 
-from sds_hf.digests import sha256_of
+from sds_hf.files import sha256_of
 
 logger = logging.getLogger(__name__)
 

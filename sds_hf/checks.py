@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 from datasets import Features
 
-from sds_hf.digests import read_sha256
+from sds_hf.files import read_sha256
 from sds_hf.layout import DATA, MANIFEST, SCORES
 from sds_hf.snapshot_contents import Contents
 

@@ -15,7 +15,7 @@ from datasets.table import ConcatenationTable, MemoryMappedTable
 
 from sds_hf.batches import READABLE
 from sds_hf.columns import column_cells
-from sds_hf.digests import identity_of, is_remembered, remembered
+from sds_hf.files import identity_of, is_remembered, remembered
 from sds_hf.images import cell_bytes
 
 ROWS_AT_ONCE = 256

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sds_hf.extras import extra_module
+from sds_hf.errors import extra_module
 
 Outline = tuple[float, float]  # area and perimeter of a polygon, in pixels; (0, 0) if there is none
 NOTHING: Outline = (0.0, 0.0)

@@ -14,8 +14,7 @@ from datasets.table import embed_table_storage
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
-from sds_hf.digests import sha256_of
-from sds_hf.folders import new_folder
+from sds_hf.files import new_folder, sha256_of
 from sds_hf.labels import LabelSpace
 
 ROWS_PER_GROUP = 100  # the Hub's viewer chokes on large row groups of images

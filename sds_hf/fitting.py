@@ -12,7 +12,7 @@ from datasets import Dataset, IterableDataset
 
 from sds_hf.batches import labels_of_features
 from sds_hf.content import files_behind, readable, stored_cells
-from sds_hf.digests import remembered
+from sds_hf.files import remembered
 from sds_hf.labels import LabelSpace, label_space
 from sds_hf.prefetch import prefetch
 from sds_hf.rows import Rows

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sds_hf import pull_requests
-from sds_hf.digests import sha256_of
+from sds_hf.files import sha256_of
 from sds_hf.layout import CARD, MANIFEST
 from sds_hf.retrying import describe, failures, retry, status_of
 from sds_hf.revisions import Revision, is_ours, look, new_files, read, stale_files

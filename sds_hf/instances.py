@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from sds_hf.errors import short
 from sds_hf.images import BadImageError, decode_mask
 from sds_hf.labels import LabelSpace
-from sds_hf.validation import short
 
 NO_INSTANCE = (0, 255)  # in a picture of ids: background, and the border that PASCAL VOC ignores
 HIGHEST_ID = 65535

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sds_hf.digests import sha256_of
+from sds_hf.files import sha256_of
 
 CARD, MANIFEST = "README.md", "manifest.json"
 DATA, SCORES, ASSETS = "data/", "scores/", "assets/"

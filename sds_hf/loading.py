@@ -5,7 +5,7 @@ from typing import Literal
 
 from datasets import Dataset, load_dataset
 
-from sds_hf.digests import sha256_of
+from sds_hf.files import sha256_of
 from sds_hf.hub_snapshots import open_snapshot
 from sds_hf.layout import DATA, MANIFEST, SCORES
 from sds_hf.snapshots import Entry, Snapshot, SnapshotError

@@ -11,15 +11,15 @@ from typing import Any
 
 from datasets import Dataset, IterableDataset
 
-import sds_hf
 from sds_hf.batches import READABLE
 from sds_hf.checkpoints import model_files
 from sds_hf.device import current_device
+from sds_hf.files import write_whole
 from sds_hf.fitted import FittedScore
 from sds_hf.labels import LabelSpace
 from sds_hf.score import ClipScore, Score, columns_read
 from sds_hf.scores.pcs import PCS, aligned_scales
-from sds_hf.shards import replace
+from sds_hf.version import __version__
 
 MANIFEST = "manifest.json"
 FORMAT = 2
@@ -76,7 +76,7 @@ def circumstances(scores: Sequence[Score]) -> dict[str, Any]:
         "fitted": fitted,
         "notes": notes,
         "device": str(current_device()),
-        "versions": {"sds-hf": sds_hf.__version__, "python": platform.python_version(), **versions},
+        "versions": {"sds-hf": __version__, "python": platform.python_version(), **versions},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -140,4 +140,4 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 def write_manifest(folder: Path, value: dict[str, Any]) -> None:
     """Replace the manifest of a folder at once."""
-    replace(folder / MANIFEST, (json.dumps(value, indent=2) + "\n").encode())
+    write_whole(folder / MANIFEST, json.dumps(value, indent=2) + "\n")

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sds_hf.extras import extra_module
+from sds_hf.errors import extra_module
 
 logger = logging.getLogger(__name__)
 Aggregate = Literal["mean", "sum", "median", "trimmed"]

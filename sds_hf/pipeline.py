@@ -1,11 +1,10 @@
 """The whole job from one recipe: source, scores, selection, publication."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from datasets import Dataset
 
@@ -14,6 +13,7 @@ from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
 from sds_hf.device import current_device
 from sds_hf.labels import label_space
 from sds_hf.opening import folder_state, open_dataset
+from sds_hf.progress import Watch, adding, nothing
 from sds_hf.publishing import Published, publish
 from sds_hf.ranks import Team, current_rank
 from sds_hf.recipe import Recipe, RecipeError, Source
@@ -28,21 +28,6 @@ DEMO_TEXT = """# Demo candidates
 
 Emoji scenes drawn by `sds-hf demo`, about half of them with a known defect (column `defect`; no score reads it).
 """
-
-
-class Watcher(Protocol):
-    """Something that shows progress: a step of so many rows, told how many are done and how many failed."""
-
-    def __call__(
-        self, step: str, total: int | None, device: str = ""
-    ) -> AbstractContextManager[Callable[[int, int], None]]:
-        """Show a step while the context lasts; the function inside takes rows done and rows failed so far."""
-
-
-@contextmanager
-def nobody(step: str, total: int | None, device: str = "") -> Iterator[Callable[[int, int], None]]:
-    """A watcher that shows nothing."""
-    yield lambda done, failed: None
 
 
 @dataclass(frozen=True)
@@ -62,7 +47,7 @@ class Run:
 
 
 def import_source(
-    reader: str, path: str | Path, out: str | Path, *, watch: Watcher = nobody, **options: Any
+    reader: str, path: str | Path, out: str | Path, *, watch: Watch = nothing, **options: Any
 ) -> tuple[int, dict[str, int], str]:
     """Read a raw layout into a folder that `load_dataset` reads.
 
@@ -93,7 +78,7 @@ def run(
     recipe: Recipe,
     out: str | Path,
     *,
-    watch: Watcher = nobody,
+    watch: Watch = nothing,
     rows_per_shard: int = 1000,
     batch_size: int | None = None,
     **target: Any,
@@ -128,7 +113,7 @@ def run(
 
 
 def _scored(
-    recipe: Recipe, dataset: Dataset, name: str, out: Path, watch: Watcher, rows_per_shard: int, batch_size: int | None
+    recipe: Recipe, dataset: Dataset, name: str, out: Path, watch: Watch, rows_per_shard: int, batch_size: int | None
 ) -> ScoreTable:
     scores = recipe.make_scores(labels=recipe.source.labels if recipe.source and recipe.source.dataset else None)
     with watch("scoring", len(dataset), str(current_device())) as tell:
@@ -144,7 +129,7 @@ def _scored(
 
 
 def _finished(
-    recipe: Recipe, dataset: Dataset, table: ScoreTable, out: Path, watch: Watcher, target: dict[str, Any]
+    recipe: Recipe, dataset: Dataset, table: ScoreTable, out: Path, watch: Watch, target: dict[str, Any]
 ) -> Run:
     selection = select(table, recipe, out=out / "selection")
     if not (recipe.publish.to or recipe.publish.folder or target.get("to") or target.get("folder")):
@@ -160,7 +145,7 @@ def run_demo(
     *,
     seed: int = 0,
     labels: str = "voc",
-    watch: Watcher = nobody,
+    watch: Watch = nothing,
     recipe: Recipe | None = None,
 ) -> Run:
     """The whole job offline, on emoji scenes of which about half have a known defect.
@@ -202,7 +187,7 @@ def run_demo(
     return done
 
 
-def _source(recipe: Recipe, out: Path, watch: Watcher, team: Team) -> tuple[Dataset, str]:
+def _source(recipe: Recipe, out: Path, watch: Watch, team: Team) -> tuple[Dataset, str]:
     source = recipe.source
     if source is None or (source.path is None) == (source.dataset is None):
         raise RecipeError(
@@ -235,15 +220,3 @@ def _is_imported(folder: Path, origin: Mapping[str, Any]) -> bool:
         return False
     known = json.loads((folder / ORIGIN).read_text())
     return all(known.get(name) == value for name, value in origin.items())
-
-
-def adding(tell: Callable[[int, int], None]) -> Callable[[int], None]:
-    """Progress that comes in pieces, as a running total."""
-    total = 0
-
-    def add(count: int) -> None:
-        nonlocal total
-        total += count
-        tell(total, 0)
-
-    return add

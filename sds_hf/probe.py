@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit, logit
 from scipy.stats import rankdata
 
-from sds_hf.extras import extra_module
+from sds_hf.errors import extra_module
 
 Method = Literal["logreg", "lda"]
 REGULARISATION = 1.0  # C of the logistic regression

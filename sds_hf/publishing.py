@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from sds_hf.folders import check_free, new_folder, restore_folder
+from sds_hf.files import check_free, new_folder, restore_folder
 from sds_hf.hub import HubRepository, PublishError
 from sds_hf.layout import CARD, MANIFEST, read_manifest
 from sds_hf.recipe import Recipe

@@ -11,7 +11,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from sds_hf.stores import is_remote
+from sds_hf.files import is_remote
 
 POLL = 0.2  # seconds between two looks at what the others have done
 PATIENCE = 120.0  # seconds a rank may take to start

@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 import sds_hf.scores  # noqa: F401  (fills the registry)
 from sds_hf.disclosure import disclosed, public_name
+from sds_hf.errors import one_line, short
 from sds_hf.gates import Gate
 from sds_hf.overrides import apply_override
 from sds_hf.presets import PRESETS, preset
 from sds_hf.publication import Publication
 from sds_hf.rules import RULES, Rule, make_rule
 from sds_hf.score import REGISTRY, ClipScore, Score, field_names
-from sds_hf.validation import one_line, short
 from sds_hf.yamltext import to_yaml
 
 

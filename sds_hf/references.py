@@ -8,9 +8,9 @@ from typing import Any
 from datasets import Dataset
 from pydantic import ConfigDict, ValidationError, validate_call
 
+from sds_hf.errors import one_line
 from sds_hf.fitted import FittedScore
 from sds_hf.score import REGISTRY
-from sds_hf.validation import one_line
 
 
 def fit_score(

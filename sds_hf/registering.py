@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.exceptions import DatasetGenerationError
 
-import sds_hf
 from sds_hf.datafolder import tables_of_rows
 from sds_hf.labels import label_space
 from sds_hf.layout import MANIFEST
@@ -23,6 +22,7 @@ from sds_hf.opening import folder_state
 from sds_hf.snapshots import FolderSnapshot
 from sds_hf.source_features import source_features
 from sds_hf.sources import Reader, make_reader
+from sds_hf.version import __version__
 
 NAMES = {"sds_voc": "voc", "sds_coco": "coco"}
 
@@ -44,7 +44,7 @@ def register() -> list[str]:
     try:
         from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES as table
 
-        table.update(dict.fromkeys(NAMES, (__name__, sds_hf.__version__)))
+        table.update(dict.fromkeys(NAMES, (__name__, __version__)))
     except (ImportError, AttributeError, TypeError) as error:
         raise RuntimeError(
             f"datasets {datasets.__version__} takes no further names; load a published folder with "

@@ -16,8 +16,8 @@ from sds_hf.changes import Diff
 from sds_hf.content import content_digest
 from sds_hf.database import database
 from sds_hf.datafolder import Shard, card_metadata, features_beside, tables_of_dataset, write_shards
-from sds_hf.digests import sha256_of
 from sds_hf.disclosure import disclosed, public_name
+from sds_hf.files import sha256_of
 from sds_hf.handwritten import keep_by_hand
 from sds_hf.illustrations import draw_pictures
 from sds_hf.labels import LabelSpace

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sds_hf.digests import sha256_of
+from sds_hf.files import sha256_of
 from sds_hf.layout import ASSETS, DATA, MANIFEST, SCORES, read_manifest
 
 OURS = (DATA, SCORES, ASSETS)  # folders whose stale files a new version removes

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from sds_hf.checks import Mismatch, named
+from sds_hf.errors import short
 from sds_hf.images import decode_image, decode_mask
 from sds_hf.labels import LabelSpace
 from sds_hf.layout import DATA, SCORES
 from sds_hf.snapshot_contents import Contents
-from sds_hf.validation import short
 
 # Columns of the score table that are not those of the data, whatever these are called.
 OF_CANDIDATES = {"row", "status", "error", "kept", "reason", "classes_present", "num_classes_present"}

@@ -12,8 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sds_hf.digests import read_sha256
-from sds_hf.stores import is_remote
+from sds_hf.files import flush, is_remote, read_sha256, write_whole
 
 JOURNAL = "finished.jsonl"
 
@@ -131,7 +130,7 @@ class Shards:
         sink = pa.BufferOutputStream()
         pq.write_table(table.combine_chunks(), sink)  # chunks, which follow the batches, would show in the file
         data = sink.getvalue()
-        replace(self.folder / self.name(place), data)
+        write_whole(self.folder / self.name(place), data)
         failed = table["status"].to_pylist().count("failed")
         digest = hashlib.sha256(data).hexdigest()
         shard = Shard(self.name(place), table.num_rows, failed, digest, content, **more)
@@ -143,7 +142,7 @@ class Shards:
             if journal.tell() and not _ends_with_a_line(journal):
                 journal.write(b"\n")  # the machine died while it was written
             journal.write(line)
-            _flush(journal)
+            flush(journal)
         return shard
 
     def clean(self) -> None:
@@ -153,35 +152,7 @@ class Shards:
                 path.unlink(missing_ok=True)
 
 
-def replace(path: Path, data: Any) -> None:
-    """Put bytes under a name at once, and on the disk.
-
-    Raises:
-        OSError: if they cannot be written; what was there stays.
-    """
-    if is_remote(path):
-        path.write_bytes(bytes(data))
-        return
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            _flush(file)
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise OSError(
-            f"cannot write {path}: {error.strerror}; what is finished stays, run the same command again to go on"
-        ) from error
-
-
 def _ends_with_a_line(file: Any) -> bool:
     file.seek(-1, os.SEEK_END)
     ended: bool = file.read(1) == b"\n"
     return ended
-
-
-def _flush(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())

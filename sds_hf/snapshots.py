@@ -8,8 +8,8 @@ from typing import Any, BinaryIO
 from datasets import load_dataset
 from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
 
+from sds_hf.errors import one_line
 from sds_hf.layout import MANIFEST, read_manifest
-from sds_hf.validation import one_line
 
 
 class SnapshotError(ValueError):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sds_hf.changes import Side
-from sds_hf.digests import sha256_of
 from sds_hf.disclosure import public_name
+from sds_hf.files import sha256_of
 from sds_hf.hub_snapshots import open_snapshot
 from sds_hf.layout import DATA, SCORES
 from sds_hf.recipe import Recipe

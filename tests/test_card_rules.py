@@ -12,7 +12,7 @@ from sds_hf import Report
 from sds_hf.card_rules import check_card, check_folder, size_category
 from sds_hf.cards import render_card
 from sds_hf.cli import main
-from sds_hf.digests import sha256_of
+from sds_hf.files import sha256_of
 from sds_hf.handwritten import END, START, join_card, split_card
 
 OTHER = {"license": "other", "license_name": "artwork", "license_link": "https://e.org/l"}

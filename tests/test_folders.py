@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sds_hf.folders import check_free, new_folder, restore_folder
+from sds_hf.files import check_free, new_folder, restore_folder
 
 # Replaces a folder, and dies by SIGKILL before its n-th change of the file system after the content is written.
 KILLED = """
 import os, pathlib, shutil, signal, sys
-from sds_hf import folders
+from sds_hf import files as folders
 out, steps = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 
 def counting(change):

@@ -6,8 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from sds_hf import progress
-from sds_hf.progress import Pace, duration, watcher
+from sds_hf.cli import progress
+from sds_hf.cli.progress import Pace, duration, watcher
 
 
 @pytest.fixture

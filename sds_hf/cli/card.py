@@ -19,7 +19,7 @@ def command(
 ) -> None:
     """Render the card of a published folder again from its recipe and report; what was written by hand is kept."""
     from sds_hf import ui
-    from sds_hf.progress import note
+    from sds_hf.cli.progress import note
     from sds_hf.repository import renew_card
 
     done = renew_card(folder, check)

@@ -38,7 +38,7 @@ def command(
 
     from sds_hf import ui
     from sds_hf.exports import RENAMED, export
-    from sds_hf.pipeline import adding
+    from sds_hf.progress import adding
     from sds_hf.selection import Selection
 
     chosen: dict[str, Any] = {"instances": instances, "stuff": stuff or None, "shard_bytes": shard_bytes}

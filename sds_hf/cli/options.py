@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-import sds_hf
+from sds_hf.version import __version__
 
 
 @dataclass
@@ -26,7 +26,7 @@ def _set_debug(value: bool) -> None:
 
 def _show_version(value: bool) -> None:
     if value:
-        print(f"sds-hf {sds_hf.__version__}")
+        print(f"sds-hf {__version__}")
         raise typer.Exit
 
 

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
 from sds_hf.candidates import Candidates
-from sds_hf.validation import one_line
+from sds_hf.errors import one_line
 
 RANKING = ("rank", "group_size", "cutoff")  # of a row in its group
 RULES: dict[str, type["Rule"]] = {}

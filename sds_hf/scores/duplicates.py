@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sds_hf import encoding
 from sds_hf.arrays import load_model, save_model
-from sds_hf.digests import cache_folder, read_sha256
+from sds_hf.files import cache_folder, read_sha256
 from sds_hf.fitting import WholeSetScore
 from sds_hf.neighbors import blocks, pixel_hash, text_hash
 from sds_hf.rows import Rows

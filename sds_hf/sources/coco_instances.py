@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sds_hf.extras import extra_module
+from sds_hf.errors import extra_module
 from sds_hf.images import picture_size
 from sds_hf.instances import decode_rle
 from sds_hf.sources.coco_files import COCOAnnotated, Listed, annotation_files
