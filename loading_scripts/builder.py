@@ -1,4 +1,4 @@
-"""What the builders share: a reader of `sds_hf.sources` behind the interface of `datasets`, whatever its version."""
+"""What the builders share: a reader of `sds_hf.data.sources` behind the interface of any version of `datasets`."""
 
 import logging
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import datasets
 from datasets.exceptions import DatasetGenerationError
 
-from sds_hf.source_features import source_features
-from sds_hf.sources import Reader, make_reader
+from sds_hf.data.folder import source_features
+from sds_hf.data.sources import Reader, make_reader
 
 logger = logging.getLogger(__name__)
 VERSION = datasets.Version("1.0.0")  # to be raised whenever the same folder would give other rows

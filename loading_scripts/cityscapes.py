@@ -7,7 +7,7 @@ from .builder import RawBuilder, SplitConfig
 
 @dataclass
 class CityscapesConfig(SplitConfig):
-    """Options of the reader: see `sds_hf.sources.cityscapes`."""
+    """Options of the reader: see `sds_hf.data.sources.cityscapes`."""
 
     masks: str | None = None
     instances: bool | None = None

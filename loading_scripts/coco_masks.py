@@ -7,7 +7,7 @@ from .builder import RawBuilder, SplitConfig
 
 @dataclass
 class COCOMasksConfig(SplitConfig):
-    """Options of the reader: see `sds_hf.sources.coco_masks`."""
+    """Options of the reader: see `sds_hf.data.sources.coco_masks`."""
 
     images: str | None = None
     masks: str | None = None

@@ -7,7 +7,7 @@ from .builder import RawBuilder, SplitConfig
 
 @dataclass
 class COCOPanopticConfig(SplitConfig):
-    """Options of the reader: see `sds_hf.sources.coco_files`."""
+    """Options of the reader: see `sds_hf.data.sources.coco_files`."""
 
     images: str | None = None
     crowd: str | None = None

@@ -7,7 +7,7 @@ from .builder import RawBuilder, RawConfig
 
 @dataclass
 class DatasetDiffusionConfig(RawConfig):
-    """Options of the reader: see `sds_hf.sources.dataset_diffusion`."""
+    """Options of the reader: see `sds_hf.data.sources.dataset_diffusion`."""
 
     prompts: str | None = None
     ids: str | None = None

@@ -7,7 +7,7 @@ from .builder import RawBuilder, RawConfig
 
 @dataclass
 class DiffuMaskConfig(RawConfig):
-    """Options of the reader: see `sds_hf.sources.diffumask`."""
+    """Options of the reader: see `sds_hf.data.sources.diffumask`."""
 
     masks: str | None = None
 

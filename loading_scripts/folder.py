@@ -7,7 +7,7 @@ from .builder import RawBuilder, RawConfig
 
 @dataclass
 class FolderConfig(RawConfig):
-    """Options of the reader: see `sds_hf.sources.folder`."""
+    """Options of the reader: see `sds_hf.data.sources.folder`."""
 
     images: str | None = None
     masks: str | None = None

@@ -7,7 +7,7 @@ from .builder import RawBuilder, SplitConfig
 
 @dataclass
 class OpenImagesConfig(SplitConfig):
-    """Options of the reader: see `sds_hf.sources.open_images`."""
+    """Options of the reader: see `sds_hf.data.sources.open_images`."""
 
     table: str | None = None
     images: str | None = None

@@ -7,7 +7,7 @@ from .builder import RawBuilder, SplitConfig
 
 @dataclass
 class PascalVOCConfig(SplitConfig):
-    """Options of the reader: see `sds_hf.sources.pascal_voc`."""
+    """Options of the reader: see `sds_hf.data.sources.pascal_voc`."""
 
     masks: str | None = None
     instances: bool | None = None

@@ -7,7 +7,7 @@ from .builder import RawBuilder, SplitConfig
 
 @dataclass
 class SBDConfig(SplitConfig):
-    """Options of the reader: see `sds_hf.sources.sbd`."""
+    """Options of the reader: see `sds_hf.data.sources.sbd`."""
 
     instances: bool | None = None
 

@@ -7,7 +7,7 @@ from .builder import RawBuilder, SplitConfig
 
 @dataclass
 class SDSConfig(SplitConfig):
-    """Options of the reader: see `sds_hf.sources.sds`."""
+    """Options of the reader: see `sds_hf.data.sources.sds`."""
 
     masks: str | None = None
     ids: str | None = None

@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sds_hf.columns import column_cells
-from sds_hf.labels import LabelSpace, label_space
+from sds_hf.data.cells import READABLE, column_cells
+from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
 
 logger = logging.getLogger(__name__)
-
-READABLE = ("image", "mask", "classes", "caption", "id")  # what any score may read
 
 
 class Column(list[Any]):
@@ -83,22 +81,6 @@ class MapBatch:
 
         info = json.loads(self._metadata.get(b"huggingface", b"{}")).get("info", {})
         return Features.from_dict(info["features"]) if info.get("features") else None
-
-
-def labels_of_features(features: Any) -> LabelSpace:
-    """The label space whose names are those of the ClassLabel in the `classes` column.
-
-    Raises:
-        ValueError: if there is no such column: a label space is never guessed.
-    """
-    feature = (features or {}).get("classes")
-    names = getattr(getattr(feature, "feature", feature), "names", None)
-    if not names:
-        raise ValueError(
-            'labels="auto" needs a column `classes` of ClassLabel, whose names say what indices mean; there is none. '
-            'Say what they mean: labels="voc" or labels="coco"'
-        )
-    return LabelSpace.from_names(names)
 
 
 class _Tally:

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from datasets import Dataset
 
 from sds_hf.clip import Encoder, random_checkpoint
-from sds_hf.datafolder import row_features
+from sds_hf.data.folder import row_features
+from sds_hf.data.images import encode_jpeg, encode_mask
+from sds_hf.data.labels import VOC
 from sds_hf.device import default_batch_size, dtype_name
-from sds_hf.images import encode_jpeg, encode_mask
-from sds_hf.labels import VOC
 from sds_hf.score import REGISTRY, ClipScore, Score, score_cells
 from sds_hf.stages import Stages
 from sds_hf.table import score_table

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sds_hf.datafolder import Shard
+from sds_hf.data.folder import Shard
 from sds_hf.disclosure import public_name
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sds_hf.images import BadImageError, decode_image, decode_mask
-from sds_hf.labels import IGNORE_INDEX, VOC, LabelSpace
+from sds_hf.data.images import BadImageError, decode_image, decode_mask
+from sds_hf.data.labels import IGNORE_INDEX, VOC, LabelSpace
 from sds_hf.report import ClassCount, ScoreSummary
 
 # Told apart by anyone, also in grey: Okabe and Ito's blue and vermilion on a light grey.

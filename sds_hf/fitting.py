@@ -10,10 +10,10 @@ from typing import Any, Self, cast
 
 from datasets import Dataset, IterableDataset
 
-from sds_hf.batches import labels_of_features
-from sds_hf.content import files_behind, readable, stored_cells
+from sds_hf.data.cells import readable, stored_cells
+from sds_hf.data.content import files_behind
+from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
 from sds_hf.files import remembered
-from sds_hf.labels import LabelSpace, label_space
 from sds_hf.prefetch import prefetch
 from sds_hf.rows import Rows
 from sds_hf.score import Score, columns_read, read_cells, settings

@@ -8,7 +8,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 from sds_hf import figures
-from sds_hf.labels import LabelSpace
+from sds_hf.data.labels import LabelSpace
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
 from sds_hf.rules import Threshold

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from sds_hf.alignment import SIDES, Alignment, read_parquet
 from sds_hf.changes import PictureChanges
-from sds_hf.images import BadImageError, decode_mask
+from sds_hf.data.images import BadImageError, decode_mask
 from sds_hf.versions import Version
 
 INDICES = 1 << 16

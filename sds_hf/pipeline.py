@@ -8,19 +8,18 @@ from typing import Any
 
 from datasets import Dataset
 
-from sds_hf.datafolder import ORIGIN, write_data_folder
+from sds_hf.data.folder import ORIGIN, source_features, write_data_folder
+from sds_hf.data.labels import label_space
+from sds_hf.data.opening import folder_state, open_dataset
+from sds_hf.data.sources import make_reader
 from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
 from sds_hf.device import current_device
-from sds_hf.labels import label_space
-from sds_hf.opening import folder_state, open_dataset
 from sds_hf.progress import Watch, adding, nothing
 from sds_hf.publishing import Published, publish
 from sds_hf.ranks import Team, current_rank
 from sds_hf.recipe import Recipe, RecipeError, Source
 from sds_hf.report import Report
 from sds_hf.selection import Selection, select
-from sds_hf.source_features import source_features
-from sds_hf.sources import make_reader
 from sds_hf.table import ScoreTable, score_table
 
 DEMO_LABELS = ("voc", "coco")

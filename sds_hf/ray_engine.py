@@ -6,10 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from sds_hf.content import PICTURES, stored_cells
-from sds_hf.images import cell_bytes
+from sds_hf.data.cells import stored_cells
+from sds_hf.data.content import PICTURES
+from sds_hf.data.images import cell_bytes
+from sds_hf.data.labels import LabelSpace
 from sds_hf.job import Batch, Job, Part, read_batch, score_batches
-from sds_hf.labels import LabelSpace
 from sds_hf.score import Score
 
 AHEAD = 2  # shards on their way for each processor that works

@@ -14,14 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets.exceptions import DatasetGenerationError
 
-from sds_hf.datafolder import tables_of_rows
-from sds_hf.labels import label_space
+from sds_hf.data.folder import source_features, tables_of_rows
+from sds_hf.data.labels import label_space
+from sds_hf.data.opening import folder_state
+from sds_hf.data.sources import Reader, make_reader
 from sds_hf.layout import MANIFEST
 from sds_hf.loading import checked_files
-from sds_hf.opening import folder_state
 from sds_hf.snapshots import FolderSnapshot
-from sds_hf.source_features import source_features
-from sds_hf.sources import Reader, make_reader
 from sds_hf.version import __version__
 
 NAMES = {"sds_voc": "voc", "sds_coco": "coco"}

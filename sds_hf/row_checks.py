@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from sds_hf.checks import Mismatch, named
+from sds_hf.data.images import decode_image, decode_mask
+from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import short
-from sds_hf.images import decode_image, decode_mask
-from sds_hf.labels import LabelSpace
 from sds_hf.layout import DATA, SCORES
 from sds_hf.snapshot_contents import Contents
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from sds_hf.contours import Outline, component_outlines, largest_outline, polygon_outline
-from sds_hf.instances import NO_INSTANCE, Instance
+from sds_hf.data.instances import NO_INSTANCE, Instance
 from sds_hf.rows import Rows
 
 InstanceKind = Literal["components", "class", "column"]

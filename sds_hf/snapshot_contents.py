@@ -11,7 +11,7 @@ from datasets import DatasetInfo
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
-from sds_hf.labels import LabelSpace
+from sds_hf.data.labels import LabelSpace
 from sds_hf.layout import CARD, DATA
 from sds_hf.report import Report
 from sds_hf.snapshots import Entry, Snapshot, Stored

@@ -8,12 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, IterableDataset
 
-from sds_hf.batches import labels_of_features
-from sds_hf.content import content_digest, joint_digest
+from sds_hf.data.content import content_digest, joint_digest
+from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
 from sds_hf.files import folder_at, is_remote, local_copy
 from sds_hf.fitting import fit_scores, is_unfitted
 from sds_hf.job import Job
-from sds_hf.labels import LabelSpace, label_space
 from sds_hf.manifest import MANIFEST, check_request, read_manifest, request
 from sds_hf.ranks import Team, current_rank
 from sds_hf.score import Score, columns_read, common_labels

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 
-from sds_hf.content import joint_digest, row_digests
+from sds_hf.data.content import joint_digest, row_digests
 from sds_hf.interrupts import finishing
 from sds_hf.job import Job, Part
 from sds_hf.manifest import check_request, circumstances, read_manifest, write_manifest

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from test_sources import save_pair
 
-from sds_hf.labels import COCO
+from sds_hf.data.labels import COCO
 
 HEIGHT, WIDTH = 12, 16
 CATEGORIES = [

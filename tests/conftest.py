@@ -32,9 +32,9 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from datasets import Dataset  # noqa: E402
 
-from sds_hf.datafolder import row_features  # noqa: E402
-from sds_hf.images import encode_jpeg, encode_mask  # noqa: E402
-from sds_hf.labels import VOC  # noqa: E402
+from sds_hf.data.folder import row_features  # noqa: E402
+from sds_hf.data.images import encode_jpeg, encode_mask  # noqa: E402
+from sds_hf.data.labels import VOC  # noqa: E402
 
 # A busy machine is no failure, and a change is judged by the same examples every time; EXPLORE=1 draws others.
 hypothesis.settings.register_profile("tests", deadline=None, derandomize="EXPLORE" not in os.environ)
@@ -143,7 +143,7 @@ def dataset() -> Dataset:
 @pytest.fixture(scope="session")
 def stored(dataset, tmp_path_factory) -> Path:
     """The same rows as a folder that `load_dataset` reads."""
-    from sds_hf.datafolder import write_data_folder
+    from sds_hf.data.folder import write_data_folder
 
     out = tmp_path_factory.mktemp("stored") / "rows"
     rows = dataset.with_format("arrow")[:].to_pylist()

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from sds_hf.labels import CITYSCAPES
+from sds_hf.data.labels import CITYSCAPES
 
 HEIGHT, WIDTH = 8, 12
 CITY = "aachen_000000_000019"

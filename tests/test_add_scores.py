@@ -158,7 +158,7 @@ def test_masks_of_another_label_space_fail_row_by_row(dataset, pcs):
 
 
 def _with_value(data, rows, value):
-    from sds_hf.images import encode_mask
+    from sds_hf.data.images import encode_mask
 
     cells = [{name: row[name] for name in data.column_names} for row in rows]
     cells[0]["mask"] = {"bytes": encode_mask(np.full((40, 56), value, np.uint8)), "path": "x.png"}

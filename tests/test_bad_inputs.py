@@ -17,9 +17,9 @@ from PIL import Image
 
 from sds_hf import ASF, PCS, ClassesPresent, score_table
 from sds_hf.cli import main
-from sds_hf.datafolder import row_features
-from sds_hf.images import encode_jpeg, encode_mask
-from sds_hf.labels import VOC
+from sds_hf.data.folder import row_features
+from sds_hf.data.images import encode_jpeg, encode_mask
+from sds_hf.data.labels import VOC
 
 SIDE = 40
 NOISE = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)

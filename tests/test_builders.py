@@ -18,10 +18,10 @@ import raw_trees
 from datasets import load_dataset
 from test_sources import save_pair, save_prompts
 
-from sds_hf.datafolder import row_features
-from sds_hf.labels import COCO, VOC
+from sds_hf.data.folder import row_features
+from sds_hf.data.labels import COCO, VOC
+from sds_hf.data.sources import READERS
 from sds_hf.pipeline import import_source
-from sds_hf.sources import READERS
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from sds_hf.cards import render_card
-from sds_hf.datafolder import Shard, card_metadata, row_features
+from sds_hf.data.folder import Shard, card_metadata, row_features
+from sds_hf.data.labels import VOC
 from sds_hf.handwritten import END, START, keep_by_hand
-from sds_hf.labels import VOC
 from sds_hf.markup import URL, code, escape, fenced, link, linked
 from sds_hf.recipe import Recipe
 from sds_hf.report import ClassCount, Report, ScoreSummary, Step

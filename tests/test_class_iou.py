@@ -5,7 +5,7 @@ import pytest
 from test_functional import MASK, REFERENCE
 
 from sds_hf import ASF, ClassIoU, add_scores, score_table
-from sds_hf.labels import VOC
+from sds_hf.data.labels import VOC
 from sds_hf.rows import Rows
 from sds_hf.scores import asf_miou
 

@@ -19,12 +19,12 @@ from test_sources import save_pair
 
 from sds_hf import TFDP, add_scores
 from sds_hf.cli import main
-from sds_hf.images import decode_mask
-from sds_hf.labels import COCO, VOC
-from sds_hf.opening import open_dataset
+from sds_hf.data.images import decode_mask
+from sds_hf.data.labels import COCO, VOC
+from sds_hf.data.opening import open_dataset
+from sds_hf.data.sources import READERS, make_reader
+from sds_hf.data.sources.coco_ids import to_indices
 from sds_hf.pipeline import import_source
-from sds_hf.sources import READERS, make_reader
-from sds_hf.sources.coco_ids import to_indices
 
 IGNORED = 255
 

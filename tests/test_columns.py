@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sds_hf.columns import column_cells
+from sds_hf.data.cells import column_cells
 
 numbers = st.floats(-1e6, 1e6)
 polygons = st.none() | st.lists(st.none() | st.lists(st.none() | numbers, max_size=4), max_size=3)

@@ -16,7 +16,7 @@ from mlcroissant._src.core.rdf import make_context
 from sds_hf import Recipe, Report, TopK, publish, select
 from sds_hf.cli import main
 from sds_hf.croissant import CONTEXT, render_croissant
-from sds_hf.datafolder import Shard
+from sds_hf.data.folder import Shard
 from sds_hf.exports import ExportError, export
 
 CARD = Path(__file__).parents[1] / "cards" / "sds-demo"
@@ -39,8 +39,8 @@ def publish_it(scored, **where):
 @pytest.fixture
 def published(scored, tmp_path, monkeypatch):
     """A published folder of several files, with its metadata inside."""
-    monkeypatch.setattr("sds_hf.datafolder.ROWS_PER_GROUP", 3)
-    monkeypatch.setattr("sds_hf.datafolder.SHARD_BYTES", 1)
+    monkeypatch.setattr("sds_hf.data.folder.ROWS_PER_GROUP", 3)
+    monkeypatch.setattr("sds_hf.data.folder.SHARD_BYTES", 1)
     publish_it(scored, folder=tmp_path / "set")
     assert export(tmp_path / "set", "croissant", tmp_path / "out").rows is None
     shutil.copy(tmp_path / "out" / "croissant.json", tmp_path / "set")

@@ -15,17 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sds_hf import PCS
+from sds_hf.data.images import decode_image, decode_mask
+from sds_hf.data.labels import COCO, VOC
+from sds_hf.data.sources.dataset_diffusion import classes_in_prompt
 from sds_hf.demo.artwork import DEMO_SETS, HELD_OUT_SET, Picture, by_concept, pictures, render, sets
 from sds_hf.demo.backgrounds import background
 from sds_hf.demo.dataset import COCO_NAMES, SIDE, demo_features, demo_rows
 from sds_hf.demo.defects import DEFECTS, IMAGE_DEFECTS, MASK_DEFECTS, possible_defects
 from sds_hf.demo.scenes import CLASSES, CONCEPTS, DISTRACTORS, MIN_VISIBLE, SPOKEN, Scene, _paste, draw_scene
-from sds_hf.images import decode_image, decode_mask
-from sds_hf.labels import COCO, VOC
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
 from sds_hf.score import READABLE, REGISTRY
-from sds_hf.sources.dataset_diffusion import classes_in_prompt
 
 PACKAGE = Path(__file__).parents[1] / "sds_hf"
 NOTICE = (PACKAGE.parent / "NOTICE").read_text()

@@ -24,7 +24,7 @@ from sds_hf import PCS, Recipe, Report, Threshold, load, publish, render_card, s
 from sds_hf.changes import ClassChange, Counts, Diff, PictureChanges, ReasonChange, ScoreShift, SettingChange, Side
 from sds_hf.cli import main
 from sds_hf.comparing import diff
-from sds_hf.images import decode_mask, encode_mask
+from sds_hf.data.images import decode_mask, encode_mask
 from sds_hf.publishing import Published
 from sds_hf.versions import Version
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sds_hf import add_scores
 from sds_hf.clip import load
 from sds_hf.confidence import difficulty
-from sds_hf.labels import VOC
+from sds_hf.data.labels import VOC
 from sds_hf.recipe import Recipe
 from sds_hf.scores.asf_miou import ASF
 from sds_hf.scores.difficulty import Difficulty

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from test_tfdp import given_rows, masks_as_rows
 
 from sds_hf import TFDP, Diversity, Recipe, add_scores
+from sds_hf.data.labels import VOC
 from sds_hf.functional import effective_classes, object_diversity
-from sds_hf.labels import VOC
 from sds_hf.recipe import RecipeError
 
 CAR, PERSON, BICYCLE = (VOC.names.index(name) for name in ("car", "person", "bicycle"))

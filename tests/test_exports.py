@@ -19,16 +19,15 @@ from pycocotools.coco import COCO as PyCOCO
 
 from sds_hf import Threshold, TopK, select
 from sds_hf.cli import main
-from sds_hf.datafolder import row_features
+from sds_hf.data.folder import row_features
+from sds_hf.data.images import decode_mask, encode_jpeg, encode_mask
+from sds_hf.data.instances import decode_rle, encode_rle
+from sds_hf.data.labels import CITYSCAPES, COCO, VOC
+from sds_hf.data.opening import open_dataset, open_stream
+from sds_hf.data.sources import make_reader
 from sds_hf.exports import FORMATS, ExportError, export
 from sds_hf.exports.names import LONGEST, FileNames
-from sds_hf.exports.rle import encode_rle
 from sds_hf.exports.samples import ROWS_AT_ONCE, samples
-from sds_hf.images import decode_mask, encode_jpeg, encode_mask
-from sds_hf.instances import decode_rle
-from sds_hf.labels import CITYSCAPES, COCO, VOC
-from sds_hf.opening import open_dataset, open_stream
-from sds_hf.sources import make_reader
 
 OF_ROWS = ["voc", "coco-panoptic", "coco-instances", "webdataset", "fiftyone"]
 INSTANCES = [

@@ -5,9 +5,9 @@ import pytest
 from conftest import random_row
 from PIL import Image
 
+from sds_hf.data.images import encode_jpeg, encode_mask
+from sds_hf.data.labels import VOC, LabelSpace
 from sds_hf.figures import BLUE, class_bars, overlay, sample_grid, score_histograms
-from sds_hf.images import encode_jpeg, encode_mask
-from sds_hf.labels import VOC, LabelSpace
 from sds_hf.report import ClassCount, ScoreSummary
 
 STREET = LabelSpace(

@@ -13,9 +13,9 @@ from datasets.fingerprint import Hasher
 
 from sds_hf import TFDP, Diversity, Recipe, ScoreTable, add_scores, fitting, render_card, score_table, select
 from sds_hf.cli import main
+from sds_hf.data.images import encode_mask
+from sds_hf.data.labels import VOC
 from sds_hf.fitting import fit_scores
-from sds_hf.images import encode_mask
-from sds_hf.labels import VOC
 from sds_hf.planning import plan_table
 from sds_hf.rows import Rows
 

@@ -239,6 +239,6 @@ def _counting(real, name, passes):
 
 
 def _jpeg(image):
-    from sds_hf.images import encode_jpeg
+    from sds_hf.data.images import encode_jpeg
 
     return encode_jpeg(image)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sds_hf.images import BadImageError, cell_bytes, decode_image, decode_mask, encode_jpeg, encode_mask
-from sds_hf.labels import VOC
+from sds_hf.data.images import BadImageError, cell_bytes, decode_image, decode_mask, encode_jpeg, encode_mask
+from sds_hf.data.labels import VOC
 
 INDICES = np.array([[0, 1, 20], [255, 254, 7]], np.uint8)
 

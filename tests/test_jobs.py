@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sds_hf import ClassesPresent, ClipSim, ScoreTable, score_table
-from sds_hf.content import content_digest, quick_content_digest
+from sds_hf.data.content import content_digest, quick_content_digest
 from sds_hf.interrupts import finishing
 from sds_hf.manifest import MANIFEST
 from sds_hf.planning import plan_table
@@ -475,7 +475,7 @@ print(json.dumps([peak, time.monotonic() - started]))
 def test_memory_does_not_grow_with_the_rows(tiny_clip, tmp_path):
     """Pictures of 128 pixels: 10,000 of them are 0.5 GB when decoded and 20 MB in their files."""
     row = random_dataset(1).with_format("arrow")[:].to_pylist()[0]
-    from sds_hf.images import encode_jpeg, encode_mask
+    from sds_hf.data.images import encode_jpeg, encode_mask
 
     def rows():
         for index in range(10_000):

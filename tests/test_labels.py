@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sds_hf.labels import CITYSCAPES, COCO, VOC, LabelSpace, label_space
+from sds_hf.data.labels import CITYSCAPES, COCO, VOC, LabelSpace, label_space
 
 
 def test_sizes_and_places():

@@ -244,7 +244,7 @@ def broken() -> Dataset:
 
 
 def random_dataset_mask(value: int) -> dict:
-    from sds_hf.images import encode_mask
+    from sds_hf.data.images import encode_mask
 
     return {"bytes": encode_mask(np.full((40, 40), value, np.uint8)), "path": "unknown.png"}
 

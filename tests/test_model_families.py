@@ -207,7 +207,7 @@ def test_siglip_scores_are_means_of_its_own_sigmoids(families, dataset, resoluti
 
 
 def clip_prompts() -> tuple[str, ...]:
-    from sds_hf.labels import VOC
+    from sds_hf.data.labels import VOC
 
     return VOC.prompts
 

@@ -18,16 +18,16 @@ from test_builders import LAYOUTS
 
 from sds_hf import ASF, Recipe, Threshold, add_scores, publish, select
 from sds_hf.cli import main
-from sds_hf.images import decode_mask, encode_mask
-from sds_hf.labels import CITYSCAPES, VOC
-from sds_hf.opening import folder_state, open_dataset
+from sds_hf.data.images import decode_mask, encode_mask
+from sds_hf.data.labels import CITYSCAPES, VOC
+from sds_hf.data.opening import folder_state, open_dataset
+from sds_hf.data.sources import READERS, make_reader
 from sds_hf.pipeline import import_source
 from sds_hf.rows import read_rows
 from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.scores.clip_sim import ClipSim
 from sds_hf.scores.diversity import Diversity
 from sds_hf.scores.tfdp import TFDP
-from sds_hf.sources import READERS, make_reader
 
 VOID, ROAD, PERSON, CAR, BICYCLE = 255, *raw_trees.NAMES.values()
 

@@ -9,8 +9,8 @@ import pytest
 from datasets import DatasetDict
 from PIL import Image
 
-from sds_hf.labels import COCO, VOC
-from sds_hf.opening import open_dataset
+from sds_hf.data.labels import COCO, VOC
+from sds_hf.data.opening import open_dataset
 
 
 @pytest.fixture

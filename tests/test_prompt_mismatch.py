@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from test_tfdp import masks_as_rows
 
 from sds_hf import PromptMismatch, Recipe, add_scores, select
-from sds_hf.labels import COCO, VOC
-from sds_hf.prompts import classes_in_prompt
+from sds_hf.data.labels import COCO, VOC
+from sds_hf.data.prompts import classes_in_prompt
 
 DOG, CAT, PERSON, TV = (VOC.names.index(name) for name in ("dog", "cat", "person", "tvmonitor"))
 COLUMNS = ("prompt_mismatch", "prompt_missing", "prompt_unnamed")

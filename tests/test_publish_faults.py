@@ -20,9 +20,10 @@ from conftest import HUB
 from huggingface_hub.constants import HF_HUB_CACHE
 from jobs import make_job, paths
 
-from sds_hf import datafolder, retrying
 from sds_hf import hub as hub_module
+from sds_hf import retrying
 from sds_hf.cli import main
+from sds_hf.data import folder as datafolder
 from sds_hf.hub import HubRepository, PublishError
 
 NAME = "user/faults"
@@ -366,7 +367,8 @@ def test_each_kind_of_request_of_a_draft_goes_wrong_for_long(scene, in_draft, fa
 FORKS = """
 import json, os, sys
 import sds_hf.publishing
-from sds_hf import datafolder, hub, retrying
+from sds_hf.data import folder as datafolder
+from sds_hf import hub, retrying
 from sds_hf.cli import main
 
 datafolder.ROWS_PER_GROUP, datafolder.SHARD_BYTES = 2, 1

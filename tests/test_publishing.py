@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 from jobs import commits, files, load_elsewhere, sums, tags, writes
 
 from sds_hf import load, publish
-from sds_hf.labels import VOC
+from sds_hf.data.labels import VOC
 from sds_hf.layout import MANIFEST, read_manifest
 from sds_hf.publishing import PublishError
 

@@ -12,7 +12,7 @@ from crashes import Crash, crash_at
 from datasets import Dataset
 
 from sds_hf import PCS, ScoreTable, score_table
-from sds_hf.opening import open_dataset
+from sds_hf.data.opening import open_dataset
 
 missing = [name for name in ("ray", "moto", "s3fs", "upath") if importlib.util.find_spec(name) is None]
 needs_ray = pytest.mark.skipif("ray" in missing, reason="Ray is not installed")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from sds_hf import add_scores
-from sds_hf.images import encode_jpeg
+from sds_hf.data.images import encode_jpeg
 from sds_hf.neighbors import blocks, mean_cosine, nearest
 from sds_hf.probe import auroc, cross_fit, fit_probe, fold_of, shifted
 from sds_hf.scores.real_prob import RealProb

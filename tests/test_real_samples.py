@@ -13,8 +13,8 @@ import pytest
 from conftest import DEMO_CLIP, SHARED, make_clip
 from datasets import Image, load_dataset
 
-from sds_hf.images import decode_mask
-from sds_hf.labels import COCO
+from sds_hf.data.images import decode_mask
+from sds_hf.data.labels import COCO
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = SHARED / "samples" / "dataset_diffusion_coco"

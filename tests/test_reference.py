@@ -14,8 +14,8 @@ from sds_hf import ASF
 from sds_hf.cam import affinity, min_max, object_boxes, refine
 from sds_hf.clip import Encoder, load
 from sds_hf.crf import crf_image, dense_crf
+from sds_hf.data.labels import LabelSpace
 from sds_hf.functional import present_softmax
-from sds_hf.labels import LabelSpace
 from sds_hf.reference import (
     ReferenceSettings,
     class_cams,

@@ -13,11 +13,11 @@ from datasets.fingerprint import Hasher
 
 import sds_hf.scores  # noqa: F401
 from sds_hf import add_scores
-from sds_hf.datafolder import row_features
+from sds_hf.data.folder import row_features
+from sds_hf.data.images import encode_mask
+from sds_hf.data.labels import VOC
 from sds_hf.fitted import FittedScore
 from sds_hf.fitting import is_unfitted
-from sds_hf.images import encode_mask
-from sds_hf.labels import VOC
 from sds_hf.score import REGISTRY, ClipScore, Score
 
 SCORES = sorted(REGISTRY.values(), key=lambda score: score.name)

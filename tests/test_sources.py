@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sds_hf.datafolder import row_features, write_data_folder
-from sds_hf.images import decode_mask
-from sds_hf.labels import COCO, VOC
+from sds_hf.data.folder import row_features, write_data_folder
+from sds_hf.data.images import decode_mask
+from sds_hf.data.labels import COCO, VOC
+from sds_hf.data.sources import READERS, make_reader
+from sds_hf.data.sources.dataset_diffusion import classes_in_prompt
+from sds_hf.data.sources.files import natural
 from sds_hf.pipeline import import_source
-from sds_hf.sources import READERS, make_reader
-from sds_hf.sources.dataset_diffusion import classes_in_prompt
-from sds_hf.sources.files import natural
 
 SAMPLES = SHARED / "samples" / "dataset_diffusion_coco"
 

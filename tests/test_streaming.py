@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from sds_hf import ClassesPresent, ClipSim, ScoreTable, score_table
 from sds_hf.cli import main
-from sds_hf.opening import open_stream
+from sds_hf.data.opening import open_stream
 from sds_hf.shards import Shards
 from sds_hf.streaming import Ids
 
@@ -134,7 +134,7 @@ def ids_of(path: Path) -> int:
 KILLED = """
 import os, signal, sys
 from sds_hf import ClassesPresent, job, score_table
-from sds_hf.opening import open_stream
+from sds_hf.data.opening import open_stream
 
 score_rows = job.score_rows
 for batch in range(2, 8):
@@ -244,7 +244,7 @@ sys.path.insert(0, sys.argv[1])
 from conftest import random_dataset
 from datasets import IterableDataset
 from sds_hf import ClipSim, score_table
-from sds_hf.images import encode_jpeg, encode_mask
+from sds_hf.data.images import encode_jpeg, encode_mask
 
 def rows(number):
     for index in range(number):

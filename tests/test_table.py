@@ -16,8 +16,8 @@ from datasets import Dataset
 
 from sds_hf import ASF, PCS, ClassesPresent, ScoreTable, score_table
 from sds_hf.clip import Encoder
-from sds_hf.content import content_digest
-from sds_hf.images import encode_mask
+from sds_hf.data.content import content_digest
+from sds_hf.data.images import encode_mask
 from sds_hf.manifest import MANIFEST
 
 SCORED = ["clip_sim", "clip_sim_mixed", "pcs", "asf_miou"]

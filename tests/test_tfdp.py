@@ -15,10 +15,10 @@ from scipy import ndimage
 
 from sds_hf import TFDP, add_scores
 from sds_hf.contours import component_outlines, largest_outline, polygon_outline
-from sds_hf.datafolder import row_features
-from sds_hf.images import encode_mask
-from sds_hf.instances import decode_rle
-from sds_hf.labels import VOC
+from sds_hf.data.folder import row_features
+from sds_hf.data.images import encode_mask
+from sds_hf.data.instances import decode_rle
+from sds_hf.data.labels import VOC
 
 EVERYWHERE = np.ones((3, 3), bool)  # 8-connected
 BLOBS = hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))

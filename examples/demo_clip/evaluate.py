@@ -16,11 +16,11 @@ from datasets import Dataset, disable_progress_bars
 
 from sds_hf import ASF, PCS, Score, add_scores
 from sds_hf.clip import load
+from sds_hf.data.labels import VOC
 from sds_hf.demo.artwork import DEMO_SETS, HELD_OUT_SET, by_concept
 from sds_hf.demo.dataset import SIDE, demo_features, scene_row
 from sds_hf.demo.defects import DEFECTS, IMAGE_DEFECTS, MASK_DEFECTS
 from sds_hf.demo.scenes import CLASSES, Scene, draw_scene
-from sds_hf.labels import VOC
 
 MODEL = Path(__file__).parents[2] / "sds_hf" / "demo" / "clip"
 SEED = 30_000_000  # far from the seeds of demo and training scenes

@@ -21,8 +21,8 @@ from torch import Tensor
 from transformers import CLIPModel
 from vocabulary import SYNONYMS, sentence
 
+from sds_hf.data.labels import VOC
 from sds_hf.demo.scenes import CLASSES, CONCEPTS, DISTRACTORS, caption
-from sds_hf.labels import VOC
 
 NUM_OBJECTS = len(CLASSES) + len(DISTRACTORS)  # concepts before the textures
 MIN_SHARE = 0.008  # of an image's pixels: less is not asked for

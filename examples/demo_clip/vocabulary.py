@@ -7,8 +7,8 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
+from sds_hf.data.labels import VOC
 from sds_hf.demo.scenes import CLASSES, CONCEPTS, caption
-from sds_hf.labels import VOC
 
 MAX_TOKENS = 32
 SYNONYMS = {

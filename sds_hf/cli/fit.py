@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """Fit a score to a reference set; scoring then takes `--set scores.SCORE.fitted=FILE`."""
     from sds_hf import ui
-    from sds_hf.opening import open_dataset
+    from sds_hf.data.opening import open_dataset
     from sds_hf.overrides import apply_override
     from sds_hf.references import fit_score
 

@@ -36,7 +36,7 @@ def command(
 ) -> None:
     """Publish the kept rows with card, scores, pictures and checksums: to a folder, or to the Hub in one commit."""
     from sds_hf import ui
-    from sds_hf.opening import open_dataset
+    from sds_hf.data.opening import open_dataset
     from sds_hf.progress import adding
     from sds_hf.publishing import publish
     from sds_hf.recipe import Recipe

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from datasets import Features, Value
 
-from sds_hf.datafolder import row_features
+from sds_hf.data.folder import row_features
+from sds_hf.data.images import encode_jpeg, encode_mask
+from sds_hf.data.labels import VOC, LabelSpace
 from sds_hf.demo.artwork import DEMO_SETS
 from sds_hf.demo.defects import DEFECTS, possible_defects
 from sds_hf.demo.scenes import Scene, draw_scene
-from sds_hf.images import encode_jpeg, encode_mask
-from sds_hf.labels import VOC, LabelSpace
 
 # What COCO calls the classes of PASCAL VOC that have another name there.
 COCO_NAMES = {

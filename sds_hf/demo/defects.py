@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageFilter
 
+from sds_hf.data.labels import VOC
 from sds_hf.demo.backgrounds import background
 from sds_hf.demo.scenes import CLASSES, Scene, caption
-from sds_hf.labels import VOC
 
 Array = np.ndarray
 Defect = Callable[[np.random.Generator, Scene, Scene], Scene]  # (rng, scene, another scene) -> scene with the defect

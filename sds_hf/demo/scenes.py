@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageFilter
 
+from sds_hf.data.labels import VOC
 from sds_hf.demo.artwork import Picture, by_concept, render
 from sds_hf.demo.backgrounds import TEXTURES, background
-from sds_hf.labels import VOC
 
 Array = np.ndarray
 

@@ -9,12 +9,11 @@ from typing import Any
 
 from datasets import Dataset
 
-from sds_hf.batches import labels_of_features
+from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
+from sds_hf.data.opening import open_dataset
 from sds_hf.exports.names import FileNames
 from sds_hf.exports.samples import ExportError, Sample, samples
 from sds_hf.files import check_free, new_folder
-from sds_hf.labels import LabelSpace, label_space
-from sds_hf.opening import open_dataset
 from sds_hf.selection import Selection
 
 RENAMED = "renamed.csv"

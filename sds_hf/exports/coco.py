@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from sds_hf.data.labels import LabelSpace
 from sds_hf.exports.base import Job
 from sds_hf.exports.samples import ExportError, Sample
-from sds_hf.labels import LabelSpace
 
 SPLIT = "train2017"  # what tools look for
 BACKGROUND = "background"

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sds_hf.data.labels import IGNORE_INDEX, LabelSpace
 from sds_hf.exports.base import Job, export_format
 from sds_hf.exports.coco import BACKGROUND, SPLIT, categories, category_ids, coco_tree
 from sds_hf.exports.samples import Sample
 from sds_hf.exports.segments import Segment, kind_of_objects, objects
-from sds_hf.labels import IGNORE_INDEX, LabelSpace
 from sds_hf.shapes import InstanceKind
 
 SPREAD = 0x9E3779B1  # odd, so that numbers times it are different and far apart modulo 2**24

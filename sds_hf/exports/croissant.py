@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from sds_hf.croissant import render_croissant
-from sds_hf.datafolder import Shard
+from sds_hf.data.folder import Shard
 from sds_hf.exports.base import export_format
 from sds_hf.exports.samples import ExportError
 from sds_hf.layout import MANIFEST, read_manifest

@@ -2,8 +2,8 @@
 
 import json
 
+from sds_hf.data.images import encode_mask
 from sds_hf.exports.base import Job, export_format
-from sds_hf.images import encode_mask
 
 TARGETS = "mask_targets.json"
 

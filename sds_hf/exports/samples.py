@@ -9,9 +9,9 @@ import numpy as np
 from datasets import Dataset
 from PIL import Image
 
+from sds_hf.data.images import BROKEN, FORMATS, cell_bytes, decode_mask, picture_size
+from sds_hf.data.labels import LabelSpace
 from sds_hf.exports.names import FileNames
-from sds_hf.images import BROKEN, FORMATS, cell_bytes, decode_mask, picture_size
-from sds_hf.labels import LabelSpace
 
 ROWS_AT_ONCE = 32
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}  # of others, the name of the format

@@ -7,10 +7,10 @@ from typing import Any, get_args
 import numpy as np
 from scipy import ndimage
 
+from sds_hf.data.instances import NO_INSTANCE, Instance, InstanceError, entries, given_instances
+from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import extra_module
 from sds_hf.exports.samples import ExportError, Sample
-from sds_hf.instances import NO_INSTANCE, Instance, InstanceError, entries, given_instances
-from sds_hf.labels import LabelSpace
 from sds_hf.shapes import InstanceKind
 
 TOUCHING = np.ones((3, 3))  # pixels that touch at corners are connected

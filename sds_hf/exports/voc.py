@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from sds_hf.data.labels import LabelSpace
 from sds_hf.exports.base import Job, export_format
-from sds_hf.labels import LabelSpace
 
 SPLITS = ("train", "trainval")  # all rows are for training; tools ask for either
 

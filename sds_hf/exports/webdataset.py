@@ -13,10 +13,10 @@ from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
-from sds_hf.datafolder import SHARD_BYTES
+from sds_hf.data.folder import SHARD_BYTES
+from sds_hf.data.images import encode_mask
 from sds_hf.exports.base import Job, export_format
 from sds_hf.exports.samples import ExportError, Sample
-from sds_hf.images import encode_mask
 
 MASK, CAPTION, OTHERS = "seg.png", "txt", "json"
 NOT_PLAIN = ("binary", "large_binary", "timestamp", "date", "time", "duration", "decimal")  # no values of JSON

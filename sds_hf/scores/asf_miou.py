@@ -11,8 +11,8 @@ from torch import Tensor
 from sds_hf import encoding
 from sds_hf.clip import Encoder
 from sds_hf.crf import CRFImage
+from sds_hf.data.labels import IGNORE_INDEX
 from sds_hf.functional import IgnoreKind, class_overlap, mean_iou, pooled_iou
-from sds_hf.labels import IGNORE_INDEX
 from sds_hf.reference import ReferenceKind, ReferenceSettings, RefineKind, reference_masks
 from sds_hf.rows import ClassList, Rows
 from sds_hf.score import ClipScore, Cost, Values, settings

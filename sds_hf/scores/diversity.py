@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from sds_hf.data.labels import LabelSpace
 from sds_hf.fitting import WholeSetScore
 from sds_hf.functional import effective_classes, object_diversity
-from sds_hf.labels import LabelSpace
 from sds_hf.rows import Rows
 from sds_hf.score import Values, settings
 from sds_hf.shapes import InstanceKind, shapes

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 import pyarrow as pa
 
-from sds_hf.prompts import classes_in_prompt
+from sds_hf.data.prompts import classes_in_prompt
 from sds_hf.rows import Rows
 from sds_hf.score import Score, Values, settings
 

@@ -25,7 +25,7 @@ except ImportError:  # version 4
 from sds_hf import PCS
 from sds_hf.bench import bench_rows
 from sds_hf.clip import random_checkpoint
-from sds_hf.labels import VOC
+from sds_hf.data.labels import VOC
 
 SCALES, ORDERS, BATCH = (8, 16, 32), 3, 32
 

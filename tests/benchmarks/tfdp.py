@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from datasets import Dataset, disable_progress_bars
 
 from sds_hf import TFDP, add_scores
+from sds_hf.data.labels import COCO
 from sds_hf.fitting import fit_scores
-from sds_hf.labels import COCO
 
 HEIGHT, WIDTH, IMAGES, INSTANCES, PAPER_SECONDS = 480, 640, 117_266, 860_000, 0.014 * 3600
 ENTRY = pa.struct({"class": pa.int32(), "polygons": pa.list_(pa.list_(pa.float64())), "size": pa.list_(pa.int32())})

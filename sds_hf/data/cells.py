@@ -1,9 +1,16 @@
 """Cells of Arrow columns as Python objects; numbers that come in lists of lists, such as polygons, stay arrays."""
 
-from typing import Any
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+READABLE = ("image", "mask", "classes", "caption", "id")  # what any score may read
 
 
 def column_cells(column: pa.ChunkedArray) -> list[Any]:
@@ -14,10 +21,10 @@ def column_cells(column: pa.ChunkedArray) -> list[Any]:
     Raises:
         UnicodeDecodeError: if text is not UTF-8.
     """
-    return [cell for chunk in column.chunks for cell in _cells(chunk)]
+    return [cell for chunk in column.chunks for cell in _chunk_cells(chunk)]
 
 
-def _cells(array: pa.Array) -> list[Any]:
+def _chunk_cells(array: pa.Array) -> list[Any]:
     if not _is_list(array.type) or not pa.types.is_struct(array.type.value_type):
         cells: list[Any] = array.to_pylist()
         return cells
@@ -51,3 +58,31 @@ def _split(values: list[Any], lists: pa.Array) -> list[Any]:
 
 def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def readable(dataset: "Dataset", columns: Sequence[str] = READABLE) -> "Dataset":
+    """These columns of a dataset if it has them, images as they are stored."""
+    return dataset.select_columns([name for name in columns if name in dataset.column_names]).with_format("arrow")
+
+
+def stored_cells(stored: "Dataset", rows: Sequence[int]) -> dict[str, list[Any]]:
+    """Cells of some rows of what `readable` returns, by column."""
+    table = stored[rows.start : rows.stop] if isinstance(rows, range) else stored[list(rows)]
+    return {name: _column_of_any_text(table[name]) for name in table.column_names}
+
+
+def _column_of_any_text(column: pa.ChunkedArray) -> list[Any]:
+    """The cells of a column; text that is not UTF-8 stays bytes."""
+    try:
+        return column_cells(column)
+    except UnicodeDecodeError:
+        return [_scalar_of_any_text(scalar) for scalar in column]
+
+
+def _scalar_of_any_text(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        if pa.types.is_struct(scalar.type):  # bytes and path of an image
+            return {"bytes": scalar["bytes"].as_py(), "path": os.fsdecode(scalar["path"].as_buffer().to_pybytes())}
+        return scalar.as_buffer().to_pybytes()

@@ -109,9 +109,25 @@ def _lines(path: Path) -> list[str]:
     return names
 
 
+def labels_of_features(features: Any) -> LabelSpace:
+    """The label space whose names are those of the ClassLabel in the `classes` column.
+
+    Raises:
+        ValueError: if there is no such column: a label space is never guessed.
+    """
+    feature = (features or {}).get("classes")
+    names = getattr(getattr(feature, "feature", feature), "names", None)
+    if not names:
+        raise ValueError(
+            'labels="auto" needs a column `classes` of ClassLabel, whose names say what indices mean; there is none. '
+            'Say what they mean: labels="voc" or labels="coco"'
+        )
+    return LabelSpace.from_names(names)
+
+
 @cache
 def _load(name: str) -> LabelSpace:
-    data = json.loads((files("sds_hf") / "label_spaces" / f"{name}.json").read_text())
+    data = json.loads((files("sds_hf") / "data" / "label_spaces" / f"{name}.json").read_text(encoding="utf-8"))
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
     return LabelSpace(**values)
 

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from sds_hf.labels import IGNORE_INDEX
-from sds_hf.prompts import classes_in_prompt
-from sds_hf.sources.files import UnknownLayoutError, files_by_stem, read_mask, subfolders
-from sds_hf.sources.reader import Reader, Row
+from sds_hf.data.labels import IGNORE_INDEX
+from sds_hf.data.prompts import classes_in_prompt
+from sds_hf.data.sources.files import UnknownLayoutError, files_by_stem, read_mask, subfolders
+from sds_hf.data.sources.reader import Reader, Row
 
 REFINED = ("refine_gt_crf", "refine_gt")  # in the order of preference
 AUGMENTED = {"Image": "Mask", "train_image_2": "ground_truth_2"}  # spliced, and homography

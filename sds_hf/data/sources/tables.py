@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sds_hf.sources.files import UnknownLayoutError, read_text
+from sds_hf.data.sources.files import UnknownLayoutError, read_text
 
 ROLES = {  # what a column says, and what it may be called
     "file_name": ("file_name", "image"),

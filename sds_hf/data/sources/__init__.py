@@ -3,7 +3,7 @@
 import pkgutil
 from importlib import import_module
 
-from sds_hf.sources.reader import READERS, Reader, make_reader
+from sds_hf.data.sources.reader import READERS, Reader, make_reader
 
 for _module in pkgutil.iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

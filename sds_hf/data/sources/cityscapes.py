@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sds_hf.labels import IGNORE_INDEX
-from sds_hf.sources.files import UnknownLayoutError, natural, read_mask, subfolders
-from sds_hf.sources.reader import Reader, Row
+from sds_hf.data.labels import IGNORE_INDEX
+from sds_hf.data.sources.files import UnknownLayoutError, natural, read_mask, subfolders
+from sds_hf.data.sources.reader import Reader, Row
 
 IMAGE_END = "_leftImg8bit.png"
 ANNOTATIONS = ("gtFine", "gtCoarse")

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sds_hf.data.images import picture_size
+from sds_hf.data.instances import decode_rle
+from sds_hf.data.sources.coco_files import COCOAnnotated, Listed, annotation_files
+from sds_hf.data.sources.files import UnknownLayoutError
+from sds_hf.data.sources.reader import Row
 from sds_hf.errors import extra_module
-from sds_hf.images import picture_size
-from sds_hf.instances import decode_rle
-from sds_hf.sources.coco_files import COCOAnnotated, Listed, annotation_files
-from sds_hf.sources.files import UnknownLayoutError
-from sds_hf.sources.reader import Row
 
 FARTHEST = 100_000  # pixels from the corner; pycocotools walks along every edge, and fails on longer ones
 

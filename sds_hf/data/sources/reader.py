@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from sds_hf.images import BadImageError, encode_mask, picture_size
-from sds_hf.labels import LabelSpace, label_space
-from sds_hf.sources.files import UnknownLayoutError
+from sds_hf.data.images import BadImageError, encode_mask, picture_size
+from sds_hf.data.labels import LabelSpace, label_space
+from sds_hf.data.sources.files import UnknownLayoutError
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Reader(ABC):
         path: the folder.
         labels: what the indices of the masks mean.
         further: columns besides those, with their kind: `text`; `picture` of ids; `outlines`, a list of
-            `{"class", "polygons", "counts", "size", "iscrowd"}`; `boxes`. See `sds_hf.source_features`.
+            `{"class", "polygons", "counts", "size", "iscrowd"}`; `boxes`. See `sds_hf.data.folder`.
         has_masks: whether there is a column `mask`.
         on_missing: what an image without a mask does: `skip` counts it, `error` stops.
         on_error: what a broken file does: `raise` stops and names it, `skip` names it in a warning and counts it.

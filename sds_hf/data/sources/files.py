@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sds_hf.images import decode_mask
+from sds_hf.data.images import decode_mask
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".npy")

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from sds_hf.images import decode_image
-from sds_hf.labels import IGNORE_INDEX
-from sds_hf.sources.coco_files import COCOAnnotated, Listed, annotation_files
-from sds_hf.sources.files import UnknownLayoutError
-from sds_hf.sources.reader import Row
+from sds_hf.data.images import decode_image
+from sds_hf.data.labels import IGNORE_INDEX
+from sds_hf.data.sources.coco_files import COCOAnnotated, Listed, annotation_files
+from sds_hf.data.sources.files import UnknownLayoutError
+from sds_hf.data.sources.reader import Row
 
 
 class COCOPanoptic(COCOAnnotated):

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, Image, IterableDataset, IterableDatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError
 
-from sds_hf.source_features import source_features
-from sds_hf.sources import READERS, make_reader
-from sds_hf.sources.files import files_in
-from sds_hf.sources.reader import Reader, Row
+from sds_hf.data.folder import source_features
+from sds_hf.data.sources import READERS, make_reader
+from sds_hf.data.sources.files import files_in
+from sds_hf.data.sources.reader import Reader, Row
 
 T = TypeVar("T")
 D = TypeVar("D", Dataset, IterableDataset)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ import pyarrow.compute as pc
 from datasets import Dataset
 from datasets.table import ConcatenationTable, MemoryMappedTable
 
-from sds_hf.batches import READABLE
-from sds_hf.columns import column_cells
+from sds_hf.data.cells import READABLE, readable, stored_cells
+from sds_hf.data.images import cell_bytes
 from sds_hf.files import identity_of, is_remembered, remembered
-from sds_hf.images import cell_bytes
 
 ROWS_AT_ONCE = 256
 PICTURES = ("image", "mask")
@@ -64,34 +62,6 @@ def cell_digests(cells: Mapping[str, Sequence[Any]]) -> list[bytes]:
             digest.update(data)
         digests.append(digest.digest())
     return digests
-
-
-def readable(dataset: Dataset, columns: Sequence[str] = READABLE) -> Dataset:
-    """These columns of a dataset if it has them, images as they are stored."""
-    return dataset.select_columns([name for name in columns if name in dataset.column_names]).with_format("arrow")
-
-
-def stored_cells(stored: Dataset, rows: Sequence[int]) -> dict[str, list[Any]]:
-    """Cells of some rows of what `readable` returns, by column."""
-    table = stored[rows.start : rows.stop] if isinstance(rows, range) else stored[list(rows)]
-    return {name: _cells(table[name]) for name in table.column_names}
-
-
-def _cells(column: pa.ChunkedArray) -> list[Any]:
-    """The cells of a column; text that is not UTF-8 stays bytes."""
-    try:
-        return column_cells(column)
-    except UnicodeDecodeError:
-        return [_cell(scalar) for scalar in column]
-
-
-def _cell(scalar: pa.Scalar) -> Any:
-    try:
-        return scalar.as_py()
-    except UnicodeDecodeError:
-        if pa.types.is_struct(scalar.type):  # bytes and path of an image
-            return {"bytes": scalar["bytes"].as_py(), "path": os.fsdecode(scalar["path"].as_buffer().to_pybytes())}
-        return scalar.as_buffer().to_pybytes()
 
 
 def _read_digest(stored: Dataset) -> str:

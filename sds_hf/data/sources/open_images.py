@@ -7,10 +7,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sds_hf.labels import LabelSpace
-from sds_hf.sources.files import UnknownLayoutError, read_text, subfolders
-from sds_hf.sources.reader import Reader, Row
-from sds_hf.sources.street_scenes import CHOICES
+from sds_hf.data.labels import LabelSpace
+from sds_hf.data.sources.files import UnknownLayoutError, read_text, subfolders
+from sds_hf.data.sources.reader import Reader, Row
 
 Line = list[str]
 BOXES = "*-annotations-bbox.csv"
@@ -19,6 +18,29 @@ SIDES = {"XMin": "xmin", "YMin": "ymin", "XMax": "xmax", "YMax": "ymax"}
 FLAGS = {"IsOccluded": "is_occluded", "IsTruncated": "is_truncated", "IsGroupOf": "is_group_of",
          "IsDepiction": "is_depiction", "IsInside": "is_inside"}  # fmt: skip
 KNOWN = {"0": False, "1": True}  # -1 is unknown
+
+# Street-scene classes that Meletis et al. (ITSC 2019) train with, by MID.
+APART = {
+    "/m/0199g": "bicycle",
+    "/m/01bjv": "bus",
+    "/m/0k4j": "car",
+    "/m/04_sv": "motorcycle",
+    "/m/07jdr": "train",
+    "/m/07r04": "truck",
+    "/m/01g317": "person",
+    "/m/04yx4": "man",
+    "/m/03bt1vf": "woman",
+    "/m/01bl7v": "boy",
+    "/m/05r655": "girl",
+    "/m/015qff": "traffic light",
+    "/m/01mqdt": "traffic sign",
+    "/m/02pv19": "stop sign",
+}
+MERGED = {"man": "person", "woman": "person", "boy": "person", "girl": "person", "stop sign": "traffic sign"}
+CHOICES = {
+    "street-scenes": {mid: MERGED.get(name, name) for mid, name in APART.items()},
+    "street-scenes-14": APART,
+}
 
 
 class OpenImages(Reader):

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sds_hf.sources.files import UnknownLayoutError, files_by_stem, read_text
-from sds_hf.sources.reader import Reader, Row
+from sds_hf.data.sources.files import UnknownLayoutError, files_by_stem, read_text
+from sds_hf.data.sources.reader import Reader, Row
 
 
 class SBD(Reader):

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from sds_hf.sources.coco_ids import Ids, check_ids, find_ids, to_indices
-from sds_hf.sources.dataset_diffusion import find_prompts
-from sds_hf.sources.files import MASK_SUFFIXES, UnknownLayoutError, files_by_stem, read_mask, read_text, subfolders
-from sds_hf.sources.reader import Reader, Row
+from sds_hf.data.sources.coco_ids import Ids, check_ids, find_ids, to_indices
+from sds_hf.data.sources.dataset_diffusion import find_prompts
+from sds_hf.data.sources.files import MASK_SUFFIXES, UnknownLayoutError, files_by_stem, read_mask, read_text, subfolders
+from sds_hf.data.sources.reader import Reader, Row
 
 # The name of a real image of VOC or COCO, and which of its captions the synthetic one was made from.
 NAME = re.compile(r"(\d+_\d+|(?:COCO_[a-z]+\d{4}_)?\d{12})_\d+")

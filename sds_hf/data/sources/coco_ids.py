@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from sds_hf.labels import IGNORE_INDEX, LabelSpace
-from sds_hf.sources.files import UnknownLayoutError, read_mask
+from sds_hf.data.labels import IGNORE_INDEX, LabelSpace
+from sds_hf.data.sources.files import UnknownLayoutError, read_mask
 
 Ids = Literal["contiguous", "original", "stuffthingmaps"]
 STUFF = range(91, 182)  # what stuffthingmaps hold for stuff; things are category ids less 1

@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from sds_hf.sources.coco_files import IMAGE_FOLDERS, annotation_files, chosen_splits
-from sds_hf.sources.coco_ids import Ids, check_ids, find_ids, to_indices
-from sds_hf.sources.files import UnknownLayoutError, files_by_stem, read_mask, subfolders
-from sds_hf.sources.reader import Reader, Row
+from sds_hf.data.sources.coco_files import IMAGE_FOLDERS, annotation_files, chosen_splits
+from sds_hf.data.sources.coco_ids import Ids, check_ids, find_ids, to_indices
+from sds_hf.data.sources.files import UnknownLayoutError, files_by_stem, read_mask, subfolders
+from sds_hf.data.sources.reader import Reader, Row
 
 MASK_FOLDERS = ("stuffthingmaps", "masks", "SegmentationClass")
 SPLIT = re.compile(r"(train|val|test)(\d{4})?")

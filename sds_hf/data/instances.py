@@ -1,4 +1,4 @@
-"""Objects that a dataset gives itself: instances as polygons, COCO's run lengths or a picture of ids, and boxes."""
+"""Objects that a row gives itself: instances as polygons, run lengths as COCO has them, a picture of ids, or boxes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from sds_hf.data.images import BadImageError, decode_mask
+from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import short
-from sds_hf.images import BadImageError, decode_mask
-from sds_hf.labels import LabelSpace
 
 NO_INSTANCE = (0, 255)  # in a picture of ids: background, and the border that PASCAL VOC ignores
 HIGHEST_ID = 65535
@@ -146,3 +146,27 @@ def _class_of(entry: Mapping[str, Any], labels: LabelSpace) -> int:
 
 def _is_picture(cell: Any) -> bool:
     return isinstance(cell, Mapping) and "bytes" in cell and "path" in cell
+
+
+def encode_rle(mask: np.ndarray) -> dict[str, Any]:
+    """The run lengths of a (H, W) bool mask as COCO's JSON has them: `{"size": [H, W], "counts": text}`.
+
+    Runs go down the columns, the first one is of zeros. `decode_rle` tells how they are written; it is the inverse.
+    """
+    height, width = mask.shape
+    flat = mask.ravel(order="F")
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs = np.diff(np.concatenate([[0] if flat.size == 0 or not flat[0] else [0, 0], edges, [flat.size]])).tolist()
+    changes = [run - runs[place - 2] if place > 2 else run for place, run in enumerate(runs)]
+    return {"size": [height, width], "counts": "".join(map(_run_text, changes))}
+
+
+def _run_text(value: int) -> str:
+    """In groups of 5 bits, lowest first: the sixth bit says that more follow, the fifth of the last one is its sign."""
+    text = ""
+    while True:
+        group, value = value & 0x1F, value >> 5
+        last = value == (-1 if group & 0x10 else 0)
+        text += chr(48 + (group if last else group | 0x20))
+        if last:
+            return text

@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
-from sds_hf.labels import IGNORE_INDEX, LabelSpace
-from sds_hf.sources.files import UnknownLayoutError, read_json
-from sds_hf.sources.reader import Reader, Row
+from sds_hf.data.labels import IGNORE_INDEX, LabelSpace
+from sds_hf.data.sources.files import UnknownLayoutError, read_json
+from sds_hf.data.sources.reader import Reader, Row
 
 Crowd = Literal["ignore", "paint"]
 STUFF = range(92, 201)  # category ids of stuff in panoptic annotations

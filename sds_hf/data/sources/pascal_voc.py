@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from sds_hf.sources.files import IMAGE_SUFFIXES, UnknownLayoutError, read_mask, read_text
-from sds_hf.sources.reader import Reader, Row
+from sds_hf.data.sources.files import IMAGE_SUFFIXES, UnknownLayoutError, read_mask, read_text
+from sds_hf.data.sources.reader import Reader, Row
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".gif", ".ppm")  # all that the export to this layout writes
 

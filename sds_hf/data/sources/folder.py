@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sds_hf.labels import IGNORE_INDEX
-from sds_hf.sources.files import (
+from sds_hf.data.labels import IGNORE_INDEX
+from sds_hf.data.sources.files import (
     IMAGE_SUFFIXES,
     MASK_SUFFIXES,
     UNSAFE_SUFFIXES,
@@ -15,8 +15,8 @@ from sds_hf.sources.files import (
     files_by_stem,
     read_mask,
 )
-from sds_hf.sources.reader import READERS, Reader, Row
-from sds_hf.sources.tables import read_table, roles, text_of
+from sds_hf.data.sources.reader import READERS, Reader, Row
+from sds_hf.data.sources.tables import read_table, roles, text_of
 
 IMAGE_FOLDERS = ("images", "image", "img", "JPEGImages")
 MASK_FOLDERS = ("masks", "mask", "labels", "annotations", "SegmentationClass")

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from sds_hf.prompts import classes_in_prompt
-from sds_hf.sources.coco_ids import Ids, check_ids, find_ids, to_indices
-from sds_hf.sources.files import UnknownLayoutError, files_by_stem, read_json, read_mask
-from sds_hf.sources.reader import Reader, Row
-from sds_hf.sources.tables import text_of
+from sds_hf.data.prompts import classes_in_prompt
+from sds_hf.data.sources.coco_ids import Ids, check_ids, find_ids, to_indices
+from sds_hf.data.sources.files import UnknownLayoutError, files_by_stem, read_json, read_mask
+from sds_hf.data.sources.reader import Reader, Row
+from sds_hf.data.sources.tables import text_of
 
 
 class DatasetDiffusion(Reader):
