@@ -1,5 +1,6 @@
 """What this machine does: rows a second, its share of the matrix-product rate, and where the time goes."""
 
+import json
 import resource
 import sys
 import tempfile
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,15 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 
-from sds_hf.clip import Encoder, random_checkpoint
+from sds_hf.clip.device import default_batch_size, dtype_name
+from sds_hf.clip.encoder import Encoder
+from sds_hf.clip.stages import Stages
+from sds_hf.clip.vit import linear
 from sds_hf.data.folder import row_features
 from sds_hf.data.images import encode_jpeg, encode_mask
 from sds_hf.data.labels import VOC
-from sds_hf.device import default_batch_size, dtype_name
 from sds_hf.score import REGISTRY, ClipScore, Score, score_cells
-from sds_hf.stages import Stages
 from sds_hf.table import score_table
-from sds_hf.vit import linear
 
 RANDOM = "random"  # stands for a model of random weights in the shapes of CLIP ViT-B/16
 TOGETHER = ("pcs", "asf_miou")
@@ -189,6 +191,23 @@ def bench_rows(count: int, size: int, seed: int = 0) -> Dataset:
             }
         )
     return Dataset.from_list(rows, features=row_features(VOC))
+
+
+def random_checkpoint(folder: Path) -> Path:
+    """Write a checkpoint with the image encoder of CLIP ViT-B/16, but random weights: it costs what a trained one does.
+
+    Its text encoder is small.
+    """
+    from transformers import CLIPConfig, CLIPModel
+
+    demo = files("sds_hf") / "demo" / "clip"
+    text = json.loads((demo / "config.json").read_text())["text_config"]
+    vision = {"patch_size": 16, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
+    vision |= {"num_attention_heads": 12, "image_size": 224}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=512)).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((demo / name).read_bytes())
+    return folder
 
 
 @contextmanager

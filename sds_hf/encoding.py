@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sds_hf.clip import Encoder
+from sds_hf.clip.encoder import Encoder
+from sds_hf.clip.stages import stage
+from sds_hf.clip.vit import Pool, Position
 from sds_hf.rows import Rows
-from sds_hf.stages import stage
-from sds_hf.vit import Pool, Position
 
 
 @dataclass(frozen=True, kw_only=True)

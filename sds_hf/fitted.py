@@ -8,7 +8,7 @@ from typing import Any, Self
 from datasets import Dataset
 
 from sds_hf.arrays import FittedModel, load_model, save_model
-from sds_hf.clip import Encoder
+from sds_hf.clip.encoder import Encoder
 from sds_hf.data.labels import VOC, LabelSpace, label_space, labels_of_features
 from sds_hf.rows import Rows, read_rows
 from sds_hf.score import ClipScore, settings

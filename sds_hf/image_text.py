@@ -7,11 +7,11 @@ from pydantic import Field
 from torch import Tensor
 
 from sds_hf import encoding
-from sds_hf.clip import Encoder
-from sds_hf.functional import SimilarityKind, similarity
+from sds_hf.clip.encoder import Encoder
+from sds_hf.clip.similarity import SimilarityKind, similarity
+from sds_hf.clip.vit import Pool, Position
 from sds_hf.rows import ClassList, Rows
 from sds_hf.score import ClipScore, settings
-from sds_hf.vit import Pool, Position
 
 TextKind = Literal["classes", "caption"]
 
@@ -21,7 +21,7 @@ class ImageTextScore(ClipScore):
     """A score that compares images with texts.
 
     Args:
-        similarity: `prob`, `cosine`, `clipscore` or `entropy`, see `sds_hf.functional.similarity`.
+        similarity: `prob`, `cosine`, `clipscore` or `entropy`, see `sds_hf.clip.similarity.similarity`.
         text: `classes`, the prompts of the classes in the mask, or `caption`, the row's own caption in their place: in
             `prob` and `entropy` it competes with the background prompts of the label space; in the others it stands
             alone. A caption longer than the text encoder reads is cut; a row without one has no score.

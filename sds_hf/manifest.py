@@ -11,10 +11,10 @@ from typing import Any
 
 from datasets import Dataset, IterableDataset
 
-from sds_hf.checkpoints import model_files
+from sds_hf.clip.checkpoints import model_files
+from sds_hf.clip.device import current_device
 from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
-from sds_hf.device import current_device
 from sds_hf.files import write_whole
 from sds_hf.fitted import FittedScore
 from sds_hf.score import ClipScore, Score, columns_read

@@ -8,12 +8,12 @@ from typing import Any
 
 from datasets import Dataset
 
+from sds_hf.clip.device import current_device
 from sds_hf.data.folder import ORIGIN, source_features, write_data_folder
 from sds_hf.data.labels import label_space
 from sds_hf.data.opening import folder_state, open_dataset
 from sds_hf.data.sources import make_reader
 from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
-from sds_hf.device import current_device
 from sds_hf.progress import Watch, adding, nothing
 from sds_hf.publishing import Published, publish
 from sds_hf.ranks import Team, current_rank

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
+from sds_hf.clip.device import current_device
 from sds_hf.data.content import quick_content_digest
-from sds_hf.device import current_device
 from sds_hf.files import folder_at, is_remote
 from sds_hf.fitting import fit_scores
 from sds_hf.job import Job, Part

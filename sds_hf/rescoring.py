@@ -11,9 +11,9 @@ import pyarrow as pa
 
 import sds_hf.scores  # noqa: F401  (fills the registry)
 from sds_hf.checks import Check, Mismatch, checked
+from sds_hf.clip.device import current_device
 from sds_hf.data.cells import column_cells
 from sds_hf.data.labels import LabelSpace
-from sds_hf.device import current_device
 from sds_hf.score import REGISTRY, Score, columns_read, field_names, score_cells
 from sds_hf.snapshot_contents import Contents
 

@@ -7,11 +7,11 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from sds_hf.clip.stages import stage
 from sds_hf.data.images import BadImageError, decode_image, decode_mask
 from sds_hf.data.instances import InstanceError, given_boxes, given_instances
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import short
-from sds_hf.stages import stage
 
 T = TypeVar("T")
 ClassList = Literal["all", "inner"]

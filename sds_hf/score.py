@@ -12,11 +12,11 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from sds_hf.batches import Column, MapBatch
-from sds_hf.checkpoints import DEFAULT_MODEL, model_files
-from sds_hf.clip import Encoder, load
+from sds_hf.clip.checkpoints import DEFAULT_MODEL, model_files
+from sds_hf.clip.device import DTypeName, current_device, dtype_name, limit_threads_in_worker, resolve_dtype, use_rank
+from sds_hf.clip.encoder import Encoder, load
 from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
-from sds_hf.device import DTypeName, current_device, dtype_name, limit_threads_in_worker, resolve_dtype, use_rank
 from sds_hf.memory import in_parts
 from sds_hf.presets import preset
 from sds_hf.rows import Rows, read_rows

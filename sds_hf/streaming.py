@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from datasets import Image, IterableDataset
 from datasets.utils.file_utils import xopen
 
+from sds_hf.clip.device import default_batch_size
 from sds_hf.data.content import cell_digests, joint_digest
 from sds_hf.data.labels import LabelSpace
-from sds_hf.device import default_batch_size
 from sds_hf.fitting import fit_scores, is_unfitted
 from sds_hf.interrupts import finishing
 from sds_hf.job import Batch, Part, read_batch, score_batches

@@ -9,7 +9,7 @@ from datasets import load_dataset
 
 import sds_hf.rows as rows_module
 from sds_hf import ASF, PCS, ClassesPresent, ClipSim, add_scores, score_table
-from sds_hf.clip import Encoder
+from sds_hf.clip.encoder import Encoder
 
 
 @pytest.fixture

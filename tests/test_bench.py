@@ -7,8 +7,8 @@ import torch
 
 from sds_hf.bench import bench, bench_rows, count_flops
 from sds_hf.cli import main
-from sds_hf.clip import load
-from sds_hf.stages import Stages, stage
+from sds_hf.clip.encoder import load
+from sds_hf.clip.stages import Stages, stage
 
 
 def test_operations_of_the_encoder(tiny_clip):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sds_hf.cam import affinity, grad_cam, min_max, object_boxes, refine
+from sds_hf.clip.reference.cam import affinity, grad_cam, min_max, object_boxes, refine
 
 ATTENTION = torch.tensor(
     [[0.4, 0.3, 0.2, 0.1], [0.25, 0.25, 0.25, 0.25], [0.1, 0.2, 0.3, 0.4], [0.1, 0.1, 0.2, 0.6]], dtype=torch.float64

@@ -25,8 +25,9 @@ try:
 except ImportError:  # version 4 has no other
     from transformers import CLIPImageProcessor as CLIPImageProcessorPil
 
-from sds_hf.checkpoints import CONVERSION_BOT, CONVERSION_TITLE, ModelNotFoundError, model_files
-from sds_hf.clip import Encoder, Preprocessing, load, resize, resize_in_steps
+from sds_hf.clip.checkpoints import CONVERSION_BOT, CONVERSION_TITLE, ModelNotFoundError, model_files
+from sds_hf.clip.encoder import Encoder, Preprocessing, load
+from sds_hf.clip.preprocessing import resize, resize_in_steps
 
 CPU = torch.device("cpu")
 TEXTS = ["a clean origami dog.", "a clean origami diningtable.", "dog", "a much longer sentence about a dog " * 5]
@@ -406,7 +407,8 @@ def test_a_download_that_breaks_off_is_an_error_and_the_next_one_works(hub, othe
 
 def elsewhere(*models: str, **environment: str) -> subprocess.CompletedProcess:
     """Find models in another process."""
-    code = f"from sds_hf.checkpoints import model_files\nfor name in {models}: print(model_files(name).weights_sha256)"
+    code = "from sds_hf.clip.checkpoints import model_files\n"
+    code += f"for name in {models}: print(model_files(name).weights_sha256)"
     env = {**os.environ, "HF_HUB_CACHE": HF_HUB_CACHE, **environment}
     return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
 

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sds_hf import crf
-from sds_hf.cam import min_max
-from sds_hf.crf import CRFSettings, crf_image, dense_crf
-from sds_hf.lattice import permutohedral
+from sds_hf.clip.reference import crf
+from sds_hf.clip.reference.cam import min_max
+from sds_hf.clip.reference.crf import CRFSettings, crf_image, dense_crf
+from sds_hf.clip.reference.lattice import permutohedral
 
 GOLDEN = Path(__file__).parent / "golden" / "clip_es_random_vit" / "golden.npz"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sds_hf import add_scores
-from sds_hf.clip import load
+from sds_hf.clip.encoder import load
 from sds_hf.confidence import difficulty
 from sds_hf.data.labels import VOC
 from sds_hf.recipe import Recipe

@@ -7,7 +7,7 @@ from conftest import random_dataset, random_row
 from datasets import Dataset
 
 from sds_hf import add_scores, score_table
-from sds_hf.clip import load
+from sds_hf.clip.encoder import load
 from sds_hf.data.images import decode_image, encode_jpeg
 from sds_hf.neighbors import pixel_hash, text_hash
 from sds_hf.scores.duplicates import Duplicates

@@ -36,7 +36,7 @@ def test_the_demo_clip_can_be_trained_and_continued(tmp_path):
     assert "24 of 60 samples seen" in said
     assert torch.load(tmp_path / "work" / "checkpoint.pt", weights_only=True)["seen"] == 60
     assert "zero-shot, artwork held out" in (tmp_path / "clip" / "README.md").read_text()
-    from sds_hf.clip import load
+    from sds_hf.clip.encoder import load
 
     encoder = load(str(tmp_path / "clip"), torch.device("cpu"), torch.float32)
     assert encoder.encode_texts(["a dog"]).shape == (1, 128)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sds_hf.clip.similarity import similarity
 from sds_hf.functional import (
     class_overlap,
     mean_iou,
@@ -16,7 +17,6 @@ from sds_hf.functional import (
     perturbation_score,
     pooled_iou,
     shuffle_patches,
-    similarity,
 )
 
 # Cosines of two present classes and three background prompts, of an image and its shuffled version.

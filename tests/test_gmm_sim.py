@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from sds_hf import add_scores, score_table
 from sds_hf.arrays import load_model, save_model
-from sds_hf.device import resolve_dtype
+from sds_hf.clip.device import resolve_dtype
+from sds_hf.clip.vit import VisionTransformer
 from sds_hf.mixture import ElementModel, Mixture, aggregate, fit_elements
 from sds_hf.scores.clip_sim import ClipSim
 from sds_hf.scores.gmm_sim import GMMSim
 from sds_hf.scores.pcs import PCS
-from sds_hf.vit import VisionTransformer
 
 MIXTURE = Mixture(np.array([0.6, 0.4]), np.array([[0.0, 0.0], [2.0, 1.0]]), np.array([[1.0, 1.0], [0.5, 0.25]]))
 IMAGES = torch.tensor([[[0, 0], [2, 1], [1, 0.5]], [[3, 3], [-2, 1], [0, 2]], [[0, 0], [0, 0], [5, 5]]])
@@ -217,7 +217,7 @@ def test_rows_that_cannot_be_read_are_left_out(tiny_clip, tmp_path, caplog):
 
 
 def test_patches_are_those_of_transformers(tiny_clip):
-    from sds_hf.clip import load
+    from sds_hf.clip.encoder import load
 
     encoder = load(tiny_clip, torch.device("cpu"), resolve_dtype("fp32", torch.device("cpu")))
     pixels = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))

@@ -12,7 +12,7 @@ from datasets import Dataset, Image, IterableDataset, Value, load_dataset, load_
 from datasets.fingerprint import Hasher
 
 from sds_hf import ASF, PCS, ClipSim, add_scores
-from sds_hf import clip as clip_module
+from sds_hf.clip import encoder as clip_module
 
 COLUMNS = ["clip_sim", "clip_sim_mixed", "pcs"]
 
@@ -178,7 +178,7 @@ def test_the_fingerprint_changes_with_settings_weights_and_version(tiny_clip, ot
 
 
 def test_the_dtype_is_resolved_before_hashing(tiny_clip):
-    from sds_hf.device import current_device, dtype_name, resolve_dtype
+    from sds_hf.clip.device import current_device, dtype_name, resolve_dtype
 
     named = dtype_name(resolve_dtype("auto", current_device()))
     assert Hasher.hash(PCS(model=tiny_clip)) == Hasher.hash(PCS(model=tiny_clip, dtype=named))
@@ -189,7 +189,8 @@ def test_the_dtype_is_resolved_before_hashing(tiny_clip):
 def test_a_second_process_hits_the_cache(stored, tiny_clip):
     code = f"""
 from datasets import load_dataset
-from sds_hf import PCS, add_scores, clip
+from sds_hf import PCS, add_scores
+from sds_hf.clip import encoder as clip
 loaded = load_dataset({str(stored)!r}, split="train")
 score = PCS(model={tiny_clip!r}, scales=(3,), orders=1)
 by_map = loaded.map(score, batched=True)

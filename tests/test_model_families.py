@@ -16,10 +16,10 @@ from PIL import Image
 from transformers import AutoTokenizer
 
 from sds_hf import ASF, PCS, ClipSim, add_scores
-from sds_hf import clip as clip_module
-from sds_hf.checkpoints import ModelNotFoundError, model_files
-from sds_hf.clip import Encoder, load, resize_in_steps
-from sds_hf.preprocessing import Preprocessing
+from sds_hf.clip import encoder as clip_module
+from sds_hf.clip.checkpoints import ModelNotFoundError, model_files
+from sds_hf.clip.encoder import Encoder, load
+from sds_hf.clip.preprocessing import Preprocessing, resize_in_steps
 
 CPU = torch.device("cpu")
 TEXTS = ["a clean origami dog.", "a clean origami diningtable.", "dog", "a much longer sentence about a dog " * 5]

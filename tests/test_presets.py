@@ -17,11 +17,12 @@ from scipy.stats import entropy
 from transformers import CLIPModel
 
 from sds_hf import ASF, PCS, ClassesPresent, ClipSim, Recipe, Threshold, TopPerGroup, add_scores, select
-from sds_hf.clip import load
+from sds_hf.clip.encoder import load
+from sds_hf.clip.similarity import similarity
 from sds_hf.data.folder import row_features
 from sds_hf.data.images import decode_image, encode_jpeg, encode_mask
 from sds_hf.data.labels import VOC
-from sds_hf.functional import patch_order, perturbation_score, similarity
+from sds_hf.functional import patch_order, perturbation_score
 from sds_hf.presets import PRESETS
 from sds_hf.rows import Rows
 from sds_hf.score import REGISTRY

@@ -12,7 +12,7 @@ import torch
 from conftest import random_dataset, random_row
 
 from sds_hf import ClassesPresent, ScoreTable, ranks, score_table
-from sds_hf.device import current_device
+from sds_hf.clip.device import current_device
 from sds_hf.ranks import Rank, Team, current_rank
 
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -173,7 +173,7 @@ def state(monkeypatch):
 def test_each_process_has_its_own_device(state, monkeypatch):
     state.update(device=torch.device("cuda", 1), num_processes=2, process_index=1)
     assert current_device() == torch.device("cuda", 1)
-    monkeypatch.setattr("sds_hf.device._rank", 3)  # of `map` in a process that has a device already
+    monkeypatch.setattr("sds_hf.clip.device._rank", 3)  # of `map` in a process that has a device already
     assert current_device() == torch.device("cuda", 1)
     state.update(device=torch.device("cuda", 0), num_processes=1, process_index=0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

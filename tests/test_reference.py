@@ -11,21 +11,22 @@ from conftest import block_and_tokens, make_clip
 from PIL import Image
 
 from sds_hf import ASF
-from sds_hf.cam import affinity, min_max, object_boxes, refine
-from sds_hf.clip import Encoder, load
-from sds_hf.crf import crf_image, dense_crf
-from sds_hf.data.labels import LabelSpace
-from sds_hf.functional import present_softmax
-from sds_hf.reference import (
+from sds_hf.clip.encoder import Encoder, load
+from sds_hf.clip.reference.cam import affinity, min_max, object_boxes, refine
+from sds_hf.clip.reference.crf import crf_image, dense_crf
+from sds_hf.clip.reference.masks import (
     ReferenceSettings,
     class_cams,
+    clip_tower,
     label_map,
     reference_maps,
     reference_masks,
+    to_whole_patches,
     with_background,
 )
+from sds_hf.clip.similarity import present_softmax
+from sds_hf.data.labels import LabelSpace
 from sds_hf.rows import Rows
-from sds_hf.tower import Tower
 
 GOLDEN = Path(__file__).parent / "golden" / "clip_es_random_vit"
 CPU = torch.device("cpu")
@@ -34,11 +35,6 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def encoder(tiny_clip) -> Encoder:
     return load(tiny_clip, CPU, torch.float32)
-
-
-@pytest.fixture(scope="module")
-def tower(encoder) -> Tower:
-    return Tower(encoder)
 
 
 def random_images(shapes, seed=0):
@@ -50,44 +46,44 @@ def random_texts(count, seed=0):
     return F.normalize(torch.randn(count, 16, generator=torch.Generator().manual_seed(seed)), dim=-1)
 
 
-def test_the_tower_computes_what_transformers_computes(encoder, tower):
+def test_the_tower_computes_what_transformers_computes(encoder):
     pixels = torch.randn(2, 3, 48, 48)
-    hidden, _ = tower.before_last(pixels, "bicubic", 0)
-    output, _ = tower.last(hidden, with_weights=True)
+    hidden, _ = encoder.vit.before_last(pixels, "bicubic", 0)
+    output, _ = encoder.vit.blocks[-1](hidden, with_weights=True)
     expected = encoder.model.vision_model(pixel_values=pixels).last_hidden_state
     torch.testing.assert_close(output, expected, atol=5e-5, rtol=1e-4)
-    feature = tower.project(output[:, 0])
+    feature = encoder.vit.project(output[:, 0])
     torch.testing.assert_close(F.normalize(feature, dim=-1), encoder.encode_images(pixels), atol=5e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(64, 40), (24, 48)])
-def test_the_tower_computes_what_transformers_computes_at_other_sizes(encoder, tower, size):
+def test_the_tower_computes_what_transformers_computes_at_other_sizes(encoder, size):
     pixels = torch.randn(1, 3, *size)
-    hidden, _ = tower.before_last(pixels, "bicubic", 0)
-    output, _ = tower.last(hidden, with_weights=True)
+    hidden, _ = encoder.vit.before_last(pixels, "bicubic", 0)
+    output, _ = encoder.vit.blocks[-1](hidden, with_weights=True)
     expected = encoder.model.vision_model(pixel_values=pixels, interpolate_pos_encoding=True).last_hidden_state
     torch.testing.assert_close(output, expected, atol=5e-5, rtol=1e-4)
 
 
-def test_attention_weights_are_those_of_transformers(tiny_clip, tower):
+def test_attention_weights_are_those_of_transformers(tiny_clip, encoder):
     from transformers import CLIPModel
 
     model = CLIPModel.from_pretrained(tiny_clip, attn_implementation="eager").eval()
     pixels = torch.randn(1, 3, 48, 48)
     with torch.no_grad():
         attentions = model.vision_model(pixel_values=pixels, output_attentions=True).attentions
-    _, total = tower.before_last(pixels, "bicubic", 2)
+    _, total = encoder.vit.before_last(pixels, "bicubic", 2)
     torch.testing.assert_close(total, (attentions[0] + attentions[1]).mean(1), atol=1e-5, rtol=1e-4)
 
 
-def plain_cams(tower, hidden, classes, texts):
+def plain_cams(encoder, hidden, classes, texts):
     """One class at a time: a forward, a backward, and the formulas as they are written."""
     maps = []
     for chosen in classes:
-        output, tokens = block_and_tokens(tower.encoder.model.vision_model.encoder.layers[-1], hidden)
-        feature = F.normalize(tower.project(output[:, 1:]).mean(1), dim=-1)
+        output, tokens = block_and_tokens(encoder.model.vision_model.encoder.layers[-1], hidden)
+        feature = F.normalize(encoder.vit.project(output[:, 1:]).mean(1), dim=-1)
         rows = torch.tensor([*classes, *range(3, len(texts))])
-        probability = (tower.encoder.scale * feature @ texts[rows].T).softmax(-1)[0, classes.index(chosen)]
+        probability = (encoder.scale * feature @ texts[rows].T).softmax(-1)[0, classes.index(chosen)]
         (gradient,) = torch.autograd.grad(probability, tokens)
         weights = gradient[0, 1:].mean(0)
         cam = torch.clamp((tokens[0, 1:] * weights).sum(-1), min=0).detach()
@@ -98,36 +94,36 @@ def plain_cams(tower, hidden, classes, texts):
 
 
 @pytest.mark.parametrize("size", [(48, 48), (56, 32)])
-def test_grad_cam_of_many_classes_at_once_equals_one_at_a_time(tower, size):
+def test_grad_cam_of_many_classes_at_once_equals_one_at_a_time(encoder, size):
     texts = random_texts(3 + 5)
     present = torch.tensor([[True, False, True], [True, True, True], [False, True, False]])
     pixels = torch.randn(3, 3, *size)
-    hidden, _ = tower.before_last(pixels, "bicubic", 0)
-    cams, _, probabilities, _ = class_cams(tower, hidden, present, texts)
+    hidden, _ = encoder.vit.before_last(pixels, "bicubic", 0)
+    cams, _, probabilities, _ = class_cams(encoder, hidden, present, texts)
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(3))
     for row in range(3):
         classes = present[row].nonzero()[:, 0].tolist()
-        expected = plain_cams(tower, hidden[row : row + 1], classes, texts)
+        expected = plain_cams(encoder, hidden[row : row + 1], classes, texts)
         torch.testing.assert_close(cams[: len(classes), row], expected, atol=2e-4, rtol=1e-3)
 
 
-def plain_maps(tower, image, classes, texts, settings):
+def plain_maps(encoder, image, classes, texts, settings):
     """One image, one step after the other, up to the CRF."""
-    pixels = tower.resize(torch.from_numpy(image).permute(2, 0, 1)[None])
-    grid = [side // tower.patch for side in pixels.shape[-2:]]
+    pixels = to_whole_patches(encoder, torch.from_numpy(image).permute(2, 0, 1)[None])
+    grid = [side // encoder.patch_size for side in pixels.shape[-2:]]
     with torch.no_grad():
-        hidden, total = tower.before_last(pixels, "bicubic", settings.affinity_blocks - 1)
+        hidden, total = encoder.vit.before_last(pixels, "bicubic", settings.affinity_blocks - 1)
     rows = [*classes, *range(3, len(texts))]
     if settings.kind == "maskclip":
         with torch.no_grad():
-            features = F.normalize(tower.project(tower.last.to_itself(hidden[0, 1:])), dim=-1)
-            probabilities = (tower.encoder.scale * features @ texts[rows].T).softmax(-1)
+            features = F.normalize(encoder.vit.project(encoder.vit.blocks[-1].to_itself(hidden[0, 1:])), dim=-1)
+            probabilities = (encoder.scale * features @ texts[rows].T).softmax(-1)
         large = upsampled(probabilities.T, grid, image)
         return torch.cat([large[len(classes) :].sum(0, keepdim=True), large[: len(classes)]])
-    cams = plain_cams(tower, hidden, classes, texts)
+    cams = plain_cams(encoder, hidden, classes, texts)
     if settings.refinement != "none":
         with torch.no_grad():
-            _, last = tower.last(hidden, with_weights=True)
+            _, last = encoder.vit.blocks[-1](hidden, with_weights=True)
         total = last if total is None else total + last
         transition = affinity(total[0, 1:, 1:] / settings.affinity_blocks)
         boxes = torch.stack([object_boxes(cam.view(grid), settings.cam_threshold).flatten() for cam in cams])
@@ -151,13 +147,13 @@ def upsampled(maps, grid, image):
 
 
 @pytest.mark.parametrize("size", [(48, 48), (41, 50), (31, 77)])
-def test_images_are_resized_to_whole_patches_as_pillow_does(tower, size):
+def test_images_are_resized_to_whole_patches_as_pillow_does(encoder, size):
     (image,) = random_images([(size[0] // 4, size[1] // 4)])
     image = np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BICUBIC))
-    target = [-(-side // tower.patch) * tower.patch for side in size]
+    target = [-(-side // encoder.patch_size) * encoder.patch_size for side in size]
     resized = np.array(Image.fromarray(image).resize(target[::-1], Image.Resampling.BICUBIC))
-    expected = tower.encoder.normalize(torch.from_numpy(resized).permute(2, 0, 1)[None].float())
-    found = tower.resize(torch.from_numpy(image).permute(2, 0, 1)[None])
+    expected = encoder.normalize(torch.from_numpy(resized).permute(2, 0, 1)[None].float())
+    found = to_whole_patches(encoder, torch.from_numpy(image).permute(2, 0, 1)[None])
     assert (found - expected).abs().max() < 2.5 / 255 / 0.26  # Pillow rounds between its two passes
     assert (found - expected).abs().mean() < 0.5 / 255 / 0.26
 
@@ -175,33 +171,33 @@ def test_images_are_resized_to_whole_patches_as_pillow_does(tower, size):
     ],
     ids=["affinity of 3 blocks", "affinity of 1 block", "no affinity", "crf", "authors' crf", "maskclip", "its crf"],
 )
-def test_masks_of_mixed_sizes_and_counts_equal_one_at_a_time(tower, settings):
+def test_masks_of_mixed_sizes_and_counts_equal_one_at_a_time(encoder, settings):
     images = random_images([(48, 48), (40, 64), (48, 48), (41, 50), (48, 48)])
     present = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 1, 1], [1, 1, 0], [0, 0, 1]]).bool()
     texts = random_texts(3 + 5)
-    maps = maps_of(tower, images, present, texts, settings)
-    masks = dict(reference_masks(tower, images, present, texts, settings))
+    maps = maps_of(encoder, images, present, texts, settings)
+    masks = dict(reference_masks(encoder, images, present, texts, settings))
     assert sorted(maps) == sorted(masks) == [0, 1, 2, 3, 4]
     for row, image in enumerate(images):
-        expected = plain_maps(tower, image, present[row].nonzero()[:, 0].tolist(), texts, settings)
+        expected = plain_maps(encoder, image, present[row].nonzero()[:, 0].tolist(), texts, settings)
         torch.testing.assert_close(maps[row], expected, atol=5e-4, rtol=0)
         mask = plain_mask(maps[row], image, present[row], settings)
         assert masks[row].shape == image.shape[:2]
         assert (masks[row] == mask).float().mean() > 0.999
 
 
-def maps_of(tower, images, present, texts, settings):
-    found = reference_maps(tower, images, present, texts, settings)
+def maps_of(encoder, images, present, texts, settings):
+    found = reference_maps(encoder, images, present, texts, settings)
     return {row: one for rows, maps in found for row, one in zip(rows, maps, strict=True)}
 
 
-def test_batches_are_kept_within_bounds(tower, monkeypatch):
+def test_batches_are_kept_within_bounds(encoder, monkeypatch):
     images, texts = random_images([(48, 48)] * 6), random_texts(3 + 5)
     present = torch.ones(6, 3, dtype=torch.bool)
     settings = ReferenceSettings(affinity_blocks=2)
-    whole = maps_of(tower, images, present, texts, settings)
-    monkeypatch.setattr("sds_hf.reference.MAX_ATTENTION_BYTES", 1)
-    single = maps_of(tower, images, present, texts, settings)
+    whole = maps_of(encoder, images, present, texts, settings)
+    monkeypatch.setattr("sds_hf.clip.reference.masks.MAX_ATTENTION_BYTES", 1)
+    single = maps_of(encoder, images, present, texts, settings)
     for row in range(6):
         torch.testing.assert_close(whole[row], single[row], atol=5e-4, rtol=0)
 
@@ -272,11 +268,11 @@ def test_models_without_a_clip_tower_are_named(tmp_path):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / "siglip" / name).write_bytes((tmp_path / "clip" / name).read_bytes())
     with pytest.raises(ValueError, match=r"reference masks need a CLIP vision tower; model .* has a Siglip"):
-        Tower(load(str(tmp_path / "siglip"), CPU, torch.float32))
+        clip_tower(load(str(tmp_path / "siglip"), CPU, torch.float32))
 
 
 @pytest.fixture(scope="module")
-def golden_tower(tmp_path_factory) -> Tower:
+def golden_encoder(tmp_path_factory) -> Encoder:
     """The golden vision tower, of random weights, with an untrained text tower beside it."""
     from safetensors.torch import load_file, save_file
 
@@ -292,7 +288,7 @@ def golden_tower(tmp_path_factory) -> Tower:
     weights["text_projection.weight"] = torch.zeros(vision["projection_dim"], 32)
     weights["logit_scale"] = torch.tensor(np.log(8.0), dtype=torch.float32)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    return Tower(load(str(folder), CPU, torch.float32))
+    return load(str(folder), CPU, torch.float32)
 
 
 @pytest.fixture(params=range(4))
@@ -302,11 +298,11 @@ def golden(request):
     return {name.removeprefix(prefix): torch.from_numpy(values[name]) for name in values if name.startswith(prefix)}
 
 
-def test_each_step_equals_the_authors_code(golden_tower, golden):
+def test_each_step_equals_the_authors_code(golden_encoder, golden):
     classes, grid = golden["grad_cam"].shape[0], golden["grad_cam"].shape[1:]
     present = torch.ones(1, classes, dtype=torch.bool)
-    hidden, total = golden_tower.before_last(golden["pixel_values"][None], "bilinear", 7)
-    cams, last, probabilities, _ = class_cams(golden_tower, hidden, present, golden["text_features"])
+    hidden, total = golden_encoder.vit.before_last(golden["pixel_values"][None], "bilinear", 7)
+    cams, last, probabilities, _ = class_cams(golden_encoder, hidden, present, golden["text_features"])
     assert (probabilities[0] - golden["softmax_scores"]).abs().max() < 5e-5
     assert (cams[:, 0].view(-1, *grid) - golden["grad_cam"]).abs().max() < 5e-4
     attention = (total + last)[0, 1:, 1:] / 8
@@ -328,12 +324,14 @@ def test_each_step_equals_the_authors_code(golden_tower, golden):
         ({}, "label_crf_conf95", 0.98),
     ],
 )
-def test_masks_equal_those_of_the_authors_code(golden_tower, golden, changes, expected, share):
+def test_masks_equal_those_of_the_authors_code(golden_encoder, golden, changes, expected, share):
     """From the image, not from its preprocessed pixels."""
     settings = {"refinement": "crf", "crf_image": "authors", "exclusive_boxes": True, "position": "bilinear"}
     settings = ReferenceSettings(**settings | changes)
     present = torch.ones(1, golden["grad_cam"].shape[0], dtype=torch.bool)
-    ((_, mask),) = reference_masks(golden_tower, [golden["image"].numpy()], present, golden["text_features"], settings)
+    ((_, mask),) = reference_masks(
+        golden_encoder, [golden["image"].numpy()], present, golden["text_features"], settings
+    )
     agreement = (mask.masked_fill(mask < 0, 255) == golden[expected]).float().mean()
     assert agreement > share
 

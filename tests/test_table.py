@@ -15,7 +15,7 @@ from crashes import Crash, crash_at
 from datasets import Dataset
 
 from sds_hf import ASF, PCS, ClassesPresent, ScoreTable, score_table
-from sds_hf.clip import Encoder
+from sds_hf.clip.encoder import Encoder
 from sds_hf.data.content import content_digest
 from sds_hf.data.images import encode_mask
 from sds_hf.manifest import MANIFEST

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from conftest import block_and_tokens, make_clip
 from transformers import CLIPModel, SiglipConfig, SiglipModel
 
-from sds_hf import clip
-from sds_hf.clip import load
-from sds_hf.vit import VisionTransformer, linear
+from sds_hf.clip import encoder as clip
+from sds_hf.clip.encoder import load
+from sds_hf.clip.vit import VisionTransformer, linear
 
 CPU = torch.device("cpu")
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}

@@ -15,7 +15,7 @@ import torch
 from datasets import Dataset, disable_progress_bars
 
 from sds_hf import ASF, PCS, Score, add_scores
-from sds_hf.clip import load
+from sds_hf.clip.encoder import load
 from sds_hf.data.labels import VOC
 from sds_hf.demo.artwork import DEMO_SETS, HELD_OUT_SET, by_concept
 from sds_hf.demo.dataset import SIDE, demo_features, scene_row

@@ -47,8 +47,8 @@ def command(
 ) -> None:
     """Score a dataset into a table of Parquet shards; run again, it goes on after the last finished shard."""
     from sds_hf import ui
+    from sds_hf.clip.device import current_device
     from sds_hf.data.opening import open_dataset, open_stream
-    from sds_hf.device import current_device
     from sds_hf.planning import plan_table
     from sds_hf.ranks import current_rank
     from sds_hf.recipe import Recipe

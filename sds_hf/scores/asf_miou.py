@@ -9,15 +9,14 @@ from pydantic import Field
 from torch import Tensor
 
 from sds_hf import encoding
-from sds_hf.clip import Encoder
-from sds_hf.crf import CRFImage
+from sds_hf.clip.encoder import Encoder
+from sds_hf.clip.reference.crf import CRFImage
+from sds_hf.clip.reference.masks import ReferenceKind, ReferenceSettings, RefineKind, reference_masks
+from sds_hf.clip.vit import Position
 from sds_hf.data.labels import IGNORE_INDEX
 from sds_hf.functional import IgnoreKind, class_overlap, mean_iou, pooled_iou
-from sds_hf.reference import ReferenceKind, ReferenceSettings, RefineKind, reference_masks
 from sds_hf.rows import ClassList, Rows
 from sds_hf.score import ClipScore, Cost, Values, settings
-from sds_hf.tower import tower_of
-from sds_hf.vit import Position
 
 
 @settings
@@ -116,7 +115,7 @@ class ASF(ClipScore):
             position=self.position,
         )
         found = reference_masks(
-            tower_of(encoder),
+            encoder,
             [rows.images[int(row)] for row in annotated],
             torch.from_numpy(asked[annotated]),
             encoding.texts(rows, encoder),

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sds_hf import encoding
 from sds_hf.arrays import FittedModel
-from sds_hf.checkpoints import DEFAULT_MODEL
+from sds_hf.clip.checkpoints import DEFAULT_MODEL
+from sds_hf.clip.device import DTypeName
 from sds_hf.confidence import Form, difficulty
-from sds_hf.device import DTypeName
 from sds_hf.fitted import FittedScore, reference_rows
 from sds_hf.neighbors import mean_cosine
 from sds_hf.rows import Rows

@@ -9,8 +9,8 @@ import torch
 from datasets import Dataset
 
 from sds_hf import encoding
-from sds_hf.checkpoints import DEFAULT_MODEL
-from sds_hf.device import DTypeName
+from sds_hf.clip.checkpoints import DEFAULT_MODEL
+from sds_hf.clip.device import DTypeName
 from sds_hf.fitted import FittedScore, reference_rows
 from sds_hf.neighbors import nearest, pixel_hash
 from sds_hf.rows import Rows

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from sds_hf import encoding
-from sds_hf.clip import Encoder
+from sds_hf.clip.encoder import Encoder
 from sds_hf.functional import (
     DifferenceKind,
     PatchUnit,

@@ -14,10 +14,10 @@ from pydantic import Field
 
 from sds_hf import encoding
 from sds_hf.arrays import FittedModel
-from sds_hf.checkpoints import DEFAULT_MODEL
-from sds_hf.clip import Encoder
+from sds_hf.clip.checkpoints import DEFAULT_MODEL
+from sds_hf.clip.device import DTypeName
+from sds_hf.clip.encoder import Encoder
 from sds_hf.data.images import decode_image, encode_jpeg
-from sds_hf.device import DTypeName
 from sds_hf.fitted import FittedScore, reference_rows
 from sds_hf.neighbors import mean_cosine, text_hash
 from sds_hf.probe import Probe, auroc, cross_fit, fold_of, shifted

@@ -16,8 +16,7 @@ from pathlib import Path
 import torch
 
 from sds_hf import ASF, PCS
-from sds_hf.bench import bench_rows
-from sds_hf.clip import random_checkpoint
+from sds_hf.bench import bench_rows, random_checkpoint
 from sds_hf.data.labels import VOC
 from sds_hf.score import score_cells
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from sds_hf.bench import bench_rows
-from sds_hf.crf import dense_crf
+from sds_hf.clip.reference.crf import dense_crf
 
 SIZE, REPEATS = 512, 3
 

@@ -23,8 +23,7 @@ except ImportError:  # version 4
     from transformers import CLIPImageProcessor as Processor
 
 from sds_hf import PCS
-from sds_hf.bench import bench_rows
-from sds_hf.clip import random_checkpoint
+from sds_hf.bench import bench_rows, random_checkpoint
 from sds_hf.data.labels import VOC
 
 SCALES, ORDERS, BATCH = (8, 16, 32), 3, 32

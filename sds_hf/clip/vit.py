@@ -180,7 +180,7 @@ class VisionTransformer:
     @torch.inference_mode()
     def encode(self, pixels: Tensor, pool: Pool = "cls", position: Position = "bicubic") -> Tensor:
         """Features of images, (B, D), not normalised; see `Encoder.encode_images`."""
-        return self._pooled(self._before_last(pixels, position), pool)
+        return self._pooled(self.before_last(pixels, position)[0], pool)
 
     @torch.inference_mode()
     def encode_with_patches(self, pixels: Tensor, position: Position = "bicubic") -> tuple[Tensor, Tensor]:
@@ -189,16 +189,31 @@ class VisionTransformer:
         Returns:
             Features (B, D) and tokens (B, n, D), not normalised.
         """
-        hidden = self._before_last(pixels, position)
+        hidden, _ = self.before_last(pixels, position)
         tokens, _ = self.blocks[-1](hidden)
         patches = self.project(tokens[:, 1:]) if self.with_class_token else self.vision.post_layernorm(tokens)
         return self._pooled(hidden, "cls"), patches
 
-    def _before_last(self, pixels: Tensor, position: Position) -> Tensor:
-        hidden = self.embed(pixels, position)
-        for block in self.blocks[:-1]:
-            hidden, _ = block(hidden)
-        return hidden
+    def before_last(
+        self, pixels: Tensor, position: Position = "bicubic", attention_blocks: int = 0
+    ) -> tuple[Tensor, Tensor | None]:
+        """Run all blocks but the last.
+
+        Args:
+            pixels: (B, 3, H, W), normalised, whole patches.
+            position: how position embeddings are resized to the image's grid.
+            attention_blocks: how many of the blocks run here, counted from the end, have their attention added up.
+
+        Returns:
+            Tokens (B, n, C) in the encoder's dtype and the sum of the attention weights, averaged over heads,
+            (B, n, n) float32; None for no blocks.
+        """
+        hidden, total = self.embed(pixels, position), None
+        for index, block in enumerate(self.blocks[:-1]):
+            hidden, weights = block(hidden, with_weights=index >= len(self.blocks) - 1 - attention_blocks)
+            if weights is not None:
+                total = weights if total is None else total.add_(weights)
+        return hidden, total
 
     def _pooled(self, hidden: Tensor, pool: Pool) -> Tensor:
         only_first = pool == "cls" and self.with_class_token

@@ -1,11 +1,8 @@
 """The one place that loads CLIP. Weights are read from safetensors only and no code of a checkpoint is run."""
 
-import json
 import logging
 import threading
 from collections.abc import Sequence
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sds_hf.checkpoints import WAY_OUT, ModelFiles, ModelNotFoundError, model_files, reason_of
-from sds_hf.device import dtype_name
-from sds_hf.preprocessing import Preprocessing
-from sds_hf.stages import stage
-from sds_hf.vit import Pool, Position, VisionTransformer
+from sds_hf.clip.checkpoints import WAY_OUT, ModelFiles, ModelNotFoundError, model_files, reason_of
+from sds_hf.clip.device import dtype_name
+from sds_hf.clip.preprocessing import Preprocessing, resize
+from sds_hf.clip.stages import stage
+from sds_hf.clip.vit import Pool, Position, VisionTransformer
 
 logger = logging.getLogger(__name__)
 PARTS = ("vision_model", "logit_scale", "get_image_features", "get_text_features")
@@ -205,23 +202,6 @@ class Encoder:
         return f"Encoder({self.files.name!r}, {self.device}, {dtype_name(self.dtype)})"
 
 
-def resize(pixels: Tensor, size: tuple[int, int], mode: str = "bicubic") -> Tensor:
-    """(B, 3, H, W) uint8, resized as Pillow does."""
-    if tuple(pixels.shape[-2:]) == tuple(size):
-        return pixels
-    if pixels.device.type == "cpu":  # torch has Pillow's own arithmetic for bytes, on CPUs only
-        return F.interpolate(pixels, size=size, mode=mode, antialias=True)
-    return resize_in_steps(pixels.float(), size, mode).to(torch.uint8)
-
-
-def resize_in_steps(levels: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """(B, 3, H, W) float in 0 to 255: the width, then the height, each to whole grey levels, as Pillow has them."""
-    for step in ((levels.shape[-2], size[1]), size):
-        if tuple(levels.shape[-2:]) != step:
-            levels = (F.interpolate(levels, size=step, mode=mode, antialias=True) + 0.5).floor().clamp(0, 255)
-    return levels
-
-
 _loaded: dict[tuple[str, str, torch.dtype], Encoder] = {}
 _lock = threading.Lock()
 
@@ -239,20 +219,3 @@ def load(model: str, device: torch.device, dtype: torch.dtype) -> Encoder:
             logger.info("loading %s on %s in %s", model, device, dtype_name(dtype))
             _loaded[key] = Encoder(found, device, dtype)
         return _loaded[key]
-
-
-def random_checkpoint(folder: Path) -> Path:
-    """Write a checkpoint with the image encoder of CLIP ViT-B/16, but random weights: it costs what a trained one does.
-
-    Its text encoder is small.
-    """
-    from transformers import CLIPConfig, CLIPModel
-
-    demo = files("sds_hf") / "demo" / "clip"
-    text = json.loads((demo / "config.json").read_text())["text_config"]
-    vision = {"patch_size": 16, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
-    vision |= {"num_attention_heads": 12, "image_size": 224}
-    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=512)).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).write_bytes((demo / name).read_bytes())
-    return folder

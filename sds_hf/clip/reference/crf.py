@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sds_hf.lattice import Lattice, permutohedral
+from sds_hf.clip.reference.lattice import Lattice, permutohedral
 
 CRFImage = Literal["rgb", "authors"]
 SMALLEST = 1e-5  # probability, before the logarithm

@@ -1,11 +1,15 @@
-"""What a checkpoint's own processor does to an image, read from its settings."""
+"""What a checkpoint's own processor does to an image, read from its settings; resizing as Pillow does it."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sds_hf.checkpoints import WAY_OUT, ModelNotFoundError
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sds_hf.clip.checkpoints import WAY_OUT, ModelNotFoundError
 
 RESAMPLE = {2: "bilinear", 3: "bicubic"}  # by Pillow's numbers
 DEFAULTS: dict[str, dict[str, Any]] = {  # of the processor classes of transformers, for settings that a file leaves out
@@ -95,3 +99,20 @@ def _sides(size: Any) -> tuple[int, int] | None:
     if isinstance(size, int):
         return size, size
     return (size["height"], size["width"]) if "height" in size and "width" in size else None
+
+
+def resize(pixels: Tensor, size: tuple[int, int], mode: str = "bicubic") -> Tensor:
+    """(B, 3, H, W) uint8, resized as Pillow does."""
+    if tuple(pixels.shape[-2:]) == tuple(size):
+        return pixels
+    if pixels.device.type == "cpu":  # torch has Pillow's own arithmetic for bytes, on CPUs only
+        return F.interpolate(pixels, size=size, mode=mode, antialias=True)
+    return resize_in_steps(pixels.float(), size, mode).to(torch.uint8)
+
+
+def resize_in_steps(levels: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """(B, 3, H, W) float in 0 to 255: the width, then the height, each to whole grey levels, as Pillow has them."""
+    for step in ((levels.shape[-2], size[1]), size):
+        if tuple(levels.shape[-2:]) != step:
+            levels = (F.interpolate(levels, size=step, mode=mode, antialias=True) + 0.5).floor().clamp(0, 255)
+    return levels

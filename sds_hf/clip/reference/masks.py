@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sds_hf.cam import affinity, grad_cam, min_max, object_boxes, refine
-from sds_hf.crf import CRFImage, crf_image, dense_crf
-from sds_hf.functional import present_log_softmax, present_softmax
-from sds_hf.stages import stage
-from sds_hf.tower import Tower
-from sds_hf.vit import Position
+from sds_hf.clip.checkpoints import ModelNotFoundError
+from sds_hf.clip.encoder import Encoder
+from sds_hf.clip.preprocessing import resize
+from sds_hf.clip.reference.cam import affinity, grad_cam, min_max, object_boxes, refine
+from sds_hf.clip.reference.crf import CRFImage, crf_image, dense_crf
+from sds_hf.clip.similarity import present_log_softmax, present_softmax
+from sds_hf.clip.stages import stage
+from sds_hf.clip.vit import Position, VisionTransformer
 
 ReferenceKind = Literal["clip-es", "maskclip"]
 RefineKind = Literal["affinity", "crf", "none"]
@@ -53,7 +55,7 @@ class ReferenceSettings:
 
 
 def reference_masks(
-    tower: Tower,
+    encoder: Encoder,
     images: Sequence[np.ndarray],
     present: Tensor,
     texts: Tensor,
@@ -63,7 +65,7 @@ def reference_masks(
     """Label maps of images whose classes are known.
 
     Args:
-        tower: a CLIP vision tower.
+        encoder: a CLIP with a vision transformer.
         images: (H, W, 3) uint8 each, any sizes.
         present: (B, K) bool, the classes of each image; at least one each.
         texts: (K + N, D) unit embeddings of the classes and the background prompts.
@@ -75,9 +77,9 @@ def reference_masks(
         not confident; in no fixed order.
     """
     with_crf = settings.refinement == "crf"
-    for rows, maps in reference_maps(tower, images, present, texts, settings, features):
+    for rows, maps in reference_maps(encoder, images, present, texts, settings, features):
         if with_crf:
-            guides = tower.encoder.upload([images[row] for row in rows]).permute(0, 2, 3, 1)
+            guides = encoder.upload([images[row] for row in rows]).permute(0, 2, 3, 1)
             with stage("dense crf"):
                 maps = dense_crf(maps, [crf_image(guide, settings.crf_image) for guide in guides])
         for row, one in zip(rows, maps, strict=True):
@@ -85,7 +87,7 @@ def reference_masks(
 
 
 def reference_maps(
-    tower: Tower,
+    encoder: Encoder,
     images: Sequence[np.ndarray],
     present: Tensor,
     texts: Tensor,
@@ -99,20 +101,41 @@ def reference_maps(
         present classes.
     """
     exclusive = settings.kind == "maskclip"
-    for rows in _batches_of_one_size(images, tower):
-        pixels = tower.encoder.upload([images[row] for row in rows])
+    patch = clip_tower(encoder).patch
+    for rows in _batches_of_one_size(images, encoder):
+        pixels = encoder.upload([images[row] for row in rows])
         size = pixels.shape[-2:]
-        pixels = tower.resize(pixels)
-        grid = pixels.shape[-2] // tower.patch, pixels.shape[-1] // tower.patch
+        pixels = to_whole_patches(encoder, pixels)
+        grid = pixels.shape[-2] // patch, pixels.shape[-1] // patch
         maps, means = [], []
         for one, feature in (_dense_maps if exclusive else _cam_maps)(
-            tower, pixels, present[rows].to(texts.device), texts, settings
+            encoder, pixels, present[rows].to(texts.device), texts, settings
         ):
             maps.append(with_background(one.view(-1, *grid), size, exclusive))
             means.append(feature)
         if features is not None:
             features.update({row: mean for row, mean in zip(rows, means, strict=True) if mean is not None})
         yield rows, maps
+
+
+def clip_tower(encoder: Encoder) -> VisionTransformer:
+    """The vision transformer of an encoder, if it has a class token and a projection of patches.
+
+    Raises:
+        ModelNotFoundError: if it has none.
+    """
+    if encoder.vit is None or not encoder.vit.with_class_token:
+        raise ModelNotFoundError(
+            f"reference masks need a CLIP vision tower; model {encoder.files.name!r} has a {encoder.architecture}'s"
+            "; give asf_miou a CLIP such as openai/clip-vit-base-patch16"
+        )
+    return encoder.vit
+
+
+def to_whole_patches(encoder: Encoder, pixels: Tensor) -> Tensor:
+    """(B, 3, H, W) uint8 -> normalised, both sides rounded up to whole patches, as Pillow resizes."""
+    height, width = (-(-side // encoder.patch_size) * encoder.patch_size for side in pixels.shape[-2:])
+    return encoder.normalize(resize(pixels, (height, width)))
 
 
 def with_background(maps: Tensor, size: Sequence[int], exclusive: bool = False) -> Tensor:
@@ -149,11 +172,11 @@ def label_map(maps: Tensor, present: Tensor, confidence: float | None = None) ->
     return labels if confidence is None else labels.masked_fill(largest < confidence, UNSURE)
 
 
-def class_cams(tower: Tower, hidden: Tensor, present: Tensor, texts: Tensor) -> tuple[Tensor, ...]:
+def class_cams(encoder: Encoder, hidden: Tensor, present: Tensor, texts: Tensor) -> tuple[Tensor, ...]:
     """Softmax Grad-CAM of every present class at the last block's first LayerNorm: one forward, a backward a class.
 
     Args:
-        tower: the vision tower.
+        encoder: see `reference_masks`.
         hidden: (B, 1 + n, C), input of the last block.
         present: (B, K) bool.
         texts: (K + N, D).
@@ -163,13 +186,14 @@ def class_cams(tower: Tower, hidden: Tensor, present: Tensor, texts: Tensor) -> 
         block's mean attention weights (B, 1 + n, 1 + n); the class probabilities (B, K + N); the image features (B, D),
         of length 1.
     """
+    vit = clip_tower(encoder)
     with torch.enable_grad():
         # Only the mean gradient over the patches counts: that of a vector added to all of them.
         shift = torch.zeros_like(hidden[:, :1], requires_grad=True)
-        output, weights = tower.last(hidden, shift=shift, with_weights=True)
+        output, weights = vit.blocks[-1](hidden, shift=shift, with_weights=True)
         # The image feature of CLIP-ES is the mean over the patch tokens, the class token left out.
-        feature = F.normalize(tower.project(output[:, 1:]).mean(1), dim=-1)
-        logarithms = present_log_softmax(feature @ texts.T, present, tower.encoder.scale)
+        feature = F.normalize(vit.project(output[:, 1:]).mean(1), dim=-1)
+        logarithms = present_log_softmax(feature @ texts.T, present, encoder.scale)
         places = _present_places(present)
         # Gradients of logarithms: those of a tiny probability would vanish in half precision.
         slopes = [
@@ -179,7 +203,7 @@ def class_cams(tower: Tower, hidden: Tensor, present: Tensor, texts: Tensor) -> 
     probabilities = logarithms.detach().exp()
     chosen = probabilities.gather(1, places.T).T
     means = torch.stack(slopes).float() * chosen[..., None] / (hidden.shape[1] - 1)
-    tokens = tower.last.layer_norm1(hidden)[:, 1:].float()
+    tokens = vit.blocks[-1].layer_norm1(hidden)[:, 1:].float()
     assert weights is not None
     return grad_cam(tokens, means), weights.detach(), probabilities, feature.detach()
 
@@ -193,17 +217,18 @@ def _present_places(present: Tensor) -> Tensor:
 
 
 def _cam_maps(
-    tower: Tower, pixels: Tensor, present: Tensor, texts: Tensor, settings: ReferenceSettings
+    encoder: Encoder, pixels: Tensor, present: Tensor, texts: Tensor, settings: ReferenceSettings
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """For each image (classes, n), the Grad-CAM of each present class, and its feature (D,), of length 1."""
-    spread = settings.refinement != "none"
-    blocks = min(settings.affinity_blocks, tower.depth) if spread else 0
-    hidden, attention = tower.before_last(pixels, settings.position, max(blocks - 1, 0))
-    grid = pixels.shape[-2] // tower.patch, pixels.shape[-1] // tower.patch
+    vit, spread = clip_tower(encoder), settings.refinement != "none"
+    blocks = min(settings.affinity_blocks, len(vit.blocks)) if spread else 0
+    with stage("native encoder"), torch.no_grad():
+        hidden, attention = vit.before_last(pixels, settings.position, max(blocks - 1, 0))
+    grid = pixels.shape[-2] // vit.patch, pixels.shape[-1] // vit.patch
     # One image fills a CPU, and only its own classes cost anything then.
     for part in torch.split(torch.arange(len(hidden)), 1 if hidden.device.type == "cpu" else len(hidden)):
         with stage("class activation"):
-            cams, last_attention, _, features = class_cams(tower, hidden[part], present[part], texts)
+            cams, last_attention, _, features = class_cams(encoder, hidden[part], present[part], texts)
         if spread:
             with stage("affinity"):
                 total = last_attention if attention is None else attention[part] + last_attention
@@ -221,24 +246,26 @@ def _cam_maps(
 
 @torch.no_grad()
 def _dense_maps(
-    tower: Tower, pixels: Tensor, present: Tensor, texts: Tensor, settings: ReferenceSettings
+    encoder: Encoder, pixels: Tensor, present: Tensor, texts: Tensor, settings: ReferenceSettings
 ) -> Iterator[tuple[Tensor, None]]:
     """For each image (classes, n), the probability of each present class among these and the background prompts."""
-    hidden, _ = tower.before_last(pixels, settings.position, 0)
-    features = F.normalize(tower.project(tower.last.to_itself(hidden[:, 1:])), dim=-1)
+    vit = clip_tower(encoder)
+    with stage("native encoder"):
+        hidden, _ = vit.before_last(pixels, settings.position)
+    features = F.normalize(vit.project(vit.blocks[-1].to_itself(hidden[:, 1:])), dim=-1)
     probabilities = present_softmax(
-        features @ texts.T, present[:, None].expand(-1, features.shape[1], -1), tower.encoder.scale
+        features @ texts.T, present[:, None].expand(-1, features.shape[1], -1), encoder.scale
     )
     for row, chosen in enumerate(present):
         yield probabilities[row, :, : len(chosen)][:, chosen].T, None
 
 
-def _batches_of_one_size(images: Sequence[np.ndarray], tower: Tower) -> Iterator[list[int]]:
+def _batches_of_one_size(images: Sequence[np.ndarray], encoder: Encoder) -> Iterator[list[int]]:
     """Rows of images of one size, as many together as keep the attention weights of a block within bounds."""
-    heads = tower.encoder.model.config.vision_config.num_attention_heads
+    vit = clip_tower(encoder)
     for shape in dict.fromkeys(image.shape for image in images):
         rows = [row for row, image in enumerate(images) if image.shape == shape]
-        tokens = 1 + (-(-shape[0] // tower.patch)) * (-(-shape[1] // tower.patch))
-        step = max(1, MAX_ATTENTION_BYTES // (4 * heads * tokens**2))
+        tokens = 1 + (-(-shape[0] // vit.patch)) * (-(-shape[1] // vit.patch))
+        step = max(1, MAX_ATTENTION_BYTES // (4 * vit.heads * tokens**2))
         for start in range(0, len(rows), step):
             yield rows[start : start + step]

@@ -1,0 +1,1 @@
+"""The model: found, loaded, run; and the masks it makes."""

@@ -1,0 +1,1 @@
+"""Reference masks made by CLIP alone, to compare given masks with."""
