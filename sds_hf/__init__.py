@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from sds_hf.rules import Threshold as Threshold
     from sds_hf.rules import TopK as TopK
     from sds_hf.rules import TopPerGroup as TopPerGroup
-    from sds_hf.score import Score as Score
     from sds_hf.scores.asf_miou import ASF as ASF
     from sds_hf.scores.asf_miou import ClassIoU as ClassIoU
+    from sds_hf.scores.base.add import add_scores as add_scores
+    from sds_hf.scores.base.score import Score as Score
     from sds_hf.scores.classes_present import ClassesPresent as ClassesPresent
     from sds_hf.scores.clip_sim import ClipSim as ClipSim
     from sds_hf.scores.difficulty import Difficulty as Difficulty
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from sds_hf.scores.prompt_mismatch import PromptMismatch as PromptMismatch
     from sds_hf.scores.real_prob import RealProb as RealProb
     from sds_hf.scores.tfdp import TFDP as TFDP
-    from sds_hf.scoring import add_scores as add_scores
     from sds_hf.selection import Selection as Selection
     from sds_hf.selection import select as select
     from sds_hf.splitting import class_queue as class_queue
@@ -69,7 +69,7 @@ _HOME = {
     "RealProb": "scores.real_prob",
     "Recipe": "recipe",
     "Report": "report",
-    "Score": "score",
+    "Score": "scores.base.score",
     "ScoreTable": "table",
     "Selection": "selection",
     "Stratified": "rules",
@@ -77,7 +77,7 @@ _HOME = {
     "Threshold": "rules",
     "TopK": "rules",
     "TopPerGroup": "rules",
-    "add_scores": "scoring",
+    "add_scores": "scores.base.add",
     "class_queue": "splitting",
     "diff": "comparing",
     "export": "exports",

@@ -24,7 +24,8 @@ from sds_hf.clip.vit import linear
 from sds_hf.data.folder import row_features
 from sds_hf.data.images import encode_jpeg, encode_mask
 from sds_hf.data.labels import VOC
-from sds_hf.score import REGISTRY, ClipScore, Score, score_cells
+from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.score import ClipScore, Score, score_cells
 from sds_hf.table import score_table
 
 RANDOM = "random"  # stands for a model of random weights in the shapes of CLIP ViT-B/16
@@ -220,10 +221,10 @@ def _model(name: str) -> Iterator[str]:
 
 
 def _make(name: str, model: str, dtype: str, settings: Mapping[str, Mapping[str, Any]]) -> Score:
-    if name not in REGISTRY:
-        raise ValueError(f"no score {name!r}; there are {sorted(REGISTRY)}")
-    shared: dict[str, Any] = {"model": model, "dtype": dtype} if issubclass(REGISTRY[name], ClipScore) else {}
-    return REGISTRY[name](**{**shared, **settings.get(name, {})})
+    if name not in score_classes():
+        raise ValueError(f"no score {name!r}; there are {sorted(score_classes())}")
+    shared: dict[str, Any] = {"model": model, "dtype": dtype} if issubclass(score_classes()[name], ClipScore) else {}
+    return score_classes()[name](**{**shared, **settings.get(name, {})})
 
 
 def _score_speed(scores: Sequence[Score], dataset: Dataset, batch_size: int, rate: float) -> Speed:

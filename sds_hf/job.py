@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from sds_hf.batches import Column
 from sds_hf.clip.device import default_batch_size
 from sds_hf.data.cells import readable, stored_cells
 from sds_hf.data.content import cell_digests
 from sds_hf.data.labels import LabelSpace
-from sds_hf.prefetch import prefetch
-from sds_hf.rows import Rows
-from sds_hf.score import Score, all_columns, columns_read, read_cells, score_cells, score_rows
+from sds_hf.scores.base.batches import Column
+from sds_hf.scores.base.prefetch import prefetch
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.score import Score, all_columns, columns_read, read_cells, score_cells, score_rows
 
 IDS_AT_ONCE = 10_000
 

@@ -16,8 +16,8 @@ from sds_hf.clip.device import current_device
 from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
 from sds_hf.files import write_whole
-from sds_hf.fitted import FittedScore
-from sds_hf.score import ClipScore, Score, columns_read
+from sds_hf.scores.base.fitted import FittedScore
+from sds_hf.scores.base.score import ClipScore, Score, columns_read
 from sds_hf.scores.pcs import PCS, aligned_scales
 from sds_hf.version import __version__
 

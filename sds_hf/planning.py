@@ -14,10 +14,10 @@ from datasets import Dataset
 from sds_hf.clip.device import current_device
 from sds_hf.data.content import quick_content_digest
 from sds_hf.files import folder_at, is_remote
-from sds_hf.fitting import fit_scores
 from sds_hf.job import Job, Part
 from sds_hf.manifest import check_request, request
-from sds_hf.score import Score, columns_read
+from sds_hf.scores.base.score import Score, columns_read
+from sds_hf.scores.base.whole_set import fit_scores
 from sds_hf.shards import Shards
 from sds_hf.table import complete, unknown
 

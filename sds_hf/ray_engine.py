@@ -11,7 +11,7 @@ from sds_hf.data.content import PICTURES
 from sds_hf.data.images import cell_bytes
 from sds_hf.data.labels import LabelSpace
 from sds_hf.job import Batch, Job, Part, read_batch, score_batches
-from sds_hf.score import Score
+from sds_hf.scores.base.score import Score
 
 AHEAD = 2  # shards on their way for each processor that works
 

@@ -11,15 +11,15 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
-import sds_hf.scores  # noqa: F401  (fills the registry)
 from sds_hf.disclosure import disclosed, public_name
 from sds_hf.errors import one_line, short
 from sds_hf.gates import Gate
 from sds_hf.overrides import apply_override
-from sds_hf.presets import PRESETS, preset
 from sds_hf.publication import Publication
 from sds_hf.rules import RULES, Rule, make_rule
-from sds_hf.score import REGISTRY, ClipScore, Score, field_names
+from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.presets import PRESETS, preset
+from sds_hf.scores.base.score import ClipScore, Score, field_names
 from sds_hf.yamltext import to_yaml
 
 
@@ -64,7 +64,7 @@ class Recipe(BaseModel):
         source: where candidates come from, if `run` is to know.
         model: CLIP of all scores that do not name another.
         preset: named mode whose settings the scores have where they do not say otherwise, and whose rules the recipe
-            has if it gives none (an empty list is some); see `sds_hf.presets`.
+            has if it gives none (an empty list is some); see `sds_hf.scores.base.presets`.
         scores: settings by score name, in order.
         rules: what keeps rows, in order.
         publish: where the selection goes.
@@ -96,9 +96,11 @@ class Recipe(BaseModel):
     @classmethod
     def _known_scores(cls, value: Any) -> Any:
         if not isinstance(value or {}, dict):
-            raise ValueError(f"must be a mapping of names to settings, not {value!r}; there are {sorted(REGISTRY)}")
-        if unknown := [name for name in value or {} if name not in REGISTRY]:
-            raise ValueError(f"no score {unknown}; there are {sorted(REGISTRY)}")
+            raise ValueError(
+                f"must be a mapping of names to settings, not {value!r}; there are {sorted(score_classes())}"
+            )
+        if unknown := [name for name in value or {} if name not in score_classes()]:
+            raise ValueError(f"no score {unknown}; there are {sorted(score_classes())}")
         return {name: settings or {} for name, settings in (value or {}).items()}
 
     @field_validator("rules", mode="before")
@@ -185,7 +187,7 @@ class Recipe(BaseModel):
         """
         made, asked = [], {key: value for key, value in defaults.items() if value is not None}
         for name, given in self.scores.items():
-            score = REGISTRY[name]
+            score = score_classes()[name]
             known = field_names(score)
             named = preset(self.preset).scores.get(name, {}) if self.preset else {}
             shared = {"model": self.model, **asked} if issubclass(score, ClipScore) else asked
@@ -203,7 +205,9 @@ class Recipe(BaseModel):
             identities: `Score.identity()` of each score, as the manifest of a score table has them.
         """
         found = {
-            each["score"]: _defaults(each["score"]) | _asked(each) for each in identities if each["score"] in REGISTRY
+            each["score"]: _defaults(each["score"]) | _asked(each)
+            for each in identities
+            if each["score"] in score_classes()
         }
         found.pop("classes_present", None)  # comes by itself
         if found == {score.name: _asked({"score": score.name, **score.values()}) for score in self.make_scores()}:
@@ -239,15 +243,15 @@ def recipe_names() -> list[str]:
 
 def _asked(identity: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in a score's identity that a recipe decides; the rest follows from the data and the machine."""
-    known = field_names(REGISTRY[identity["score"]]) - {"labels", "dtype", "statistics"}
+    known = field_names(score_classes()[identity["score"]]) - {"labels", "dtype", "statistics"}
     plain: dict[str, Any] = json.loads(json.dumps({name: identity[name] for name in sorted(known) if name in identity}))
     return plain
 
 
 def _defaults(score: str) -> dict[str, Any]:
     """Default settings of a score but `model`, as JSON has them."""
-    known = field_names(REGISTRY[score]) - {"labels", "dtype", "model", "statistics"}
-    values = {field.name: field.default for field in fields(cast(Any, REGISTRY[score])) if field.name in known}
+    known = field_names(score_classes()[score]) - {"labels", "dtype", "model", "statistics"}
+    values = {field.name: field.default for field in fields(cast(Any, score_classes()[score])) if field.name in known}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-import sds_hf.scores  # noqa: F401  (fills the registry)
 from sds_hf.checks import Check, Mismatch, checked
 from sds_hf.clip.device import current_device
 from sds_hf.data.cells import column_cells
 from sds_hf.data.labels import LabelSpace
-from sds_hf.score import REGISTRY, Score, columns_read, field_names, score_cells
+from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.score import Score, columns_read, field_names, score_cells
 from sds_hf.snapshot_contents import Contents
 
 # How far a number may be from the published one, times its size where that is above 1: batches of other sizes add up in
@@ -53,7 +53,7 @@ def _again(
     identity: Mapping[str, Any], rows: pa.Table, columns: Sequence[str], labels: LabelSpace, published_from: str
 ) -> Iterator[Check]:
     """The checks of one score."""
-    known = REGISTRY.get(identity["score"])
+    known = score_classes().get(identity["score"])
     published = [name for name in (known.columns if known else [identity["score"]]) if name in columns or not known]
     try:
         score = _made(identity)
@@ -90,7 +90,7 @@ def _made(identity: Mapping[str, Any]) -> Score:
     Raises:
         ValueError: if it is not here, or what decides its numbers here differs from the record.
     """
-    cls = REGISTRY.get(identity["score"])
+    cls = score_classes().get(identity["score"])
     if cls is None:
         raise ValueError(f"no score {identity['score']!r} is installed")
     score = cls(**{name: value for name, value in identity.items() if name in field_names(cls)})

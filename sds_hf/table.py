@@ -11,11 +11,11 @@ from datasets import Dataset, IterableDataset
 from sds_hf.data.content import content_digest, joint_digest
 from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
 from sds_hf.files import folder_at, is_remote, local_copy
-from sds_hf.fitting import fit_scores, is_unfitted
 from sds_hf.job import Job
 from sds_hf.manifest import MANIFEST, check_request, read_manifest, request
 from sds_hf.ranks import Team, current_rank
-from sds_hf.score import Score, columns_read, common_labels
+from sds_hf.scores.base.score import Score, columns_read, common_labels
+from sds_hf.scores.base.whole_set import fit_scores, is_unfitted
 from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.shards import Shard, Shards
 from sds_hf.streaming import score_stream

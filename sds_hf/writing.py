@@ -14,7 +14,7 @@ from sds_hf.job import Job, Part
 from sds_hf.manifest import check_request, circumstances, read_manifest, write_manifest
 from sds_hf.progress import Tell
 from sds_hf.ranks import Team
-from sds_hf.score import Score
+from sds_hf.scores.base.score import Score
 from sds_hf.shards import Shard, Shards
 
 

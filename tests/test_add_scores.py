@@ -7,7 +7,7 @@ import pytest
 import torch
 from datasets import load_dataset
 
-import sds_hf.rows as rows_module
+import sds_hf.scores.base.rows as rows_module
 from sds_hf import ASF, PCS, ClassesPresent, ClipSim, add_scores, score_table
 from sds_hf.clip.encoder import Encoder
 
@@ -101,7 +101,7 @@ def test_a_batch_that_does_not_fit_is_halved(dataset, pcs, monkeypatch, error):
 
     monkeypatch.setattr(PCS, "compute", compute)
     monkeypatch.setattr(PCS, "version", 99)
-    monkeypatch.setattr("sds_hf.memory._fitting", {})
+    monkeypatch.setattr("sds_hf.scores.base.score._fitting", {})
     np.testing.assert_allclose(add_scores(dataset, pcs)["pcs"], expected, atol=2e-5)
     assert sizes == [12, 6, 3, 3, 6, 3, 3]
     sizes.clear()

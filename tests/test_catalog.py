@@ -2,16 +2,16 @@
 
 import json
 
-from sds_hf.catalog import catalog
 from sds_hf.cli import main
-from sds_hf.fitting import WholeSetScore
-from sds_hf.score import REGISTRY, ClipScore
+from sds_hf.scores.base.catalog import catalog, score_classes
+from sds_hf.scores.base.score import ClipScore
+from sds_hf.scores.base.whole_set import WholeSetScore
 
 
 def test_every_score_is_listed():
     found = {entry.name: entry for entry in catalog()}
-    assert list(found) == sorted(REGISTRY)
-    for name, score in REGISTRY.items():
+    assert list(found) == sorted(score_classes())
+    for name, score in score_classes().items():
         entry = found[name]
         assert list(entry.columns) == list(score.columns)
         assert set(entry.needs) == score.needs
@@ -33,6 +33,6 @@ def test_the_command(capsys):
     }  # fmt: skip
     assert main(["scores"]) == 0
     shown = capsys.readouterr().out
-    for name in REGISTRY:
+    for name in score_classes():
         assert name in shown
     assert "TFDP (Dai et al., ICLR 2025)" in " ".join(shown.split())

@@ -6,8 +6,8 @@ from test_functional import MASK, REFERENCE
 
 from sds_hf import ASF, ClassIoU, add_scores, score_table
 from sds_hf.data.labels import VOC
-from sds_hf.rows import Rows
 from sds_hf.scores import asf_miou
+from sds_hf.scores.base.rows import Rows
 
 
 @pytest.fixture

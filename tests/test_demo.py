@@ -25,7 +25,8 @@ from sds_hf.demo.defects import DEFECTS, IMAGE_DEFECTS, MASK_DEFECTS, possible_d
 from sds_hf.demo.scenes import CLASSES, CONCEPTS, DISTRACTORS, MIN_VISIBLE, SPOKEN, Scene, _paste, draw_scene
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
-from sds_hf.score import READABLE, REGISTRY
+from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.score import READABLE
 
 PACKAGE = Path(__file__).parents[1] / "sds_hf"
 NOTICE = (PACKAGE.parent / "NOTICE").read_text()
@@ -329,7 +330,7 @@ def test_the_reference_card_is_made_from_the_demo(tmp_path, monkeypatch):
 
 def test_no_score_reads_the_defect(rows, tiny_clip):
     assert "defect" not in READABLE
-    assert not any("defect" in score.needs for score in REGISTRY.values())
+    assert not any("defect" in score.needs for score in score_classes().values())
     assert not {column for rule in Recipe.load("demo").rules for column in rule.reads} & {"defect"}
     score = PCS(model=tiny_clip, dtype="fp32", scales=(3,), orders=1)
     dataset = Dataset.from_list(rows[:6], features=demo_features())

@@ -11,8 +11,8 @@ from test_tfdp import given_rows, masks_as_rows
 
 from sds_hf import TFDP, Diversity, Recipe, add_scores
 from sds_hf.data.labels import VOC
-from sds_hf.functional import effective_classes, object_diversity
 from sds_hf.recipe import RecipeError
+from sds_hf.scores.diversity import effective_classes, object_diversity
 
 CAR, PERSON, BICYCLE = (VOC.names.index(name) for name in ("car", "person", "bicycle"))
 WEIGHTS = {"car": 1.0, "person": 2.0, "bicycle": 3.0}
@@ -87,7 +87,7 @@ def test_masks_count_components_classes_and_given_instances():
 
 
 def test_it_shares_the_objects_with_tfdp(monkeypatch):
-    from sds_hf import shapes
+    from sds_hf.scores.base import shapes
 
     seen, found = [], shapes.component_outlines
     monkeypatch.setattr(shapes, "component_outlines", lambda *args: (seen.append(1), found(*args))[1])

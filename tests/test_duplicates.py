@@ -9,8 +9,8 @@ from datasets import Dataset
 from sds_hf import add_scores, score_table
 from sds_hf.clip.encoder import load
 from sds_hf.data.images import decode_image, encode_jpeg
-from sds_hf.neighbors import pixel_hash, text_hash
 from sds_hf.scores.duplicates import Duplicates
+from sds_hf.scores.functional.neighbors import pixel_hash, text_hash
 from sds_hf.scores.leakage import Leakage
 
 

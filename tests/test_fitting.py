@@ -11,13 +11,14 @@ from conftest import random_dataset
 from datasets import Dataset
 from datasets.fingerprint import Hasher
 
-from sds_hf import TFDP, Diversity, Recipe, ScoreTable, add_scores, fitting, render_card, score_table, select
+from sds_hf import TFDP, Diversity, Recipe, ScoreTable, add_scores, render_card, score_table, select
 from sds_hf.cli import main
 from sds_hf.data.images import encode_mask
 from sds_hf.data.labels import VOC
-from sds_hf.fitting import fit_scores
 from sds_hf.planning import plan_table
-from sds_hf.rows import Rows
+from sds_hf.scores.base import whole_set as fitting
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.whole_set import fit_scores
 
 IDF = Diversity(weights="idf")
 

@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sds_hf.clip.similarity import similarity
-from sds_hf.functional import (
-    class_overlap,
-    mean_iou,
-    patch_grid,
-    patch_order,
-    perturbation_score,
-    pooled_iou,
-    shuffle_patches,
-)
+from sds_hf.scores.functional.overlap import class_overlap, mean_iou, pooled_iou
+from sds_hf.scores.functional.patches import patch_grid, patch_order, perturbation_score, shuffle_patches
 
 # Cosines of two present classes and three background prompts, of an image and its shuffled version.
 INTACT = torch.tensor([0.30, 0.28, 0.22, 0.20, 0.18], dtype=torch.float64)

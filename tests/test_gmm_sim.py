@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sds_hf import add_scores, score_table
-from sds_hf.arrays import load_model, save_model
 from sds_hf.clip.device import resolve_dtype
 from sds_hf.clip.vit import VisionTransformer
-from sds_hf.mixture import ElementModel, Mixture, aggregate, fit_elements
+from sds_hf.scores.base.fitted import load_model, save_model
 from sds_hf.scores.clip_sim import ClipSim
+from sds_hf.scores.functional.mixture import ElementModel, Mixture, aggregate, fit_elements
 from sds_hf.scores.gmm_sim import GMMSim
 from sds_hf.scores.pcs import PCS
 

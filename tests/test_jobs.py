@@ -22,7 +22,7 @@ from sds_hf.data.content import content_digest, quick_content_digest
 from sds_hf.interrupts import finishing
 from sds_hf.manifest import MANIFEST
 from sds_hf.planning import plan_table
-from sds_hf.prefetch import prefetch
+from sds_hf.scores.base.prefetch import prefetch
 from sds_hf.shards import JOURNAL
 
 ONE = [ClassesPresent()]

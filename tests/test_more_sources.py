@@ -23,7 +23,7 @@ from sds_hf.data.labels import CITYSCAPES, VOC
 from sds_hf.data.opening import folder_state, open_dataset
 from sds_hf.data.sources import READERS, make_reader
 from sds_hf.pipeline import import_source
-from sds_hf.rows import read_rows
+from sds_hf.scores.base.rows import read_rows
 from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.scores.clip_sim import ClipSim
 from sds_hf.scores.diversity import Diversity

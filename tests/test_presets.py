@@ -22,10 +22,10 @@ from sds_hf.clip.similarity import similarity
 from sds_hf.data.folder import row_features
 from sds_hf.data.images import decode_image, encode_jpeg, encode_mask
 from sds_hf.data.labels import VOC
-from sds_hf.functional import patch_order, perturbation_score
-from sds_hf.presets import PRESETS
-from sds_hf.rows import Rows
-from sds_hf.score import REGISTRY
+from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.presets import PRESETS
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.functional.patches import patch_order, perturbation_score
 
 CPU = torch.device("cpu")
 NAMES = ["paper", "cosine", "clipscore", "authors", "authors-0515"]
@@ -49,7 +49,7 @@ def test_the_names():
         assert {column for rule in recipe.rules for column in rule.reads} <= {
             column for score in (ClipSim, PCS, ASF, ClassesPresent) for column in score.columns
         }
-        assert set(PRESETS[name].scores) <= set(REGISTRY)
+        assert set(PRESETS[name].scores) <= set(score_classes())
 
 
 def test_paper_is_the_default():

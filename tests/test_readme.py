@@ -16,7 +16,7 @@ from test_sources import save_pair, save_prompts
 
 from sds_hf.cli import main
 from sds_hf.recipe import Recipe, recipe_names
-from sds_hf.score import REGISTRY
+from sds_hf.scores.base.catalog import score_classes
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -92,7 +92,7 @@ def test_commands_and_code_run_in_order(home, monkeypatch, capsys):
 def test_tables_are_complete():
     from sds_hf.cli import app
 
-    for name, score in REGISTRY.items():
+    for name, score in score_classes().items():
         if score.__module__.startswith("sds_hf."):
             assert re.search(rf"^\| `{name}` \|.*{'.*'.join(score.columns)}", README, re.M), name
     commands = [command.name for command in app.registered_commands]

@@ -11,8 +11,8 @@ from scipy.special import expit
 
 from sds_hf import add_scores
 from sds_hf.data.images import encode_jpeg
-from sds_hf.neighbors import blocks, mean_cosine, nearest
-from sds_hf.probe import auroc, cross_fit, fit_probe, fold_of, shifted
+from sds_hf.scores.functional.neighbors import blocks, mean_cosine, nearest
+from sds_hf.scores.functional.probe import auroc, cross_fit, fit_probe, fold_of, shifted
 from sds_hf.scores.real_prob import RealProb
 
 X = np.array([(1, 0), (0.8, 0.6), (0.6, 0.8), (0, 1), (-0.6, 0.8), (-0.8, 0.6)])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sds_hf import ASF, PCS, ClassesPresent, ClipSim, Recipe, Threshold, TopPerGroup
 from sds_hf.recipe import RecipeError, recipe_names
 from sds_hf.rules import RULES as KINDS
-from sds_hf.score import REGISTRY
+from sds_hf.scores.base.catalog import score_classes
 
 EVERYTHING = """
 name: mine
@@ -239,7 +239,7 @@ def test_overrides_apply_in_order():
 # What makes no sense
 
 RULES = re.escape(str(sorted(KINDS)))
-SCORES = re.escape(str(sorted(REGISTRY)))
+SCORES = re.escape(str(sorted(score_classes())))
 QUANTILE = 'above: must be a number or a quantile from "q0" to "q1" such as "q0.15", not '
 
 

@@ -10,7 +10,7 @@ from sds_hf import Band, Random, RankMean, Recipe, Threshold, TopK, select
 from sds_hf.cli import main
 from sds_hf.cli.recipes import described
 from sds_hf.recipe import recipe_names
-from sds_hf.score import REGISTRY
+from sds_hf.scores.base.catalog import score_classes
 
 RULES = {
     "difficulty-medium": [Band(column="difficulty", low=0.3, high=0.7)],
@@ -27,7 +27,7 @@ RULES = {
 def table() -> Dataset:
     """A column of numbers for everything that a score writes."""
     generator = np.random.default_rng(0)
-    columns = {column: generator.random(200) for score in REGISTRY.values() for column in score.columns}
+    columns = {column: generator.random(200) for score in score_classes().values() for column in score.columns}
     classes = [[1], [1, 2], [2], [1, 2, 3]] * 50
     columns |= {"classes_present": classes, "num_classes_present": [len(each) for each in classes]}
     return Dataset.from_dict({**columns, "id": [f"r{place:03d}" for place in range(200)]})
@@ -57,7 +57,7 @@ def test_rules_of_other_papers(name):
     recipe = Recipe.load(name)
     assert recipe.name == name
     assert recipe.rules == RULES[name]
-    written = {column for score in recipe.scores for column in REGISTRY[score].columns}
+    written = {column for score in recipe.scores for column in score_classes()[score].columns}
     assert {column for rule in recipe.rules for column in rule.reads} <= written
     assert Recipe.from_yaml(recipe.to_yaml()) == recipe
 

@@ -26,7 +26,7 @@ from sds_hf.clip.reference.masks import (
 )
 from sds_hf.clip.similarity import present_softmax
 from sds_hf.data.labels import LabelSpace
-from sds_hf.rows import Rows
+from sds_hf.scores.base.rows import Rows
 
 GOLDEN = Path(__file__).parent / "golden" / "clip_es_random_vit"
 CPU = torch.device("cpu")

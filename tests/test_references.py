@@ -6,9 +6,8 @@ import pytest
 from conftest import random_dataset
 
 from sds_hf import add_scores
-from sds_hf.arrays import load_model
 from sds_hf.cli import main
-from sds_hf.references import fit_score
+from sds_hf.scores.base.fitted import fit_score, load_model
 from sds_hf.scores.gmm_sim import GMMSim
 
 SETTINGS = {"dtype": "fp32", "components": 4, "dimensions": 8}

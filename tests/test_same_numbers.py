@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from sds_hf import ASF, PCS, add_scores, score_table
-from sds_hf.score import Score
+from sds_hf.scores.base.score import Score
 
 COLUMNS = ["clip_sim", "clip_sim_mixed", "pcs", "asf_miou"]
 # Matrix products of other shapes add up in another order. A logit is `scale` times a cosine.

@@ -11,16 +11,16 @@ from conftest import random_row
 from datasets import Dataset, Image
 from datasets.fingerprint import Hasher
 
-import sds_hf.scores  # noqa: F401
 from sds_hf import add_scores
 from sds_hf.data.folder import row_features
 from sds_hf.data.images import encode_mask
 from sds_hf.data.labels import VOC
-from sds_hf.fitted import FittedScore
-from sds_hf.fitting import is_unfitted
-from sds_hf.score import REGISTRY, ClipScore, Score
+from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.fitted import FittedScore
+from sds_hf.scores.base.score import ClipScore, Score
+from sds_hf.scores.base.whole_set import is_unfitted
 
-SCORES = sorted(REGISTRY.values(), key=lambda score: score.name)
+SCORES = sorted(score_classes().values(), key=lambda score: score.name)
 
 
 ALONE = {"duplicate_sim", "duplicate_of"}  # null by right where no other row has the prompt
@@ -50,7 +50,7 @@ def score(request, tiny_clip, dataset, tmp_path_factory) -> Score:
 
 
 def test_names_columns_and_sources(score):
-    assert REGISTRY[score.name] is type(score)
+    assert score_classes()[score.name] is type(score)
     assert score.columns
     assert all(isinstance(dtype, pa.DataType) for dtype in score.columns.values())
     assert score.reads == score.needs <= {*row_features(VOC)}
@@ -145,4 +145,4 @@ def _empty():
 
 def test_two_scores_of_one_name_are_refused():
     with pytest.raises(TypeError, match="two scores are called 'pcs'"):
-        type("Other", (REGISTRY["classes_present"],), {"name": "pcs", "__module__": "elsewhere"})
+        type("Other", (score_classes()["classes_present"],), {"name": "pcs", "__module__": "elsewhere"})

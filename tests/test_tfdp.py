@@ -14,11 +14,11 @@ from PIL import Image as PILImage
 from scipy import ndimage
 
 from sds_hf import TFDP, add_scores
-from sds_hf.contours import component_outlines, largest_outline, polygon_outline
 from sds_hf.data.folder import row_features
 from sds_hf.data.images import encode_mask
 from sds_hf.data.instances import decode_rle
 from sds_hf.data.labels import VOC
+from sds_hf.scores.functional.outlines import component_outlines, largest_outline, polygon_outline
 
 EVERYWHERE = np.ones((3, 3), bool)  # 8-connected
 BLOBS = hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
@@ -292,7 +292,7 @@ def test_without_opencv_one_line_says_what_to_install(worked):
     code = """
 import sys
 sys.modules["cv2"] = None
-from sds_hf.contours import largest_outline
+from sds_hf.scores.functional.outlines import largest_outline
 import numpy as np
 try:
     largest_outline(np.ones((2, 2)))

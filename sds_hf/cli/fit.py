@@ -28,7 +28,7 @@ def command(
     from sds_hf import ui
     from sds_hf.data.opening import open_dataset
     from sds_hf.overrides import apply_override
-    from sds_hf.references import fit_score
+    from sds_hf.scores.base.fitted import fit_score
 
     chosen: dict[str, Any] = {"model": model, "labels": labels, "dtype": dtype}
     chosen = {name: value for name, value in chosen.items() if value is not None}

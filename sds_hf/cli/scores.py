@@ -8,7 +8,7 @@ from sds_hf.cli import options
 def command(json: options.Json = False, debug: options.Debug = False) -> None:
     """List every score with what it writes, what it reads, what it costs and who published it."""
     from sds_hf import ui
-    from sds_hf.catalog import catalog
+    from sds_hf.scores.base.catalog import catalog
 
     found = catalog()
     if json:

@@ -6,7 +6,7 @@ from sds_hf.data.instances import encode_rle
 from sds_hf.exports.base import Job, export_format
 from sds_hf.exports.coco import categories, category_ids, coco_tree
 from sds_hf.exports.segments import Segment, kind_of_objects, objects
-from sds_hf.shapes import InstanceKind
+from sds_hf.scores.base.shapes import InstanceKind
 
 
 @export_format(

@@ -12,7 +12,7 @@ from sds_hf.exports.base import Job, export_format
 from sds_hf.exports.coco import BACKGROUND, SPLIT, categories, category_ids, coco_tree
 from sds_hf.exports.samples import Sample
 from sds_hf.exports.segments import Segment, kind_of_objects, objects
-from sds_hf.shapes import InstanceKind
+from sds_hf.scores.base.shapes import InstanceKind
 
 SPREAD = 0x9E3779B1  # odd, so that numbers times it are different and far apart modulo 2**24
 

@@ -11,7 +11,7 @@ from sds_hf.data.instances import NO_INSTANCE, Instance, InstanceError, entries,
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import extra_module
 from sds_hf.exports.samples import ExportError, Sample
-from sds_hf.shapes import InstanceKind
+from sds_hf.scores.base.shapes import InstanceKind
 
 TOUCHING = np.ones((3, 3))  # pixels that touch at corners are connected
 

@@ -8,15 +8,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sds_hf import encoding
 from sds_hf.clip.encoder import Encoder
 from sds_hf.clip.reference.crf import CRFImage
 from sds_hf.clip.reference.masks import ReferenceKind, ReferenceSettings, RefineKind, reference_masks
 from sds_hf.clip.vit import Position
 from sds_hf.data.labels import IGNORE_INDEX
-from sds_hf.functional import IgnoreKind, class_overlap, mean_iou, pooled_iou
-from sds_hf.rows import ClassList, Rows
-from sds_hf.score import ClipScore, Cost, Values, settings
+from sds_hf.scores.base import encoding
+from sds_hf.scores.base.rows import ClassList, Rows
+from sds_hf.scores.base.score import ClipScore, Cost, Values, settings
+from sds_hf.scores.functional.overlap import IgnoreKind, class_overlap, mean_iou, pooled_iou
 
 
 @settings

@@ -11,15 +11,15 @@ from datasets import Dataset
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from sds_hf import encoding
-from sds_hf.arrays import FittedModel
 from sds_hf.clip.checkpoints import DEFAULT_MODEL
 from sds_hf.clip.device import DTypeName
-from sds_hf.confidence import Form, difficulty
-from sds_hf.fitted import FittedScore, reference_rows
-from sds_hf.neighbors import mean_cosine
-from sds_hf.rows import Rows
-from sds_hf.score import REGISTRY, Values, settings
+from sds_hf.scores.base import encoding
+from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.fitted import FittedModel, FittedScore, reference_rows
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.functional.difficulty import Form, difficulty
+from sds_hf.scores.functional.neighbors import mean_cosine
 
 Definition = Literal["cls", "column", "mask", "atypical"]
 BANDS = ("easy", "medium", "hard")
@@ -47,7 +47,7 @@ class Difficulty(FittedScore):
             trained on real data. `mask`: 1 - `asf_miou` as that score is by default. `atypical`: 1 - mean cosine with
             the nearest real images that show the same class, which needs `fit`.
         form: for `cls` and `column`: `confidence` is 1 - p; `margin`, `entropy` and `el2n` see
-            `sds_hf.confidence.difficulty`.
+            `sds_hf.scores.functional.difficulty.difficulty`.
         probabilities: name of the column of class probabilities.
         neighbors: nearest images of `atypical`.
         bands: where `medium` begins and where `hard` does.
@@ -160,7 +160,7 @@ class Difficulty(FittedScore):
 
     def _mask(self, rows: Rows) -> list[float]:
         shared: dict[str, Any] = {"model": self.model, "dtype": self.dtype, "labels": self.labels}
-        agreement = REGISTRY["asf_miou"](**shared)
+        agreement = score_classes()["asf_miou"](**shared)
         found = rows.share(agreement, lambda: agreement.compute(rows))["asf_miou"]
         return [np.nan if value is None else 1 - value for value in found]
 

@@ -1,7 +1,7 @@
 """`diversity`: how many objects of how many classes an image shows."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,11 +10,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from sds_hf.data.labels import LabelSpace
-from sds_hf.fitting import WholeSetScore
-from sds_hf.functional import effective_classes, object_diversity
-from sds_hf.rows import Rows
-from sds_hf.score import Values, settings
-from sds_hf.shapes import InstanceKind, shapes
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.base.shapes import InstanceKind, shapes
+from sds_hf.scores.base.whole_set import WholeSetScore
 
 
 @settings
@@ -127,3 +126,14 @@ class Diversity(WholeSetScore):
         if unknown := [name for name in names if name not in known]:
             raise ValueError(f"diversity: {unknown} are no classes of {labels.name!r}; there are {list(known)}")
         return [known[name] for name in names]
+
+
+def object_diversity(counts: Mapping[int, int], weights: Mapping[int, float]) -> float:
+    """Sum over classes of weight times log2(1 + number of objects): repeats of a class add less and less."""
+    return float(sum(weights.get(class_id, 1.0) * np.log2(1 + count) for class_id, count in counts.items()))
+
+
+def effective_classes(counts: Sequence[int]) -> float:
+    """Exponential of the entropy of the classes' shares of the objects: K for K equal classes, 0 for none."""
+    shares = np.array(counts, np.float64) / max(1, sum(counts))
+    return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0

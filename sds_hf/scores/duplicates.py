@@ -10,13 +10,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sds_hf import encoding
-from sds_hf.arrays import load_model, save_model
 from sds_hf.files import cache_folder, read_sha256
-from sds_hf.fitting import WholeSetScore
-from sds_hf.neighbors import blocks, pixel_hash, text_hash
-from sds_hf.rows import Rows
-from sds_hf.score import ClipScore, Values, settings
+from sds_hf.scores.base import encoding
+from sds_hf.scores.base.fitted import load_model, save_model
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.score import ClipScore, Values, settings
+from sds_hf.scores.base.whole_set import WholeSetScore
+from sds_hf.scores.functional.neighbors import blocks, pixel_hash, text_hash
 
 BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))  # 1 is for copies
 Parts = dict[str, list[np.ndarray]]

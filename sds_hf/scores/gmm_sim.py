@@ -10,15 +10,14 @@ import pyarrow as pa
 from datasets import Dataset
 from torch import Tensor
 
-from sds_hf import encoding
-from sds_hf.arrays import FittedModel
 from sds_hf.clip.checkpoints import DEFAULT_MODEL
 from sds_hf.clip.device import DTypeName
 from sds_hf.clip.encoder import Encoder
-from sds_hf.fitted import FittedScore, reference_rows
-from sds_hf.mixture import Aggregate, ElementModel, aggregate, fit_elements
-from sds_hf.rows import Rows
-from sds_hf.score import Values, settings
+from sds_hf.scores.base import encoding
+from sds_hf.scores.base.fitted import FittedModel, FittedScore, reference_rows
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.functional.mixture import Aggregate, ElementModel, aggregate, fit_elements
 
 Elements = Literal["patches", "image"]
 

@@ -8,13 +8,13 @@ import pyarrow as pa
 import torch
 from datasets import Dataset
 
-from sds_hf import encoding
 from sds_hf.clip.checkpoints import DEFAULT_MODEL
 from sds_hf.clip.device import DTypeName
-from sds_hf.fitted import FittedScore, reference_rows
-from sds_hf.neighbors import nearest, pixel_hash
-from sds_hf.rows import Rows
-from sds_hf.score import Values, settings
+from sds_hf.scores.base import encoding
+from sds_hf.scores.base.fitted import FittedScore, reference_rows
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.functional.neighbors import nearest, pixel_hash
 
 BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))  # 1 is for copies
 

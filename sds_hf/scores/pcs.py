@@ -9,9 +9,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sds_hf import encoding
 from sds_hf.clip.encoder import Encoder
-from sds_hf.functional import (
+from sds_hf.scores.base import encoding
+from sds_hf.scores.base.image_text import ImageTextScore
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.score import Cost, Values, settings
+from sds_hf.scores.functional.patches import (
     DifferenceKind,
     PatchUnit,
     patch_grid,
@@ -19,9 +22,6 @@ from sds_hf.functional import (
     perturbation_score,
     shuffle_patches,
 )
-from sds_hf.image_text import ImageTextScore
-from sds_hf.rows import Rows
-from sds_hf.score import Cost, Values, settings
 
 logger = logging.getLogger(__name__)
 

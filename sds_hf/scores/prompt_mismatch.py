@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 import pyarrow as pa
 
 from sds_hf.data.prompts import classes_in_prompt
-from sds_hf.rows import Rows
-from sds_hf.score import Score, Values, settings
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.score import Score, Values, settings
 
 
 @settings

@@ -12,17 +12,16 @@ import torch
 from datasets import Dataset
 from pydantic import Field
 
-from sds_hf import encoding
-from sds_hf.arrays import FittedModel
 from sds_hf.clip.checkpoints import DEFAULT_MODEL
 from sds_hf.clip.device import DTypeName
 from sds_hf.clip.encoder import Encoder
 from sds_hf.data.images import decode_image, encode_jpeg
-from sds_hf.fitted import FittedScore, reference_rows
-from sds_hf.neighbors import mean_cosine, text_hash
-from sds_hf.probe import Probe, auroc, cross_fit, fold_of, shifted
-from sds_hf.rows import Rows
-from sds_hf.score import Values, settings
+from sds_hf.scores.base import encoding
+from sds_hf.scores.base.fitted import FittedModel, FittedScore, reference_rows
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.functional.neighbors import mean_cosine, text_hash
+from sds_hf.scores.functional.probe import Probe, auroc, cross_fit, fold_of, shifted
 
 INSEPARABLE, SUSPICIOUS = 0.6, 0.99  # areas under the ROC curve that are worth a warning
 

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from sds_hf.fitting import WholeSetScore
-from sds_hf.functional import scale_invariant_complexity, shape_complexity
-from sds_hf.rows import Rows
-from sds_hf.score import Values, settings
-from sds_hf.shapes import InstanceKind, Shapes, shapes
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.base.shapes import InstanceKind, Shapes, shapes
+from sds_hf.scores.base.whole_set import WholeSetScore
+from sds_hf.scores.functional.outlines import scale_invariant_complexity, shape_complexity
 
 Totals = tuple[Counter[int], Counter[int]]
 ONE = 2**60  # sums are of integers, which no order of the rows changes; complexities above 1/256 are exact in these

@@ -18,7 +18,7 @@ import torch
 from sds_hf import ASF, PCS
 from sds_hf.bench import bench_rows, random_checkpoint
 from sds_hf.data.labels import VOC
-from sds_hf.score import score_cells
+from sds_hf.scores.base.score import score_cells
 
 THEIRS = {1: 4.0, 3: 6.1}
 

@@ -21,7 +21,7 @@ from datasets import Dataset, disable_progress_bars
 
 from sds_hf import TFDP, add_scores
 from sds_hf.data.labels import COCO
-from sds_hf.fitting import fit_scores
+from sds_hf.scores.base.whole_set import fit_scores
 
 HEIGHT, WIDTH, IMAGES, INSTANCES, PAPER_SECONDS = 480, 640, 117_266, 860_000, 0.014 * 3600
 ENTRY = pa.struct({"class": pa.int32(), "polygons": pa.list_(pa.list_(pa.float64())), "size": pa.list_(pa.int32())})

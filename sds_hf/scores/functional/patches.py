@@ -1,7 +1,6 @@
-"""Tensor functions behind the scores: similarity, patch shuffling and overlap of label maps. No models, no I/O."""
+"""Patches of images: cut, shuffled, and what shuffling does to a similarity."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,7 +10,6 @@ from torch import Tensor
 
 DifferenceKind = Literal["signed", "abs"]
 PatchUnit = Literal["grid", "pixels"]
-IgnoreKind = Literal["base", "none", "either"]
 
 
 def perturbation_score(intact: Tensor, mixed: Tensor, difference: DifferenceKind = "signed") -> Tensor:
@@ -86,66 +84,3 @@ def shuffle_patches(images: Tensor, order: Tensor, tile: int | None = None) -> T
     shuffled = tiles.reshape(grid, grid, batch, channels, tile, tile).permute(2, 3, 0, 4, 1, 5)
     shuffled = shuffled.reshape(batch, channels, inner, inner)
     return shuffled if inner == side else F.interpolate(shuffled, size=(side, side), mode="bilinear")
-
-
-def class_overlap(
-    mask: Tensor, reference: Tensor, class_ids: Tensor, ignore: IgnoreKind = "base", ignore_index: int = 255
-) -> tuple[Tensor, Tensor]:
-    """Intersection and union of two label maps, class by class.
-
-    Args:
-        mask: (H, W) uint8, the label map in question.
-        reference: (H, W) uint8, what it is compared with.
-        class_ids: (K,) int64, classes to compare.
-        ignore: `base` leaves out pixels that `mask` ignores, `either` those that one of the two ignores, `none` nothing
-            (an ignored pixel then counts as another class, as in the authors' code).
-        ignore_index: the index of ignored pixels.
-
-    Returns:
-        Intersections (K,) and unions (K,), int64, in pixels.
-    """
-    counted = torch.ones_like(mask, dtype=torch.bool)
-    if ignore in ("base", "either"):
-        counted &= mask != ignore_index
-    if ignore == "either":
-        counted &= reference != ignore_index
-    pairs = mask[counted].long() * 256 + reference[counted].long()
-    table = torch.bincount(pairs, minlength=256 * 256).view(256, 256)
-    intersection = table.diagonal()[class_ids]
-    return intersection, table.sum(1)[class_ids] + table.sum(0)[class_ids] - intersection
-
-
-def mean_iou(intersection: Tensor, union: Tensor) -> float:
-    """Mean over classes of intersection over union; classes without pixels are left out, NaN if none is left."""
-    counted = union > 0
-    return float((intersection[counted].double() / union[counted]).mean()) if counted.any() else float("nan")
-
-
-def pooled_iou(intersection: Tensor, union: Tensor) -> float:
-    """Sum of intersections over sum of unions (what the authors' code calls mIoU), NaN if there are no pixels."""
-    total = int(union.sum())
-    return int(intersection.sum()) / total if total else float("nan")
-
-
-def shape_complexity(areas: np.ndarray, perimeters: np.ndarray) -> np.ndarray:
-    """SCS of Dai et al. (ICLR 2025): perimeter over area, (n,) float64; 0 without an area."""
-    complexity: np.ndarray = np.divide(perimeters, areas, out=np.zeros(len(areas)), where=areas > 0)
-    return complexity
-
-
-def scale_invariant_complexity(areas: np.ndarray, perimeters: np.ndarray) -> np.ndarray:
-    """SI-SCS: perimeter over that of the circle of equal area, (n,) float64, at least 1; 0 without an area."""
-    of_circles = 2 * np.sqrt(np.pi * areas)
-    complexity: np.ndarray = np.divide(perimeters, of_circles, out=np.zeros(len(areas)), where=areas > 0)
-    return complexity
-
-
-def object_diversity(counts: Mapping[int, int], weights: Mapping[int, float]) -> float:
-    """Sum over classes of weight times log2(1 + number of objects): repeats of a class add less and less."""
-    return float(sum(weights.get(class_id, 1.0) * np.log2(1 + count) for class_id, count in counts.items()))
-
-
-def effective_classes(counts: Sequence[int]) -> float:
-    """Exponential of the entropy of the classes' shares of the objects: K for K equal classes, 0 for none."""
-    shares = np.array(counts, np.float64) / max(1, sum(counts))
-    return float(np.exp(-(shares * np.log(shares)).sum())) if len(shares) else 0.0

@@ -58,6 +58,19 @@ def polygon_outline(polygons: Sequence[np.ndarray], size: tuple[int, int] | None
     return largest_outline(canvas)
 
 
+def shape_complexity(areas: np.ndarray, perimeters: np.ndarray) -> np.ndarray:
+    """SCS of Dai et al. (ICLR 2025): perimeter over area, (n,) float64; 0 without an area."""
+    complexity: np.ndarray = np.divide(perimeters, areas, out=np.zeros(len(areas)), where=areas > 0)
+    return complexity
+
+
+def scale_invariant_complexity(areas: np.ndarray, perimeters: np.ndarray) -> np.ndarray:
+    """SI-SCS: perimeter over that of the circle of equal area, (n,) float64, at least 1; 0 without an area."""
+    of_circles = 2 * np.sqrt(np.pi * areas)
+    complexity: np.ndarray = np.divide(perimeters, of_circles, out=np.zeros(len(areas)), where=areas > 0)
+    return complexity
+
+
 @cache
 def _opencv() -> Any:
     return extra_module("cv2")

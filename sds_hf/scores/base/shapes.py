@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from sds_hf.contours import Outline, component_outlines, largest_outline, polygon_outline
 from sds_hf.data.instances import NO_INSTANCE, Instance
-from sds_hf.rows import Rows
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.functional.outlines import Outline, component_outlines, largest_outline, polygon_outline
 
 InstanceKind = Literal["components", "class", "column"]
 

@@ -3,7 +3,7 @@
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform, get_args
 
@@ -11,15 +11,14 @@ import pyarrow as pa
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from sds_hf.batches import Column, MapBatch
 from sds_hf.clip.checkpoints import DEFAULT_MODEL, model_files
 from sds_hf.clip.device import DTypeName, current_device, dtype_name, limit_threads_in_worker, resolve_dtype, use_rank
 from sds_hf.clip.encoder import Encoder, load
 from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
-from sds_hf.memory import in_parts
-from sds_hf.presets import preset
-from sds_hf.rows import Rows, read_rows
+from sds_hf.scores.base.batches import Column, MapBatch
+from sds_hf.scores.base.presets import preset
+from sds_hf.scores.base.rows import Rows, read_rows
 
 REGISTRY: dict[str, type["Score"]] = {}
 Values = Sequence[Any]  # numbers, lists or structs, as the column's type asks; None where a row has none
@@ -65,7 +64,7 @@ class Score(ABC):
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> Self:
-        """The score with the settings of a named mode; see `sds_hf.presets`.
+        """The score with the settings of a named mode; see `sds_hf.scores.base.presets`.
 
         Args:
             name: `paper` (the default settings), `cosine`, `clipscore`, `authors` or `authors-0515`.
@@ -251,3 +250,63 @@ def all_columns(scores: Sequence[Score]) -> dict[str, pa.DataType]:
 def columns_read(scores: Sequence[Score]) -> list[str]:
     """Columns to hand to the scores: those that any may read, then what only these do."""
     return list(dict.fromkeys([*READABLE, *sorted(name for score in scores for name in score.reads)]))
+
+
+Columns = dict[str, list[Any]]
+
+_fitting: dict[Hashable, int] = {}  # rows at a time that fitted where more did not
+
+
+def in_parts(
+    compute: Callable[[Rows], Columns], rows: Rows, names: Collection[str], key: Hashable
+) -> tuple[Columns, dict[int, str]]:
+    """Columns of rows, which are halved while they do not fit into the memory; what fitted is remembered.
+
+    Args:
+        compute: makes the columns.
+        rows: at least one.
+        names: of the columns.
+        key: stands for what is computed.
+
+    Returns:
+        The columns, null for a row that does not fit alone, and for such rows what is wrong.
+    """
+    columns: Columns = {name: [] for name in names}
+    errors: dict[int, str] = {}
+    fitted: list[int] = []
+    waiting, size = [], _fitting.get(key, len(rows))
+    for start in range(0, len(rows), size):
+        waiting.append((start, min(start + size, len(rows))))
+    waiting.reverse()
+    while waiting:
+        start, stop = waiting.pop()
+        found = _if_it_fits(compute, rows.part(start, stop) if stop - start < len(rows) else rows)
+        if found is None and stop - start > 1:
+            middle = start + (stop - start) // 2
+            waiting += [(middle, stop), (start, middle)]
+            continue
+        if found is None:
+            errors[start] = f"image: {_size(rows, start)} pixels do not fit into the memory that is free"
+        else:
+            fitted.append(stop - start)
+        for name, column in columns.items():
+            column += [None] if found is None else found[name]
+    if fitted and max(fitted) < min(size, len(rows)):  # one large image says nothing of the others
+        _fitting[key] = max(fitted)
+    return columns, errors
+
+
+def _if_it_fits(compute: Callable[[Rows], Columns], rows: Rows) -> Columns | None:
+    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+    try:
+        return compute(rows)
+    except (RuntimeError, MemoryError) as error:
+        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+            raise
+    clear_device_cache(garbage_collection=True)
+    return None
+
+
+def _size(rows: Rows, row: int) -> str:
+    return "x".join(str(side) for side in rows.images[row].shape[1::-1]) if len(rows.images) else "its"

@@ -9,7 +9,7 @@ from torch import Tensor
 from sds_hf.clip.encoder import Encoder
 from sds_hf.clip.stages import stage
 from sds_hf.clip.vit import Pool, Position
-from sds_hf.rows import Rows
+from sds_hf.scores.base.rows import Rows
 
 
 @dataclass(frozen=True, kw_only=True)

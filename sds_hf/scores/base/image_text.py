@@ -6,12 +6,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from sds_hf import encoding
 from sds_hf.clip.encoder import Encoder
 from sds_hf.clip.similarity import SimilarityKind, similarity
 from sds_hf.clip.vit import Pool, Position
-from sds_hf.rows import ClassList, Rows
-from sds_hf.score import ClipScore, settings
+from sds_hf.scores.base import encoding
+from sds_hf.scores.base.rows import ClassList, Rows
+from sds_hf.scores.base.score import ClipScore, settings
 
 TextKind = Literal["classes", "caption"]
 

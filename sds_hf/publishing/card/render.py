@@ -15,7 +15,8 @@ from sds_hf.handwritten import join_card
 from sds_hf.markup import code, escape, fenced, link, linked
 from sds_hf.recipe import Recipe
 from sds_hf.report import Report
-from sds_hf.score import REGISTRY, Score
+from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.score import Score
 
 COLUMNS = {
     "id": "name of the row, unique",
@@ -96,8 +97,8 @@ def _columns(report: Report) -> list[tuple[str, str]]:
 
 def _score_of(column: str) -> type[Score] | None:
     """The score that writes a column, at best the one of that name."""
-    writers = (score for score in REGISTRY.values() if column in score.columns)
-    return REGISTRY.get(column) or next(writers, None)
+    writers = (score for score in score_classes().values() if column in score.columns)
+    return score_classes().get(column) or next(writers, None)
 
 
 def _meaning(column: str) -> str | None:

@@ -11,8 +11,8 @@ from datasets.features.features import generate_from_arrow_type
 
 from sds_hf.clip.device import default_batch_size
 from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
-from sds_hf.fitting import fit_scores
-from sds_hf.score import Score, all_columns, columns_read, common_labels, score_batch
+from sds_hf.scores.base.score import Score, all_columns, columns_read, common_labels, score_batch
+from sds_hf.scores.base.whole_set import fit_scores
 
 AnyDataset = TypeVar("AnyDataset", Dataset, IterableDataset)
 

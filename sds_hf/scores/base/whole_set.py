@@ -14,9 +14,9 @@ from sds_hf.data.cells import readable, stored_cells
 from sds_hf.data.content import files_behind
 from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
 from sds_hf.files import remembered
-from sds_hf.prefetch import prefetch
-from sds_hf.rows import Rows
-from sds_hf.score import Score, columns_read, read_cells, settings
+from sds_hf.scores.base.prefetch import prefetch
+from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.score import Score, columns_read, read_cells, settings
 
 ROWS_AT_ONCE = 64  # not a setting: what is found must not depend on it
 KIND = "statistics"

@@ -1,0 +1,86 @@
+"""The scores there are: those of this package, one file each, and those of others.
+
+Other packages add theirs by an entry point in the group `sds_hf.scores` that names a module or a class.
+"""
+
+import inspect
+import pkgutil
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+
+import sds_hf.scores
+from sds_hf.scores.base.score import REGISTRY, Cost, Score
+from sds_hf.scores.base.whole_set import WholeSetScore
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One score.
+
+    Attributes:
+        name: in recipes and on the command line.
+        columns: what it writes, type by name.
+        needs: what it reads with its default settings.
+        cost: `light`, no model; `forward`, one pass of the image encoder a row; `forwards`, several; `dense`, a pass at
+            the image's own resolution.
+        whole_set: whether it is fitted to the whole set first, some scores with some settings only.
+        meaning: in a sentence.
+        source: who published it.
+        module: where it is defined.
+    """
+
+    name: str
+    columns: dict[str, str]
+    needs: list[str]
+    cost: Cost
+    whole_set: bool
+    meaning: str
+    source: str
+    module: str
+
+
+def score_classes() -> Mapping[str, type[Score]]:
+    """All scores, those of other packages too, by name."""
+    _import_all()
+    return REGISTRY
+
+
+@cache
+def _import_all() -> None:
+    group = sds_hf.scores.__name__
+    for module in pkgutil.iter_modules(sds_hf.scores.__path__):
+        if not module.ispkg:
+            import_module(f"{group}.{module.name}")
+    for entry in entry_points(group=group):
+        try:
+            entry.load()
+        except Exception as error:  # another package's fault must not take our scores away
+            origin = f"{entry.value!r}{f' of {entry.dist.name}' if entry.dist else ''}"
+            warnings.warn(f"the score {entry.name!r} cannot be loaded from {origin}: {error}", stacklevel=2)
+
+
+def catalog() -> list[Entry]:
+    """All scores as a person chooses among them, by name."""
+    return [_entry(score) for _, score in sorted(score_classes().items())]
+
+
+def _entry(score: type[Score]) -> Entry:
+    return Entry(
+        name=score.name,
+        columns={name: str(dtype) for name, dtype in score.columns.items()},
+        needs=sorted(score.needs),
+        cost=score.cost,
+        whole_set=issubclass(score, WholeSetScore),
+        meaning=_first_sentence(inspect.getdoc(score) or ""),
+        source=score.source,
+        module=score.__module__,
+    )
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=\.)\s", " ".join(text.split()), maxsplit=1)[0]

@@ -1,0 +1,1 @@
+"""Formulas on arrays and tensors; no rows, no models, no files."""
