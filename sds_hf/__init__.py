@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from sds_hf.selection import select as select
     from sds_hf.splitting import class_queue as class_queue
     from sds_hf.splitting import split_unlabeled as split_unlabeled
-    from sds_hf.table import ScoreTable as ScoreTable
-    from sds_hf.table import score_table as score_table
+    from sds_hf.table.score_table import ScoreTable as ScoreTable
+    from sds_hf.table.score_table import score_table as score_table
     from sds_hf.verification import verify as verify
 
     clip_sim: ClipSim
@@ -70,7 +70,7 @@ _HOME = {
     "Recipe": "recipe",
     "Report": "report",
     "Score": "scores.base.score",
-    "ScoreTable": "table",
+    "ScoreTable": "table.score_table",
     "Selection": "selection",
     "Stratified": "rules",
     "TFDP": "scores.tfdp",
@@ -85,7 +85,7 @@ _HOME = {
     "publish": "publishing",
     "register": "registering",
     "render_card": "cards",
-    "score_table": "table",
+    "score_table": "table.score_table",
     "select": "selection",
     "split_unlabeled": "splitting",
     "verify": "verification",

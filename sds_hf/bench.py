@@ -26,7 +26,7 @@ from sds_hf.data.images import encode_jpeg, encode_mask
 from sds_hf.data.labels import VOC
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.score import ClipScore, Score, score_cells
-from sds_hf.table import score_table
+from sds_hf.table.score_table import score_table
 
 RANDOM = "random"  # stands for a model of random weights in the shapes of CLIP ViT-B/16
 TOGETHER = ("pcs", "asf_miou")

@@ -23,7 +23,7 @@ from sds_hf.recipe import Recipe
 from sds_hf.report import Report, Step
 from sds_hf.rules import Rule
 from sds_hf.sql import literal
-from sds_hf.table import ScoreTable
+from sds_hf.table.score_table import ScoreTable
 
 BYTES_PER_ROW = 300  # of the tables of a selection at their largest
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")

@@ -14,7 +14,7 @@ from sds_hf.recipe import Recipe
 from sds_hf.report import Report
 from sds_hf.selection import RECIPE_FILE, REPORT_FILE, SELECTION_FILE, Selection
 from sds_hf.snapshots import Snapshot
-from sds_hf.table import ScoreTable
+from sds_hf.table.score_table import ScoreTable
 
 NOT_SETTINGS = ("score", "statistics", "model_digest")  # of a score's identity: they follow from the rest
 

@@ -14,7 +14,7 @@ from datasets import Dataset, Value
 from sds_hf.publishing import Published, publish
 from sds_hf.recipe import Recipe
 from sds_hf.selection import Selection, select
-from sds_hf.table import ScoreTable, score_table
+from sds_hf.table.score_table import ScoreTable, score_table
 
 CAPTIONS = ["a | b", "`code` ``", "<b>bold</b>", "two\nlines", "漢字 🐕 ä", "# no heading", '"quoted" \\', "---"]
 # What a person without sds-hf does; prints what was seen as JSON.

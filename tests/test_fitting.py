@@ -15,10 +15,10 @@ from sds_hf import TFDP, Diversity, Recipe, ScoreTable, add_scores, render_card,
 from sds_hf.cli import main
 from sds_hf.data.images import encode_mask
 from sds_hf.data.labels import VOC
-from sds_hf.planning import plan_table
 from sds_hf.scores.base import whole_set as fitting
 from sds_hf.scores.base.rows import Rows
 from sds_hf.scores.base.whole_set import fit_scores
+from sds_hf.table.plan import plan_table
 
 IDF = Diversity(weights="idf")
 

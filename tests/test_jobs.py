@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from sds_hf import ClassesPresent, ClipSim, ScoreTable, score_table
 from sds_hf.data.content import content_digest, quick_content_digest
-from sds_hf.interrupts import finishing
-from sds_hf.manifest import MANIFEST
-from sds_hf.planning import plan_table
 from sds_hf.scores.base.prefetch import prefetch
-from sds_hf.shards import JOURNAL
+from sds_hf.table.manifest import MANIFEST
+from sds_hf.table.plan import plan_table
+from sds_hf.table.shards import JOURNAL
+from sds_hf.table.team import finishing
 
 ONE = [ClassesPresent()]
 

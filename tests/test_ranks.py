@@ -11,9 +11,10 @@ import pytest
 import torch
 from conftest import random_dataset, random_row
 
-from sds_hf import ClassesPresent, ScoreTable, ranks, score_table
+from sds_hf import ClassesPresent, ScoreTable, score_table
 from sds_hf.clip.device import current_device
-from sds_hf.ranks import Rank, Team, current_rank
+from sds_hf.table import team as ranks
+from sds_hf.table.team import Rank, Team, current_rank
 
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
 # Forks on demand, so that torch is imported once. A child may die by SIGKILL before its n-th batch.
@@ -21,7 +22,8 @@ FORKS = """
 import os, signal, sys
 from datasets import load_from_disk
 from transformers import AutoTokenizer, CLIPModel
-from sds_hf import PCS, job, score_table
+from sds_hf import PCS, score_table
+from sds_hf.table import job
 
 rows = load_from_disk(sys.argv[1])
 scores = [PCS(model=sys.argv[2], dtype="fp32", scales=(3,), orders=1)]

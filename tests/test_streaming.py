@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from sds_hf import ClassesPresent, ClipSim, ScoreTable, score_table
 from sds_hf.cli import main
 from sds_hf.data.opening import open_stream
-from sds_hf.shards import Shards
-from sds_hf.streaming import Ids
+from sds_hf.table.shards import Shards
+from sds_hf.table.stream import Ids
 
 ONE = [ClassesPresent()]
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -133,7 +133,8 @@ def ids_of(path: Path) -> int:
 
 KILLED = """
 import os, signal, sys
-from sds_hf import ClassesPresent, job, score_table
+from sds_hf import ClassesPresent, score_table
+from sds_hf.table import job
 from sds_hf.data.opening import open_stream
 
 score_rows = job.score_rows

@@ -18,7 +18,7 @@ from sds_hf import ASF, PCS, ClassesPresent, ScoreTable, score_table
 from sds_hf.clip.encoder import Encoder
 from sds_hf.data.content import content_digest
 from sds_hf.data.images import encode_mask
-from sds_hf.manifest import MANIFEST
+from sds_hf.table.manifest import MANIFEST
 
 SCORED = ["clip_sim", "clip_sim_mixed", "pcs", "asf_miou"]
 

@@ -41,7 +41,7 @@ def command(
     from sds_hf.publishing import publish
     from sds_hf.recipe import Recipe
     from sds_hf.selection import RECIPE_FILE, Selection
-    from sds_hf.table import ScoreTable
+    from sds_hf.table.score_table import ScoreTable
 
     chosen, table = Selection.load(selection), ScoreTable.load(scores)
     plan = Recipe.load(recipe or selection / RECIPE_FILE, settings or ()).gated(gate or ())

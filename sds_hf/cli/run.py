@@ -25,8 +25,8 @@ def command(
 ) -> None:
     """Do all of it from one recipe file: import, score, select, publish."""
     from sds_hf import pipeline, ui
-    from sds_hf.ranks import current_rank
     from sds_hf.recipe import Recipe
+    from sds_hf.table.team import current_rank
 
     plan = Recipe.load(recipe, settings or ())
     extra: dict[str, Any] = {name: True for name, asked in (("dry_run", dry_run), ("overwrite", overwrite)) if asked}

@@ -7,7 +7,7 @@ import typer
 from sds_hf.cli import options
 
 if TYPE_CHECKING:
-    from sds_hf.table import ScoreTable
+    from sds_hf.table.score_table import ScoreTable
 
 
 def command(
@@ -49,10 +49,10 @@ def command(
     from sds_hf import ui
     from sds_hf.clip.device import current_device
     from sds_hf.data.opening import open_dataset, open_stream
-    from sds_hf.planning import plan_table
-    from sds_hf.ranks import current_rank
     from sds_hf.recipe import Recipe
-    from sds_hf.table import score_table
+    from sds_hf.table.plan import plan_table
+    from sds_hf.table.score_table import score_table
+    from sds_hf.table.team import current_rank
 
     if recipe and scores:
         raise typer.BadParameter("give --scores or --recipe, not both")

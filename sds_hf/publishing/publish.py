@@ -18,7 +18,7 @@ from sds_hf.repository import build_repository
 from sds_hf.reviewing import review
 from sds_hf.revisions import OURS
 from sds_hf.selection import Selection
-from sds_hf.table import ScoreTable
+from sds_hf.table.score_table import ScoreTable
 
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 

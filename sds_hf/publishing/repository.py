@@ -26,7 +26,7 @@ from sds_hf.recipe import Recipe
 from sds_hf.report import Report
 from sds_hf.selection import Selection
 from sds_hf.sql import literal
-from sds_hf.table import ScoreTable
+from sds_hf.table.score_table import ScoreTable
 
 TERMS = ("license", "homepage", "citation")  # of a dataset's own description
 

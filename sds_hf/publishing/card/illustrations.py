@@ -13,7 +13,7 @@ from sds_hf.recipe import Recipe
 from sds_hf.report import Report
 from sds_hf.rules import Threshold
 from sds_hf.selection import Selection
-from sds_hf.table import ScoreTable
+from sds_hf.table.score_table import ScoreTable
 
 SAMPLES = 6  # shown of the kept and of the dropped rows
 

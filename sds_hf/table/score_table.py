@@ -11,15 +11,15 @@ from datasets import Dataset, IterableDataset
 from sds_hf.data.content import content_digest, joint_digest
 from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
 from sds_hf.files import folder_at, is_remote, local_copy
-from sds_hf.job import Job
-from sds_hf.manifest import MANIFEST, check_request, read_manifest, request
-from sds_hf.ranks import Team, current_rank
 from sds_hf.scores.base.score import Score, columns_read, common_labels
 from sds_hf.scores.base.whole_set import fit_scores, is_unfitted
 from sds_hf.scores.classes_present import ClassesPresent
-from sds_hf.shards import Shard, Shards
-from sds_hf.streaming import score_stream
-from sds_hf.writing import write_table
+from sds_hf.table.job import Job
+from sds_hf.table.manifest import MANIFEST, check_request, read_manifest, request
+from sds_hf.table.shards import Shard, Shards
+from sds_hf.table.stream import score_stream
+from sds_hf.table.team import Team, current_rank
+from sds_hf.table.writer import write_table
 
 Engine = Literal["local", "ray"]
 Progress = Callable[[int, int], None]  # rows done so far, failures so far; first those of earlier runs
@@ -176,7 +176,7 @@ def unknown(scores: Sequence[Score]) -> tuple[str, ...]:
 def _job_of(engine: Engine) -> type[Job]:
     if engine == "local":
         return Job
-    from sds_hf.ray_engine import RayJob, ray_module
+    from sds_hf.table.ray_engine import RayJob, ray_module
 
     ray_module()
     return RayJob

@@ -9,13 +9,12 @@ import pyarrow.compute as pc
 from datasets import Dataset
 
 from sds_hf.data.content import joint_digest, row_digests
-from sds_hf.interrupts import finishing
-from sds_hf.job import Job, Part
-from sds_hf.manifest import check_request, circumstances, read_manifest, write_manifest
 from sds_hf.progress import Tell
-from sds_hf.ranks import Team
 from sds_hf.scores.base.score import Score
-from sds_hf.shards import Shard, Shards
+from sds_hf.table.job import Job, Part
+from sds_hf.table.manifest import check_request, circumstances, read_manifest, write_manifest
+from sds_hf.table.shards import Shard, Shards
+from sds_hf.table.team import Team, finishing
 
 
 class Told:

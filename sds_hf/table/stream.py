@@ -13,15 +13,14 @@ from datasets.utils.file_utils import xopen
 from sds_hf.clip.device import default_batch_size
 from sds_hf.data.content import cell_digests, joint_digest
 from sds_hf.data.labels import LabelSpace
-from sds_hf.interrupts import finishing
-from sds_hf.job import Batch, Part, read_batch, score_batches
-from sds_hf.manifest import check_request, request
 from sds_hf.progress import Tell
-from sds_hf.ranks import Team, current_rank
 from sds_hf.scores.base.score import Score, columns_read, score_cells
 from sds_hf.scores.base.whole_set import fit_scores, is_unfitted
-from sds_hf.shards import Shard, Shards
-from sds_hf.writing import Told, begin, end, joined, scored_content
+from sds_hf.table.job import Batch, Part, read_batch, score_batches
+from sds_hf.table.manifest import check_request, request
+from sds_hf.table.shards import Shard, Shards
+from sds_hf.table.team import Team, current_rank, finishing
+from sds_hf.table.writer import Told, begin, end, joined, scored_content
 
 UNKNOWN = ("source.rows", "source.sha256")  # before the end
 

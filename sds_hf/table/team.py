@@ -1,12 +1,15 @@
-"""Several processes that make one table: which part is whose, and who is still at work."""
+"""Several processes that make one table: whose part is which, who is at work; and Ctrl-C that waits for the shard."""
 
+import logging
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Self
 
 from filelock import FileLock, Timeout
@@ -129,3 +132,41 @@ class Team:
 
     def _path(self, rank: int) -> Path:
         return self._folder / f"rank-{rank}.lock"
+
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def finishing(what: str) -> Iterator[Callable[[], None]]:
+    """Put off the first Ctrl-C until the function given here is called; the second one stops at once.
+
+    Outside the main thread, and where a program handles Ctrl-C itself, nothing changes.
+
+    Args:
+        what: what is finished first, for the message.
+    """
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield lambda: None
+        return
+    asked = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        logger.warning("finishing %s before stopping; Ctrl-C again stops at once", what)
+
+    def stop_if_asked() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield stop_if_asked
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,12 +14,12 @@ from datasets import Dataset
 from sds_hf.clip.device import current_device
 from sds_hf.data.content import quick_content_digest
 from sds_hf.files import folder_at, is_remote
-from sds_hf.job import Job, Part
-from sds_hf.manifest import check_request, request
 from sds_hf.scores.base.score import Score, columns_read
 from sds_hf.scores.base.whole_set import fit_scores
-from sds_hf.shards import Shards
-from sds_hf.table import complete, unknown
+from sds_hf.table.job import Job, Part
+from sds_hf.table.manifest import check_request, request
+from sds_hf.table.score_table import complete, unknown
+from sds_hf.table.shards import Shards
 
 SAMPLE = 64  # rows looked at
 ROWS_AT_ONCE = 4  # few enough that a slow model is measured in seconds

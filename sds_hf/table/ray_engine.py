@@ -10,8 +10,8 @@ from sds_hf.data.cells import stored_cells
 from sds_hf.data.content import PICTURES
 from sds_hf.data.images import cell_bytes
 from sds_hf.data.labels import LabelSpace
-from sds_hf.job import Batch, Job, Part, read_batch, score_batches
 from sds_hf.scores.base.score import Score
+from sds_hf.table.job import Batch, Job, Part, read_batch, score_batches
 
 AHEAD = 2  # shards on their way for each processor that works
 
