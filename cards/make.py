@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from sds_hf.pipeline import run_demo
-from sds_hf.recipe import Recipe
+from sds_hf.selection.recipe import Recipe
 
 HERE = Path(__file__).resolve().parent
 ROWS = 200

@@ -14,16 +14,7 @@ if TYPE_CHECKING:
     from sds_hf.exports import export as export
     from sds_hf.loading import load as load
     from sds_hf.publishing import publish as publish
-    from sds_hf.recipe import Recipe as Recipe
     from sds_hf.registering import register as register
-    from sds_hf.report import Report as Report
-    from sds_hf.rules import Band as Band
-    from sds_hf.rules import Random as Random
-    from sds_hf.rules import RankMean as RankMean
-    from sds_hf.rules import Stratified as Stratified
-    from sds_hf.rules import Threshold as Threshold
-    from sds_hf.rules import TopK as TopK
-    from sds_hf.rules import TopPerGroup as TopPerGroup
     from sds_hf.scores.asf_miou import ASF as ASF
     from sds_hf.scores.asf_miou import ClassIoU as ClassIoU
     from sds_hf.scores.base.add import add_scores as add_scores
@@ -39,10 +30,19 @@ if TYPE_CHECKING:
     from sds_hf.scores.prompt_mismatch import PromptMismatch as PromptMismatch
     from sds_hf.scores.real_prob import RealProb as RealProb
     from sds_hf.scores.tfdp import TFDP as TFDP
-    from sds_hf.selection import Selection as Selection
-    from sds_hf.selection import select as select
-    from sds_hf.splitting import class_queue as class_queue
-    from sds_hf.splitting import split_unlabeled as split_unlabeled
+    from sds_hf.selection.recipe import Recipe as Recipe
+    from sds_hf.selection.report import Report as Report
+    from sds_hf.selection.rules import Band as Band
+    from sds_hf.selection.rules import Random as Random
+    from sds_hf.selection.rules import RankMean as RankMean
+    from sds_hf.selection.rules import Stratified as Stratified
+    from sds_hf.selection.rules import Threshold as Threshold
+    from sds_hf.selection.rules import TopK as TopK
+    from sds_hf.selection.rules import TopPerGroup as TopPerGroup
+    from sds_hf.selection.select import Selection as Selection
+    from sds_hf.selection.select import select as select
+    from sds_hf.selection.splits import class_queue as class_queue
+    from sds_hf.selection.splits import split_unlabeled as split_unlabeled
     from sds_hf.table.score_table import ScoreTable as ScoreTable
     from sds_hf.table.score_table import score_table as score_table
     from sds_hf.verification import verify as verify
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ASF": "scores.asf_miou",
-    "Band": "rules",
+    "Band": "selection.rules",
     "ClassIoU": "scores.asf_miou",
     "ClassesPresent": "scores.classes_present",
     "ClipSim": "scores.clip_sim",
@@ -64,21 +64,21 @@ _HOME = {
     "Leakage": "scores.leakage",
     "PCS": "scores.pcs",
     "PromptMismatch": "scores.prompt_mismatch",
-    "Random": "rules",
-    "RankMean": "rules",
+    "Random": "selection.rules",
+    "RankMean": "selection.rules",
     "RealProb": "scores.real_prob",
-    "Recipe": "recipe",
-    "Report": "report",
+    "Recipe": "selection.recipe",
+    "Report": "selection.report",
     "Score": "scores.base.score",
     "ScoreTable": "table.score_table",
-    "Selection": "selection",
-    "Stratified": "rules",
+    "Selection": "selection.select",
+    "Stratified": "selection.rules",
     "TFDP": "scores.tfdp",
-    "Threshold": "rules",
-    "TopK": "rules",
-    "TopPerGroup": "rules",
+    "Threshold": "selection.rules",
+    "TopK": "selection.rules",
+    "TopPerGroup": "selection.rules",
     "add_scores": "scores.base.add",
-    "class_queue": "splitting",
+    "class_queue": "selection.splits",
     "diff": "comparing",
     "export": "exports",
     "load": "loading",
@@ -86,8 +86,8 @@ _HOME = {
     "register": "registering",
     "render_card": "cards",
     "score_table": "table.score_table",
-    "select": "selection",
-    "split_unlabeled": "splitting",
+    "select": "selection.select",
+    "split_unlabeled": "selection.splits",
     "verify": "verification",
 }
 _READY_MADE = {"clip_sim": "ClipSim", "pcs_score": "PCS", "asf_miou": "ASF"}  # the paper's settings

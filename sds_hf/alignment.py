@@ -1,12 +1,11 @@
 """The rows of two versions side by side, by id, in DuckDB, so that sets larger than memory work like small ones."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import duckdb
 
-from sds_hf.sql import CLASSES, derived, literal, quoted
+from sds_hf.selection.duck import CLASSES, derived, quoted, read_parquet
 from sds_hf.versions import Version
 
 SIDES = ("a", "b")
@@ -102,13 +101,6 @@ class Alignment:
     def types(self, relation: str) -> dict[str, str]:
         """Names and types of the columns of a relation."""
         return {name: str(kind) for name, kind, *_ in self.found(f"DESCRIBE SELECT * FROM {relation}")}
-
-
-def read_parquet(paths: Sequence[Path], places: bool = False) -> str:
-    """SQL of the rows of Parquet files, with `filename` and `file_row_number` if places are asked for."""
-    further = ", filename = true, file_row_number = true" if places else ""
-    listed = ", ".join(literal(str(path)) for path in paths)
-    return f"read_parquet([{listed}], hive_partitioning = false{further})"  # names of folders are no columns
 
 
 def _is_of_group(name: str, types: Mapping[str, str]) -> bool:

@@ -8,11 +8,9 @@ import duckdb
 import numpy as np
 
 from sds_hf.alignment import SIDES, Alignment
-from sds_hf.changes import ClassChange, Counts, Diff, ReasonChange, ScoreShift, SettingChange
-from sds_hf.database import database
 from sds_hf.pictures import compare_pictures
-from sds_hf.quantiles import quantiles
-from sds_hf.sql import CLASSES
+from sds_hf.selection.changes import ClassChange, Counts, Diff, ReasonChange, ScoreShift, SettingChange
+from sds_hf.selection.duck import CLASSES, database, quantiles
 from sds_hf.versions import Version, open_version
 
 EXAMPLES, REASONS = 5, 20

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sds_hf.data.folder import Shard
-from sds_hf.disclosure import public_name
-from sds_hf.recipe import Recipe
-from sds_hf.report import Report
+from sds_hf.selection.disclosure import public_name
+from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.report import Report
 
 CONFORMS_TO = ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"]
 TERMS = """

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from sds_hf.changes import Diff
+from sds_hf.selection.changes import Diff
 from sds_hf.ui import out
 
 MOST = 12  # lines of a table

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sds_hf.alignment import SIDES, Alignment, read_parquet
-from sds_hf.changes import PictureChanges
+from sds_hf.alignment import SIDES, Alignment
 from sds_hf.data.images import BadImageError, decode_mask
+from sds_hf.selection.changes import PictureChanges
+from sds_hf.selection.duck import read_parquet
 from sds_hf.versions import Version
 
 INDICES = 1 << 16

@@ -16,9 +16,9 @@ from sds_hf.data.sources import make_reader
 from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
 from sds_hf.progress import Watch, adding, nothing
 from sds_hf.publishing import Published, publish
-from sds_hf.recipe import Recipe, RecipeError, Source
-from sds_hf.report import Report
-from sds_hf.selection import Selection, select
+from sds_hf.selection.recipe import Recipe, RecipeError, Source
+from sds_hf.selection.report import Report
+from sds_hf.selection.select import Selection, select
 from sds_hf.table.score_table import ScoreTable, score_table
 from sds_hf.table.team import Team, current_rank
 

@@ -13,7 +13,7 @@ from huggingface_hub import DatasetCard
 
 from sds_hf.data.labels import LabelSpace
 from sds_hf.layout import CARD, DATA
-from sds_hf.report import Report
+from sds_hf.selection.report import Report
 from sds_hf.snapshots import Entry, Snapshot, Stored
 
 GROUPS = 4  # row groups at least that a sample is taken from

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sds_hf.changes import Side
-from sds_hf.disclosure import public_name
 from sds_hf.files import sha256_of
 from sds_hf.hub_snapshots import open_snapshot
 from sds_hf.layout import DATA, SCORES
-from sds_hf.recipe import Recipe
-from sds_hf.report import Report
-from sds_hf.selection import RECIPE_FILE, REPORT_FILE, SELECTION_FILE, Selection
+from sds_hf.selection.changes import Side
+from sds_hf.selection.disclosure import public_name
+from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.report import Report
+from sds_hf.selection.select import RECIPE_FILE, REPORT_FILE, SELECTION_FILE, Selection
 from sds_hf.snapshots import Snapshot
 from sds_hf.table.score_table import ScoreTable
 

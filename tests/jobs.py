@@ -12,8 +12,8 @@ from conftest import random_dataset
 from datasets import Dataset, Value
 
 from sds_hf.publishing import Published, publish
-from sds_hf.recipe import Recipe
-from sds_hf.selection import Selection, select
+from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.select import Selection, select
 from sds_hf.table.score_table import ScoreTable, score_table
 
 CAPTIONS = ["a | b", "`code` ``", "<b>bold</b>", "two\nlines", "漢字 🐕 ä", "# no heading", '"quoted" \\', "---"]

@@ -18,8 +18,8 @@ from sds_hf.data.folder import Shard, card_metadata, row_features
 from sds_hf.data.labels import VOC
 from sds_hf.handwritten import END, START, keep_by_hand
 from sds_hf.markup import URL, code, escape, fenced, link, linked
-from sds_hf.recipe import Recipe
-from sds_hf.report import ClassCount, Report, ScoreSummary, Step
+from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.report import ClassCount, Report, ScoreSummary, Step
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 HARD = [

@@ -23,10 +23,10 @@ from sds_hf.demo.backgrounds import background
 from sds_hf.demo.dataset import COCO_NAMES, SIDE, demo_features, demo_rows
 from sds_hf.demo.defects import DEFECTS, IMAGE_DEFECTS, MASK_DEFECTS, possible_defects
 from sds_hf.demo.scenes import CLASSES, CONCEPTS, DISTRACTORS, MIN_VISIBLE, SPOKEN, Scene, _paste, draw_scene
-from sds_hf.recipe import Recipe
-from sds_hf.report import Report
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.score import READABLE
+from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.report import Report
 
 PACKAGE = Path(__file__).parents[1] / "sds_hf"
 NOTICE = (PACKAGE.parent / "NOTICE").read_text()

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from sds_hf import add_scores
 from sds_hf.clip.encoder import load
 from sds_hf.data.labels import VOC
-from sds_hf.recipe import Recipe
 from sds_hf.scores.asf_miou import ASF
 from sds_hf.scores.difficulty import Difficulty
 from sds_hf.scores.functional.difficulty import difficulty
+from sds_hf.selection.recipe import Recipe
 
 CPU = torch.device("cpu")
 

@@ -11,8 +11,8 @@ from test_tfdp import given_rows, masks_as_rows
 
 from sds_hf import TFDP, Diversity, Recipe, add_scores
 from sds_hf.data.labels import VOC
-from sds_hf.recipe import RecipeError
 from sds_hf.scores.diversity import effective_classes, object_diversity
+from sds_hf.selection.recipe import RecipeError
 
 CAR, PERSON, BICYCLE = (VOC.names.index(name) for name in ("car", "person", "bicycle"))
 WEIGHTS = {"car": 1.0, "person": 2.0, "bicycle": 3.0}

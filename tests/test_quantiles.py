@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sds_hf.quantiles import quantiles
+from sds_hf.selection.duck import quantiles
 
 SHARES = (0, 0.05, 0.25, 0.5, 0.95, 1)
 

@@ -15,8 +15,8 @@ from huggingface_hub import HfApi
 from test_sources import save_pair, save_prompts
 
 from sds_hf.cli import main
-from sds_hf.recipe import Recipe, recipe_names
 from sds_hf.scores.base.catalog import score_classes
+from sds_hf.selection.recipe import Recipe, recipe_names
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sds_hf import ASF, PCS, ClassesPresent, ClipSim, Recipe, Threshold, TopPerGroup
-from sds_hf.recipe import RecipeError, recipe_names
-from sds_hf.rules import RULES as KINDS
 from sds_hf.scores.base.catalog import score_classes
+from sds_hf.selection.recipe import RecipeError, recipe_names
+from sds_hf.selection.rules import RULES as KINDS
 
 EVERYTHING = """
 name: mine

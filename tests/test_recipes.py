@@ -9,8 +9,8 @@ from datasets import Dataset
 from sds_hf import Band, Random, RankMean, Recipe, Threshold, TopK, select
 from sds_hf.cli import main
 from sds_hf.cli.recipes import described
-from sds_hf.recipe import recipe_names
 from sds_hf.scores.base.catalog import score_classes
+from sds_hf.selection.recipe import recipe_names
 
 RULES = {
     "difficulty-medium": [Band(column="difficulty", low=0.3, high=0.7)],

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from sds_hf import Band, Random, RankMean, Recipe, Stratified, Threshold, TopK, TopPerGroup, select
-from sds_hf.rules.strata import ccs_budgets
-from sds_hf.selection import EmptySelectionError
+from sds_hf.selection.rules.strata import ccs_budgets
+from sds_hf.selection.select import EmptySelectionError
 
 BOTH = ("num_classes_present", "classes_present")
 FEATURES = Features(

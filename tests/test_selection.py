@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from sds_hf import ClipSim, Recipe, Report, Threshold, TopPerGroup, score_table, select
-from sds_hf.selection import EmptySelectionError, Selection
+from sds_hf.selection.select import EmptySelectionError, Selection
 
 NAMES = ["background", "dog", "cat", "person"]
 BOTH = ("num_classes_present", "classes_present")

@@ -6,7 +6,7 @@ from datasets import DatasetDict, Image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sds_hf.splitting import class_queue, split_unlabeled
+from sds_hf.selection.splits import class_queue, split_unlabeled
 
 PROBABILITIES = [0.1, 0.3, 0.31, 0.5, 0.69, 0.7, 0.9, None]
 COLUMNS = ["image", "id", "pseudo_class", "synthetic_prob", "difficulty", "is_synthetic", "generator", "head"]

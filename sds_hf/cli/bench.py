@@ -25,7 +25,7 @@ def command(
     """Measure this machine: rows/s, share of its matrix-product rate, where the time goes, time and disk for N rows."""
     from sds_hf import ui
     from sds_hf.bench import bench
-    from sds_hf.recipe import Recipe
+    from sds_hf.selection.recipe import Recipe
 
     names = [name.strip() for name in scores.split(",")]
     given: dict[str, Any] = {name: {} for name in names}

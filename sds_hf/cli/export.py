@@ -39,7 +39,7 @@ def command(
     from sds_hf import ui
     from sds_hf.exports import RENAMED, export
     from sds_hf.progress import adding
-    from sds_hf.selection import Selection
+    from sds_hf.selection.select import Selection
 
     chosen: dict[str, Any] = {"instances": instances, "stuff": stuff or None, "shard_bytes": shard_bytes}
     given = {name: value for name, value in chosen.items() if value is not None}

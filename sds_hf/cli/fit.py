@@ -27,8 +27,8 @@ def command(
     """Fit a score to a reference set; scoring then takes `--set scores.SCORE.fitted=FILE`."""
     from sds_hf import ui
     from sds_hf.data.opening import open_dataset
-    from sds_hf.overrides import apply_override
     from sds_hf.scores.base.fitted import fit_score
+    from sds_hf.selection.yaml_text import apply_override
 
     chosen: dict[str, Any] = {"model": model, "labels": labels, "dtype": dtype}
     chosen = {name: value for name, value in chosen.items() if value is not None}

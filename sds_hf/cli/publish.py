@@ -39,8 +39,8 @@ def command(
     from sds_hf.data.opening import open_dataset
     from sds_hf.progress import adding
     from sds_hf.publishing import publish
-    from sds_hf.recipe import Recipe
-    from sds_hf.selection import RECIPE_FILE, Selection
+    from sds_hf.selection.recipe import Recipe
+    from sds_hf.selection.select import RECIPE_FILE, Selection
     from sds_hf.table.score_table import ScoreTable
 
     chosen, table = Selection.load(selection), ScoreTable.load(scores)

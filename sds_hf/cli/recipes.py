@@ -8,11 +8,11 @@ from sds_hf.cli import options
 def command(json: options.Json = False, debug: options.Debug = False) -> None:
     """List every recipe of the package with what it keeps and who published it."""
     from sds_hf import ui
-    from sds_hf.recipe import Recipe, recipe_names
+    from sds_hf.selection.recipe import Recipe, recipe_names
 
     found = []
     for name in recipe_names():
-        about, source = described((files("sds_hf") / "recipes" / f"{name}.yaml").read_text())
+        about, source = described((files("sds_hf") / "selection" / "recipes" / f"{name}.yaml").read_text())
         recipe = Recipe.load(name)
         rules = [rule.label for rule in recipe.rules]
         found.append({"recipe": name, "about": about, "source": source, "scores": list(recipe.scores), "rules": rules})

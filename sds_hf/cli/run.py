@@ -25,7 +25,7 @@ def command(
 ) -> None:
     """Do all of it from one recipe file: import, score, select, publish."""
     from sds_hf import pipeline, ui
-    from sds_hf.recipe import Recipe
+    from sds_hf.selection.recipe import Recipe
     from sds_hf.table.team import current_rank
 
     plan = Recipe.load(recipe, settings or ())

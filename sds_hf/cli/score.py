@@ -49,7 +49,7 @@ def command(
     from sds_hf import ui
     from sds_hf.clip.device import current_device
     from sds_hf.data.opening import open_dataset, open_stream
-    from sds_hf.recipe import Recipe
+    from sds_hf.selection.recipe import Recipe
     from sds_hf.table.plan import plan_table
     from sds_hf.table.score_table import score_table
     from sds_hf.table.team import current_rank
@@ -81,7 +81,7 @@ def command(
 def _show(table: "ScoreTable", out: str, recipe: str | None, quiet: bool, json: bool) -> None:
     """What was found; a table of nothing but failures is an error."""
     from sds_hf import ui
-    from sds_hf.selection import select
+    from sds_hf.selection.select import select
 
     report = select(table, []).report
     if json:

@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Choose rows by the rules of a recipe. Reads scores only, never an image."""
     from sds_hf import ui
-    from sds_hf.selection import select
+    from sds_hf.selection.select import select
 
     chosen = _recipe(recipe, rule or [], target, settings or [])
     report = select(scores, chosen, out=out, memory_limit=memory_limit, scratch=scratch).report
@@ -50,8 +50,8 @@ def _recipe(name: str, rules: list[str], target: int | None, settings: list[str]
     Raises:
         ValueError: if a rule is none, or a target is given and the last rule keeps no share.
     """
-    from sds_hf.recipe import Recipe
-    from sds_hf.rules import resized
+    from sds_hf.selection.recipe import Recipe
+    from sds_hf.selection.rules import resized
 
     given = [f"rules=[{', '.join(f'{{{rule}}}' for rule in rules)}]"] if rules else []
     recipe = Recipe.load(name, [*given, *settings])

@@ -37,7 +37,7 @@ def command(
     Exits with 1 if anything fails.
     """
     from sds_hf import ui
-    from sds_hf.overrides import apply_override
+    from sds_hf.selection.yaml_text import apply_override
     from sds_hf.verification import verify
 
     places: dict[str, str] = {}

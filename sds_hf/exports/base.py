@@ -14,7 +14,7 @@ from sds_hf.data.opening import open_dataset
 from sds_hf.exports.names import FileNames
 from sds_hf.exports.samples import ExportError, Sample, samples
 from sds_hf.files import check_free, new_folder
-from sds_hf.selection import Selection
+from sds_hf.selection.select import Selection
 
 RENAMED = "renamed.csv"
 Write = Callable[..., None]

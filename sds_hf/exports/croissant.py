@@ -8,8 +8,8 @@ from sds_hf.data.folder import Shard
 from sds_hf.exports.base import export_format
 from sds_hf.exports.samples import ExportError
 from sds_hf.layout import MANIFEST, read_manifest
-from sds_hf.recipe import Recipe
-from sds_hf.report import Report
+from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.report import Report
 
 READ = (MANIFEST, "recipe.yaml", "report.json")
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sds_hf.data.images import BadImageError, decode_image, decode_mask
 from sds_hf.data.labels import IGNORE_INDEX, VOC, LabelSpace
-from sds_hf.report import ClassCount, ScoreSummary
+from sds_hf.selection.report import ClassCount, ScoreSummary
 
 # Told apart by anyone, also in grey: Okabe and Ito's blue and vermilion on a light grey.
 GREY, BLUE, VERMILION = "#c4cad3", "#0072b2", "#d55e00"

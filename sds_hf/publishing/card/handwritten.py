@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from sds_hf.yamltext import to_yaml
+from sds_hf.selection.yaml_text import to_yaml
 
 START, END = "<!-- sds-hf: keep start -->", "<!-- sds-hf: keep end -->"
 BLOCK = re.compile(rf"^{re.escape(START)} *\n.*?^{re.escape(END)} *$", re.MULTILINE | re.DOTALL)

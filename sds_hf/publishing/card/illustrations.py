@@ -9,10 +9,10 @@ from datasets import Dataset
 
 from sds_hf import figures
 from sds_hf.data.labels import LabelSpace
-from sds_hf.recipe import Recipe
-from sds_hf.report import Report
-from sds_hf.rules import Threshold
-from sds_hf.selection import Selection
+from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.report import Report
+from sds_hf.selection.rules import Threshold
+from sds_hf.selection.select import Selection
 from sds_hf.table.score_table import ScoreTable
 
 SAMPLES = 6  # shown of the kept and of the dropped rows

@@ -10,13 +10,13 @@ from jinja2 import Environment, StrictUndefined
 
 from sds_hf.card_rules import LICENSE_FILES, size_category
 from sds_hf.data.labels import UNUSED, VOC
-from sds_hf.disclosure import public_name
 from sds_hf.handwritten import join_card
 from sds_hf.markup import code, escape, fenced, link, linked
-from sds_hf.recipe import Recipe
-from sds_hf.report import Report
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.score import Score
+from sds_hf.selection.disclosure import public_name
+from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.report import Report
 
 COLUMNS = {
     "id": "name of the row, unique",

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sds_hf.changes import Diff
 from sds_hf.errors import one_line
-from sds_hf.report import Report
+from sds_hf.selection.changes import Diff
+from sds_hf.selection.report import Report
 
 EXAMPLES = "min_rows=500, min_rows_per_class=20, max_class_loss=20%, max_rows_dropped=10%, max_score_shift=0.05"
 PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sds_hf.changes import Diff
+from sds_hf.selection.changes import Diff
 
 
 class Step(BaseModel):

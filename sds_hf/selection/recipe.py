@@ -11,16 +11,74 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
-from sds_hf.disclosure import disclosed, public_name
 from sds_hf.errors import one_line, short
-from sds_hf.gates import Gate
-from sds_hf.overrides import apply_override
-from sds_hf.publication import Publication
-from sds_hf.rules import RULES, Rule, make_rule
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.presets import PRESETS, preset
 from sds_hf.scores.base.score import ClipScore, Score, field_names
-from sds_hf.yamltext import to_yaml
+from sds_hf.selection.disclosure import disclosed, public_name
+from sds_hf.selection.gate import Gate
+from sds_hf.selection.rules import RULES, Rule, make_rule
+from sds_hf.selection.yaml_text import apply_override, to_yaml
+
+
+class Origin(BaseModel):
+    """Something the images or masks come from: a generator, a dataset, artwork.
+
+    Attributes:
+        name: what it is called.
+        role: what it was for, e.g. `generator`, `prompts`, `artwork`.
+        license: its licence.
+        link: where it is found.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    role: str = "source"
+    license: str | None = None
+    link: str | None = None
+
+
+class Publication(BaseModel):
+    """Where the selection goes and what its card says of it.
+
+    Attributes:
+        to: Hub id, `user/name`.
+        folder: a folder instead.
+        title: of the card; the recipe's name if None.
+        license: id of the Hub; `other` needs the name and a link (`LICENSE`, `LICENSE.md` or a web address).
+        license_name: of a licence the Hub has no id for.
+        license_link: its text.
+        language: of the captions, ISO 639 codes.
+        description: a paragraph below the first.
+        attribution: who made what the set is made from; a paragraph.
+        origins: the same as a table, with licences.
+        citation: BibTeX of what users are to cite besides the method.
+        tags: further tags of the card.
+        private: whether a new repository on the Hub is private; the account's default if None.
+        tag: of the version on the Hub; `v1`, `v2`, ... if None.
+        gate: limits that a new version has to keep to be published.
+        truth: column that tells what was made wrong on purpose, null if nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: str | None = None
+    folder: str | None = None
+    title: str | None = None
+    license: str | None = None
+    license_name: str | None = None
+    license_link: str | None = None
+    language: list[str] = Field(default_factory=list)
+    description: str | None = None
+    attribution: str | None = None
+    origins: list[Origin] = Field(default_factory=list)
+    citation: str | None = None
+    tags: list[str] = Field(default_factory=list)
+    private: bool | None = None
+    tag: str | None = None
+    gate: Gate = Field(default_factory=Gate)
+    truth: str | None = None
 
 
 class RecipeError(ValueError):
@@ -128,7 +186,7 @@ class Recipe(BaseModel):
         if Path(name).is_file():
             text = Path(name).read_bytes()
         elif name in recipe_names():
-            text = (files("sds_hf") / "recipes" / f"{name}.yaml").read_bytes()
+            text = (files("sds_hf") / "selection" / "recipes" / f"{name}.yaml").read_bytes()
         else:
             raise RecipeError(f"no recipe {str(name)!r}: neither a file nor one of {recipe_names()}")
         return cls.from_yaml(text, overrides)
@@ -236,7 +294,7 @@ def recipe_names() -> list[str]:
     """Recipes of the package."""
     return sorted(
         path.name.removesuffix(".yaml")
-        for path in (files("sds_hf") / "recipes").iterdir()
+        for path in (files("sds_hf") / "selection" / "recipes").iterdir()
         if path.name.endswith(".yaml")
     )
 

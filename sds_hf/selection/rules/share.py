@@ -8,10 +8,9 @@ from typing import Annotated, Any, ClassVar, cast
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from sds_hf.candidates import Candidates
-from sds_hf.ranking import cut, rank
-from sds_hf.rules.base import RANKING, Rule
-from sds_hf.sql import literal
+from sds_hf.selection.candidates import Candidates, cut, rank
+from sds_hf.selection.duck import literal
+from sds_hf.selection.rules.base import RANKING, Rule
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Target = Annotated[int, Field(ge=1)]

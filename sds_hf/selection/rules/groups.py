@@ -6,11 +6,10 @@ from typing import Annotated, ClassVar
 from pydantic import ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
-from sds_hf.candidates import Candidates
-from sds_hf.ranking import cut, rank
-from sds_hf.rules.base import RANKING
-from sds_hf.rules.share import Sized
-from sds_hf.sql import literal, quoted
+from sds_hf.selection.candidates import Candidates, cut, rank
+from sds_hf.selection.duck import literal, quoted
+from sds_hf.selection.rules.base import RANKING
+from sds_hf.selection.rules.share import Sized
 
 GROUP_LABELS = {"num_classes_present": "num_classes", "classes_present": "class"}  # in reasons and output columns
 

@@ -16,13 +16,12 @@ import pyarrow.parquet as pq
 from datasets import Dataset, Features
 from datasets.features.features import require_decoding
 
-from sds_hf.candidates import Candidates
-from sds_hf.database import database
-from sds_hf.findings import make_report, quantiles
-from sds_hf.recipe import Recipe
-from sds_hf.report import Report, Step
-from sds_hf.rules import Rule
-from sds_hf.sql import literal
+from sds_hf.selection.candidates import Candidates
+from sds_hf.selection.duck import database, literal
+from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.report import Report, Step
+from sds_hf.selection.rules import Rule
+from sds_hf.selection.summary import make_report, quantiles
 from sds_hf.table.score_table import ScoreTable
 
 BYTES_PER_ROW = 300  # of the tables of a selection at their largest

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from sds_hf.candidates import Candidates
-from sds_hf.report import ClassCount, Report, ScoreSummary, Step, lost_classes
-from sds_hf.sql import quoted
+from sds_hf.selection.candidates import Candidates
+from sds_hf.selection.duck import quoted
+from sds_hf.selection.report import ClassCount, Report, ScoreSummary, Step, lost_classes
 
 BINS = 30
 QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)

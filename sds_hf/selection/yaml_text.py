@@ -1,8 +1,28 @@
-"""Settings given beside a recipe, such as `rules.0.threshold.above=0.7`."""
+"""YAML that reads back as it was written, and settings given beside it, such as `rules.0.threshold.above=0.7`."""
 
+import re
 from typing import Any
 
 import yaml
+
+BREAK = re.compile("[\x85\u2028\u2029]")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML would take for a line break."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """As it is, or escaped in double quotes."""
+        return self.represent_scalar("tag:yaml.org,2002:str", text, '"' if BREAK.search(text) else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def to_yaml(data: Any) -> str:
+    """Plain data as YAML, in its order."""
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text
 
 
 def apply_override(data: Any, override: str) -> None:

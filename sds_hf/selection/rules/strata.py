@@ -6,10 +6,9 @@ from typing import Annotated, ClassVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from sds_hf.candidates import Candidates
-from sds_hf.ranking import cut, rank
-from sds_hf.rules.base import RANKING
-from sds_hf.rules.share import Sized, drawn
+from sds_hf.selection.candidates import Candidates, cut, rank
+from sds_hf.selection.rules.base import RANKING
+from sds_hf.selection.rules.share import Sized, drawn
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))

@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
-from sds_hf.candidates import Candidates
-from sds_hf.rules.base import Rule
-from sds_hf.sql import literal
+from sds_hf.selection.candidates import Candidates
+from sds_hf.selection.duck import literal
+from sds_hf.selection.rules.base import Rule
 
 QUANTILE = re.compile(r"q(0(\.\d+)?|1(\.0+)?)")
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, cast
 from pydantic import ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass
 
-from sds_hf.candidates import Candidates
 from sds_hf.errors import one_line
+from sds_hf.selection.candidates import Candidates
 
 RANKING = ("rank", "group_size", "cutoff")  # of a row in its group
 RULES: dict[str, type["Rule"]] = {}
