@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from sds_hf.cards import render_card as render_card
     from sds_hf.comparing import diff as diff
     from sds_hf.exports import export as export
-    from sds_hf.loading import load as load
+    from sds_hf.hub.load import load as load
+    from sds_hf.hub.register import register as register
     from sds_hf.publishing import publish as publish
-    from sds_hf.registering import register as register
     from sds_hf.scores.asf_miou import ASF as ASF
     from sds_hf.scores.asf_miou import ClassIoU as ClassIoU
     from sds_hf.scores.base.add import add_scores as add_scores
@@ -81,9 +81,9 @@ _HOME = {
     "class_queue": "selection.splits",
     "diff": "comparing",
     "export": "exports",
-    "load": "loading",
+    "load": "hub.load",
     "publish": "publishing",
-    "register": "registering",
+    "register": "hub.register",
     "render_card": "cards",
     "score_table": "table.score_table",
     "select": "selection.select",

@@ -5,16 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from sds_hf.comparing import diff
-from sds_hf.hub import HubRepository, PublishError
-from sds_hf.hub_snapshots import HubSnapshot
-from sds_hf.layout import MANIFEST, read_manifest
-from sds_hf.retrying import describe, failures, retry
+from sds_hf.hub.layout import MANIFEST, read_manifest
+from sds_hf.hub.push import HubRepository, PublishError
+from sds_hf.hub.retry import describe, failures, retry
+from sds_hf.hub.snapshot import FolderSnapshot, HubSnapshot, Snapshot, SnapshotError
 from sds_hf.selection.changes import Diff
 from sds_hf.selection.disclosure import public_name
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import REPORT_FILE
-from sds_hf.snapshots import FolderSnapshot, Snapshot, SnapshotError
 from sds_hf.versions import Version, built_version, published_version
 
 logger = logging.getLogger(__name__)

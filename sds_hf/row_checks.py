@@ -14,7 +14,7 @@ from sds_hf.checks import Mismatch, named
 from sds_hf.data.images import decode_image, decode_mask
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import short
-from sds_hf.layout import DATA, SCORES
+from sds_hf.hub.layout import DATA, SCORES
 from sds_hf.snapshot_contents import Contents
 
 # Columns of the score table that are not those of the data, whatever these are called.

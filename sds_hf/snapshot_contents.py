@@ -12,9 +12,9 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
 from sds_hf.data.labels import LabelSpace
-from sds_hf.layout import CARD, DATA
+from sds_hf.hub.layout import CARD, DATA
+from sds_hf.hub.snapshot import Entry, Snapshot, Stored
 from sds_hf.selection.report import Report
-from sds_hf.snapshots import Entry, Snapshot, Stored
 
 GROUPS = 4  # row groups at least that a sample is taken from
 

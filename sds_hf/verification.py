@@ -19,12 +19,11 @@ from sds_hf.checks import (
     checked,
     same_features,
 )
-from sds_hf.hub_snapshots import HubSnapshot, open_snapshot
-from sds_hf.layout import DATA, MANIFEST, SCORES
+from sds_hf.hub.layout import DATA, MANIFEST, SCORES
+from sds_hf.hub.snapshot import HubSnapshot, Snapshot, SnapshotError, open_snapshot
 from sds_hf.rescoring import check_scores_again
 from sds_hf.row_checks import check_ids, check_masks, check_scores
 from sds_hf.snapshot_contents import Contents
-from sds_hf.snapshots import Snapshot, SnapshotError
 
 SAMPLE = 100  # masks that are decoded
 SMALL = 1 << 30  # bytes of data up to which a publication is loaded again, and streamed to its end

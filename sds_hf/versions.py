@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from sds_hf.files import sha256_of
-from sds_hf.hub_snapshots import open_snapshot
-from sds_hf.layout import DATA, SCORES
+from sds_hf.hub.layout import DATA, SCORES
+from sds_hf.hub.snapshot import Snapshot, open_snapshot
 from sds_hf.selection.changes import Side
 from sds_hf.selection.disclosure import public_name
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import RECIPE_FILE, REPORT_FILE, SELECTION_FILE, Selection
-from sds_hf.snapshots import Snapshot
 from sds_hf.table.score_table import ScoreTable
 
 NOT_SETTINGS = ("score", "statistics", "model_digest")  # of a score's identity: they follow from the rest

@@ -12,7 +12,7 @@ from jobs import commits, sums, writes
 
 from sds_hf import Recipe, Report, publish, select
 from sds_hf.cli import main
-from sds_hf.hub import PublishError
+from sds_hf.hub.push import PublishError
 from sds_hf.publishing import Published
 from sds_hf.selection.changes import ClassChange, Counts, Diff, ScoreShift, Side
 from sds_hf.selection.gate import EXAMPLES, Gate

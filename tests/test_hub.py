@@ -7,8 +7,8 @@ import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
 from jobs import commits, files, make_job, paths, tags, writes
 
-from sds_hf import retrying
-from sds_hf.hub import HubRepository, PublishError
+from sds_hf.hub import retry as retrying
+from sds_hf.hub.push import HubRepository, PublishError
 
 NUMBERS = itertools.count()
 

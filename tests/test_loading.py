@@ -16,7 +16,7 @@ from jobs import PLAIN
 from test_sources import save_pair
 
 from sds_hf import load, register
-from sds_hf.layout import MANIFEST
+from sds_hf.hub.layout import MANIFEST
 
 SHARD = "data/train-00000.parquet"
 NAME = "user/loaded"

@@ -20,11 +20,11 @@ from conftest import HUB
 from huggingface_hub.constants import HF_HUB_CACHE
 from jobs import make_job, paths
 
-from sds_hf import hub as hub_module
-from sds_hf import retrying
 from sds_hf.cli import main
 from sds_hf.data import folder as datafolder
-from sds_hf.hub import HubRepository, PublishError
+from sds_hf.hub import push as hub_module
+from sds_hf.hub import retry as retrying
+from sds_hf.hub.push import HubRepository, PublishError
 
 NAME = "user/faults"
 # Whatever a fault is, the request may have taken effect (`after`, `answer`) or not (the others).
@@ -368,7 +368,7 @@ FORKS = """
 import json, os, sys
 import sds_hf.publishing
 from sds_hf.data import folder as datafolder
-from sds_hf import hub, retrying
+from sds_hf.hub import push as hub, retry as retrying
 from sds_hf.cli import main
 
 datafolder.ROWS_PER_GROUP, datafolder.SHARD_BYTES = 2, 1

@@ -10,8 +10,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sds_hf import retrying
-from sds_hf.retrying import describe, failures, retry, status_of
+from sds_hf.hub import retry as retrying
+from sds_hf.hub.retry import describe, failures, retry, status_of
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from conftest import _HOME
 from huggingface_hub import HfApi
 from jobs import paths
 
-from sds_hf import retrying
 from sds_hf.cli import main
 from sds_hf.data.opening import open_dataset
-from sds_hf.hub import HubRepository, PublishError
+from sds_hf.hub import retry as retrying
+from sds_hf.hub.push import HubRepository, PublishError
 from sds_hf.scores.base.fitted import ABOUT, load_model
 
 SECRET = "hf_CANARYcanary0123456789"

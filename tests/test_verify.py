@@ -21,7 +21,7 @@ from jobs import Job, make_recipe
 from sds_hf import PCS, Leakage, score_table, select, verify
 from sds_hf.cli import main
 from sds_hf.data.images import encode_mask
-from sds_hf.layout import MANIFEST
+from sds_hf.hub.layout import MANIFEST
 from sds_hf.rescoring import OTHER_HARDWARE, SAME_HARDWARE, _compared
 from sds_hf.verification import verify_published
 

@@ -18,7 +18,7 @@ def command(
 ) -> None:
     """Do the whole job offline on emoji scenes whose defects are known: draw, score, select, publish, load back."""
     from sds_hf import ui
-    from sds_hf.loading import load
+    from sds_hf.hub.load import load
     from sds_hf.pipeline import run_demo
 
     if not json:

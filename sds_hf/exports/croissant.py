@@ -7,7 +7,7 @@ from sds_hf.croissant import render_croissant
 from sds_hf.data.folder import Shard
 from sds_hf.exports.base import export_format
 from sds_hf.exports.samples import ExportError
-from sds_hf.layout import MANIFEST, read_manifest
+from sds_hf.hub.layout import MANIFEST, read_manifest
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 

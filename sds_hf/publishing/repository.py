@@ -17,8 +17,8 @@ from sds_hf.data.folder import Shard, card_metadata, features_beside, tables_of_
 from sds_hf.data.labels import LabelSpace
 from sds_hf.files import sha256_of
 from sds_hf.handwritten import keep_by_hand
+from sds_hf.hub.layout import CARD, renew_entry, write_manifest
 from sds_hf.illustrations import draw_pictures
-from sds_hf.layout import CARD, renew_entry, write_manifest
 from sds_hf.selection.changes import Diff
 from sds_hf.selection.disclosure import disclosed, public_name
 from sds_hf.selection.duck import database, literal

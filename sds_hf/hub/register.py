@@ -18,9 +18,9 @@ from sds_hf.data.folder import source_features, tables_of_rows
 from sds_hf.data.labels import label_space
 from sds_hf.data.opening import folder_state
 from sds_hf.data.sources import Reader, make_reader
-from sds_hf.layout import MANIFEST
-from sds_hf.loading import checked_files
-from sds_hf.snapshots import FolderSnapshot
+from sds_hf.hub.layout import MANIFEST
+from sds_hf.hub.load import checked_files
+from sds_hf.hub.snapshot import FolderSnapshot
 from sds_hf.version import __version__
 
 NAMES = {"sds_voc": "voc", "sds_coco": "coco"}

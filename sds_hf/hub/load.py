@@ -6,9 +6,8 @@ from typing import Literal
 from datasets import Dataset, load_dataset
 
 from sds_hf.files import sha256_of
-from sds_hf.hub_snapshots import open_snapshot
-from sds_hf.layout import DATA, MANIFEST, SCORES
-from sds_hf.snapshots import Entry, Snapshot, SnapshotError
+from sds_hf.hub.layout import DATA, MANIFEST, SCORES
+from sds_hf.hub.snapshot import Entry, Snapshot, SnapshotError, open_snapshot
 
 Config = Literal["default", "scores"]
 FOLDERS: dict[str, str] = {"default": DATA, "scores": SCORES}

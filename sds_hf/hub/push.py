@@ -4,16 +4,119 @@ Every step looks first at what is there and then does the next thing, so that wh
 was: what has arrived is not sent again, and the main branch changes in one commit or in one merge.
 """
 
+import hashlib
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sds_hf import pull_requests
 from sds_hf.files import sha256_of
-from sds_hf.layout import CARD, MANIFEST
-from sds_hf.retrying import describe, failures, retry, status_of
-from sds_hf.revisions import Revision, is_ours, look, new_files, read, stale_files
+from sds_hf.hub.layout import ASSETS, CARD, DATA, MANIFEST, SCORES, read_manifest
+from sds_hf.hub.retry import describe, failures, retry, status_of
+
+OURS = (DATA, SCORES, ASSETS)  # folders whose stale files a new version removes
+SHA256_LENGTH = 64  # in hexadecimal
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit of a repository.
+
+    Attributes:
+        commit: its SHA.
+        digests: by path, SHA-256 of a large file, Git's SHA-1 of another; dotfiles are left out.
+        private: whether the repository is private.
+    """
+
+    commit: str
+    digests: Mapping[str, str]
+    private: bool
+
+
+def look(api: Any, name: str, branch: str | None = None) -> Revision:
+    """The newest commit of a branch, the main one if None.
+
+    Args:
+        api: of `huggingface_hub`.
+        name: Hub id of the dataset.
+        branch: of Git; also `refs/pr/1`.
+    """
+    from huggingface_hub.hf_api import RepoFile
+
+    info = api.dataset_info(name, revision=branch)
+    tree = api.list_repo_tree(name, repo_type="dataset", revision=info.sha, recursive=True)
+    files = [entry for entry in tree if isinstance(entry, RepoFile) and not entry.path.startswith(".")]
+    digests = {file.path: file.lfs.sha256 if file.lfs else file.blob_id for file in files}
+    return Revision(str(info.sha), digests, bool(info.private))
+
+
+def read(api: Any, name: str, path: str, revision: Revision) -> Path:
+    """A copy of a file here."""
+    return Path(api.hf_hub_download(name, path, repo_type="dataset", revision=revision.commit))
+
+
+def is_ours(api: Any, name: str, revision: Revision) -> bool:
+    """Whether sds-hf made it."""
+    return MANIFEST in revision.digests and read_manifest(read(api, name, MANIFEST, revision)) is not None
+
+
+def new_files(revision: Revision, folder: Path, files: Collection[str]) -> list[str]:
+    """Files of a folder that the revision lacks, or has with other content."""
+    there = revision.digests
+    return [name for name in files if name not in there or not _is(folder / name, there[name])]
+
+
+def stale_files(revision: Revision, files: Collection[str], ours: bool) -> list[str]:
+    """Files that go: ours that the new version lacks, or all others where a foreign repository is replaced."""
+    return [name for name in revision.digests if name not in files and (name.startswith(OURS) or not ours)]
+
+
+def _is(path: Path, digest: str) -> bool:
+    """Whether a file has this content; Git hashes `blob`, the size, a zero byte and the bytes."""
+    if len(digest) == SHA256_LENGTH:
+        return sha256_of(path) == digest
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == digest
+
+
+TITLE = "sds-hf: version"
+SUPERSEDED = "Superseded: another version is published now."
+
+
+def draft_for(api: Any, name: str, version: str, parent: str) -> Any:
+    """The pull request of a version that is not merged yet: the one of an interrupted run, or a new one.
+
+    Other ones that this user's interrupted runs left are closed.
+
+    Args:
+        api: of `huggingface_hub`.
+        name: Hub id of the dataset.
+        version: digest of what is published.
+        parent: commit of the main branch that it follows.
+    """
+    title, user = f"{TITLE} {version[:12]} after {parent[:12]}", api.whoami()["name"]
+    found = None
+    for other in api.get_repo_discussions(name, repo_type="dataset", discussion_type="pull_request", author=user):
+        if not (other.is_pull_request and other.title.startswith(TITLE) and other.author == user):
+            continue
+        if other.status not in ("draft", "open"):
+            continue
+        if other.title == title and found is None:
+            found = other
+        else:
+            api.change_discussion_status(name, other.num, "closed", repo_type="dataset", comment=SUPERSEDED)
+    return found or api.create_pull_request(
+        name, title, repo_type="dataset", description="Files gather here; sds-hf merges them when all are there."
+    )
+
+
+def merge_draft(api: Any, name: str, draft: Any) -> None:
+    """Merge a pull request; a draft has to be opened before."""
+    if draft.status == "draft":
+        api.change_discussion_status(name, draft.num, "open", repo_type="dataset")
+    api.merge_pull_request(name, draft.num, repo_type="dataset")
+
 
 MESSAGE = "Publish with sds-hf"
 FILES_PER_COMMIT = 100  # what the Hub advises; a larger commit may take longer than it waits for one
@@ -140,14 +243,14 @@ class HubRepository:
             return main.commit
         if len(new) + len(stale) <= FILES_PER_COMMIT:
             return self._send(folder, new, stale, main.commit)
-        draft = pull_requests.draft_for(self._api, self.name, sha256_of(folder / MANIFEST), main.commit)
+        draft = draft_for(self._api, self.name, sha256_of(folder / MANIFEST), main.commit)
         there = look(self._api, self.name, draft.git_reference)
         new, stale = new_files(there, folder, files), stale_files(there, files, ours)
         if new or stale:
             new = new[:FILES_PER_COMMIT]
             self._send(folder, new, stale[: FILES_PER_COMMIT - len(new)], there.commit, draft.git_reference)
         else:
-            pull_requests.merge(self._api, self.name, draft)
+            merge_draft(self._api, self.name, draft)
         return None
 
     def _send(

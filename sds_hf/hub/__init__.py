@@ -1,0 +1,1 @@
+"""A published dataset as files, in a folder or on the Hub."""
