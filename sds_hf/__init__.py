@@ -10,7 +10,8 @@ from sds_hf.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from sds_hf.cards import render_card as render_card
-    from sds_hf.comparing import diff as diff
+    from sds_hf.check.diff import diff as diff
+    from sds_hf.check.verify import verify as verify
     from sds_hf.exports import export as export
     from sds_hf.hub.load import load as load
     from sds_hf.hub.register import register as register
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from sds_hf.selection.splits import split_unlabeled as split_unlabeled
     from sds_hf.table.score_table import ScoreTable as ScoreTable
     from sds_hf.table.score_table import score_table as score_table
-    from sds_hf.verification import verify as verify
 
     clip_sim: ClipSim
     pcs_score: PCS
@@ -79,7 +79,7 @@ _HOME = {
     "TopPerGroup": "selection.rules",
     "add_scores": "scores.base.add",
     "class_queue": "selection.splits",
-    "diff": "comparing",
+    "diff": "check.diff",
     "export": "exports",
     "load": "hub.load",
     "publish": "publishing",
@@ -88,7 +88,7 @@ _HOME = {
     "score_table": "table.score_table",
     "select": "selection.select",
     "split_unlabeled": "selection.splits",
-    "verify": "verification",
+    "verify": "check.verify",
 }
 _READY_MADE = {"clip_sim": "ClipSim", "pcs_score": "PCS", "asf_miou": "ASF"}  # the paper's settings
 

@@ -8,13 +8,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from sds_hf.bench import Bench
+from sds_hf.check.verify import Verification
 from sds_hf.cli.progress import duration, err, note
 from sds_hf.cli.progress import watcher as watcher
 from sds_hf.publishing import Published
 from sds_hf.scores.base.catalog import Entry
 from sds_hf.selection.report import Report
 from sds_hf.table.plan import Plan
-from sds_hf.verification import Verification
 
 out = Console(highlight=False)
 

@@ -21,8 +21,9 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from sds_hf import PCS, Recipe, Report, Threshold, load, publish, render_card, score_table, select
+from sds_hf.check.diff import diff
+from sds_hf.check.versions import Version
 from sds_hf.cli import main
-from sds_hf.comparing import diff
 from sds_hf.data.images import decode_mask, encode_mask
 from sds_hf.publishing import Published
 from sds_hf.selection.changes import (
@@ -35,7 +36,6 @@ from sds_hf.selection.changes import (
     SettingChange,
     Side,
 )
-from sds_hf.versions import Version
 
 NAMES = ["background", "cat", "dog", "sheep"]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jobs import commits, sums, writes
 
 from sds_hf import Recipe, Report, publish, select
+from sds_hf.check.verify import verify_published
 from sds_hf.cli import main
 from sds_hf.hub.push import PublishError
 from sds_hf.publishing import Published
@@ -18,7 +19,6 @@ from sds_hf.selection.changes import ClassChange, Counts, Diff, ScoreShift, Side
 from sds_hf.selection.gate import EXAMPLES, Gate
 from sds_hf.selection.recipe import RecipeError
 from sds_hf.selection.report import ClassCount
-from sds_hf.verification import verify_published
 
 LABELS = {"names": ["background", "cat", "dog"], "has_background": True}
 

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from jobs import Job, make_recipe
 
 from sds_hf import PCS, Leakage, score_table, select, verify
+from sds_hf.check.rescore import OTHER_HARDWARE, SAME_HARDWARE, _compared
+from sds_hf.check.verify import verify_published
 from sds_hf.cli import main
 from sds_hf.data.images import encode_mask
 from sds_hf.hub.layout import MANIFEST
-from sds_hf.rescoring import OTHER_HARDWARE, SAME_HARDWARE, _compared
-from sds_hf.verification import verify_published
 
 SHARD, CANDIDATES = "data/train-00000.parquet", "scores/candidates.parquet"
 NUMBERS = itertools.count()

@@ -21,7 +21,7 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Show what differs between two versions: rows, decisions, scores, classes, settings, images and masks."""
-    from sds_hf.comparing import diff
+    from sds_hf.check.diff import diff
     from sds_hf.difftable import show_diff
 
     found = diff(before, after, pictures=pictures, memory_limit=memory_limit, scratch=scratch)

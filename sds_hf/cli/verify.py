@@ -7,8 +7,8 @@ import typer
 from sds_hf.cli import options
 
 if TYPE_CHECKING:
+    from sds_hf.check.verify import Verification
     from sds_hf.publishing import Published
-    from sds_hf.verification import Verification
 
 
 def command(
@@ -37,8 +37,8 @@ def command(
     Exits with 1 if anything fails.
     """
     from sds_hf import ui
+    from sds_hf.check.verify import verify
     from sds_hf.selection.yaml_text import apply_override
-    from sds_hf.verification import verify
 
     places: dict[str, str] = {}
     for override in settings or ():
@@ -54,8 +54,8 @@ def command(
 
 def after_push(done: "Published", wanted: bool) -> "Verification | None":
     """Check what was pushed, if it was and is to be checked; that it cannot be read is a finding too."""
-    from sds_hf.checks import Check
-    from sds_hf.verification import Verification, verify_published
+    from sds_hf.check.file_checks import Check
+    from sds_hf.check.verify import Verification, verify_published
 
     if not wanted or done.revision is None or done.dry_run:
         return None

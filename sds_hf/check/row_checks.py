@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
-from sds_hf.checks import Mismatch, named
+from sds_hf.check.contents import Contents
+from sds_hf.check.file_checks import Mismatch, named
 from sds_hf.data.images import decode_image, decode_mask
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import short
 from sds_hf.hub.layout import DATA, SCORES
-from sds_hf.snapshot_contents import Contents
 
 # Columns of the score table that are not those of the data, whatever these are called.
 OF_CANDIDATES = {"row", "status", "error", "kept", "reason", "classes_present", "num_classes_present"}

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sds_hf.alignment import SIDES, Alignment
+from sds_hf.check.alignment import SIDES, Alignment
+from sds_hf.check.versions import Version
 from sds_hf.data.images import BadImageError, decode_mask
 from sds_hf.selection.changes import PictureChanges
 from sds_hf.selection.duck import read_parquet
-from sds_hf.versions import Version
 
 INDICES = 1 << 16
 ROWS_AT_ONCE = 10_000

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pyarrow.parquet as pq
 from datasets import Features
 
+from sds_hf.check.contents import Contents
 from sds_hf.files import read_sha256
 from sds_hf.hub.layout import DATA, MANIFEST, SCORES
-from sds_hf.snapshot_contents import Contents
 
 NAMED = 3  # findings that a detail names
 

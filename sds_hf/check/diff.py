@@ -7,11 +7,11 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from sds_hf.alignment import SIDES, Alignment
-from sds_hf.pictures import compare_pictures
+from sds_hf.check.alignment import SIDES, Alignment
+from sds_hf.check.pictures import compare_pictures
+from sds_hf.check.versions import Version, open_version
 from sds_hf.selection.changes import ClassChange, Counts, Diff, ReasonChange, ScoreShift, SettingChange
 from sds_hf.selection.duck import CLASSES, database, quantiles
-from sds_hf.versions import Version, open_version
 
 EXAMPLES, REASONS = 5, 20
 SHARES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)

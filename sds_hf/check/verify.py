@@ -8,7 +8,8 @@ from typing import Any
 
 from datasets import IterableDataset
 
-from sds_hf.checks import (
+from sds_hf.check.contents import Contents
+from sds_hf.check.file_checks import (
     Check,
     Mismatch,
     check_checksums,
@@ -19,11 +20,10 @@ from sds_hf.checks import (
     checked,
     same_features,
 )
+from sds_hf.check.rescore import check_scores_again
+from sds_hf.check.row_checks import check_ids, check_masks, check_scores
 from sds_hf.hub.layout import DATA, MANIFEST, SCORES
 from sds_hf.hub.snapshot import HubSnapshot, Snapshot, SnapshotError, open_snapshot
-from sds_hf.rescoring import check_scores_again
-from sds_hf.row_checks import check_ids, check_masks, check_scores
-from sds_hf.snapshot_contents import Contents
 
 SAMPLE = 100  # masks that are decoded
 SMALL = 1 << 30  # bytes of data up to which a publication is loaded again, and streamed to its end

@@ -4,7 +4,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from sds_hf.comparing import diff
+from sds_hf.check.diff import diff
+from sds_hf.check.versions import Version, built_version, published_version
 from sds_hf.hub.layout import MANIFEST, read_manifest
 from sds_hf.hub.push import HubRepository, PublishError
 from sds_hf.hub.retry import describe, failures, retry
@@ -14,7 +15,6 @@ from sds_hf.selection.disclosure import public_name
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import REPORT_FILE
-from sds_hf.versions import Version, built_version, published_version
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import duckdb
 
+from sds_hf.check.versions import Version
 from sds_hf.selection.duck import CLASSES, derived, quoted, read_parquet
-from sds_hf.versions import Version
 
 SIDES = ("a", "b")
 NOT_SCORES = ("id", "row", "kept", "reason", "status", "error")
