@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from sds_hf.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from sds_hf.cards import render_card as render_card
     from sds_hf.check.diff import diff as diff
     from sds_hf.check.verify import verify as verify
     from sds_hf.exports import export as export
     from sds_hf.hub.load import load as load
     from sds_hf.hub.register import register as register
-    from sds_hf.publishing import publish as publish
+    from sds_hf.publishing.card.render import render_card as render_card
+    from sds_hf.publishing.publish import publish as publish
     from sds_hf.scores.asf_miou import ASF as ASF
     from sds_hf.scores.asf_miou import ClassIoU as ClassIoU
     from sds_hf.scores.base.add import add_scores as add_scores
@@ -82,9 +82,9 @@ _HOME = {
     "diff": "check.diff",
     "export": "exports",
     "load": "hub.load",
-    "publish": "publishing",
+    "publish": "publishing.publish",
     "register": "hub.register",
-    "render_card": "cards",
+    "render_card": "publishing.card.render",
     "score_table": "table.score_table",
     "select": "selection.select",
     "split_unlabeled": "selection.splits",

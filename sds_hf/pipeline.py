@@ -15,7 +15,7 @@ from sds_hf.data.opening import folder_state, open_dataset
 from sds_hf.data.sources import make_reader
 from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
 from sds_hf.progress import Watch, adding, nothing
-from sds_hf.publishing import Published, publish
+from sds_hf.publishing.publish import Published, publish
 from sds_hf.selection.recipe import Recipe, RecipeError, Source
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import Selection, select

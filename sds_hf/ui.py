@@ -11,7 +11,7 @@ from sds_hf.bench import Bench
 from sds_hf.check.verify import Verification
 from sds_hf.cli.progress import duration, err, note
 from sds_hf.cli.progress import watcher as watcher
-from sds_hf.publishing import Published
+from sds_hf.publishing.publish import Published
 from sds_hf.scores.base.catalog import Entry
 from sds_hf.selection.report import Report
 from sds_hf.table.plan import Plan

@@ -11,7 +11,7 @@ from pathlib import Path
 from conftest import random_dataset
 from datasets import Dataset, Value
 
-from sds_hf.publishing import Published, publish
+from sds_hf.publishing.publish import Published, publish
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.select import Selection, select
 from sds_hf.table.score_table import ScoreTable, score_table

@@ -9,11 +9,11 @@ from huggingface_hub import DatasetCard
 from test_cards import make_recipe, make_report
 
 from sds_hf import Report
-from sds_hf.card_rules import check_card, check_folder, size_category
-from sds_hf.cards import render_card
 from sds_hf.cli import main
 from sds_hf.files import sha256_of
-from sds_hf.handwritten import END, START, join_card, split_card
+from sds_hf.publishing.card.handwritten import END, START, join_card, split_card
+from sds_hf.publishing.card.hub_rules import check_card, check_folder, size_category
+from sds_hf.publishing.card.render import render_card
 
 OTHER = {"license": "other", "license_name": "artwork", "license_link": "https://e.org/l"}
 CARD = render_card(make_recipe(**OTHER, language=["en", "no"], tags=["voc"]), make_report())

@@ -13,11 +13,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from sds_hf.cards import render_card
 from sds_hf.data.folder import Shard, card_metadata, row_features
 from sds_hf.data.labels import VOC
-from sds_hf.handwritten import END, START, keep_by_hand
-from sds_hf.markup import URL, code, escape, fenced, link, linked
+from sds_hf.publishing.card.handwritten import END, START, keep_by_hand
+from sds_hf.publishing.card.markup import URL, code, escape, fenced, link, linked
+from sds_hf.publishing.card.render import render_card
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import ClassCount, Report, ScoreSummary, Step
 

@@ -25,7 +25,7 @@ from sds_hf.check.diff import diff
 from sds_hf.check.versions import Version
 from sds_hf.cli import main
 from sds_hf.data.images import decode_mask, encode_mask
-from sds_hf.publishing import Published
+from sds_hf.publishing.publish import Published
 from sds_hf.selection.changes import (
     ClassChange,
     Counts,

@@ -7,7 +7,7 @@ from PIL import Image
 
 from sds_hf.data.images import encode_jpeg, encode_mask
 from sds_hf.data.labels import VOC, LabelSpace
-from sds_hf.figures import BLUE, class_bars, overlay, sample_grid, score_histograms
+from sds_hf.publishing.card.figures import BLUE, class_bars, overlay, sample_grid, score_histograms
 from sds_hf.selection.report import ClassCount, ScoreSummary
 
 STREET = LabelSpace(

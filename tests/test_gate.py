@@ -14,7 +14,7 @@ from sds_hf import Recipe, Report, publish, select
 from sds_hf.check.verify import verify_published
 from sds_hf.cli import main
 from sds_hf.hub.push import PublishError
-from sds_hf.publishing import Published
+from sds_hf.publishing.publish import Published
 from sds_hf.selection.changes import ClassChange, Counts, Diff, ScoreShift, Side
 from sds_hf.selection.gate import EXAMPLES, Gate
 from sds_hf.selection.recipe import RecipeError

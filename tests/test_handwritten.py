@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cards import make_recipe, make_report, texts
 
-from sds_hf.cards import render_card
-from sds_hf.handwritten import END, START, join_card, keep_by_hand, split_card
+from sds_hf.publishing.card.handwritten import END, START, join_card, keep_by_hand, split_card
+from sds_hf.publishing.card.render import render_card
 
 CARD = render_card(make_recipe(), make_report())
 HEADINGS = [line for line in CARD.splitlines() if line.startswith("## ")]

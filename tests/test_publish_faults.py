@@ -366,7 +366,7 @@ def test_each_kind_of_request_of_a_draft_goes_wrong_for_long(scene, in_draft, fa
 # Forks on demand, so that everything is imported once.
 FORKS = """
 import json, os, sys
-import sds_hf.publishing
+import sds_hf.publishing.publish
 from sds_hf.data import folder as datafolder
 from sds_hf.hub import push as hub, retry as retrying
 from sds_hf.cli import main

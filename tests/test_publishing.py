@@ -13,7 +13,7 @@ from jobs import commits, files, load_elsewhere, sums, tags, writes
 from sds_hf import load, publish
 from sds_hf.data.labels import VOC
 from sds_hf.hub.layout import MANIFEST, read_manifest
-from sds_hf.publishing import PublishError
+from sds_hf.publishing.publish import PublishError
 
 NUMBERS = itertools.count()
 

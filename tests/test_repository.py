@@ -12,12 +12,12 @@ from huggingface_hub import DatasetCard
 from jobs import load_elsewhere, make_job, sums
 
 from sds_hf import Leakage, Recipe, Report, Threshold, load, render_card, score_table, select
-from sds_hf.card_rules import check_folder
 from sds_hf.data.folder import tables_of_dataset, write_shards
 from sds_hf.data.labels import VOC
 from sds_hf.hub.layout import MANIFEST, read_manifest
-from sds_hf.publishing import PublishError, publish
-from sds_hf.repository import build_repository
+from sds_hf.publishing.card.hub_rules import check_folder
+from sds_hf.publishing.publish import PublishError, publish
+from sds_hf.publishing.repository import build_repository
 from sds_hf.selection.disclosure import public_name
 
 

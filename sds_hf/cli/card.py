@@ -20,7 +20,7 @@ def command(
     """Render the card of a published folder again from its recipe and report; what was written by hand is kept."""
     from sds_hf import ui
     from sds_hf.cli.progress import note
-    from sds_hf.repository import renew_card
+    from sds_hf.publishing.repository import renew_card
 
     done = renew_card(folder, check)
     if json:

@@ -38,7 +38,7 @@ def command(
     from sds_hf import ui
     from sds_hf.data.opening import open_dataset
     from sds_hf.progress import adding
-    from sds_hf.publishing import publish
+    from sds_hf.publishing.publish import publish
     from sds_hf.selection.recipe import Recipe
     from sds_hf.selection.select import RECIPE_FILE, Selection
     from sds_hf.table.score_table import ScoreTable

@@ -8,7 +8,7 @@ from sds_hf.cli import options
 
 if TYPE_CHECKING:
     from sds_hf.check.verify import Verification
-    from sds_hf.publishing import Published
+    from sds_hf.publishing.publish import Published
 
 
 def command(

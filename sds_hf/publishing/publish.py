@@ -13,7 +13,7 @@ from sds_hf.check.review import review
 from sds_hf.files import check_free, new_folder, restore_folder
 from sds_hf.hub.layout import CARD, MANIFEST, read_manifest
 from sds_hf.hub.push import OURS, HubRepository, PublishError
-from sds_hf.repository import build_repository
+from sds_hf.publishing.repository import build_repository
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import Selection

@@ -9,16 +9,16 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from sds_hf.card_rules import check_folder
-from sds_hf.cards import render_card
 from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
 from sds_hf.data.folder import Shard, card_metadata, features_beside, tables_of_dataset, write_shards
 from sds_hf.data.labels import LabelSpace
 from sds_hf.files import sha256_of
-from sds_hf.handwritten import keep_by_hand
 from sds_hf.hub.layout import CARD, renew_entry, write_manifest
-from sds_hf.illustrations import draw_pictures
+from sds_hf.publishing.card.handwritten import keep_by_hand
+from sds_hf.publishing.card.hub_rules import check_folder
+from sds_hf.publishing.card.illustrations import draw_pictures
+from sds_hf.publishing.card.render import render_card
 from sds_hf.selection.changes import Diff
 from sds_hf.selection.disclosure import disclosed, public_name
 from sds_hf.selection.duck import database, literal

@@ -15,7 +15,7 @@ from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
-from sds_hf.handwritten import split_card
+from sds_hf.publishing.card.handwritten import split_card
 
 LICENSE_FILES = ("LICENSE", "LICENSE.md")
 PLURALS = {"licenses": "license", "languages": "language"}
@@ -245,7 +245,7 @@ def _nearest(name: str, possible: Sequence[str]) -> str:
 
 @cache
 def _ids() -> dict[str, list[str]]:
-    ids: dict[str, list[str]] = json.loads((files("sds_hf") / "hub_ids.json").read_text())
+    ids: dict[str, list[str]] = json.loads((files(__package__) / "hub_ids.json").read_text())
     return ids
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
-from sds_hf import figures
 from sds_hf.data.labels import LabelSpace
+from sds_hf.publishing.card import figures
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.rules import Threshold

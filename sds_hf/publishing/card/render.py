@@ -8,10 +8,10 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from sds_hf.card_rules import LICENSE_FILES, size_category
 from sds_hf.data.labels import UNUSED, VOC
-from sds_hf.handwritten import join_card
-from sds_hf.markup import code, escape, fenced, link, linked
+from sds_hf.publishing.card.handwritten import join_card
+from sds_hf.publishing.card.hub_rules import LICENSE_FILES, size_category
+from sds_hf.publishing.card.markup import code, escape, fenced, link, linked
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.score import Score
 from sds_hf.selection.disclosure import public_name
@@ -44,7 +44,7 @@ def render_card(recipe: Recipe, report: Report) -> str:
         md=escape, linked=linked, code=code, fenced=fenced, link=link, python=_python, number=_number,
         percent=_percent, dropped=_dropped, place=public_name, settings=_settings, versions=_versions,
     )  # fmt: skip
-    template = environment.from_string((files("sds_hf") / "templates" / "dataset_card.md.jinja").read_text())
+    template = environment.from_string((files(__package__) / "dataset_card.md.jinja").read_text())
     publication, terms = recipe.publish, report.provenance.get("terms", {})
     class_table = _class_table(report)
     counted = [row["after"] for row in class_table if row["after"] is not None]
