@@ -15,9 +15,9 @@ from mlcroissant._src.core.rdf import make_context
 
 from sds_hf import Recipe, Report, TopK, publish, select
 from sds_hf.cli import main
-from sds_hf.croissant import CONTEXT, render_croissant
 from sds_hf.data.folder import Shard
 from sds_hf.exports import ExportError, export
+from sds_hf.exports.croissant import CONTEXT, render_croissant
 
 CARD = Path(__file__).parents[1] / "cards" / "sds-demo"
 

@@ -82,8 +82,8 @@ def _report(error: Exception) -> int:
         return int(error.exit_code)
     if options.state.debug or not isinstance(error, (ValueError, OSError, ModuleNotFoundError)):
         raise error
-    from sds_hf import ui
+    from sds_hf.cli import show
 
     full = "; free some space and run the same command again" if getattr(error, "errno", 0) == errno.ENOSPC else ""
-    ui.fail((str(error) or type(error).__name__) + full)
+    show.fail((str(error) or type(error).__name__) + full)
     return 2

@@ -23,8 +23,8 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Measure this machine: rows/s, share of its matrix-product rate, where the time goes, time and disk for N rows."""
-    from sds_hf import ui
     from sds_hf.bench import bench
+    from sds_hf.cli import show
     from sds_hf.selection.recipe import Recipe
 
     names = [name.strip() for name in scores.split(",")]
@@ -36,5 +36,5 @@ def command(
     seconds, size = result.plan(planned)
     if json:
         return options.print_json({**asdict(result), "plan": {"rows": planned, "seconds": seconds, "bytes": size}})
-    ui.show_bench(result, planned)
+    show.bench(result, planned)
     return None

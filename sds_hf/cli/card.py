@@ -18,14 +18,14 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Render the card of a published folder again from its recipe and report; what was written by hand is kept."""
-    from sds_hf import ui
+    from sds_hf.cli import show
     from sds_hf.cli.progress import note
     from sds_hf.publishing.repository import renew_card
 
     done = renew_card(folder, check)
     if json:
         return options.print_json({"card": str(done.path), "changed": done.changed, "warnings": done.warnings})
-    ui.out.print(f"{done.path}: {'written' if done.changed else 'unchanged'}")
+    show.out.print(f"{done.path}: {'written' if done.changed else 'unchanged'}")
     for warning in done.warnings:
         note(warning)
     return None

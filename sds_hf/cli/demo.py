@@ -17,13 +17,14 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Do the whole job offline on emoji scenes whose defects are known: draw, score, select, publish, load back."""
-    from sds_hf import ui
+    from sds_hf.cli import show
+    from sds_hf.cli.progress import watcher
     from sds_hf.hub.load import load
     from sds_hf.pipeline import run_demo
 
     if not json:
-        ui.out.print(f"{rows:,} emoji scenes, about half of them with a known defect, scored by a tiny CLIP\n")
-    done = run_demo(rows, out, seed=seed, labels=labels, watch=ui.watcher(json))
+        show.out.print(f"{rows:,} emoji scenes, about half of them with a known defect, scored by a tiny CLIP\n")
+    done = run_demo(rows, out, seed=seed, labels=labels, watch=watcher(json))
     loaded = load(done.published.target)
     shares = done.report.clean_share() or (0.0, 0.0)
     if json:
@@ -31,10 +32,10 @@ def command(
             options.published_json(done.published)
             | {"clean_before": shares[0], "clean_after": shares[1], "loaded_rows": len(loaded)}
         )
-    ui.show_funnel(done.report)
-    ui.show_truth(done.report)
-    ui.show_paths(Path(done.published.target))
-    ui.show_next(
+    show.funnel(done.report)
+    show.truth(done.report)
+    show.paths(Path(done.published.target))
+    show.next_steps(
         [
             f"python -c \"from datasets import load_dataset; print(load_dataset('{done.published.target}'))\"",
             "sds-hf import auto YOUR_FOLDER --labels voc --out candidates && sds-hf score candidates --out scores",

@@ -22,10 +22,10 @@ def command(
 ) -> None:
     """Show what differs between two versions: rows, decisions, scores, classes, settings, images and masks."""
     from sds_hf.check.diff import diff
-    from sds_hf.difftable import show_diff
+    from sds_hf.cli import show
 
     found = diff(before, after, pictures=pictures, memory_limit=memory_limit, scratch=scratch)
     if json:
         return options.print_json(found.model_dump())
-    show_diff(found)
+    show.diff(found)
     return None

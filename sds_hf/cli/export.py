@@ -36,7 +36,8 @@ def command(
     """Write a dataset for another tool; image files stay as they are, masks keep every index."""
     from rich.markup import escape
 
-    from sds_hf import ui
+    from sds_hf.cli import show
+    from sds_hf.cli.progress import watcher
     from sds_hf.exports import RENAMED, export
     from sds_hf.progress import adding
     from sds_hf.selection.select import Selection
@@ -44,7 +45,7 @@ def command(
     chosen: dict[str, Any] = {"instances": instances, "stuff": stuff or None, "shard_bytes": shard_bytes}
     given = {name: value for name, value in chosen.items() if value is not None}
     kept = Selection.load(selection) if selection else None
-    with ui.watcher(json)("exporting", kept.report.kept if kept else None) as tell:
+    with watcher(json)("exporting", kept.report.kept if kept else None) as tell:
         done = export(
             dataset, format, out, labels=labels or "auto", split=split, selection=kept, progress=adding(tell), **given
         )
@@ -53,7 +54,7 @@ def command(
         return options.print_json({**shown, "renamed": done.renamed})
     rows = f"{done.rows:,} rows, " if done.rows is not None else ""
     files = "1 file" if done.files == 1 else f"{done.files:,} files"
-    ui.out.print(f"{rows}{files} of [bold]{format}[/] written to {escape(str(out))}", soft_wrap=True)
+    show.out.print(f"{rows}{files} of [bold]{format}[/] written to {escape(str(out))}", soft_wrap=True)
     if done.renamed:
-        ui.out.print(f"  [yellow]{done.renamed:,}[/] ids are no safe file names; {RENAMED} says what they became")
+        show.out.print(f"  [yellow]{done.renamed:,}[/] ids are no safe file names; {RENAMED} says what they became")
     return None

@@ -25,7 +25,7 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Fit a score to a reference set; scoring then takes `--set scores.SCORE.fitted=FILE`."""
-    from sds_hf import ui
+    from sds_hf.cli import show
     from sds_hf.data.opening import open_dataset
     from sds_hf.scores.base.fitted import fit_score
     from sds_hf.selection.yaml_text import apply_override
@@ -40,7 +40,7 @@ def command(
     if json:
         return options.print_json(summary)
     for name, value in summary.items():
-        ui.out.print(f"  {name}: {value}", highlight=False)
+        show.out.print(f"  {name}: {value}", highlight=False)
     same = f" --model {model}" if model else ""
-    ui.show_next([f"sds-hf score DATASET --scores {score}{same} --set scores.{score}.fitted={out} --out scores"])
+    show.next_steps([f"sds-hf score DATASET --scores {score}{same} --set scores.{score}.fitted={out} --out scores"])
     return None

@@ -39,7 +39,8 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Read a raw layout into a folder that `load_dataset` reads; masks become indices, images stay as they are."""
-    from sds_hf import ui
+    from sds_hf.cli import show
+    from sds_hf.cli.progress import watcher
     from sds_hf.pipeline import import_source
 
     chosen = {"labels": labels, "ids": ids, "crowd": crowd, "prompts": prompts, "images": images,
@@ -49,10 +50,10 @@ def command(
     given = {
         name: str(value) if isinstance(value, Path) else value for name, value in chosen.items() if value is not None
     }
-    rows, counts, name = import_source(reader, path, out, watch=ui.watcher(json), **given)
+    rows, counts, name = import_source(reader, path, out, watch=watcher(json), **given)
     if json:
         return options.print_json({"rows": rows, "skipped": counts, "reader": name, "out": str(out)})
-    ui.out.print(f"{rows:,} rows read by [bold]{name}[/] into {out}")
+    show.out.print(f"{rows:,} rows read by [bold]{name}[/] into {out}")
     for reason, count in counts.items():
-        ui.out.print(f"  [yellow]{count:,}[/] {reason}")
+        show.out.print(f"  [yellow]{count:,}[/] {reason}")
     return None

@@ -35,7 +35,8 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Publish the kept rows with card, scores, pictures and checksums: to a folder, or to the Hub in one commit."""
-    from sds_hf import ui
+    from sds_hf.cli import show
+    from sds_hf.cli.progress import watcher
     from sds_hf.data.opening import open_dataset
     from sds_hf.progress import adding
     from sds_hf.publishing.publish import publish
@@ -45,7 +46,7 @@ def command(
 
     chosen, table = Selection.load(selection), ScoreTable.load(scores)
     plan = Recipe.load(recipe or selection / RECIPE_FILE, settings or ()).gated(gate or ())
-    with ui.watcher(json)("publishing", chosen.report.kept) as tell:
+    with watcher(json)("publishing", chosen.report.kept) as tell:
         done = publish(
             open_dataset(dataset, split), chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
             overwrite=overwrite, dry_run=dry_run, progress=adding(tell),
@@ -54,7 +55,7 @@ def command(
     if json:
         options.print_json(options.published_json(done, found))
     else:
-        ui.show_published(done)
+        show.published(done)
         if folder and not dry_run:
-            ui.show_paths(folder)
+            show.paths(folder)
     conclude(found, json)

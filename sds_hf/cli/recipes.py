@@ -7,7 +7,7 @@ from sds_hf.cli import options
 
 def command(json: options.Json = False, debug: options.Debug = False) -> None:
     """List every recipe of the package with what it keeps and who published it."""
-    from sds_hf import ui
+    from sds_hf.cli import show
     from sds_hf.selection.recipe import Recipe, recipe_names
 
     found = []
@@ -18,7 +18,7 @@ def command(json: options.Json = False, debug: options.Debug = False) -> None:
         found.append({"recipe": name, "about": about, "source": source, "scores": list(recipe.scores), "rules": rules})
     if json:
         return options.print_json(found)
-    return ui.show_recipes(found)
+    return show.recipes(found)
 
 
 def described(text: str) -> tuple[str, str]:

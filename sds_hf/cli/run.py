@@ -24,13 +24,15 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Do all of it from one recipe file: import, score, select, publish."""
-    from sds_hf import pipeline, ui
+    from sds_hf import pipeline
+    from sds_hf.cli import show
+    from sds_hf.cli.progress import watcher
     from sds_hf.selection.recipe import Recipe
     from sds_hf.table.team import current_rank
 
     plan = Recipe.load(recipe, settings or ())
     extra: dict[str, Any] = {name: True for name, asked in (("dry_run", dry_run), ("overwrite", overwrite)) if asked}
-    watch = ui.watcher(json, "none" if quiet or current_rank().index > 0 else progress)
+    watch = watcher(json, "none" if quiet or current_rank().index > 0 else progress)
     done = pipeline.run(plan, out, watch=watch, rows_per_shard=rows_per_shard, batch_size=batch_size, **extra)
     if done is None:  # another process publishes
         return
@@ -38,8 +40,8 @@ def command(
     if json:
         options.print_json(options.published_json(done.published, found))
     elif not quiet:
-        ui.show_scores(done.report)
-        ui.out.print()
-        ui.show_funnel(done.report)
-        ui.show_published(done.published)
+        show.scores(done.report)
+        show.out.print()
+        show.funnel(done.report)
+        show.published(done.published)
     conclude(found, json or (quiet and found is not None and found.ok))

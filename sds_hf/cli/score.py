@@ -46,7 +46,8 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Score a dataset into a table of Parquet shards; run again, it goes on after the last finished shard."""
-    from sds_hf import ui
+    from sds_hf.cli import show
+    from sds_hf.cli.progress import watcher
     from sds_hf.clip.device import current_device
     from sds_hf.data.opening import open_dataset, open_stream
     from sds_hf.selection.recipe import Recipe
@@ -59,7 +60,7 @@ def command(
     if streaming and dry_run:
         raise typer.BadParameter("--dry-run counts rows, which a stream cannot: leave out --streaming")
     first = current_rank().index == 0
-    watch = ui.watcher(json, progress if first and not quiet else "none")
+    watch = watcher(json, progress if first and not quiet else "none")
     names: dict[str, Any] = {name.strip(): {} for name in (scores or "pcs,asf_miou").split(",")}
     plan = Recipe.load(recipe, settings or ()) if recipe else Recipe.from_dict({"scores": names}, settings or ())
     plan = plan.model_copy(update={"model": model or plan.model})
@@ -69,7 +70,7 @@ def command(
     job: dict[str, Any] = {"rows_per_shard": rows_per_shard, "source": dataset}
     if dry_run:
         planned = plan_table(data, made, out, **job)
-        options.print_json(vars(planned)) if json else ui.show_plan(planned)
+        options.print_json(vars(planned)) if json else show.plan(planned)
         return
     with watch("scoring", None if streaming else len(data), str(current_device())) as tell:
         job |= {"batch_size": batch_size, "retry": retry, "engine": engine}
@@ -80,7 +81,7 @@ def command(
 
 def _show(table: "ScoreTable", out: str, recipe: str | None, quiet: bool, json: bool) -> None:
     """What was found; a table of nothing but failures is an error."""
-    from sds_hf import ui
+    from sds_hf.cli import show
     from sds_hf.selection.select import select
 
     report = select(table, []).report
@@ -88,15 +89,15 @@ def _show(table: "ScoreTable", out: str, recipe: str | None, quiet: bool, json: 
         summary = {"rows": report.rows, "failed": report.failed, "out": out}
         options.print_json(summary | {"scores": {name: s.quantiles for name, s in report.scores.items()}})
     elif not quiet:
-        ui.show_scores(report)
+        show.scores(report)
         precision = ", ".join(sorted({score["dtype"] for score in table.manifest["scores"] if "dtype" in score}))
         where = " in ".join(filter(None, [table.manifest["device"], precision]))
-        ui.out.print(f"\n{report.rows:,} rows scored on {where} into {out}, {report.failed:,} failed")
-        ui.show_failures(report)
+        show.out.print(f"\n{report.rows:,} rows scored on {where} into {out}, {report.failed:,} failed")
+        show.failures(report)
     if report.failed == report.rows:
-        ui.fail(f"all {report.rows:,} rows failed, the first with: {report.failures[0]}")
+        show.fail(f"all {report.rows:,} rows failed, the first with: {report.failures[0]}")
         raise typer.Exit(1)
     if report.failed and not json and not quiet:
-        ui.out.print("  the same command with --retry failed scores them again, repaired or not")
+        show.out.print("  the same command with --retry failed scores them again, repaired or not")
     if not json and not quiet and (recipe or {"clip_sim", "pcs", "asf_miou"} <= set(report.scores)):
-        ui.show_next([f"sds-hf select {out} --recipe {recipe or 'sds-paper'} --out selection"])
+        show.next_steps([f"sds-hf select {out} --recipe {recipe or 'sds-paper'} --out selection"])

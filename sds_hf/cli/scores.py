@@ -7,10 +7,10 @@ from sds_hf.cli import options
 
 def command(json: options.Json = False, debug: options.Debug = False) -> None:
     """List every score with what it writes, what it reads, what it costs and who published it."""
-    from sds_hf import ui
+    from sds_hf.cli import show
     from sds_hf.scores.base.catalog import catalog
 
     found = catalog()
     if json:
         return options.print_json([asdict(entry) for entry in found])
-    return ui.show_catalog(found)
+    return show.catalog(found)

@@ -29,7 +29,7 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Choose rows by the rules of a recipe. Reads scores only, never an image."""
-    from sds_hf import ui
+    from sds_hf.cli import show
     from sds_hf.selection.select import select
 
     chosen = _recipe(recipe, rule or [], target, settings or [])
@@ -38,9 +38,9 @@ def command(
         return options.print_json(
             {"rows": report.rows, "kept": report.kept, "reasons": report.reasons, "out": str(out)}
         )
-    ui.show_funnel(report)
+    show.funnel(report)
     dataset = report.provenance.get("source", {}).get("name") or "DATASET"
-    ui.show_next([f"sds-hf publish {dataset} {out} --scores {scores} --folder published"])
+    show.next_steps([f"sds-hf publish {dataset} {out} --scores {scores} --folder published"])
     return None
 
 

@@ -36,8 +36,8 @@ def command(
 
     Exits with 1 if anything fails.
     """
-    from sds_hf import ui
     from sds_hf.check.verify import verify
+    from sds_hf.cli import show
     from sds_hf.selection.yaml_text import apply_override
 
     places: dict[str, str] = {}
@@ -47,7 +47,7 @@ def command(
     if json:
         options.print_json(options.verification_json(found))
     else:
-        ui.show_verification(found)
+        show.verification(found)
     if not found.ok:
         raise typer.Exit(1)
 
@@ -67,9 +67,9 @@ def after_push(done: "Published", wanted: bool) -> "Verification | None":
 
 def conclude(found: "Verification | None", json: bool) -> None:
     """Show what was checked after a push, in a line if all is well; exits with 1 if it is not."""
-    from sds_hf import ui
+    from sds_hf.cli import show
 
     if found and not json:
-        ui.show_verification(found, brief=found.ok)
+        show.verification(found, brief=found.ok)
     if found and not found.ok:
         raise typer.Exit(1)

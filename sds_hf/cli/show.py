@@ -1,25 +1,28 @@
 """What the command line shows to a person: progress on stderr, tables on stdout."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sds_hf.bench import Bench
-from sds_hf.check.verify import Verification
 from sds_hf.cli.progress import duration, err, note
-from sds_hf.cli.progress import watcher as watcher
-from sds_hf.publishing.publish import Published
-from sds_hf.scores.base.catalog import Entry
-from sds_hf.selection.report import Report
-from sds_hf.table.plan import Plan
+
+if TYPE_CHECKING:
+    from sds_hf.bench import Bench
+    from sds_hf.check.verify import Verification
+    from sds_hf.publishing.publish import Published
+    from sds_hf.scores.base.catalog import Entry
+    from sds_hf.selection.changes import Diff
+    from sds_hf.selection.report import Report
+    from sds_hf.table.plan import Plan
 
 out = Console(highlight=False)
 
 
-def show_funnel(report: Report) -> None:
+def funnel(report: "Report") -> None:
     """The funnel, and how much is clean where the truth is known."""
     table = Table(title="Funnel", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     for name, justify in (("rule", "left"), ("before", "right"), ("after", "right"), ("left because of", "left")):
@@ -30,18 +33,18 @@ def show_funnel(report: Report) -> None:
     out.print(table)
     out.print(f"\n[bold]{report.kept:,}[/] of {report.rows:,} rows kept ({report.kept / report.rows:.0%})", end="")
     out.print(f", [red]{report.failed:,} could not be scored[/]" if report.failed else "")
-    show_failures(report)
+    failures(report)
     for warning in report.warnings:
         out.print(f"  [yellow]note[/] {escape(warning)}")
 
 
-def show_failures(report: Report) -> None:
+def failures(report: "Report") -> None:
     """The first rows that could not be scored, and why."""
     for failure in report.failures:
         out.print(f"  [red]failed[/] {escape(failure)}", soft_wrap=True)
 
 
-def show_truth(report: Report) -> None:
+def truth(report: "Report") -> None:
     """What became of each kind of defect."""
     shares = report.clean_share()
     if shares is None:
@@ -62,7 +65,7 @@ def show_truth(report: Report) -> None:
     out.print(f"\nclean rows: [bold]{shares[0]:.0%}[/] of the candidates, [bold green]{shares[1]:.0%}[/] of the kept")
 
 
-def show_scores(report: Report) -> None:
+def scores(report: "Report") -> None:
     """How the scores are distributed."""
     table = Table(title="Scores", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     table.add_column("score")
@@ -74,7 +77,7 @@ def show_scores(report: Report) -> None:
     out.print(table)
 
 
-def show_published(published: Published) -> None:
+def published(published: "Published") -> None:
     """Where it went."""
     size = sum(published.files.values()) / 1e6
     verb = "would publish" if published.dry_run else "published"
@@ -99,7 +102,7 @@ def show_published(published: Published) -> None:
         note(warning)
 
 
-def show_verification(found: Verification, brief: bool = False) -> None:
+def verification(found: "Verification", brief: bool = False) -> None:
     """What was checked, or in brief only that it was."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     marks = {True: "[green]ok[/]", False: "[red]failed[/]", None: "[dim]–[/]"}
@@ -114,7 +117,7 @@ def show_verification(found: Verification, brief: bool = False) -> None:
     out.print(f"{verdict}: {escape(where)}", soft_wrap=True)
 
 
-def show_paths(folder: Path) -> None:
+def paths(folder: Path) -> None:
     """Card and pictures of a published folder."""
     out.print("\n[bold]Look at[/]")
     for name, what in (
@@ -127,7 +130,7 @@ def show_paths(folder: Path) -> None:
             out.print(f"  {folder / name}  [dim]{what}[/]", soft_wrap=True)
 
 
-def show_plan(plan: Plan) -> None:
+def plan(plan: "Plan") -> None:
     """What a job would do, and what would go wrong."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     rate = f" ({plan.rows_per_second:.3g} rows/s, measured on {plan.measured})" if plan.rows_per_second else ""
@@ -146,7 +149,7 @@ def show_plan(plan: Plan) -> None:
         out.print(f"  [red]problem[/] {escape(problem)}", soft_wrap=True)
 
 
-def show_bench(result: Bench, planned: int) -> None:
+def bench(result: "Bench", planned: int) -> None:
     """What a machine does."""
     out.print(
         f"{result.device}, {result.threads} CPU threads, {result.dtype}, model {result.model}, batches of "
@@ -169,7 +172,7 @@ def show_bench(result: Bench, planned: int) -> None:
     out.print(f"{planned:,} rows would take {duration(seconds)} and {size / 1e6:.1f} MB of scores")
 
 
-def show_catalog(entries: list[Entry]) -> None:
+def catalog(entries: "list[Entry]") -> None:
     """The scores there are."""
     table = Table(box=None, show_header=False, padding=(0, 2, 1, 0))
     table.add_column(no_wrap=True)
@@ -187,7 +190,7 @@ def show_catalog(entries: list[Entry]) -> None:
     )
 
 
-def show_recipes(recipes: list[dict[str, Any]]) -> None:
+def recipes(recipes: list[dict[str, Any]]) -> None:
     """The recipes of the package."""
     table = Table(box=None, padding=(0, 2, 1, 0))
     for name in ("recipe", "rules", "what it keeps, and source"):
@@ -198,7 +201,7 @@ def show_recipes(recipes: list[dict[str, Any]]) -> None:
     out.print(table)
 
 
-def show_next(lines: list[str]) -> None:
+def next_steps(lines: list[str]) -> None:
     """What a user would type next."""
     out.print("\n[bold]Next[/]")
     for line in lines:
@@ -208,3 +211,59 @@ def show_next(lines: list[str]) -> None:
 def fail(text: str) -> None:
     """Why a command stopped, in one line."""
     err.print(f"[red]error[/] {escape(' '.join(text.split()))}", soft_wrap=True)
+
+
+MOST = 12  # lines of a table
+
+
+def diff(found: "Diff") -> None:
+    """What differs: sentences first, then tables of classes, scores, reasons and ids."""
+    out.print(f"[bold]{escape(found.before.title)}[/] -> [bold]{escape(found.after.title)}[/]", soft_wrap=True)
+    if found.is_empty:
+        files = f"; {found.files:,} files are not the same" if found.files else ""
+        out.print(f"nothing that is compared differs{files}")
+    for line in found.summary():
+        out.print(f"  {escape(line)}", soft_wrap=True)
+    _show_classes(found)
+    _show_scores(found)
+    _show("Reasons", ("before", "now", "rows"), [(each.before, each.after, f"{each.rows:,}") for each in found.reasons])
+    _show(
+        "Some ids", ("what", "ids"), [(name.replace("_", " "), ", ".join(ids)) for name, ids in found.examples.items()]
+    )
+    if found.pictures is None:
+        out.print("\n[dim]images and masks were not compared[/]")
+
+
+def _show_classes(found: "Diff") -> None:
+    rows = []
+    for each in sorted(found.changed_classes, key=lambda each: (-abs(each.after - each.before), each.name)):
+        share = f"{-each.loss:+.1%}" if each.loss else ""
+        pixels = "" if each.pixels is None else f"{each.pixels:+,}"
+        rows.append((each.name, f"{each.before:,}", f"{each.after:,}", share, pixels))
+    _show("Classes", ("class", "rows before", "now", "change", "pixels in changed masks"), rows)
+
+
+def _show_scores(found: "Diff") -> None:
+    rows = []
+    for name, shift in found.scores.items():
+        values = (shift.mean, shift.mean_absolute, *(shift.quantiles.get(share, 0.0) for share in ("0", "0.5", "1")))
+        like = "–" if shift.correlation is None else f"{shift.correlation:.3g}"
+        rows.append((name, f"{shift.rows:,}", *(f"{value:.3g}" for value in values), like))
+    _show(
+        "Scores, now minus before", ("score", "rows", "mean", "absolute", "min", "median", "max", "correlation"), rows
+    )
+
+
+def _show(title: str, columns: tuple[str, ...], rows: Sequence[Sequence[str]]) -> None:
+    """A table if it has rows; its first columns are text, those of numbers to the right."""
+    if not rows:
+        return
+    table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    numbers = [all(row[place][:1] in "+-–0123456789" for row in rows) for place in range(len(columns))]
+    for name, number in zip(columns, numbers, strict=True):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows[:MOST]:
+        table.add_row(*map(escape, row))
+    out.print(table)
+    if len(rows) > MOST:
+        out.print(f"  [dim]and {len(rows) - MOST:,} more, see --json[/]")
