@@ -4,6 +4,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,14 @@ def imports(path: Path) -> set[str]:
     return {module.removeprefix("sds_hf.") for module in modules} - {"sds_hf"}
 
 
+def packages_imported(name: str) -> set[str]:
+    """First names of all modules that a file imports, wherever in it."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    froms = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    return {module.split(".")[0] for module in froms | plain}
+
+
 def is_module(name: str) -> bool:
     path = PACKAGE.parent / name.replace(".", "/")
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
@@ -74,24 +83,54 @@ IMPORTS = {name: imports(path) for name, path in MODULES.items()}
 @pytest.mark.parametrize("name", MODULES)
 def test_a_room_imports_what_it_may(name):
     room = name.split(".")[0]
-    if room in ROOMS:
-        others = {module.split(".")[0] for module in IMPORTS[name]} & set(ROOMS)
-        assert others <= {room, *ROOMS[room].split()}
+    assert {module.split(".")[0] for module in IMPORTS[name]} <= {room, *ROOMS[room].split()}
 
 
 def test_no_module_is_in_a_circle():
     graphlib.TopologicalSorter(IMPORTS).prepare()
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "scores").glob("[a-z]*.py")), ids=lambda path: path.stem)
-def test_scores_do_not_import_one_another(path):
-    of_scores = {name for name in IMPORTS[name_of(path)] if name.split(".")[0] == "scores"}
-    assert not {name for name in of_scores if not name.startswith(("scores.base.", "scores.functional."))}
+@pytest.mark.parametrize("name", [name for name in MODULES if name.count(".") == 1 and name.startswith("scores.")])
+def test_a_score_imports_no_other_score(name):
+    of_scores = {module for module in IMPORTS[name] if module.startswith("scores.")}
+    assert {module.split(".")[1] for module in of_scores} <= {"base", "functional"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith(("scores.base.", "scores.functional."))])
+def test_what_scores_are_made_of_imports_no_score(name):
+    folders = {".".join(module.split(".")[:2]) for module in IMPORTS[name] if module.startswith("scores.")}
+    assert folders <= {"scores.base", "scores.functional"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("scores.functional.")])
+def test_formulas_know_no_rows_models_or_files(name):
+    assert {module for module in IMPORTS[name] if not module.startswith("scores.functional.")} <= {"errors"}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("data.sources")])
+def test_readers_work_without_datasets_torch_and_pydantic(name):
+    inside = {module for module in IMPORTS[name] if not module.startswith("data.sources")}
+    assert inside <= {"errors", "files", "data.labels", "data.images", "data.instances", "data.prompts"}
+    assert not packages_imported(name) & {"datasets", "torch", "pydantic"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_who_imports_transformers_rich_and_typer(name):
+    packages = packages_imported(name)
+    assert "transformers" not in packages or name in ("clip.encoder", "bench")  # the latter for random weights
+    assert not {"rich", "typer"} & packages or name.startswith("cli")
 
 
 def test_modules_are_of_a_readable_size():
     lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()}
     assert not {name: length for name, length in lengths.items() if length > 350}
+
+
+def test_folders_are_of_a_readable_size():
+    folders = Counter(
+        path.parent.relative_to(PACKAGE).as_posix() for path in MODULES.values() if path.name != "__init__.py"
+    )
+    assert not {name: count for name, count in folders.items() if count > 12 and name not in MANY_FILES}
 
 
 def test_no_room_is_called_like_something_public():
