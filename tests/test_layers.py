@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from support.paths import PACKAGE
 
 import sds_hf
 
-PACKAGE = Path(__file__).parents[1] / "sds_hf"
 # Each room, and file at the top of the package, with what it may import of the others.
 ROOMS = {
     "errors": "",

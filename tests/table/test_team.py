@@ -1,0 +1,277 @@
+"""Several processes that make one table."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support.rows import random_dataset, random_row
+
+from sds_hf import ClassesPresent, ScoreTable, score_table
+from sds_hf.clip.device import current_device
+from sds_hf.table import team as ranks
+from sds_hf.table.team import Rank, Team, current_rank
+
+ENV = os.environ | {"OMP_NUM_THREADS": "1"}
+# Forks on demand, so that torch is imported once. A child may die by SIGKILL before its n-th batch.
+FORKS = """
+import os, signal, sys
+from datasets import load_from_disk
+from transformers import AutoTokenizer, CLIPModel
+from sds_hf import PCS, score_table
+from sds_hf.table import job
+
+rows = load_from_disk(sys.argv[1])
+scores = [PCS(model=sys.argv[2], dtype="fp32", scales=(3,), orders=1)]
+score_rows, batches = job.score_rows, 0
+
+def scoring(*args):
+    global batches
+    batches += 1
+    if batches == dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return score_rows(*args)
+
+for line in sys.stdin:
+    out, *numbers = line.split()
+    rank, count, dies = map(int, numbers)
+    child = os.fork()
+    if child == 0:
+        os.environ.update(RANK=str(rank), WORLD_SIZE=str(count))
+        job.score_rows, told = scoring, []
+        try:
+            table = score_table(
+                rows, scores, out, rows_per_shard=4, batch_size=2, progress=lambda *done: told.append(done[0])
+            )
+            said = f"{rank} scored {batches} {told} {table.manifest['complete']}"
+        except OSError as error:
+            said = f"{rank} failed: {error}"
+        os.write(1, said.encode() + b"\\n")
+        os._exit(0)
+    os.write(1, b"started\\n")
+    last = rank + 1 == count
+    if last:
+        for _ in range(count):
+            os.wait()
+        os.write(1, b"ended\\n")
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tiny_clip, tmp_path_factory):
+    """What the processes of one run say, in the order of their ranks; `dies` says before which batch one is killed."""
+    rows = tmp_path_factory.mktemp("ranks") / "rows"
+    random_dataset(27).save_to_disk(rows)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1, "env": ENV}
+    with subprocess.Popen([sys.executable, "-c", FORKS, str(rows), tiny_clip], **pipes) as process:
+
+        def go(out: Path, count: int, dies: dict[int, int] | None = None) -> list[str]:
+            for rank in range(count):
+                process.stdin.write(f"{out} {rank} {count} {(dies or {}).get(rank, 0)}\n")
+            said = []
+            while (line := process.stdout.readline().strip()) != "ended":
+                said += [line] if line != "started" else []
+            return sorted(said)
+
+        yield go
+        process.stdin.close()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files; when it was made is no part of the manifest here."""
+    found = {path.name: path.read_bytes() for path in folder.iterdir()}
+    found["manifest.json"] = json.dumps(json.loads(found["manifest.json"]) | {"created": None}).encode()
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(run, tmp_path_factory) -> Path:
+    """The table of one process: seven shards of two batches each, but for the last."""
+    out = tmp_path_factory.mktemp("ranks") / "whole"
+    (said,) = run(out, 1)
+    assert said == f"0 scored 14 {[*range(0, 27, 2), 27]} True"
+    return out
+
+
+@pytest.mark.parametrize(("count", "batches"), [(2, [8, 6]), (3, [6, 4, 4])])
+def test_any_number_of_processes_makes_the_same_table(run, whole, tmp_path, count, batches):
+    said = [line.split(maxsplit=3) for line in run(tmp_path / "scores", count)]
+    assert [int(words[2]) for words in said] == batches
+    assert contents(tmp_path / "scores") == contents(whole)
+    told = json.loads(said[0][3].removesuffix(" True"))
+    assert told[0] == 0
+    assert told[-1] == 27
+    assert [words[3] for words in said[1:]] == ["[] True"] * (count - 1)  # only the first one tells, of all rows
+
+
+@pytest.mark.parametrize(("victim", "left"), [(0, "1"), (1, "0")])
+def test_another_run_does_what_a_dead_process_left(run, whole, tmp_path, victim, left):
+    out = tmp_path / "scores"
+    (said,) = run(out, 2, {victim: 4})  # in its second shard
+    assert said == (
+        f"{left} failed: process {victim} of 2 stopped before its shards were done; what is finished stays, run the "
+        "same command again to go on"
+    )
+    assert not json.loads((out / "manifest.json").read_text())["complete"]
+    done = len(list(out.glob("scores-*.parquet")))
+    assert done == (4 if victim == 0 else 5)
+    again = run(out, 3)
+    assert sum(int(line.split()[2]) for line in again) == 14 - 2 * done
+    assert contents(out) == contents(whole)
+    assert [line.split()[2] for line in run(out, 2)] == ["0", "0"]
+
+
+def test_a_process_that_never_comes_is_not_waited_for(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks, "PATIENCE", 0.0)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(OSError, match="process 1 of 2 stopped before its shards were done"):
+        score_table(dataset, [ClassesPresent()], tmp_path / "scores", rows_per_shard=5)
+    monkeypatch.delenv("RANK")
+    monkeypatch.delenv("WORLD_SIZE")
+    calls = []
+    score_table(dataset, [ClassesPresent()], tmp_path / "scores", rows_per_shard=5, progress=lambda *d: calls.append(d))
+    assert calls[0] == (7, 0)
+
+
+def test_two_runs_do_not_write_the_same_table(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks, "MOMENT", 0.0)
+    with (
+        Team(tmp_path, Rank()),
+        pytest.raises(OSError, match=r"another run is writing the scores in .*; wait for it or choose another --out"),
+    ):
+        score_table(dataset, [ClassesPresent()], tmp_path)
+    assert score_table(dataset, [ClassesPresent()], tmp_path).manifest["complete"]
+
+
+def test_the_launcher_says_the_rank(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert current_rank() == Rank(0, 1)
+    monkeypatch.setenv("RANK", "2")
+    with pytest.raises(ValueError, match="RANK=2 and WORLD_SIZE=1 are no rank; unset them or start with `torchrun`"):
+        current_rank()
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert current_rank() == Rank(2, 3)
+    assert [place for place in range(9) if Rank(2, 3).owns(place)] == [2, 5, 8]
+
+
+# A user's own script
+
+
+@pytest.fixture
+def state(monkeypatch):
+    """What Accelerate knows of this process, to be changed."""
+    from accelerate import PartialState
+
+    monkeypatch.setattr(PartialState, "_shared_state", dict(PartialState()._shared_state))
+    return PartialState._shared_state
+
+
+def test_each_process_has_its_own_device(state, monkeypatch):
+    state.update(device=torch.device("cuda", 1), num_processes=2, process_index=1)
+    assert current_device() == torch.device("cuda", 1)
+    monkeypatch.setattr("sds_hf.clip.device._rank", 3)  # of `map` in a process that has a device already
+    assert current_device() == torch.device("cuda", 1)
+    state.update(device=torch.device("cuda", 0), num_processes=1, process_index=0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert current_device() == torch.device("cuda", 1)
+
+
+def test_a_gpu_score_in_a_forked_worker_says_what_to_do(dataset, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
+    assert current_device().type == "cpu"  # CUDA was tried where there is none
+    monkeypatch.setattr(torch.cuda, "_initialized", True)
+    with pytest.raises(RuntimeError, match="cannot run in a forked worker: drop num_proc, start"):
+        current_device()
+
+
+SPAWN = """
+import multiprocess, sys
+from datasets import load_from_disk
+from sds_hf import ClipSim
+
+if __name__ == "__main__":
+    multiprocess.set_start_method("spawn")
+    rows = load_from_disk(sys.argv[1])
+    score = ClipSim(model=sys.argv[2], dtype="fp32")
+    two = rows.map(score, batched=True, num_proc=2, with_rank=True)
+    print(two["clip_sim"][:])
+"""
+
+
+@pytest.mark.slow
+def test_map_in_spawned_workers(dataset, tiny_clip, tmp_path):
+    from sds_hf import ClipSim
+
+    dataset.save_to_disk(tmp_path / "rows")
+    (tmp_path / "script.py").write_text(SPAWN)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "rows"), tiny_clip]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENV)
+    one = dataset.map(ClipSim(model=tiny_clip, dtype="fp32"), batched=True)["clip_sim"][:]
+    assert json.loads(done.stdout.splitlines()[-1]) == pytest.approx(one, abs=2e-5)
+
+
+# As typed
+
+
+def launched(launcher: list[str], *words: str) -> subprocess.CompletedProcess:
+    env = ENV | {"ACCELERATE_USE_CPU": "true"}
+    return subprocess.run([*launcher, "-m", "sds_hf", *words], capture_output=True, text=True, check=False, env=env)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["torch.distributed.run", "--nproc_per_node", "3"],
+        ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"],
+    ],
+    ids=["torchrun", "accelerate"],
+)
+def test_the_command_under_a_launcher(stored, tiny_clip, tmp_path, launcher):
+    words = ["score", str(stored), "--scores", "pcs", "--model", tiny_clip, "--dtype", "fp32", "--rows-per-shard", "2"]
+    words += ["--set", "scores.pcs.scales=[3]", "--set", "scores.pcs.orders=1", "--progress", "json"]
+    one = launched([sys.executable], *words, "--out", str(tmp_path / "one"))
+    assert one.returncode == 0, one.stderr
+    many = launched([sys.executable, "-m", *launcher], *words, "--out", str(tmp_path / "many"))
+    assert many.returncode == 0, many.stderr
+    assert contents(tmp_path / "many") == contents(tmp_path / "one")
+    assert many.stdout.count("12 rows scored") == 1
+    lines = [json.loads(line) for line in many.stderr.splitlines() if line.startswith('{"step"')]
+    assert [line["done"] for line in lines].count(12) == 1
+    assert ScoreTable.load(tmp_path / "many").manifest["complete"]
+
+
+RECIPE = """
+name: ranks
+model: {model}
+source: {{path: {raw}, reader: folder, labels: voc}}
+scores: {{clip_sim: {{dtype: fp32}}}}
+rules:
+  - threshold: {{column: clip_sim, above: q0.2}}
+publish: {{to: user/by-ranks, license: mit}}
+"""
+
+
+@pytest.mark.slow
+def test_only_the_first_process_imports_and_publishes(hub, tiny_clip, tmp_path):
+    for row in (random_row(index) for index in range(5)):
+        for part in ("image", "mask"):
+            (tmp_path / "raw" / f"{part}s").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "raw" / f"{part}s" / row[part]["path"]).write_bytes(row[part]["bytes"])
+    (tmp_path / "plan.yaml").write_text(RECIPE.format(model=tiny_clip, raw=tmp_path / "raw"))
+    words = ["run", str(tmp_path / "plan.yaml"), "--out", str(tmp_path / "out"), "--rows-per-shard", "2", "--json"]
+    done = launched([sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"], *words)
+    assert done.returncode == 0, done.stderr
+    (shown,) = [json.loads(text) for text in re.findall(r"(?ms)^\{.*?^\}", done.stdout)]
+    assert (shown["rows"], shown["kept"], shown["tag"]) == (5, 4, "v1")
+    lines = [entry["line"] for entry in hub.faults.log]
+    for request in ("/repos/create", "/commit/", "/tag/"):
+        assert sum(request in line for line in lines) == 1
+    assert ScoreTable.load(tmp_path / "out" / "scores").manifest["complete"]
+    assert not list((tmp_path / "out").glob("*.lock"))

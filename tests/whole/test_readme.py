@@ -1,0 +1,124 @@
+"""README does what it says: its commands and its code are run, its tables are complete."""
+
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from huggingface_hub import HfApi
+from support.models import make_clip
+from support.paths import DEMO_CLIP, ROOT
+from support.raw_trees import save_pair, save_prompts
+from support.session import HUB
+
+from sds_hf.cli import main
+from sds_hf.scores.base.catalog import score_classes
+from sds_hf.selection.recipe import Recipe, recipe_names
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^```bash\n(.*?)^```", README, re.M | re.S)
+CODE = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+INSTALL_AND_TEST = 'pip install -c constraints.txt -e ".[test]" && pytest'
+INSTALL = 'pip install -c constraints.txt ".[demo]" && '
+
+
+def shell(command: str, cwd: Path) -> str:
+    """Run a line as a user would, with this interpreter's package."""
+    bin_folder = cwd / "bin"
+    bin_folder.mkdir(exist_ok=True)
+    (bin_folder / "sds-hf").write_text(f'#!/bin/sh\nexec {sys.executable} -m sds_hf "$@"\n')
+    (bin_folder / "sds-hf").chmod(0o755)
+    env = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, shell=True, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A folder with what README supposes: raw output in `gen_voc`, a recipe file, and the paper's CLIP on the Hub."""
+    home = tmp_path_factory.mktemp("home")
+    rng = np.random.default_rng(0)
+    names = {}
+    for index in range(16):
+        classes = sorted({int(value) for value in rng.integers(1, 21, 1 + index % 2)})
+        save_pair(home / "gen_voc", str(index), classes)
+        names[str(index)] = "thing"
+    save_prompts(home / "gen_voc", names)
+    HUB.tokens["hf_openai"] = "openai"
+    api = HfApi(token="hf_openai")
+    api.create_repo("openai/clip-vit-base-patch16", exist_ok=True)
+    folder = make_clip(home / "clip", image_size=64)
+    api.upload_folder(repo_id="openai/clip-vit-base-patch16", folder_path=folder)
+    (recipe,) = re.findall(r"^```yaml\n(.*?)^```", README, re.M | re.S)
+    (home / recipe.splitlines()[0].removeprefix("# ")).write_text(recipe)
+    return home
+
+
+def test_the_two_commands_are_there():
+    assert COMMANDS[1].strip() == INSTALL_AND_TEST
+    assert COMMANDS[0].strip() == f"{INSTALL}sds-hf demo"
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert INSTALL_AND_TEST.removeprefix("pip install") in ci.replace("pip install -q", "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (DEMO_CLIP / "model.safetensors").exists(), reason="the demo CLIP is not trained")
+def test_the_demo_runs(tmp_path):
+    said = shell(COMMANDS[0].strip().removeprefix(INSTALL), tmp_path)
+    assert "clean rows" in said
+    assert (tmp_path / "sds-demo" / "published" / "README.md").exists()
+
+
+def test_commands_and_code_run_in_order(home, monkeypatch, capsys):
+    """From raw output to a dataset on the Hub, then the code, which uses what the commands made."""
+    monkeypatch.chdir(home)
+    for block in COMMANDS[2:]:
+        for line in block.strip().splitlines():
+            program, *arguments = shlex.split(line)
+            assert program == "sds-hf"
+            assert main(arguments) == 0, f"{line}\n{capsys.readouterr()}"
+    for number, code in enumerate(CODE):
+        path = home / f"code{number}.py"
+        path.write_text(code)
+        runpy.run_path(str(path))
+    assert (home / "mine" / "README.md").exists()
+
+
+def test_tables_are_complete():
+    from sds_hf.cli import app
+
+    for name, score in score_classes().items():
+        if score.__module__.startswith("sds_hf."):
+            assert re.search(rf"^\| `{name}` \|.*{'.*'.join(score.columns)}", README, re.M), name
+    commands = [command.name for command in app.registered_commands]
+    assert set(re.findall(r"^\| `sds-hf (\w+)", README, re.M)) == set(commands)
+
+
+def test_paths_are_there():
+    for path in re.findall(r"`((?:cards|examples|sds_hf|tests|loading_scripts)/[\w./-]*)`", README):
+        assert (ROOT / path).exists(), path
+    for path in re.findall(r"^    ((?:cards|examples|sds_hf|loading_scripts)/\S*)", README, re.M):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "cards").glob("*/*.yaml")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_recipes_of_cards_are_recipes(path):
+    assert Recipe.load(path).scores
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "cards").glob("*/report.json")), ids=lambda path: path.parent.name)
+def test_committed_cards_are_what_the_code_renders(path):
+    assert main(["card", str(path.parent), "--check"]) == 0
+
+
+def test_packaged_recipes_are_named():
+    for name in recipe_names():
+        assert f"`{name}`" in README, name
