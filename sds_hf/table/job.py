@@ -40,14 +40,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows on their way: their numbers, names and digests, what `read_rows` returns, a stream's state after them."""
+    """Rows on their way: their numbers in the dataset, ids and digests, what could be read, a stream's state after."""
 
-    numbers: Sequence[int]
+    row_numbers: Sequence[int]
     ids: list[str]
     digests: list[bytes]
     rows: Rows
-    places: list[int]
-    errors: dict[int, str]
     state: dict[str, Any] | None = None
 
 
@@ -83,41 +81,42 @@ class Job:
     def check(self, rows: Sequence[int]) -> dict[int, str]:
         """What is wrong with rows that cannot be read, by row."""
         cells = stored_cells(self.stored, rows)
-        return {rows[place]: error for place, error in read_cells(self.scores, cells, self.labels)[2].items()}
+        errors = read_cells(self.scores, cells, self.labels).errors
+        return {rows[position]: error for position, error in errors.items()}
 
     def _read(self, pieces: Iterable[Sequence[int]]) -> Iterator[Batch]:
         for piece in pieces:
             for start in range(0, len(piece), self.batch_size):
-                numbers = piece[start : start + self.batch_size]
-                yield read_batch(self.scores, stored_cells(self.stored, numbers), numbers, self.labels)
+                row_numbers = piece[start : start + self.batch_size]
+                yield read_batch(self.scores, stored_cells(self.stored, row_numbers), row_numbers, self.labels)
 
 
 def read_batch(
     scores: Sequence[Score],
     cells: Mapping[str, Sequence[Any]],
-    numbers: Sequence[int],
+    row_numbers: Sequence[int],
     labels: LabelSpace,
     state: dict[str, Any] | None = None,
 ) -> Batch:
     """Decode the cells of some rows; without ids their numbers name them."""
-    ids = [str(name) for name in cells.get("id", numbers)]
-    return Batch(numbers, ids, cell_digests(cells), *read_cells(scores, cells, labels), state)
+    ids = [str(name) for name in cells.get("id", row_numbers)]
+    return Batch(row_numbers, ids, cell_digests(cells), read_cells(scores, cells, labels), state)
 
 
 def score_batches(scores: Sequence[Score], batches: Iterable[Batch]) -> Iterator[Part]:
     """The scores of each batch, while the next ones are made in the background."""
     with closing(prefetch(batches)) as ahead:
         for batch in ahead:
-            columns, errors = score_rows(scores, batch.rows, batch.places, batch.errors)
+            columns, errors = score_rows(scores, batch.rows)
             yield Part(_table(scores, batch, columns, errors), batch.digests, len(errors), batch.state)
 
 
 def _table(scores: Sequence[Score], batch: Batch, columns: Mapping[str, Column], errors: Mapping[int, str]) -> pa.Table:
-    places = range(len(batch.numbers))
-    arrays = {"id": pa.array(batch.ids, pa.string()), "row": pa.array(batch.numbers, pa.int64())}
+    positions = range(len(batch.row_numbers))
+    arrays = {"id": pa.array(batch.ids, pa.string()), "row": pa.array(batch.row_numbers, pa.int64())}
     arrays |= {name: pa.array(list(columns[name]), dtype) for name, dtype in all_columns(scores).items()}
-    arrays["status"] = pa.array(["failed" if place in errors else "ok" for place in places])
-    arrays["error"] = pa.array([errors.get(place) for place in places], pa.string())
+    arrays["status"] = pa.array(["failed" if position in errors else "ok" for position in positions])
+    arrays["error"] = pa.array([errors.get(position) for position in positions], pa.string())
     return pa.table(arrays)
 
 

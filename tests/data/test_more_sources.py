@@ -231,13 +231,13 @@ def test_scores_of_cityscapes_know_no_background(tmp_path, tiny_clip):
     mask = np.full((48, 64), VOID, np.uint8)
     mask[:20], mask[20:40, :30] = ROAD, CAR
     picture = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
-    rows, _, _ = read_rows({"image": [picture], "mask": [mask]}, {"image", "mask"}, CITYSCAPES)
+    rows = read_rows({"image": [picture], "mask": [mask]}, {"image", "mask"}, CITYSCAPES)
     assert ClassesPresent().compute(rows)["classes_present"] == [[ROAD, CAR]]
     score = ASF(model=str(tiny_clip), dtype="fp32")
     ((_, reference),) = score.references(rows, score.encoder())
     assert set(reference.unique().tolist()) <= {ROAD, CAR, VOID}
     assert 0 <= score.compute(rows)["asf_miou"][0] <= 1
-    _, _, errors = read_rows({"mask": [np.zeros((4, 4), np.uint8)]}, {"mask"}, CITYSCAPES)
+    errors = read_rows({"mask": [np.zeros((4, 4), np.uint8)]}, {"mask"}, CITYSCAPES).errors
     assert errors == {0: "mask: [0] stand for no class of the label space 'cityscapes' (1 to 19, 255 is ignored)"}
 
 

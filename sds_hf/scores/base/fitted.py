@@ -176,10 +176,10 @@ def reference_rows(
     for start in range(0, len(places), ROWS_AT_ONCE):
         chosen = list(places[start : start + ROWS_AT_ONCE])
         table = stored[chosen]
-        rows, found, errors = read_rows({n: table[n].to_pylist() for n in table.column_names}, {*needs}, spaces)
-        failed, example = failed + len(errors), next(iter(errors.values()), example)
-        if found:
-            yield rows, [chosen[place] for place in found]
+        rows = read_rows({n: table[n].to_pylist() for n in table.column_names}, {*needs}, spaces)
+        failed, example = failed + len(rows.errors), next(iter(rows.errors.values()), example)
+        if len(rows):
+            yield rows, [chosen[position] for position in rows.positions]
     if failed == len(places):
         raise ValueError(f"no row of the reference set can be read{f', e.g. {example}' if example else ''}")
     if failed:

@@ -32,6 +32,8 @@ class Rows:
         present: (rows, K) bool, foreground classes each row is annotated with, in the order of `labels.class_ids`.
         captions: the text that goes with each image, None where there is none; empty if no score needs them.
         cells: further columns that scores need, by name: `instances` and `boxes` checked, others as they are stored.
+        positions: of these rows among the cells they were read from.
+        errors: what is wrong with the others, by their position.
     """
 
     def __init__(
@@ -42,9 +44,12 @@ class Rows:
         present: np.ndarray,
         captions: Sequence[str | None] = (),
         cells: Mapping[str, Sequence[Any]] | None = None,
+        positions: Sequence[int] | None = None,
+        errors: Mapping[int, str] | None = None,
     ) -> None:
         self.labels, self.images, self.masks, self.present = labels, images, masks, present
         self.captions, self.cells = captions, cells or {}
+        self.positions, self.errors = range(len(present)) if positions is None else positions, errors or {}
         self._shared: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
@@ -58,10 +63,11 @@ class Rows:
         return found
 
     def part(self, start: int, stop: int) -> "Rows":
-        """Rows `start` to `stop`."""
+        """Rows `start` to `stop`, without the errors of others."""
         rows = slice(start, stop)
         cells = {name: column[rows] for name, column in self.cells.items()}
-        return Rows(self.labels, self.images[rows], self.masks[rows], self.present[rows], self.captions[rows], cells)
+        pixels = self.images[rows], self.masks[rows]
+        return Rows(self.labels, *pixels, self.present[rows], self.captions[rows], cells, self.positions[rows])
 
     def asked(self, class_list: ClassList = "all") -> np.ndarray:
         """Classes that CLIP is asked about, (rows, K) bool.
@@ -78,9 +84,7 @@ class Rows:
         return [self.labels.class_ids[i] for i in np.flatnonzero(self.present[row])]
 
 
-def read_rows(
-    cells: Mapping[str, Sequence[Any]], needs: set[str], labels: LabelSpace
-) -> tuple[Rows, list[int], dict[int, str]]:
+def read_rows(cells: Mapping[str, Sequence[Any]], needs: set[str], labels: LabelSpace) -> Rows:
     """Decode and check a batch, in threads.
 
     Args:
@@ -90,7 +94,7 @@ def read_rows(
         labels: the label space of masks and classes.
 
     Returns:
-        The rows that could be read, their places in the batch, and for each other place what is wrong with it.
+        The rows that could be read, with the errors of those that could not.
 
     Raises:
         ValueError: if a needed column is missing.
@@ -101,19 +105,21 @@ def read_rows(
     count = len(next(iter(cells.values())))
     further = sorted(needs - {"image", "mask", "classes", "caption"})
 
-    def read(place: int) -> tuple[Any, ...] | str:
+    def read(position: int) -> tuple[Any, ...] | str:
         try:
-            image = decode_image(cells["image"][place], _name(cells, "image", place)) if "image" in needs else None
-            caption = _caption(cells["caption"][place]) if "caption" in needs else None
-            others = [_given(name, cells[name][place], labels) for name in further]
+            image = (
+                decode_image(cells["image"][position], _name(cells, "image", position)) if "image" in needs else None
+            )
+            caption = _caption(cells["caption"][position]) if "caption" in needs else None
+            others = [_given(name, cells[name][position], labels) for name in further]
             ids = next((other for other in others if isinstance(other, np.ndarray)), None)
             if ids is not None and not with_mask:
                 raise BadRowError("instances: a picture of ids needs the column `mask`, which says the classes")
             if not with_mask:
-                classes = cells["classes"][place] if "classes" in cells else None
+                classes = cells["classes"][position] if "classes" in cells else None
                 return image, None, _present(classes or [], labels), caption, *others
-            name = _name(cells, "mask", place)
-            mask = decode_mask(cells["mask"][place], name)
+            name = _name(cells, "mask", position)
+            mask = decode_mask(cells["mask"][position], name)
             if image is not None and image.shape[:2] != mask.shape:
                 raise BadRowError(f"{name}: {_size(mask)} pixels, but the image has {_size(image)}")
             if ids is not None and ids.shape != mask.shape:
@@ -126,19 +132,19 @@ def read_rows(
     threads = min(DECODE_THREADS, max(1, count)) if with_mask or "image" in needs else 1
     with stage("decoding"), ThreadPoolExecutor(threads) as pool:
         results = list(map(read, range(count))) if threads == 1 else list(pool.map(read, range(count)))
-    places = [place for place, result in enumerate(results) if not isinstance(result, str)]
+    errors = {position: result for position, result in enumerate(results) if isinstance(result, str)}
     good = [result for result in results if not isinstance(result, str)]
-    errors = {place: result for place, result in enumerate(results) if isinstance(result, str)}
     images, masks, present, captions, *others = zip(*good, strict=True) if good else [()] * (4 + len(further))
-    rows = Rows(
+    return Rows(
         labels,
         images if "image" in needs else (),
         masks if with_mask else (),
         np.array(present, bool).reshape(len(good), len(labels.class_ids)),
         captions if "caption" in needs else (),
         dict(zip(further, others, strict=True)),
+        [position for position in range(count) if position not in errors],
+        errors,
     )
-    return rows, places, errors
 
 
 def _present(values: Any, labels: LabelSpace, name: str = "classes") -> np.ndarray:
@@ -170,11 +176,11 @@ def _given(name: str, cell: Any, labels: LabelSpace) -> Any:
         raise BadRowError(f"{name}: {error}") from error
 
 
-def _name(cells: Mapping[str, Sequence[Any]], column: str, place: int) -> str:
+def _name(cells: Mapping[str, Sequence[Any]], column: str, position: int) -> str:
     """What to call a cell in an error: its column, and the row's id or the file's name if it has one."""
-    cell = cells[column][place]
+    cell = cells[column][position]
     path = cell.get("path") if isinstance(cell, dict) else cell if isinstance(cell, str) else None
-    label = os.path.basename(path) if path else cells["id"][place] if "id" in cells else None
+    label = os.path.basename(path) if path else cells["id"][position] if "id" in cells else None
     return f"{column} {label}" if label is not None else column
 
 

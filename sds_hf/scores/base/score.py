@@ -186,21 +186,17 @@ def score_cells(
     """Compute scores for raw cells.
 
     Returns:
-        The columns with nulls for rows that could not be scored, and for these places what is wrong.
+        The columns with nulls for rows that could not be scored, and what is wrong with these, by position.
     """
-    return score_rows(scores, *read_cells(scores, cells, labels))
+    return score_rows(scores, read_cells(scores, cells, labels))
 
 
-def read_cells(
-    scores: Sequence[Score], cells: Mapping[str, Sequence[Any]], labels: LabelSpace
-) -> tuple[Rows, list[int], dict[int, str]]:
+def read_cells(scores: Sequence[Score], cells: Mapping[str, Sequence[Any]], labels: LabelSpace) -> Rows:
     """Decode what the scores need of raw cells; see `read_rows`."""
     return read_rows(cells, {need for score in scores for need in score.reads}, labels)
 
 
-def score_rows(
-    scores: Sequence[Score], rows: Rows, places: Sequence[int], errors: Mapping[int, str]
-) -> tuple[dict[str, Column], dict[int, str]]:
+def score_rows(scores: Sequence[Score], rows: Rows) -> tuple[dict[str, Column], dict[int, str]]:
     """Compute scores for what `read_cells` returns; see `score_cells`."""
     names = list(all_columns(scores))
 
@@ -210,15 +206,15 @@ def score_rows(
         computed = {name: list(values) for score in in_turn for name, values in score.compute(part).items()}
         return {name: computed[name] for name in names}
 
-    computed, too_large = in_parts(compute, rows, names, repr(scores)) if places else ({}, {})
-    all_errors = {**errors, **{places[row]: error for row, error in too_large.items()}}
+    computed, too_large = in_parts(compute, rows, names, repr(scores)) if len(rows) else ({}, {})
+    errors = {**rows.errors, **{rows.positions[row]: error for row, error in too_large.items()}}
     columns = {}
     for name, dtype in all_columns(scores).items():
-        values: list[Any] = [None] * (len(places) + len(errors))
-        for place, value in zip(places, computed.get(name, ()), strict=True):
-            values[place] = None if value is None or value != value else value
+        values: list[Any] = [None] * (len(rows) + len(rows.errors))
+        for position, value in zip(rows.positions, computed.get(name, ()), strict=True):
+            values[position] = None if value is None or value != value else value
         columns[name] = Column(values, dtype)
-    return columns, all_errors
+    return columns, errors
 
 
 def common_labels(scores: Sequence[Score]) -> str:

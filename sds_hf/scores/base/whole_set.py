@@ -129,7 +129,7 @@ def _statistics(
 
 def _collected(scores: Sequence[WholeSetScore], labels: LabelSpace, dataset: Dataset | IterableDataset) -> list[Any]:
     """What the rows of a dataset contribute to each score."""
-    parts = (read_cells(scores, cells, labels)[0] for cells in _cells(dataset, columns_read(scores)))
+    parts = (read_cells(scores, cells, labels) for cells in _cells(dataset, columns_read(scores)))
     # Only pictures are decoded without Python's lock; reading the rest ahead would hold up the collecting.
     ahead = prefetch(parts) if any(score.reads & {"image", "mask"} for score in scores) else parts
     return reduce(partial(_merged, scores), ([score.collect(rows) for score in scores] for rows in ahead))
