@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -45,8 +46,14 @@ def flush(file: IO[Any]) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file; remembered on disk by path, size and time, so that large weights are read once."""
-    return remembered("sha256", identity_of(path), lambda: read_sha256(path))
+    """SHA-256 of a file, read once in this process as long as nothing of the file changes."""
+    stat = path.stat()
+    return _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: Path, *state: int) -> str:
+    return read_sha256(path)
 
 
 def read_sha256(path: Path) -> str:

@@ -36,7 +36,7 @@ def command(
         apply_override(chosen, override)
     named = {"labels": labels} if labels else {}
     references = [open_dataset(path, **named) for path in (reference, synthetic) if path is not None]
-    summary = fit_score(score, references, out, chosen).fit_summary()
+    summary = fit_score(score, references, out, chosen).fit_summary() or {}
     if json:
         return options.print_json(summary)
     for name, value in summary.items():

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import logging
+import os
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from textwrap import shorten
@@ -49,12 +50,24 @@ class ModelFiles:
 def model_files(model: str) -> ModelFiles:
     """Find a model: `"demo"`, a local folder, or a Hub id with an optional `@revision`, downloaded if need be.
 
-    A folder is looked at anew each time, so that weights that change are noticed.
+    A folder whose files have other sizes or times than before is read anew, so that weights that change are noticed.
 
     Raises:
         ModelNotFoundError: if it cannot be had or is not complete.
     """
     folder = _demo_folder() if model == "demo" else Path(model) if Path(model).is_dir() else _download(model)
+    return _read(model, folder, _state(folder))
+
+
+def _state(folder: Path) -> tuple[object, ...]:
+    """What changes when a file of a folder does."""
+    with os.scandir(folder) as entries:
+        stats = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+    return tuple(sorted((name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in stats))
+
+
+@lru_cache(maxsize=64)
+def _read(model: str, folder: Path, state: tuple[object, ...]) -> ModelFiles:
     weights = sorted(folder.glob("*.safetensors"))
     found = {path.name for path in folder.iterdir()}
     if not weights or "config.json" not in found or not found & TOKENIZER_FILES:

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 
-DTypeName = Literal["auto", "fp32", "bf16", "fp16"]
+from sds_hf.clip.kinds import DTypeName
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _PARENT = os.getpid()
 _rank: int | None = None  # of this process among the workers of `Dataset.map`

@@ -3,6 +3,8 @@
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,55 @@ from torch import Tensor
 
 from sds_hf.clip.checkpoints import WAY_OUT, ModelFiles, ModelNotFoundError, model_files, reason_of
 from sds_hf.clip.device import dtype_name
+from sds_hf.clip.kinds import Pool, Position
 from sds_hf.clip.preprocessing import Preprocessing, resize
 from sds_hf.clip.stages import stage
-from sds_hf.clip.vit import Pool, Position, VisionTransformer
+from sds_hf.clip.vit import VisionTransformer
 
 logger = logging.getLogger(__name__)
 PARTS = ("vision_model", "logit_scale", "get_image_features", "get_text_features")
 MAX_ATTENTION_BYTES = 256 << 20  # of one block's weights, where they are held in memory
+
+
+@dataclass(frozen=True)
+class VisionSettings:
+    """How a checkpoint sees an image.
+
+    Attributes:
+        preprocessing: what its processor does to the image.
+        patch_size: side of a patch of its ViT, in pixels.
+    """
+
+    preprocessing: Preprocessing
+    patch_size: int
+
+
+@lru_cache(maxsize=8)
+def vision_settings(checkpoint: ModelFiles) -> VisionSettings:
+    """How a checkpoint sees an image, from its settings alone: no weights are loaded.
+
+    Raises:
+        ModelNotFoundError: if its vision tower sees no fixed size, or its processor does what cannot be done here.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(str(checkpoint.folder), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # broken files and foreign architectures fail in many ways
+        raise _not_loaded(checkpoint, error) from error
+    vision: Any = getattr(config, "vision_config", None)
+    if not all(isinstance(getattr(vision, name, None), int) for name in ("image_size", "patch_size")):
+        raise ModelNotFoundError(
+            f"model {checkpoint.name!r} is of the kind {config.model_type}, which has no ViT with a fixed image size "
+            f"and patch size; of SigLIP 2, take a checkpoint of fixed resolution; {WAY_OUT}"
+        )
+    family = "siglip" if config.model_type.startswith("siglip") else "clip"
+    return VisionSettings(Preprocessing.read(checkpoint.folder, vision.image_size, family), vision.patch_size)
+
+
+def _not_loaded(checkpoint: ModelFiles, error: Exception) -> ModelNotFoundError:
+    reason = reason_of(error)
+    return ModelNotFoundError(f"cannot load model {checkpoint.name!r} from {checkpoint.folder} ({reason}); {WAY_OUT}")
 
 
 class Encoder:
@@ -35,43 +79,34 @@ class Encoder:
         vit: its vision tower for fast and for native passes; None if only `transformers` knows it.
     """
 
-    def __init__(self, found: ModelFiles, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, checkpoint: ModelFiles, device: torch.device, dtype: torch.dtype) -> None:
         from transformers import AutoModel, AutoTokenizer
 
-        self.files, self.device, self.dtype = found, device, dtype
+        self.files, self.device, self.dtype = checkpoint, device, dtype
         options = {"local_files_only": True, "trust_remote_code": False}
         weights = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
         try:
-            model, loaded = AutoModel.from_pretrained(str(found.folder), **weights, **options)
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(str(found.folder), **options)
+            model, loaded = AutoModel.from_pretrained(str(checkpoint.folder), **weights, **options)
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(str(checkpoint.folder), **options)
         except Exception as error:  # broken files and foreign architectures fail in many ways
-            raise ModelNotFoundError(
-                f"cannot load model {found.name!r} from {found.folder} ({reason_of(error)}); {WAY_OUT}"
-            ) from error
+            raise _not_loaded(checkpoint, error) from error
         if missing := sorted(loaded["missing_keys"]):  # transformers would fill them with random numbers
             raise ModelNotFoundError(
-                f"model {found.name!r} lacks {len(missing)} of its weights, e.g. {missing[0]}; {WAY_OUT}"
+                f"model {checkpoint.name!r} lacks {len(missing)} of its weights, e.g. {missing[0]}; {WAY_OUT}"
             )
         self.model: Any = model.to(device).eval()
         self.architecture = type(self.model).__name__
         if lacking := [name for name in PARTS if not hasattr(self.model, name)]:
             raise ModelNotFoundError(
-                f"model {found.name!r} is of the class {self.architecture}, not a CLIP-like dual encoder with a ViT "
-                f"(it has no {lacking[0]}); {WAY_OUT}"
+                f"model {checkpoint.name!r} is of the class {self.architecture}, not a CLIP-like dual encoder with a "
+                f"ViT (it has no {lacking[0]}); {WAY_OUT}"
             )
         self.model.requires_grad_(False)
-        vision = self.model.config.vision_config
-        if not all(isinstance(getattr(vision, name, None), int) for name in ("image_size", "patch_size")):
-            raise ModelNotFoundError(
-                f"model {found.name!r} is of the class {self.architecture}, whose vision tower has no fixed image size "
-                f"and patch size; of SigLIP 2, take a checkpoint of fixed resolution; {WAY_OUT}"
-            )
-        self.patch_size: int = vision.patch_size
+        seen = vision_settings(checkpoint)
+        self.preprocessing, self.patch_size = seen.preprocessing, seen.patch_size
         self.vit = VisionTransformer(self.model, dtype) if VisionTransformer.fits(self.model) else None
         self.scale = float(self.model.logit_scale.float().exp())
         self.bias = float(self.model.logit_bias.float()) if hasattr(self.model, "logit_bias") else None
-        family = "clip" if self.bias is None else "siglip"
-        self.preprocessing = Preprocessing.read(found.folder, vision.image_size, family)
         self._texts: dict[tuple[str, ...], Tensor] = {}
 
     def preprocess(self, images: Sequence[np.ndarray], resolution: int | None = None) -> Tensor:
@@ -212,10 +247,10 @@ def load(model: str, device: torch.device, dtype: torch.dtype) -> Encoder:
     Raises:
         ModelNotFoundError: if it cannot be had or is no dual encoder.
     """
-    found = model_files(model)
-    key = (found.digest, str(device), dtype)
+    checkpoint = model_files(model)
+    key = (checkpoint.digest, str(device), dtype)
     with _lock:
         if key not in _loaded:
             logger.info("loading %s on %s in %s", model, device, dtype_name(dtype))
-            _loaded[key] = Encoder(found, device, dtype)
+            _loaded[key] = Encoder(checkpoint, device, dtype)
         return _loaded[key]

@@ -1,11 +1,9 @@
 """Cosines of images and texts as similarities: in a softmax among present classes and background, or plain."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-SimilarityKind = Literal["prob", "cosine", "clipscore", "entropy"]
+from sds_hf.clip.kinds import SimilarityKind
 
 
 def similarity(

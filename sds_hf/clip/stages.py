@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 _listeners: list["Stages"] = []
 
 
@@ -44,6 +42,8 @@ def stage(name: str) -> Iterator[None]:
     try:
         yield
     finally:
+        import torch
+
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         for listener in _listeners:

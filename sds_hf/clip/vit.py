@@ -4,14 +4,14 @@ It computes what `transformers` computes, from the same weights, with fewer pass
 `transformers` does not: single blocks, attention weights, patch tokens.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Position = Literal["bicubic", "bilinear"]
-Pool = Literal["cls", "patch_mean"]
+from sds_hf.clip.kinds import Pool, Position
+
 QUICK = 1.702  # quick_gelu(x) = x * sigmoid(1.702 x)
 EMBEDDINGS = ("patch_embedding", "position_embedding")
 BLOCK = ("layer_norm1", "self_attn", "layer_norm2", "mlp")

@@ -4,24 +4,25 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import Dataset
-from datasets.table import ConcatenationTable, MemoryMappedTable
 
 from sds_hf.data.cells import READABLE, readable, stored_cells
 from sds_hf.data.images import cell_bytes
 from sds_hf.files import identity_of, is_remembered, remembered
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 ROWS_AT_ONCE = 256
 PICTURES = ("image", "mask")
 KIND = "content"
 
 
-def content_digest(dataset: Dataset, columns: Sequence[str] = READABLE) -> str:
+def content_digest(dataset: "Dataset", columns: Sequence[str] = READABLE) -> str:
     """SHA-256 of what these columns of a dataset hold, in order.
 
     Remembered on disk as long as the files behind the dataset are the same.
@@ -30,7 +31,7 @@ def content_digest(dataset: Dataset, columns: Sequence[str] = READABLE) -> str:
     return _read_digest(stored) if key is None else remembered(KIND, key, lambda: _read_digest(stored))
 
 
-def quick_content_digest(dataset: Dataset, columns: Sequence[str] = READABLE) -> str | None:
+def quick_content_digest(dataset: "Dataset", columns: Sequence[str] = READABLE) -> str | None:
     """The same if it is known without reading the dataset, else None."""
     key = files_behind(dataset, columns)
     return content_digest(dataset, columns) if key is not None and is_remembered(KIND, key) else None
@@ -44,7 +45,7 @@ def joint_digest(digests: Iterable[bytes]) -> str:
     return joint.hexdigest()
 
 
-def row_digests(stored: Dataset, rows: range | None = None) -> Iterator[bytes]:
+def row_digests(stored: "Dataset", rows: range | None = None) -> Iterator[bytes]:
     """The digests of rows of what `readable` returns, all of them if none are given."""
     rows = rows or range(len(stored))
     for start in range(rows.start, rows.stop, ROWS_AT_ONCE):
@@ -64,7 +65,7 @@ def cell_digests(cells: Mapping[str, Sequence[Any]]) -> list[bytes]:
     return digests
 
 
-def _read_digest(stored: Dataset) -> str:
+def _read_digest(stored: "Dataset") -> str:
     return joint_digest(row_digests(stored))
 
 
@@ -81,11 +82,13 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray) else str(value)
 
 
-def files_behind(dataset: Dataset, columns: Sequence[str] = READABLE) -> str | None:
+def files_behind(dataset: "Dataset", columns: Sequence[str] = READABLE) -> str | None:
     """What tells the content of a dataset without reading it; None if part of it is only in memory or not there.
 
     The fingerprint stands for what was done to the files' tables, the indices for which of their rows are shown.
     """
+    from datasets.table import ConcatenationTable, MemoryMappedTable
+
     blocks = dataset.data.blocks if isinstance(dataset.data, ConcatenationTable) else [[dataset.data]]
     if not all(isinstance(block, MemoryMappedTable) for line in blocks for block in line):
         return None
@@ -101,7 +104,7 @@ def files_behind(dataset: Dataset, columns: Sequence[str] = READABLE) -> str | N
     return json.dumps([columns, files, dataset._fingerprint, shown, named])
 
 
-def _named_files(dataset: Dataset, columns: Sequence[str]) -> Iterator[Path]:
+def _named_files(dataset: "Dataset", columns: Sequence[str]) -> Iterator[Path]:
     """Files that cells name instead of holding their bytes."""
     for name in columns:
         column = dataset.data.column(name)

@@ -1,26 +1,26 @@
 """`asf_miou`: how well the annotation agrees with a mask that CLIP makes by itself."""
 
-from typing import Annotated, ClassVar, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-import torch
-from pydantic import Field
-from torch import Tensor
 
-from sds_hf.clip.encoder import Encoder
-from sds_hf.clip.reference.crf import CRFImage
-from sds_hf.clip.reference.masks import ReferenceKind, ReferenceSettings, RefineKind, reference_masks
-from sds_hf.clip.vit import Position
+from sds_hf.clip.reference.settings import ReferenceSettings
 from sds_hf.data.labels import IGNORE_INDEX
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.rows import ClassList, Rows
 from sds_hf.scores.base.score import ClipScore, Cost, Values, settings
 from sds_hf.scores.functional.overlap import IgnoreKind, class_overlap, mean_iou, pooled_iou
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sds_hf.clip.encoder import Encoder
+
 
 @settings
-class ASF(ClipScore):
+class ASF(ReferenceSettings, ClipScore):
     """Agreement of a mask with the reference mask that CLIP makes for the same classes.
 
     Tang et al. (AAAI 2025) rank annotations by it (annotation similarity filter). The reference sees the image at its
@@ -35,19 +35,8 @@ class ASF(ClipScore):
             mask has no class.
 
     Args:
-        reference: `clip-es`, softmax Grad-CAM of the last block (what the paper uses), or `maskclip`, patch embeddings
-            compared with the texts.
-        refine: `affinity` spreads Grad-CAM maps along the attention, `crf` applies a dense CRF after that, as the
-            authors do, `none` leaves them. `maskclip` has no affinity step: `crf` refines its probabilities, and
-            `affinity` is the same as `none`.
-        crf_image: what the CRF sees: `rgb`, the image, or `authors`, the BGR image of their code, with the mean
-            subtracted and negative values wrapped around. For `refine="crf"` only, and so is the next one.
-        crf_confidence: pixels whose largest posterior is lower are 255 in the reference; None: none are.
-        affinity_blocks: how many of the last blocks' attention is averaged, 8 of the 12 of a ViT-B.
-        cam_threshold: share of a map's maximum that bounds an object; the label space's own if None.
-        exclusive_boxes: boxes of the affinity step leave out the map's last row and column, as in the authors' code.
-        position: how position embeddings are resized to the image's grid: `bicubic`, as `transformers` does, or
-            `bilinear`, as the authors' code does.
+        reference, refine, crf_image, crf_confidence, affinity_blocks, cam_threshold, exclusive_boxes, position: see
+            `ReferenceSettings`. Pixels that the CRF is not sure of are 255 in the reference.
         class_list: which classes CLIP is asked about: `all` that the mask shows, or `inner`, all but the lowest and the
             highest index of the mask, see `ImageTextScore`. The IoU is always of all.
         iou: `mean` over the classes, or `pooled`: sum of intersections over sum of unions, as in the authors' code.
@@ -67,14 +56,6 @@ class ASF(ClipScore):
     cost: ClassVar[Cost] = "dense"
     source: ClassVar[str] = "SDS (Tang et al., AAAI 2025), ASF; CLIP-ES; MaskCLIP"
 
-    reference: ReferenceKind = "clip-es"
-    refine: RefineKind = "affinity"
-    crf_image: CRFImage = "rgb"
-    crf_confidence: Annotated[float, Field(gt=0, lt=1)] | None = 0.95
-    affinity_blocks: Annotated[int, Field(ge=1)] = 8
-    cam_threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
-    exclusive_boxes: bool = False
-    position: Position = "bicubic"
     class_list: ClassList = "all"
     iou: Literal["mean", "pooled"] = "mean"
     ignore: IgnoreKind = "base"
@@ -86,10 +67,11 @@ class ASF(ClipScore):
             values[row] = mean_iou(*overlap) if self.iou == "mean" else pooled_iou(*overlap)
         return {"asf_miou": values}
 
-    def overlaps(self, rows: Rows) -> dict[int, tuple[Tensor, Tensor]]:
+    def overlaps(self, rows: Rows) -> "dict[int, tuple[Tensor, Tensor]]":
         """Intersections and unions of each row's classes with its reference, found once for scores that share them."""
+        import torch
 
-        def compute() -> dict[int, tuple[Tensor, Tensor]]:
+        def compute() -> "dict[int, tuple[Tensor, Tensor]]":
             found = {}
             for row, reference in self.references(rows, self.encoder()):
                 mask = torch.from_numpy(rows.masks[row]).to(reference.device)
@@ -100,32 +82,27 @@ class ASF(ClipScore):
         deciding = {**self.values(), "iou": None}  # which comes after
         return rows.share(("overlaps", *deciding.items()), compute)
 
-    def references(self, rows: Rows, encoder: Encoder) -> list[tuple[int, Tensor]]:
+    def references(self, rows: Rows, encoder: "Encoder") -> "list[tuple[int, Tensor]]":
         """Rows with a class to ask about and their reference masks, (H, W) int64: class ids, else background or 255."""
+        import torch
+        from torch import Tensor
+
+        from sds_hf.clip.reference.masks import reference_masks
+
         asked = rows.asked(self.class_list)
         annotated, features = np.flatnonzero(asked.any(1)), dict[int, Tensor]()
-        how = ReferenceSettings(
-            kind=self.reference,
-            refinement=self.refine,
-            crf_image=self.crf_image,
-            crf_confidence=self.crf_confidence,
-            cam_threshold=self.cam_threshold or rows.labels.cam_threshold,
-            affinity_blocks=self.affinity_blocks,
-            exclusive_boxes=self.exclusive_boxes,
-            position=self.position,
-        )
-        found = reference_masks(
+        labelled = reference_masks(
             encoder,
             [rows.images[int(row)] for row in annotated],
             torch.from_numpy(asked[annotated]),
             encoding.texts(rows, encoder),
-            how,
+            replace(self, cam_threshold=self.cam_threshold or rows.labels.cam_threshold),
             features,
         )
         nothing = 0 if rows.labels.has_background else IGNORE_INDEX
         # The last one is what -1, no label, refers to.
         ids = torch.tensor([nothing, *rows.labels.class_ids, IGNORE_INDEX], device=encoder.device)
-        masks = [(int(annotated[place]), ids[labels]) for place, labels in found]
+        masks = [(int(annotated[index]), ids[labels]) for index, labels in labelled]
         if len(features) == len(rows):
             in_order = [features[row] for row in range(len(rows))]
             encoding.leave_native(rows, encoder, self.position, torch.stack(in_order))

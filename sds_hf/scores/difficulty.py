@@ -2,24 +2,25 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-import torch
-from datasets import Dataset
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from sds_hf.clip.checkpoints import DEFAULT_MODEL
-from sds_hf.clip.device import DTypeName
+from sds_hf.clip.kinds import DTypeName
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.fitted import FittedModel, FittedScore, reference_rows
+from sds_hf.scores.base.fitted import FittedScore, Statistics, reference_rows
 from sds_hf.scores.base.rows import Rows
 from sds_hf.scores.base.score import Values, settings
 from sds_hf.scores.functional.difficulty import Form, difficulty
 from sds_hf.scores.functional.neighbors import mean_cosine
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
 
 Definition = Literal["cls", "column", "mask", "atypical"]
 BANDS = ("easy", "medium", "hard")
@@ -61,6 +62,7 @@ class Difficulty(FittedScore):
     columns: ClassVar[dict[str, pa.DataType]] = {"difficulty": pa.float32(), "difficulty_band": pa.string()}
     needs: ClassVar[frozenset[str]] = frozenset({"image", "classes"})
     source: ClassVar[str] = "ours, after Wang et al., AAAI 2026"
+    reference_sets: ClassVar[tuple[str, ...]] = ("reference",)
 
     definition: Definition = "cls"
     form: Form = "confidence"
@@ -96,7 +98,7 @@ class Difficulty(FittedScore):
     @classmethod
     def fit(
         cls,
-        reference: Dataset,
+        reference: "Dataset",
         out: str | Path,
         *,
         model: str = DEFAULT_MODEL,
@@ -122,6 +124,8 @@ class Difficulty(FittedScore):
         Raises:
             ValueError: if no image can be read or the label space is not known.
         """
+        import torch
+
         score = cls(model=model, dtype=dtype, labels=labels, neighbors=neighbors, bands=bands, definition="atypical")
         encoder, points, present = score.encoder(), [], []
         names: list[str] = []
@@ -151,10 +155,14 @@ class Difficulty(FittedScore):
         return self._rated(probabilities.cpu(), rows)
 
     def _column(self, rows: Rows) -> list[float]:
+        import torch
+
         given = [_probabilities(cell, len(rows.labels.class_ids)) for cell in rows.cells[self.probabilities]]
         return self._rated(torch.tensor(given, dtype=torch.float64).reshape(len(rows), -1), rows)
 
-    def _rated(self, probabilities: Tensor, rows: Rows) -> list[float]:
+    def _rated(self, probabilities: "Tensor", rows: Rows) -> list[float]:
+        import torch
+
         rated: list[float] = difficulty(probabilities, torch.from_numpy(rows.present), self.form).tolist()
         return rated
 
@@ -165,6 +173,8 @@ class Difficulty(FittedScore):
         return [np.nan if value is None else 1 - value for value in found]
 
     def _atypical(self, rows: Rows) -> list[float]:
+        import torch
+
         encoder = self.encoder()
         statistics = self.statistics(encoder)
         self._check(statistics, rows)
@@ -179,7 +189,7 @@ class Difficulty(FittedScore):
             means: list[float] = (np.where(counted, values, 0).sum(1) / counted.sum(1)).tolist()
         return means
 
-    def _check(self, statistics: FittedModel, rows: Rows) -> None:
+    def _check(self, statistics: Statistics, rows: Rows) -> None:
         if statistics.about["names"] != list(rows.labels.names):
             raise ValueError(
                 f"{self.fitted} was fitted with {len(statistics.about['names'])} other classes than the "

@@ -111,7 +111,7 @@ class Diversity(WholeSetScore):
         if self.weights == "equal":
             return {}
         if self.weights == "idf":
-            rows = self.fitted()["rows"]
+            rows = self.required_statistics()["rows"]
             total = rows.get(-1, 0)
             return {c: float(np.log((1 + total) / (1 + rows.get(c, 0)))) for c in labels.class_ids}
         return dict(zip(self._ids(self.weights, labels), self.weights.values(), strict=True))

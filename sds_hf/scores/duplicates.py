@@ -2,21 +2,22 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from sds_hf.files import cache_folder, read_sha256
 from sds_hf.scores.base import encoding
-from sds_hf.scores.base.fitted import load_model, save_model
+from sds_hf.scores.base.fitted import load_statistics, save_statistics
 from sds_hf.scores.base.rows import Rows
 from sds_hf.scores.base.score import ClipScore, Values, settings
 from sds_hf.scores.base.whole_set import WholeSetScore
 from sds_hf.scores.functional.neighbors import blocks, pixel_hash, text_hash
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))  # 1 is for copies
 Parts = dict[str, list[np.ndarray]]
@@ -95,7 +96,9 @@ class Duplicates(WholeSetScore, ClipScore):
         order = np.argsort(arrays["groups"], kind="stable")  # within a group the earlier rows stay first
         folder = cache_folder("models")
         part = folder / f"{os.getpid()}.part.npz"
-        save_model(part, self.name, {"within": self.within}, **{name: array[order] for name, array in arrays.items()})
+        save_statistics(
+            part, self.name, {"within": self.within}, **{name: array[order] for name, array in arrays.items()}
+        )
         digest = read_sha256(part)
         part.replace(folder / f"{digest}.npz")
         return {"sha256": digest, "rows": len(order)}
@@ -113,9 +116,11 @@ class Duplicates(WholeSetScore, ClipScore):
         return dict(zip(self.columns, map(list, zip(*found, strict=True)), strict=True))
 
     def _compare(
-        self, vector: Tensor, image: np.ndarray, name: str, members: Mapping[str, np.ndarray]
+        self, vector: "Tensor", image: np.ndarray, name: str, members: Mapping[str, np.ndarray]
     ) -> tuple[int, int, float | None, str | None]:
         """The columns of a row, given the rows of its group."""
+        import torch
+
         points = torch.from_numpy(members["points"])
         cosines = np.concatenate([np.empty(0), *(found[0].cpu().numpy() for _, found in blocks(vector, points))])
         cosines = np.where(members["hashes"] == pixel_hash(image), 1, np.minimum(cosines, BELOW_ONE))
@@ -129,20 +134,20 @@ class Duplicates(WholeSetScore, ClipScore):
 
     def _index(self) -> Mapping[str, np.ndarray]:
         """The rows of the set, by group."""
-        path = cache_folder("models") / f"{self.fitted()['sha256']}.npz"
+        path = cache_folder("models") / f"{self.required_statistics()['sha256']}.npz"
         if not path.exists():
             raise ValueError(
                 f"duplicates: the embeddings of the set are no longer in {path.parent}; delete "
                 f"{cache_folder('statistics')} and score again"
             )
-        model = load_model(path, self.name)
+        model = load_statistics(path, self.name)
         if model.about["within"] != self.within:
             raise ValueError(
                 f"duplicates was fitted with within={model.about['within']!r}, not {self.within!r}; fit again"
             )
         return model.arrays
 
-    def _embeddings(self, rows: Rows) -> Tensor:
+    def _embeddings(self, rows: Rows) -> "Tensor":
         return encoding.images(rows, self.encoder(), encoding.View())
 
     def _groups(self, rows: Rows) -> list[int | None]:

@@ -3,21 +3,24 @@
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from datasets import Dataset
-from torch import Tensor
 
 from sds_hf.clip.checkpoints import DEFAULT_MODEL
-from sds_hf.clip.device import DTypeName
-from sds_hf.clip.encoder import Encoder
+from sds_hf.clip.kinds import DTypeName
 from sds_hf.scores.base import encoding
-from sds_hf.scores.base.fitted import FittedModel, FittedScore, reference_rows
+from sds_hf.scores.base.fitted import FittedScore, Statistics, reference_rows
 from sds_hf.scores.base.rows import Rows
 from sds_hf.scores.base.score import Values, settings
 from sds_hf.scores.functional.mixture import Aggregate, ElementModel, aggregate, fit_elements
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
+
+    from sds_hf.clip.encoder import Encoder
 
 Elements = Literal["patches", "image"]
 
@@ -49,13 +52,14 @@ class GMMSim(FittedScore):
     needs: ClassVar[frozenset[str]] = frozenset({"image"})
     leads: ClassVar[bool] = True
     source: ClassVar[str] = "Meletis et al., ITSC 2019"
+    reference_sets: ClassVar[tuple[str, ...]] = ("reference",)
 
     agg: Aggregate = "mean"
 
     @classmethod
     def fit(
         cls,
-        reference: Dataset,
+        reference: "Dataset",
         out: str | Path,
         *,
         model: str = DEFAULT_MODEL,
@@ -97,9 +101,11 @@ class GMMSim(FittedScore):
         chosen = np.sort(np.random.default_rng(seed).choice(len(reference), count, replace=False))
         each = max(1, max_elements // max(1, count))
         found = [
-            _sample(vectors.numpy(), each, seed, place)
-            for rows, places in reference_rows(reference, ["image"], places=chosen.tolist())
-            for place, vectors in zip(places, _elements(rows, encoder, elements, resolution).cpu(), strict=True)
+            _sample(vectors.numpy(), each, seed, row_number)
+            for rows, row_numbers in reference_rows(reference, ["image"], row_numbers=chosen.tolist())
+            for row_number, vectors in zip(
+                row_numbers, _elements(rows, encoder, elements, resolution).cpu(), strict=True
+            )
         ]
         fitted, about = fit_elements(
             np.concatenate(found), components=components, dimensions=dimensions, normalize=normalize, seed=seed
@@ -117,7 +123,7 @@ class GMMSim(FittedScore):
         return {"gmm_sim": [aggregate(row, self.agg) for row in densities]}
 
 
-def _elements(rows: Rows, encoder: Encoder, what: Elements, resolution: int | None) -> Tensor:
+def _elements(rows: Rows, encoder: "Encoder", what: Elements, resolution: int | None) -> "Tensor":
     """Feature vectors of each image, (B, n, D) float32."""
     if what == "patches":
         return encoding.patches(rows, encoder, resolution)
@@ -134,5 +140,5 @@ def _sample(vectors: np.ndarray, count: int, seed: int, place: int) -> np.ndarra
 
 
 @lru_cache(maxsize=4)
-def _model(statistics: FittedModel) -> ElementModel:
+def _model(statistics: Statistics) -> ElementModel:
     return ElementModel.from_arrays(statistics.arrays)

@@ -1,20 +1,21 @@
 """`leakage`: how close an image comes to one of a set that it must not repeat, such as a validation split."""
 
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-import torch
-from datasets import Dataset
 
 from sds_hf.clip.checkpoints import DEFAULT_MODEL
-from sds_hf.clip.device import DTypeName
+from sds_hf.clip.kinds import DTypeName
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.fitted import FittedScore, reference_rows
 from sds_hf.scores.base.rows import Rows
 from sds_hf.scores.base.score import Values, settings
 from sds_hf.scores.functional.neighbors import nearest, pixel_hash
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 BELOW_ONE = float(np.nextafter(np.float32(1), np.float32(0)))  # 1 is for copies
 
@@ -43,9 +44,12 @@ class Leakage(FittedScore):
     columns: ClassVar[dict[str, pa.DataType]] = {"leakage": pa.float32(), "leakage_of": pa.string()}
     needs: ClassVar[frozenset[str]] = frozenset({"image"})
     source: ClassVar[str] = "ours"
+    reference_sets: ClassVar[tuple[str, ...]] = ("reference",)
 
     @classmethod
-    def fit(cls, reference: Dataset, out: str | Path, *, model: str = DEFAULT_MODEL, dtype: DTypeName = "auto") -> Self:
+    def fit(
+        cls, reference: "Dataset", out: str | Path, *, model: str = DEFAULT_MODEL, dtype: DTypeName = "auto"
+    ) -> Self:
         """Remember the images of the reference split in a file: embeddings and hashes, no pixels.
 
         Args:
@@ -73,6 +77,8 @@ class Leakage(FittedScore):
 
     def compute(self, rows: Rows) -> dict[str, Values]:
         """See `Score.compute`."""
+        import torch
+
         encoder = self.encoder()
         arrays = self.statistics(encoder).arrays
         queries = encoding.images(rows, encoder, encoding.View())

@@ -2,14 +2,12 @@
 
 import logging
 from functools import lru_cache
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import pyarrow as pa
-import torch
 from pydantic import Field
-from torch import Tensor
 
-from sds_hf.clip.encoder import Encoder
+from sds_hf.clip.checkpoints import model_files
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.image_text import ImageTextScore
 from sds_hf.scores.base.rows import Rows
@@ -22,6 +20,10 @@ from sds_hf.scores.functional.patches import (
     perturbation_score,
     shuffle_patches,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +77,10 @@ class PCS(ImageTextScore):
 
     def compute(self, rows: Rows) -> dict[str, Values]:
         """See `Score.compute`."""
+        import torch
+
         encoder = self.encoder()
-        note_aligned_scales(self, encoder)
+        _log_notes(self)
         intact = self.similarities(encoding.images(rows, encoder, self.view), rows, encoder)
         pixels = encoding.pixels(rows, encoder, self.resolution)
         mixed = torch.stack(
@@ -94,27 +98,24 @@ class PCS(ImageTextScore):
         }
         return {name: value.tolist() for name, value in values.items()}
 
-    def shuffles(self, side: int) -> list[tuple[Tensor, int]]:
+    def notes(self) -> list[str]:
+        """See `Score.notes`; tells of scales whose tiles are whole patches of the ViT: these only permute tokens."""
+        from sds_hf.clip.encoder import vision_settings
+
+        seen = vision_settings(model_files(self.model))
+        side = self.resolution or seen.preprocessing.size[0]
+        cuts = {scale: patch_grid(side, scale, self.patch_unit) for scale in self.scales}
+        aligned = [scale for scale, (grid, tile) in cuts.items() if grid * tile == side and not tile % seen.patch_size]
+        return [f"pcs: the tiles of scales {aligned} are whole ViT patches, which weakens the score"] if aligned else []
+
+    def shuffles(self, side: int) -> "list[tuple[Tensor, int]]":
         """For an image of `side` pixels, the order of the tiles and their side in pixels, for each (scale, draw)."""
         cuts = [patch_grid(side, scale, self.patch_unit) for scale in self.scales]
         return [(patch_order(self.seed, grid, draw), tile) for grid, tile in cuts for draw in range(self.orders)]
 
 
-def aligned_scales(score: PCS, encoder: Encoder) -> list[int]:
-    """Scales whose tiles are whole patches of the ViT: shuffling these only permutes tokens."""
-    side = score.resolution or encoder.preprocessing.size[0]
-    cuts = {scale: patch_grid(side, scale, score.patch_unit) for scale in score.scales}
-    return [scale for scale, (grid, tile) in cuts.items() if grid * tile == side and tile % encoder.patch_size == 0]
-
-
 @lru_cache
-def note_aligned_scales(score: PCS, encoder: Encoder) -> None:
-    """Say once in the log which scales weaken the score."""
-    if aligned := aligned_scales(score, encoder):
-        logger.warning(
-            "pcs: at scales %s a tile is made of whole %d-pixel patches of %s: the shuffle only permutes tokens, which "
-            "weakens the score",
-            aligned,
-            encoder.patch_size,
-            encoder.files.name,
-        )
+def _log_notes(score: PCS) -> None:
+    """Say once in the log what weakens the score."""
+    for note in score.notes():
+        logger.warning(note)

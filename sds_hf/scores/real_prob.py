@@ -4,24 +4,27 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-import torch
-from datasets import Dataset
 from pydantic import Field
 
 from sds_hf.clip.checkpoints import DEFAULT_MODEL
-from sds_hf.clip.device import DTypeName
-from sds_hf.clip.encoder import Encoder
+from sds_hf.clip.kinds import DTypeName
 from sds_hf.data.images import decode_image, encode_jpeg
 from sds_hf.scores.base import encoding
-from sds_hf.scores.base.fitted import FittedModel, FittedScore, reference_rows
+from sds_hf.scores.base.fitted import FittedScore, Statistics, reference_rows
 from sds_hf.scores.base.rows import Rows
 from sds_hf.scores.base.score import Values, settings
 from sds_hf.scores.functional.neighbors import mean_cosine, text_hash
 from sds_hf.scores.functional.probe import Probe, auroc, cross_fit, fold_of, shifted
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+
+    from sds_hf.clip.encoder import Encoder
 
 INSEPARABLE, SUSPICIOUS = 0.6, 0.99  # areas under the ROC curve that are worth a warning
 
@@ -55,6 +58,7 @@ class RealProb(FittedScore):
     columns: ClassVar[dict[str, pa.DataType]] = {"real_prob": pa.float32()}
     needs: ClassVar[frozenset[str]] = frozenset({"image", "id"})
     source: ClassVar[str] = "ours, after RSMatch (Wang et al., arXiv 2405.16930)"
+    reference_sets: ClassVar[tuple[str, ...]] = ("real", "synthetic")
 
     group_column: str = "id"
     prior: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -67,8 +71,8 @@ class RealProb(FittedScore):
     @classmethod
     def fit(
         cls,
-        real: Dataset,
-        synthetic: Dataset | None,
+        real: "Dataset",
+        synthetic: "Dataset | None",
         out: str | Path,
         *,
         model: str = DEFAULT_MODEL,
@@ -108,6 +112,8 @@ class RealProb(FittedScore):
         Raises:
             ValueError: if images of one kind are missing, or cannot be read.
         """
+        import torch
+
         method = method or ("knn" if synthetic is None else "logreg")
         if synthetic is None and method != "knn":
             raise ValueError(f"method {method!r} needs synthetic images beside the real ones; without, give 'knn'")
@@ -157,15 +163,17 @@ class RealProb(FittedScore):
         if about["method"] == "knn" and self.prior != 0.5:
             raise ValueError(f"prior={self.prior} needs a probability, and knn gives a rank: leave prior at 0.5")
 
-    def _probabilities(self, features: torch.Tensor, names: list[str], statistics: FittedModel) -> np.ndarray:
+    def _probabilities(self, features: "torch.Tensor", names: list[str], statistics: Statistics) -> np.ndarray:
         about, arrays = statistics.about, statistics.arrays
         folds = np.array([fold_of(name, about["seed"], about["folds"]) for name in names])
         probe = Probe(arrays["weights"], arrays["biases"])
         return shifted(probe.logits(features.double().numpy(), folds), self.prior)
 
 
-def _neighbor_ranks(features: torch.Tensor, names: list[str], statistics: FittedModel) -> np.ndarray:
+def _neighbor_ranks(features: "torch.Tensor", names: list[str], statistics: Statistics) -> np.ndarray:
     """Share of the real images that are less like the others than a row is, ties counting half."""
+    import torch
+
     arrays = statistics.arrays
     hashes = np.array([text_hash(name) for name in names])
     points = torch.from_numpy(arrays["points"])
@@ -175,15 +183,19 @@ def _neighbor_ranks(features: torch.Tensor, names: list[str], statistics: Fitted
 
 
 def _similarities(
-    queries: torch.Tensor, groups: np.ndarray, points: torch.Tensor, point_groups: np.ndarray, k: int
-) -> torch.Tensor:
+    queries: "torch.Tensor", groups: np.ndarray, points: "torch.Tensor", point_groups: np.ndarray, k: int
+) -> "torch.Tensor":
     """Mean cosine (m,) with the nearest points of other groups."""
+    import torch
+
     mine, theirs = torch.from_numpy(groups), torch.from_numpy(point_groups)
     return mean_cosine(queries, points, k, lambda start, stop: mine[:, None] != theirs[start:stop])
 
 
-def _read(dataset: Dataset, encoder: Encoder, about: dict[str, Any]) -> tuple[torch.Tensor, list[str]]:
+def _read(dataset: "Dataset", encoder: "Encoder", about: dict[str, Any]) -> "tuple[torch.Tensor, list[str]]":
     """Embeddings (n, D) float32 and groups of the rows that have both."""
+    import torch
+
     features, names = [], []
     for rows, _ in reference_rows(dataset, ["image", about["group_column"]]):
         found, keys = _features(rows, encoder, about["reencode"]).cpu(), _keys(rows, about)
@@ -196,7 +208,7 @@ def _read(dataset: Dataset, encoder: Encoder, about: dict[str, Any]) -> tuple[to
     return torch.stack(features), names
 
 
-def _features(rows: Rows, encoder: Encoder, reencode: int | None) -> torch.Tensor:
+def _features(rows: Rows, encoder: "Encoder", reencode: int | None) -> "torch.Tensor":
     """Embeddings, (B, D) float32 of length 1."""
     if reencode is None:
         return encoding.images(rows, encoder, encoding.View())
@@ -205,7 +217,7 @@ def _features(rows: Rows, encoder: Encoder, reencode: int | None) -> torch.Tenso
     return encoder.encode_images(encoder.preprocess(images))
 
 
-def _usable(features: torch.Tensor) -> torch.Tensor:
+def _usable(features: "torch.Tensor") -> "torch.Tensor":
     usable: torch.Tensor = features.isfinite().all(1) & (features.norm(dim=1) > 0.5)
     return usable
 

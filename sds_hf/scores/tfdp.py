@@ -114,7 +114,7 @@ class TFDP(WholeSetScore):
         """The base of every object over what its class adds up to; 0 if the class adds up to nothing."""
         if self.class_norm == "none":
             return self._base(found)
-        totals = self.fitted()[self.class_norm]
+        totals = self.required_statistics()[self.class_norm]
         norms = np.array([totals.get(class_id, 0) for class_id in found.class_ids.tolist()], np.float64)
         balanced: np.ndarray = np.divide(self._base(found), norms, out=np.zeros(len(norms)), where=norms > 0)
         return balanced

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,8 @@ from sds_hf.data.labels import LabelSpace
 from sds_hf.scores.base.batches import Column
 from sds_hf.scores.base.prefetch import prefetch
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Score, all_columns, columns_read, read_cells, score_cells, score_rows
+from sds_hf.scores.base.score import Score, all_columns, read_cells, score_cells, score_rows
+from sds_hf.table.task import Task
 
 IDS_AT_ONCE = 10_000
 
@@ -50,52 +51,49 @@ class Batch:
 
 
 class Job:
-    """A dataset and what is wanted of it, checked.
+    """A task on its way.
 
     Args:
-        dataset: the rows.
-        scores: what to compute.
-        labels: what indices mean.
+        task: what is asked of a `Dataset`.
         batch_size: rows at a time; by default what suits the device.
-        source: what to call the dataset in errors.
 
     Raises:
         ValueError: if there are no rows, ids repeat or a column is missing.
     """
 
-    def __init__(
-        self, dataset: Dataset, scores: Sequence[Score], labels: LabelSpace, batch_size: int | None, source: str = ""
-    ) -> None:
+    def __init__(self, task: Task, batch_size: int | None = None) -> None:
+        dataset = cast(Dataset, task.dataset)
         if not len(dataset):
-            raise ValueError(f"the dataset {source} has no rows" if source else "the dataset has no rows")
-        self.scores, self.labels, self.batch_size = scores, labels, batch_size or default_batch_size()
-        self.stored = readable(dataset, columns_read(scores))
-        score_cells(scores, {name: [] for name in dataset.column_names}, labels)
+            raise ValueError(f"the dataset {task.source} has no rows" if task.source else "the dataset has no rows")
+        self.task, self.batch_size = task, batch_size or default_batch_size()
+        self.stored = readable(dataset, task.columns)
+        score_cells(task.scores, {name: [] for name in dataset.column_names}, task.labels)
         if "id" in self.stored.column_names:
             _check_ids(self.stored)
 
     def score(self, pieces: Iterable[Sequence[int]]) -> Iterator[Part]:
         """The scores of pieces of the dataset, in parts of at most a batch; none belongs to two pieces."""
-        return score_batches(self.scores, self._read(pieces))
+        return score_batches(self.task.scores, self._read(pieces))
 
     def check(self, rows: Sequence[int]) -> dict[int, str]:
         """What is wrong with rows that cannot be read, by row."""
         cells = stored_cells(self.stored, rows)
-        errors = read_cells(self.scores, cells, self.labels).errors
+        errors = read_cells(self.task.scores, cells, self.task.labels).errors
         return {rows[position]: error for position, error in errors.items()}
 
     def _read(self, pieces: Iterable[Sequence[int]]) -> Iterator[Batch]:
+        scores, labels = self.task.scores, self.task.labels
         for piece in pieces:
             for start in range(0, len(piece), self.batch_size):
                 row_numbers = piece[start : start + self.batch_size]
-                yield read_batch(self.scores, stored_cells(self.stored, row_numbers), row_numbers, self.labels)
+                yield read_batch(scores, labels, stored_cells(self.stored, row_numbers), row_numbers)
 
 
 def read_batch(
     scores: Sequence[Score],
+    labels: LabelSpace,
     cells: Mapping[str, Sequence[Any]],
     row_numbers: Sequence[int],
-    labels: LabelSpace,
     state: dict[str, Any] | None = None,
 ) -> Batch:
     """Decode the cells of some rows; without ids their numbers name them."""

@@ -11,14 +11,11 @@ from typing import Any
 
 from datasets import Dataset, IterableDataset
 
-from sds_hf.clip.checkpoints import model_files
 from sds_hf.clip.device import current_device
 from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
 from sds_hf.files import write_whole
-from sds_hf.scores.base.fitted import FittedScore
-from sds_hf.scores.base.score import ClipScore, Score, columns_read
-from sds_hf.scores.pcs import PCS, aligned_scales
+from sds_hf.scores.base.score import Score, columns_read
 from sds_hf.version import __version__
 
 MANIFEST = "manifest.json"
@@ -33,23 +30,21 @@ def request(
     scores: Sequence[Score],
     labels: LabelSpace,
     rows_per_shard: int,
-    content: str | None,
 ) -> dict[str, Any]:
-    """Everything that decides what is in the shards: contents and settings, no paths; see `score_table`.
+    """Everything that decides what is in the shards: settings, no paths; of the dataset's content null, see `Task`.
 
     Args:
         dataset: what is scored.
         scores: what is computed.
         labels: what indices mean.
         rows_per_shard: how rows are cut.
-        content: digest of the dataset; None if it is not known yet.
     """
     columns = columns_read(scores)
     further = {"columns": columns} if set(columns) > set(READABLE) else {}
     length = {"rows": len(dataset)} if isinstance(dataset, Dataset) else {"stream": True}
     return {
         "format": FORMAT,
-        "source": {**length, "sha256": content, **further},
+        "source": {**length, "sha256": None, **further},
         "scores": [{**score.identity(), "labels": labels.name} for score in scores],
         "labels": asdict(labels),
         "rows_per_shard": rows_per_shard,
@@ -58,23 +53,11 @@ def request(
 
 def circumstances(scores: Sequence[Score]) -> dict[str, Any]:
     """What is worth knowing of a run besides what was asked."""
-    models, notes = {}, []
-    fitted = {score.name: score.fit_summary() for score in scores if isinstance(score, FittedScore) and score.compares}
-    for score in scores:
-        if isinstance(score, ClipScore) and score.asks_clip:
-            found, encoder = model_files(score.model), score.encoder()
-            models[score.model] = {
-                "weights_sha256": found.weights_sha256,
-                "digest": found.digest,
-                "preprocessing": asdict(encoder.preprocessing),
-            }
-            if isinstance(score, PCS) and (aligned := aligned_scales(score, encoder)):
-                notes.append(f"pcs: the tiles of scales {aligned} are whole ViT patches, which weakens the score")
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
-        "models": models,
-        "fitted": fitted,
-        "notes": notes,
+        "models": {name: about for score in scores for name, about in score.models().items()},
+        "fitted": {score.name: summary for score in scores if (summary := score.fit_summary())},
+        "notes": [note for score in scores for note in score.notes()],
         "device": str(current_device()),
         "versions": {"sds-hf": __version__, "python": platform.python_version(), **versions},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

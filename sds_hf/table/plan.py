@@ -14,12 +14,10 @@ from datasets import Dataset
 from sds_hf.clip.device import current_device
 from sds_hf.data.content import quick_content_digest
 from sds_hf.files import folder_at, is_remote
-from sds_hf.scores.base.score import Score, columns_read
-from sds_hf.scores.base.whole_set import fit_scores
+from sds_hf.scores.base.score import Score
 from sds_hf.table.job import Job, Part
-from sds_hf.table.manifest import check_request, request
-from sds_hf.table.score_table import complete, unknown
 from sds_hf.table.shards import Shards
+from sds_hf.table.task import Task
 
 SAMPLE = 64  # rows looked at
 ROWS_AT_ONCE = 4  # few enough that a slow model is measured in seconds
@@ -80,25 +78,23 @@ def plan_table(
     """
     if is_remote(folder_at(out)):
         raise ValueError(f"--dry-run looks at the disk that {out} lies on, and it is not one of this machine's")
-    out = Path(out)
-    scores, labels = complete(dataset, scores)
-    job = Job(dataset, scores, labels, ROWS_AT_ONCE, source)
-    content = quick_content_digest(dataset, columns_read(scores))
-    asked = request(dataset, scores, labels, rows_per_shard, content)
-    manifest = check_request(out, asked, ignore=unknown(scores)[content is not None :])
-    shards = Shards(out, len(dataset), rows_per_shard)
+    task = Task(dataset, scores, out, rows_per_shard, source)
+    job = Job(task, ROWS_AT_ONCE)
+    task.request["source"]["sha256"] = content = quick_content_digest(dataset, task.columns)
+    manifest = task.manifest(ignore=[name for name in task.unknown if content is None or name != "source.sha256"])
+    shards = Shards(task.folder, len(dataset), rows_per_shard)
     finished = shards.finished(manifest)
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(SAMPLE, len(dataset))).astype(int)).tolist()
-    job.scores = fit_scores(scores, dataset.select(rows), labels)  # reading all of it takes too long here
+    task.fit(dataset.select(rows))  # reading all of it takes too long here
     left = len(dataset) - sum(shard.rows for shard in finished.values())
     parts, rate = _measure(job, rows)
-    size, free = _table_size(parts, len(dataset), shards.count), shutil.disk_usage(_existing(out)).free
+    size, free = _table_size(parts, len(dataset), shards.count), shutil.disk_usage(_existing(task.folder)).free
     problems = [f"row {row}: {error}" for row, error in sorted(job.check(rows).items())]
     if size > free:
         problems.append(f"the table needs about {size / 1e6:.3g} MB in {out}, {free / 1e6:.3g} MB are free")
     return Plan(
         rows=len(dataset), rows_left=left, shards=shards.count, finished=len(finished),
-        content_known=content is not None, scores=[score.name for score in scores], device=str(current_device()),
+        content_known=content is not None, scores=[score.name for score in task.scores], device=str(current_device()),
         rows_per_second=rate, seconds=left / rate if rate else None, bytes=size, free_bytes=free, sample=len(rows),
         measured=sum(part.table.num_rows for part in parts), problems=problems,
     )  # fmt: skip

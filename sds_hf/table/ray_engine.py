@@ -32,11 +32,11 @@ class RayJob(Job):
         if not ray.is_initialized():
             ray.init(log_to_driver=False, logging_level="ERROR")
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
-        task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_score_shard)
-        given = ray.put((list(self.scores), [score.identity() for score in self.scores], self.labels, self.batch_size))
+        score_shard = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_score_shard)
+        asked = ray.put((self.task.scores, self.task.request["scores"], self.task.labels, self.batch_size))
         running: deque[Any] = deque()
         for rows in pieces:
-            running.append(task.remote(given, self._cells(rows), list(rows)))
+            running.append(score_shard.remote(asked, self._cells(rows), list(rows)))
             workers = ray.cluster_resources().get("GPU" if gpus else "CPU", 1)
             if len(running) >= AHEAD * max(1, workers):
                 yield ray.get(running.popleft())
@@ -71,7 +71,7 @@ def _held(cell: Any) -> Any:
 
 
 def _score_shard(
-    given: tuple[Sequence[Score], list[dict[str, Any]], LabelSpace, int],
+    asked: tuple[Sequence[Score], list[dict[str, Any]], LabelSpace, int],
     cells: Mapping[str, Sequence[Any]],
     rows: Sequence[int],
 ) -> Part:
@@ -80,13 +80,13 @@ def _score_shard(
     Raises:
         ValueError: if the worker's models are others.
     """
-    scores, identities, labels, batch_size = given
-    if [score.identity() for score in scores] != identities:
+    scores, identities, labels, batch_size = asked
+    if [{**score.identity(), "labels": labels.name} for score in scores] != identities:
         raise ValueError("the model of a worker is another one than here; put the same files on all machines")
 
     def read(start: int) -> Batch:
         some = slice(start, start + batch_size)
-        return read_batch(scores, {name: cells[name][some] for name in cells}, rows[some], labels)
+        return read_batch(scores, labels, {name: cells[name][some] for name in cells}, rows[some])
 
     parts = list(score_batches(scores, map(read, range(0, len(rows), batch_size))))
     table = pa.concat_tables(part.table for part in parts)

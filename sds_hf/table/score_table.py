@@ -9,15 +9,13 @@ import pyarrow.parquet as pq
 from datasets import Dataset, IterableDataset
 
 from sds_hf.data.content import content_digest, joint_digest
-from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
 from sds_hf.files import folder_at, is_remote, local_copy
-from sds_hf.scores.base.score import Score, columns_read, common_labels
-from sds_hf.scores.base.whole_set import fit_scores, is_unfitted
-from sds_hf.scores.classes_present import ClassesPresent
+from sds_hf.scores.base.score import Score
 from sds_hf.table.job import Job
-from sds_hf.table.manifest import MANIFEST, check_request, read_manifest, request
+from sds_hf.table.manifest import MANIFEST, read_manifest
 from sds_hf.table.shards import Shard, Shards
 from sds_hf.table.stream import score_stream
+from sds_hf.table.task import Task, make_folder
 from sds_hf.table.team import Team, current_rank
 from sds_hf.table.writer import write_table
 
@@ -120,10 +118,8 @@ def score_table(
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
     """
-    out = folder_at(out)
-    for name, value in (("rows_per_shard", rows_per_shard), ("batch_size", 1 if batch_size is None else batch_size)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     if retry not in (None, "failed"):
         raise ValueError(f"retry must be 'failed', not {retry!r}")
     if engine not in get_args(Engine):
@@ -135,42 +131,17 @@ def score_table(
             raise ValueError(
                 "retry needs rows that can be looked up; a stream has none: load the dataset without streaming"
             )
-        chosen, labels = complete(dataset, scores)
-        _make_folder(out)
-        score_stream(
-            dataset, chosen, labels, out,
-            rows_per_shard=rows_per_shard, batch_size=batch_size, source=source, tell=progress,
-        )  # fmt: skip
-        return ScoreTable.load(out)
-    scores, labels = complete(dataset, scores)
-    job = _job_of(engine)(dataset, scores, labels, batch_size, source)
-    asked = request(dataset, scores, labels, rows_per_shard, None)
-    check_request(out, asked, ignore=unknown(scores))  # refuse early: reading all of a dataset takes time
-    _make_folder(out)
-    with Team(out, current_rank()) as team:
-        scores = job.scores = fit_scores(scores, dataset, labels)
-        asked = request(dataset, scores, labels, rows_per_shard, content_digest(dataset, columns_read(scores)))
-        asked["source"] = {"name": source, **asked["source"]}
-        shards = Shards(out, len(dataset), rows_per_shard, team.rank.index)
-        write_table(job, asked, shards, team, retry, progress)
-    return ScoreTable.load(out)
-
-
-def complete(dataset: Dataset | IterableDataset, scores: Sequence[Score]) -> tuple[list[Score], LabelSpace]:
-    """The scores with `classes_present` first, and the label space of the dataset.
-
-    Raises:
-        ValueError: if the scores do not go together or the label space is not known.
-    """
-    chosen = common_labels(scores)
-    labels = label_space(chosen) if chosen != "auto" else labels_of_features(dataset.features)
-    rest = (score for score in scores if score.name != ClassesPresent.name)
-    return [ClassesPresent(labels=chosen), *rest], labels
-
-
-def unknown(scores: Sequence[Score]) -> tuple[str, ...]:
-    """Parts of a request that nobody knows before the whole dataset is read."""
-    return "source.sha256", *(f"scores.{score.name}.statistics" for score in scores if is_unfitted(score))
+        task = Task(dataset, scores, out, rows_per_shard, source)
+        score_stream(task, batch_size, progress)
+        return ScoreTable.load(task.folder)
+    task = Task(dataset, scores, out, rows_per_shard, source)
+    job = _job_of(engine)(task, batch_size)
+    make_folder(task.folder)
+    with Team(task.folder, current_rank()) as team:
+        task.fit()
+        task.request["source"]["sha256"] = content_digest(dataset, task.columns)
+        write_table(job, Shards(task.folder, len(dataset), rows_per_shard, team.rank.index), team, retry, progress)
+    return ScoreTable.load(task.folder)
 
 
 def _job_of(engine: Engine) -> type[Job]:
@@ -180,12 +151,3 @@ def _job_of(engine: Engine) -> type[Job]:
 
     ray_module()
     return RayJob
-
-
-def _make_folder(out: Path) -> None:
-    if is_remote(out):
-        return  # it comes with its first file
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from error

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count, islice
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,41 +11,36 @@ from datasets.utils.file_utils import xopen
 
 from sds_hf.clip.device import default_batch_size
 from sds_hf.data.content import cell_digests, joint_digest
-from sds_hf.data.labels import LabelSpace
 from sds_hf.progress import Tell
-from sds_hf.scores.base.score import Score, columns_read, score_cells
-from sds_hf.scores.base.whole_set import fit_scores, is_unfitted
+from sds_hf.scores.base.score import score_cells
 from sds_hf.table.job import Batch, Part, read_batch, score_batches
-from sds_hf.table.manifest import check_request, request
 from sds_hf.table.shards import Shard, Shards
+from sds_hf.table.task import Task, make_folder
 from sds_hf.table.team import Team, current_rank, finishing
 from sds_hf.table.writer import Told, begin, end, joined, scored_content
-
-UNKNOWN = ("source.rows", "source.sha256")  # before the end
 
 
 class Stream:
     """The columns of a stream that scores read, images as they are stored.
 
     Args:
-        dataset: the rows.
-        scores: what is computed.
-        labels: what indices mean.
+        task: what is asked of an `IterableDataset`.
 
     Raises:
         ValueError: if there are no rows, or a column is missing.
     """
 
-    def __init__(self, dataset: IterableDataset, scores: Sequence[Score], labels: LabelSpace) -> None:
+    def __init__(self, task: Task) -> None:
+        dataset = cast(IterableDataset, task.dataset)
         for name, feature in (dataset.features or {}).items():
             if isinstance(feature, Image):
                 dataset = dataset.cast_column(name, Image(decode=False))
         first = next(iter(dataset), None)
         if first is None:
             raise ValueError("the stream has no rows")
-        score_cells(scores, {name: [] for name in first}, labels)
-        self.scores, self.labels, self._source = scores, labels, dataset
-        self.columns = [name for name in columns_read(scores) if name in first]
+        score_cells(task.scores, {name: [] for name in first}, task.labels)
+        self.task, self._source = task, dataset
+        self.columns = [name for name in task.columns if name in first]
 
     def shards(self, size: int, finished: Mapping[int, Shard], batch_size: int) -> Iterator[Batch]:
         """The rows of shards that are not finished, batch by batch; the last one of a shard has the stream's state."""
@@ -64,7 +58,8 @@ class Stream:
                 if got:
                     ends = got < wanted or start + got == (place + 1) * size
                     state = self.state() if ends else None
-                    yield read_batch(self.scores, cells, range(start, start + got), self.labels, state)
+                    row_numbers = range(start, start + got)
+                    yield read_batch(self.task.scores, self.task.labels, cells, row_numbers, state)
                 if got < wanted:
                     return
 
@@ -124,10 +119,7 @@ class Ids:
                     _refuse(known["id"], known["row"], first[known["id"]])
 
 
-def score_stream(
-    dataset: IterableDataset, scores: Sequence[Score], labels: LabelSpace, out: Path, *, rows_per_shard: int = 1000,
-    batch_size: int | None = None, source: str = "", tell: Tell | None = None,
-) -> None:  # fmt: skip
+def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = None) -> None:
     """Score a stream into the shards of a table; see `score_table`.
 
     Each finished shard keeps the stream's state after it: another run goes on there. Before that it reads the first
@@ -138,16 +130,13 @@ def score_stream(
     """
     if current_rank().count > 1:
         raise ValueError("a stream is read by one process; start one, or load the dataset without streaming")
-    asked = request(dataset, scores, labels, rows_per_shard, None)
-    unknown = (*UNKNOWN, *(f"scores.{score.name}.statistics" for score in scores if is_unfitted(score)))
-    check_request(out, asked, ignore=unknown)
-    stream = Stream(dataset, scores, labels)
+    out, rows_per_shard = task.folder, task.rows_per_shard
+    make_folder(out)
+    stream = Stream(task)
     shards = Shards(out, None, rows_per_shard)
     with Team(out, current_rank()), finishing("the shard in hand") as stop_if_asked:
-        stream.scores = scores = fit_scores(scores, dataset, labels)
-        asked = request(dataset, scores, labels, rows_per_shard, None)
-        asked["source"] = {"name": source, **asked["source"]}
-        manifest = check_request(out, asked, ignore=UNKNOWN)
+        task.fit()
+        manifest = task.manifest(ignore=task.unknown)
         finished, ids = shards.finished(manifest), Ids(shards)
         for place in sorted({0, *([max(finished)] if finished else ())} & set(finished)):
             _check_shard(stream, shards, place, finished)
@@ -159,10 +148,10 @@ def score_stream(
         told = Told(sum(s.rows for s in finished.values()), sum(s.failed for s in finished.values()), tell)
         if whole:
             return
-        manifest = begin(out, asked, scores, manifest, finished)
+        manifest = begin(task, manifest, finished)
         batches = stream.shards(rows_per_shard, finished, batch_size or default_batch_size())
         found: list[Part] = []
-        for part in score_batches(scores, batches):
+        for part in score_batches(task.scores, batches):
             found.append(part)
             told.add(part.table.num_rows, part.failed)
             if sum(part.table.num_rows for part in found) == rows_per_shard:

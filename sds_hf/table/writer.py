@@ -10,10 +10,10 @@ from datasets import Dataset
 
 from sds_hf.data.content import joint_digest, row_digests
 from sds_hf.progress import Tell
-from sds_hf.scores.base.score import Score
 from sds_hf.table.job import Job, Part
-from sds_hf.table.manifest import check_request, circumstances, read_manifest, write_manifest
+from sds_hf.table.manifest import circumstances, read_manifest, write_manifest
 from sds_hf.table.shards import Shard, Shards
+from sds_hf.table.task import Task
 from sds_hf.table.team import Team, finishing
 
 
@@ -36,16 +36,13 @@ class Told:
         self._tell(self.done, self.failed)
 
 
-def write_table(
-    job: Job, asked: dict[str, Any], shards: Shards, team: Team, retry: str | None = None, tell: Tell | None = None
-) -> None:
+def write_table(job: Job, shards: Shards, team: Team, retry: str | None = None, tell: Tell | None = None) -> None:
     """Make the shards of this process that are missing or damaged, and wait until the table is finished.
 
     The first process writes the manifest.
 
     Args:
         job: what is scored.
-        asked: what the manifest is to say.
         shards: of the table.
         team: the processes at work.
         retry: see `score_table`.
@@ -56,13 +53,13 @@ def write_table(
         OSError: if the folder cannot be written, or another process is gone.
         KeyboardInterrupt: after Ctrl-C.
     """
-    out, first = shards.folder, team.rank.index == 0
+    task, out, first = job.task, shards.folder, team.rank.index == 0
     with finishing("the shard in hand") as stop_if_asked:
         if not first:
             team.wait(lambda: read_manifest(out) is not None, lambda: [0])
-        manifest = check_request(out, asked, ignore=("source.sha256",) if retry else ())
+        manifest = task.manifest(ignore=("source.sha256",) if retry else ())
         finished = shards.finished(manifest)
-        if manifest and manifest["source"]["sha256"] != asked["source"]["sha256"]:
+        if manifest and manifest["source"]["sha256"] != task.request["source"]["sha256"]:
             _check_rows(job.stored, shards, finished)
         todo = {place: _rows_to_score(shards, place, finished, retry) for place in range(shards.count)}
         told = _told(todo, finished, tell if first else None)
@@ -70,7 +67,7 @@ def write_table(
         if manifest.get("complete") and not todo:
             return
         if first:
-            manifest = begin(out, asked, job.scores, manifest, finished)
+            manifest = begin(task, manifest, finished)
         mine = {place: rows for place, rows in todo.items() if team.rank.owns(place)}
         theirs = {place: len(rows) for place, rows in todo.items() if place not in mine}
 
@@ -96,13 +93,12 @@ def write_table(
         end(shards, manifest, finished)
 
 
-def begin(
-    out: Path, asked: Mapping[str, Any], scores: Sequence[Score], old: Mapping[str, Any], finished: Mapping[int, Shard]
-) -> dict[str, Any]:
+def begin(task: Task, old: Mapping[str, Any], finished: Mapping[int, Shard]) -> dict[str, Any]:
     """Write the manifest of a table that is being made."""
     created = {"created": old["created"]} if old else {}
-    manifest = {**asked, **circumstances(scores), **created, "complete": False}
-    _save(out, manifest, finished)
+    source = {"source": {"name": task.source, **task.request["source"]}}
+    manifest = {**task.request, **source, **circumstances(task.scores), **created, "complete": False}
+    _save(task.folder, manifest, finished)
     return manifest
 
 

@@ -320,7 +320,7 @@ def of_videos() -> Any:
     [
         (
             of_any_resolution,
-            "of the class Siglip2Model, whose vision tower has no fixed image size .* SigLIP 2, take",
+            "of the kind siglip2, which has no ViT with a fixed image size .* SigLIP 2, take",
         ),
         (convolutional, "of the class AlignModel, not a CLIP-like dual encoder with a ViT"),
         (of_videos, r"of the class XCLIPModel, not a CLIP-like .* \(it has no get_image_features\)"),

@@ -15,7 +15,6 @@ from sds_hf.clip.encoder import Encoder, load
 from sds_hf.clip.reference.cam import affinity, min_max, object_boxes, refine
 from sds_hf.clip.reference.crf import crf_image, dense_crf
 from sds_hf.clip.reference.masks import (
-    ReferenceSettings,
     class_cams,
     clip_tower,
     label_map,
@@ -24,6 +23,7 @@ from sds_hf.clip.reference.masks import (
     to_whole_patches,
     with_background,
 )
+from sds_hf.clip.reference.settings import ReferenceSettings
 from sds_hf.clip.similarity import present_softmax
 from sds_hf.data.labels import LabelSpace
 from sds_hf.scores.base.rows import Rows
@@ -114,19 +114,19 @@ def plain_maps(encoder, image, classes, texts, settings):
     with torch.no_grad():
         hidden, total = encoder.vit.before_last(pixels, "bicubic", settings.affinity_blocks - 1)
     rows = [*classes, *range(3, len(texts))]
-    if settings.kind == "maskclip":
+    if settings.reference == "maskclip":
         with torch.no_grad():
             features = F.normalize(encoder.vit.project(encoder.vit.blocks[-1].to_itself(hidden[0, 1:])), dim=-1)
             probabilities = (encoder.scale * features @ texts[rows].T).softmax(-1)
         large = upsampled(probabilities.T, grid, image)
         return torch.cat([large[len(classes) :].sum(0, keepdim=True), large[: len(classes)]])
     cams = plain_cams(encoder, hidden, classes, texts)
-    if settings.refinement != "none":
+    if settings.refine != "none":
         with torch.no_grad():
             _, last = encoder.vit.blocks[-1](hidden, with_weights=True)
         total = last if total is None else total + last
         transition = affinity(total[0, 1:, 1:] / settings.affinity_blocks)
-        boxes = torch.stack([object_boxes(cam.view(grid), settings.cam_threshold).flatten() for cam in cams])
+        boxes = torch.stack([object_boxes(cam.view(grid), 0.4).flatten() for cam in cams])
         cams = min_max(refine(cams, boxes, transition))
     large = upsampled(cams, grid, image)
     return torch.cat([1 - large.amax(0, keepdim=True), large])
@@ -134,10 +134,10 @@ def plain_maps(encoder, image, classes, texts, settings):
 
 def plain_mask(maps, image, present, settings):
     """The label map of one image."""
-    if settings.refinement == "crf":
+    if settings.refine == "crf":
         (maps,) = dense_crf([maps], [crf_image(torch.from_numpy(image), settings.crf_image)])
     labels = torch.tensor([0, *(1 + present.nonzero()[:, 0]).tolist()])[maps.argmax(0)]
-    if settings.refinement == "crf" and settings.crf_confidence:
+    if settings.refine == "crf" and settings.crf_confidence:
         labels[maps.amax(0) < settings.crf_confidence] = -1
     return labels
 
@@ -163,11 +163,11 @@ def test_images_are_resized_to_whole_patches_as_pillow_does(encoder, size):
     [
         ReferenceSettings(affinity_blocks=3),
         ReferenceSettings(affinity_blocks=1),
-        ReferenceSettings(refinement="none"),
-        ReferenceSettings(refinement="crf", affinity_blocks=3),
-        ReferenceSettings(refinement="crf", affinity_blocks=3, crf_image="authors", crf_confidence=None),
-        ReferenceSettings(kind="maskclip"),
-        ReferenceSettings(kind="maskclip", refinement="crf"),
+        ReferenceSettings(refine="none"),
+        ReferenceSettings(refine="crf", affinity_blocks=3),
+        ReferenceSettings(refine="crf", affinity_blocks=3, crf_image="authors", crf_confidence=None),
+        ReferenceSettings(reference="maskclip"),
+        ReferenceSettings(reference="maskclip", refine="crf"),
     ],
     ids=["affinity of 3 blocks", "affinity of 1 block", "no affinity", "crf", "authors' crf", "maskclip", "its crf"],
 )
@@ -319,14 +319,14 @@ def test_each_step_equals_the_authors_code(golden_encoder, golden):
 @pytest.mark.parametrize(
     ("changes", "expected", "share"),
     [
-        ({"refinement": "affinity"}, "label_argmax_nocrf", 0.999),
+        ({"refine": "affinity"}, "label_argmax_nocrf", 0.999),
         ({"crf_confidence": None}, "label_crf", 0.99),
         ({}, "label_crf_conf95", 0.98),
     ],
 )
 def test_masks_equal_those_of_the_authors_code(golden_encoder, golden, changes, expected, share):
     """From the image, not from its preprocessed pixels."""
-    settings = {"refinement": "crf", "crf_image": "authors", "exclusive_boxes": True, "position": "bilinear"}
+    settings = {"refine": "crf", "crf_image": "authors", "exclusive_boxes": True, "position": "bilinear"}
     settings = ReferenceSettings(**settings | changes)
     present = torch.ones(1, golden["grad_cam"].shape[0], dtype=torch.bool)
     ((_, mask),) = reference_masks(

@@ -5,22 +5,22 @@ import pytest
 from support.rows import MASK, REFERENCE
 
 from sds_hf import ASF, ClassIoU, add_scores, score_table
+from sds_hf.clip.reference import masks
 from sds_hf.data.labels import VOC
-from sds_hf.scores import asf_miou
 from sds_hf.scores.base.rows import Rows
 
 
 @pytest.fixture
 def references(monkeypatch) -> list[int]:
     """How many reference masks were made."""
-    made, original = [], asf_miou.reference_masks
+    made, original = [], masks.reference_masks
 
     def counted(*args):
         for found in original(*args):
             made.append(found[0])
             yield found
 
-    monkeypatch.setattr(asf_miou, "reference_masks", counted)
+    monkeypatch.setattr(masks, "reference_masks", counted)
     return made
 
 

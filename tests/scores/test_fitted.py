@@ -7,7 +7,7 @@ from support.rows import random_dataset
 
 from sds_hf import add_scores
 from sds_hf.cli import main
-from sds_hf.scores.base.fitted import fit_score, load_model
+from sds_hf.scores.base.fitted import fit_score, load_statistics
 from sds_hf.scores.gmm_sim import GMMSim
 
 SETTINGS = {"dtype": "fp32", "components": 4, "dimensions": 8}
@@ -28,7 +28,7 @@ def test_from_the_command_line_to_the_column(tiny_clip, tmp_path, capsys):
                  "--set", "dimensions=8", "--model", tiny_clip, "--dtype", "fp32", "--json"]) == 0  # fmt: skip
     summary = json.loads(capsys.readouterr().out)
     assert (summary["images"], summary["components"]) == (8, 4)
-    assert summary["sha256"] == load_model(tmp_path / "gmm.npz", "gmm_sim").digest
+    assert summary["sha256"] == load_statistics(tmp_path / "gmm.npz", "gmm_sim").digest
     assert main(["score", f"{tmp_path}/real.parquet", "--scores", "gmm_sim", "--out", f"{tmp_path}/scores", "--dtype",
                  "fp32", "--set", f"scores.gmm_sim.fitted={tmp_path}/gmm.npz", *options]) == 0  # fmt: skip
     found = json.loads(capsys.readouterr().out)["scores"]["gmm_sim"]

@@ -16,7 +16,7 @@ from support.rows import random_dataset, random_row
 from sds_hf import add_scores, score_table
 from sds_hf.clip.device import resolve_dtype
 from sds_hf.clip.vit import VisionTransformer
-from sds_hf.scores.base.fitted import load_model, save_model
+from sds_hf.scores.base.fitted import load_statistics, save_statistics
 from sds_hf.scores.clip_sim import ClipSim
 from sds_hf.scores.functional.mixture import ElementModel, Mixture, aggregate, fit_elements
 from sds_hf.scores.gmm_sim import GMMSim
@@ -157,7 +157,7 @@ def test_the_same_fit_is_the_same_file(tiny_clip, tmp_path):
     )
     digests = [score.identity()["fitted_digest"] for score in (first, again, other)]
     assert digests[0] == digests[1] != digests[2]
-    assert load_model(first.fitted, "gmm_sim").about["elements"] == 96  # 12 of each of 8 images
+    assert load_statistics(first.fitted, "gmm_sim").about["elements"] == 96  # 12 of each of 8 images
 
 
 def test_the_manifest_names_the_fitted_model(fitted, tmp_path):
@@ -186,7 +186,7 @@ def test_errors_say_what_to_do(fitted, tiny_clip, other_clip, tmp_path):
     (tmp_path / "broken.npz").write_bytes(b"PK nothing")
     with pytest.raises(ValueError, match=r"broken.npz is no fitted model of sds-hf or is damaged; fit it again"):
         GMMSim(model=tiny_clip, fitted=str(tmp_path / "broken.npz")).identity()
-    other = save_model(tmp_path / "other.npz", "leakage", {})
+    other = save_statistics(tmp_path / "other.npz", "leakage", {})
     with pytest.raises(ValueError, match="was fitted for the score 'leakage'"):
         GMMSim(model=tiny_clip, fitted=str(other)).identity()
 
@@ -210,7 +210,7 @@ def test_rows_that_cannot_be_read_are_left_out(tiny_clip, tmp_path, caplog):
     data = Dataset.from_list(rows, features=random_dataset(1).features)
     options = {"model": tiny_clip, "dtype": "fp32", "components": 2}
     score = GMMSim.fit(data, tmp_path / "some.npz", **options)
-    assert load_model(score.fitted, "gmm_sim").about["images"] == 3
+    assert load_statistics(score.fitted, "gmm_sim").about["images"] == 3
     assert "1 rows of the reference set cannot be read" in caplog.text
     with pytest.raises(ValueError, match=r"no row of the reference set can be read, e.g. image a.jpg"):
         GMMSim.fit(data.select([1]), tmp_path / "none.npz", **options)

@@ -18,7 +18,6 @@ from sds_hf.data.labels import VOC
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.fitted import FittedScore
 from sds_hf.scores.base.score import ClipScore, Score
-from sds_hf.scores.base.whole_set import is_unfitted
 
 SCORES = sorted(score_classes().values(), key=lambda score: score.name)
 
@@ -39,7 +38,7 @@ def score(request, tiny_clip, dataset, tmp_path_factory) -> Score:
     """A score with the settings it has by itself, fitted if it has to be."""
     kind = request.param
     made = kind(**({"model": tiny_clip, "dtype": "fp32"} if issubclass(kind, ClipScore) else {}))
-    if is_unfitted(made):
+    if not made.is_fitted:
         return made.fit(dataset)
     if isinstance(made, FittedScore) and made.compares:
         out = tmp_path_factory.mktemp("fitted") / "model.npz"

@@ -19,7 +19,7 @@ from sds_hf.cli import main
 from sds_hf.data.opening import open_dataset
 from sds_hf.hub import retry as retrying
 from sds_hf.hub.push import HubRepository, PublishError
-from sds_hf.scores.base.fitted import ABOUT, load_model
+from sds_hf.scores.base.fitted import ABOUT, load_statistics
 
 SECRET = "hf_CANARYcanary0123456789"
 
@@ -176,12 +176,12 @@ def test_a_pickle_in_a_fitted_model_is_refused_with_the_reason(tmp_path):
     with pytest.raises(
         ValueError, match=r"m\.npz holds pickled objects, which can run code and are not opened; fit it"
     ):
-        load_model(tmp_path / "m.npz", "gmm_sim")
+        load_statistics(tmp_path / "m.npz", "gmm_sim")
     (tmp_path / "n.npz").write_bytes(pickle.dumps(Trap(tmp_path / "mark")))
     with pytest.raises(
         ValueError, match=r"n\.npz holds pickled objects, which can run code and are not opened; fit it"
     ):
-        load_model(tmp_path / "n.npz", "gmm_sim")
+        load_statistics(tmp_path / "n.npz", "gmm_sim")
     assert not (tmp_path / "mark").exists()
     pickle.loads((tmp_path / "n.npz").read_bytes())
     assert (tmp_path / "mark").exists()  # the trap works

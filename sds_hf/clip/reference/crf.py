@@ -6,15 +6,14 @@ Mean-field inference with Gaussian kernels (Krähenbühl & Koltun, NeurIPS 2011)
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sds_hf.clip.reference.lattice import Lattice, permutohedral
+from sds_hf.clip.reference.settings import CRFImage
 
-CRFImage = Literal["rgb", "authors"]
 SMALLEST = 1e-5  # probability, before the logarithm
 BGR_MEAN = (104.008, 116.669, 122.675)
 # Refined together: what a CPU gains nothing from exceeding, and what keeps a GPU busy. A pixel needs 0.8 kB (natural

@@ -5,8 +5,6 @@ embeddings compared with the texts, Zhou et al., ECCV 2022). Both see the image 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,41 +15,15 @@ from sds_hf.clip.checkpoints import ModelNotFoundError
 from sds_hf.clip.encoder import Encoder
 from sds_hf.clip.preprocessing import resize
 from sds_hf.clip.reference.cam import affinity, grad_cam, min_max, object_boxes, refine
-from sds_hf.clip.reference.crf import CRFImage, crf_image, dense_crf
+from sds_hf.clip.reference.crf import crf_image, dense_crf
+from sds_hf.clip.reference.settings import ReferenceSettings
 from sds_hf.clip.similarity import present_log_softmax, present_softmax
 from sds_hf.clip.stages import stage
-from sds_hf.clip.vit import Position, VisionTransformer
+from sds_hf.clip.vit import VisionTransformer
 
-ReferenceKind = Literal["clip-es", "maskclip"]
-RefineKind = Literal["affinity", "crf", "none"]
+CAM_THRESHOLD = 0.4  # of CLIP-ES on VOC
 UNSURE = -1
 MAX_ATTENTION_BYTES = 256 << 20  # of one block's weights in a batch
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReferenceSettings:
-    """How reference masks are made.
-
-    Attributes:
-        kind: `clip-es` or `maskclip`.
-        refinement: of Grad-CAM maps: `affinity` spreads them along the attention, `crf` applies a dense CRF after that.
-            MaskCLIP has no affinity step; `crf` refines its probabilities.
-        cam_threshold: share of a map's maximum that bounds an object in the affinity step.
-        affinity_blocks: how many of the last blocks' attention weights are averaged.
-        exclusive_boxes: boxes never reach the map's last row and column, as in the authors' code.
-        position: how position embeddings are resized to the image's grid.
-        crf_image: what the CRF sees, see `crf_image`.
-        crf_confidence: pixels whose largest posterior is lower have no label after the CRF; None: all have one.
-    """
-
-    kind: ReferenceKind = "clip-es"
-    refinement: RefineKind = "affinity"
-    cam_threshold: float = 0.4
-    affinity_blocks: int = 8
-    exclusive_boxes: bool = False
-    position: Position = "bicubic"
-    crf_image: CRFImage = "rgb"
-    crf_confidence: float | None = 0.95
 
 
 def reference_masks(
@@ -76,7 +48,7 @@ def reference_masks(
         Row of the image and its label map, (H, W) int64: 0 for the background, 1 + k for class k, -1 where the CRF is
         not confident; in no fixed order.
     """
-    with_crf = settings.refinement == "crf"
+    with_crf = settings.refine == "crf"
     for rows, maps in reference_maps(encoder, images, present, texts, settings, features):
         if with_crf:
             guides = encoder.upload([images[row] for row in rows]).permute(0, 2, 3, 1)
@@ -100,7 +72,7 @@ def reference_maps(
         Rows of some images of one size and their maps, (1 + classes, H, W) float32 in [0, 1]: the background and the
         present classes.
     """
-    exclusive = settings.kind == "maskclip"
+    exclusive = settings.reference == "maskclip"
     patch = clip_tower(encoder).patch
     for rows in _batches_of_one_size(images, encoder):
         pixels = encoder.upload([images[row] for row in rows])
@@ -220,7 +192,8 @@ def _cam_maps(
     encoder: Encoder, pixels: Tensor, present: Tensor, texts: Tensor, settings: ReferenceSettings
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """For each image (classes, n), the Grad-CAM of each present class, and its feature (D,), of length 1."""
-    vit, spread = clip_tower(encoder), settings.refinement != "none"
+    vit, spread = clip_tower(encoder), settings.refine != "none"
+    threshold = settings.cam_threshold or CAM_THRESHOLD
     blocks = min(settings.affinity_blocks, len(vit.blocks)) if spread else 0
     with stage("native encoder"), torch.no_grad():
         hidden, attention = vit.before_last(pixels, settings.position, max(blocks - 1, 0))
@@ -237,9 +210,7 @@ def _cam_maps(
             cam = cams[: int(chosen.sum()), row]
             if spread:
                 with stage("affinity"):
-                    boxes = [
-                        object_boxes(one.view(grid), settings.cam_threshold, settings.exclusive_boxes) for one in cam
-                    ]
+                    boxes = [object_boxes(one.view(grid), threshold, settings.exclusive_boxes) for one in cam]
                     cam = min_max(refine(cam, torch.stack(boxes).flatten(1), transition[row]))
             yield cam, features[row]
 

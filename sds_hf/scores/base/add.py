@@ -4,17 +4,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from datasets import Dataset, Features, IterableDataset, concatenate_datasets
-from datasets.features.features import generate_from_arrow_type
-
-from sds_hf.clip.device import default_batch_size
 from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
 from sds_hf.scores.base.score import Score, all_columns, columns_read, common_labels, score_batch
 from sds_hf.scores.base.whole_set import fit_scores
 
-AnyDataset = TypeVar("AnyDataset", Dataset, IterableDataset)
+if TYPE_CHECKING:
+    from datasets import Dataset, Features, IterableDataset
+
+AnyDataset = TypeVar("AnyDataset", "Dataset", "IterableDataset")
 
 
 class Together:
@@ -61,6 +60,10 @@ def add_scores(
     Raises:
         ValueError: if no score is given, a column is missing, the label space is not known, a model cannot be had.
     """
+    from datasets import Features, IterableDataset, concatenate_datasets
+
+    from sds_hf.clip.device import default_batch_size
+
     if not scores:
         raise ValueError("add_scores needs at least one score, e.g. add_scores(dataset, pcs_score, asf_miou)")
     batch_size = batch_size or default_batch_size()
@@ -89,6 +92,9 @@ def add_scores(
     return concatenate_datasets([kept, scored], axis=1)
 
 
-def score_features(scores: Sequence[Score]) -> Features:
+def score_features(scores: Sequence[Score]) -> "Features":
     """Features of the columns that scores write."""
+    from datasets import Features
+    from datasets.features.features import generate_from_arrow_type
+
     return Features({name: generate_from_arrow_type(dtype) for name, dtype in all_columns(scores).items()})

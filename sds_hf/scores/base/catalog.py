@@ -15,7 +15,6 @@ from importlib.metadata import entry_points
 
 import sds_hf.scores
 from sds_hf.scores.base.score import REGISTRY, Cost, Score
-from sds_hf.scores.base.whole_set import WholeSetScore
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def _entry(score: type[Score]) -> Entry:
         columns={name: str(dtype) for name, dtype in score.columns.items()},
         needs=sorted(score.needs),
         cost=score.cost,
-        whole_set=issubclass(score, WholeSetScore),
+        whole_set=score.whole_set,
         meaning=_first_sentence(inspect.getdoc(score) or ""),
         source=score.source,
         module=score.__module__,

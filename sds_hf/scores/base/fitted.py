@@ -4,17 +4,16 @@ import inspect
 import json
 import logging
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from datasets import Dataset
-from pydantic import ConfigDict, ValidationError, validate_call
+from pydantic import ConfigDict, ValidationError, create_model
 
-from sds_hf.clip.encoder import Encoder
+from sds_hf.clip.checkpoints import model_files
 from sds_hf.data.labels import VOC, LabelSpace, label_space, labels_of_features
 from sds_hf.errors import one_line
 from sds_hf.files import sha256_of
@@ -22,14 +21,19 @@ from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.rows import Rows, read_rows
 from sds_hf.scores.base.score import ClipScore, settings
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from sds_hf.clip.encoder import Encoder
+
 logger = logging.getLogger(__name__)
 ROWS_AT_ONCE = 32
 ABOUT = "about"  # the entry that says what the arrays are
 
 
 @dataclass(frozen=True, eq=False)
-class FittedModel:
-    """What a score was fitted to.
+class Statistics:
+    """What a fit to a reference set found, as a file holds it.
 
     Attributes:
         kind: name of the score.
@@ -44,7 +48,7 @@ class FittedModel:
     digest: str
 
 
-def save_model(path: str | Path, kind: str, about: Mapping[str, Any], **arrays: np.ndarray) -> Path:
+def save_statistics(path: str | Path, kind: str, about: Mapping[str, Any], **arrays: np.ndarray) -> Path:
     """Write a fitted model; the same model is the same bytes.
 
     Raises:
@@ -62,8 +66,8 @@ def save_model(path: str | Path, kind: str, about: Mapping[str, Any], **arrays: 
     return path
 
 
-def load_model(path: str | Path, kind: str) -> FittedModel:
-    """Read what `save_model` wrote; remembered while the file is the same.
+def load_statistics(path: str | Path, kind: str) -> Statistics:
+    """Read what `save_statistics` wrote; remembered while the file is the same.
 
     Raises:
         ValueError: if there is no such file, it is damaged, or it was fitted for another score.
@@ -78,12 +82,12 @@ def load_model(path: str | Path, kind: str) -> FittedModel:
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, digest: str) -> FittedModel:
+def _read(path: Path, digest: str) -> Statistics:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         about = json.loads(str(arrays.pop(ABOUT)))
-        return FittedModel(about.pop("kind"), about, arrays, digest)
+        return Statistics(about.pop("kind"), about, arrays, digest)
     except (ValueError, KeyError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         with path.open("rb") as file:
             is_pickle = file.read(1) == b"\x80"
@@ -116,25 +120,27 @@ class FittedScore(ClipScore):
         Raises:
             ValueError: if there is none, or it was made with another model.
         """
-        found = super().identity()
-        return {**found, "fitted_digest": self.checked(found["model_digest"]).digest} if self.compares else found
+        identity = super().identity()
+        if not self.compares:
+            return identity
+        return {**identity, "fitted_digest": self.statistics_for(identity["model_digest"]).digest}
 
-    def statistics(self, encoder: Encoder) -> FittedModel:
+    def statistics(self, encoder: "Encoder") -> Statistics:
         """The fitted model.
 
         Raises:
             ValueError: if there is none, or it was made with another model.
         """
-        return self.checked(encoder.files.digest)
+        return self.statistics_for(encoder.files.digest)
 
-    def checked(self, model_digest: str) -> FittedModel:
-        """The fitted model, if it goes with an encoder of this digest; see `statistics`."""
+    def statistics_for(self, model_digest: str) -> Statistics:
+        """The same, if it goes with an encoder of this digest."""
         if self.fitted is None:
             raise ValueError(
                 f"{self.name} compares with a fitted model: write one with {type(self).__name__}.fit(dataset, "
                 f"'{self.name}.npz') or `sds-hf fit {self.name}`, then say fitted='{self.name}.npz'"
             )
-        model = load_model(self.fitted, self.name)
+        model = load_statistics(self.fitted, self.name)
         if model.about["model_digest"] != model_digest:
             raise ValueError(
                 f"{self.fitted} was fitted with other weights than those of the model {self.model!r}: score with the "
@@ -145,25 +151,27 @@ class FittedScore(ClipScore):
     def saved(self, out: str | Path, about: Mapping[str, Any], **arrays: Any) -> Self:
         """This score with what its fit found, written to a file."""
         made_with = {"model_digest": self.encoder().files.digest}
-        path = save_model(out, self.name, {**made_with, **about}, **arrays)
+        path = save_statistics(out, self.name, {**made_with, **about}, **arrays)
         return type(self)(**{**self.values(), "fitted": str(path)})
 
-    def fit_summary(self) -> dict[str, Any]:
-        """What the manifest says of the fitted model."""
-        model = self.statistics(self.encoder())
-        return {"file": self.fitted, "sha256": model.digest, **model.about}
+    def fit_summary(self) -> dict[str, Any] | None:
+        """See `Score.fit_summary`."""
+        if not self.compares:
+            return None
+        statistics = self.statistics_for(model_files(self.model).digest)
+        return {"file": self.fitted, "sha256": statistics.digest, **statistics.about}
 
 
 def reference_rows(
-    dataset: Dataset, needs: Sequence[str], labels: str = "auto", places: Sequence[int] | None = None
+    dataset: "Dataset", needs: Sequence[str], labels: str = "auto", row_numbers: Sequence[int] | None = None
 ) -> Iterator[tuple[Rows, list[int]]]:
-    """The rows of a reference set in batches, with their places in it; rows that cannot be read are left out.
+    """The rows of a reference set in batches, with their numbers in it; rows that cannot be read are left out.
 
     Args:
         dataset: the reference set.
         needs: columns that are read, see `read_rows`.
         labels: label space; it matters only where classes are read.
-        places: rows to read, all if None.
+        row_numbers: rows to read, all if None.
 
     Raises:
         ValueError: if a column is missing, or nothing can be read.
@@ -171,29 +179,29 @@ def reference_rows(
     spaces = _labels(dataset, needs, labels)
     wanted = {*needs, "mask"} if "classes" in needs else {*needs}
     stored = dataset.select_columns([name for name in dataset.column_names if name in wanted]).with_format("arrow")
-    places = range(len(dataset)) if places is None else places
+    row_numbers = range(len(dataset)) if row_numbers is None else row_numbers
     failed, example = 0, ""
-    for start in range(0, len(places), ROWS_AT_ONCE):
-        chosen = list(places[start : start + ROWS_AT_ONCE])
+    for start in range(0, len(row_numbers), ROWS_AT_ONCE):
+        chosen = list(row_numbers[start : start + ROWS_AT_ONCE])
         table = stored[chosen]
         rows = read_rows({n: table[n].to_pylist() for n in table.column_names}, {*needs}, spaces)
         failed, example = failed + len(rows.errors), next(iter(rows.errors.values()), example)
         if len(rows):
             yield rows, [chosen[position] for position in rows.positions]
-    if failed == len(places):
+    if failed == len(row_numbers):
         raise ValueError(f"no row of the reference set can be read{f', e.g. {example}' if example else ''}")
     if failed:
         logger.warning("%d rows of the reference set cannot be read and are left out, e.g. %s", failed, example)
 
 
-def _labels(dataset: Dataset, needs: Sequence[str], labels: str) -> LabelSpace:
+def _labels(dataset: "Dataset", needs: Sequence[str], labels: str) -> LabelSpace:
     if labels != "auto":
         return label_space(labels)
     return labels_of_features(dataset.features) if "classes" in needs else VOC
 
 
 def fit_score(
-    name: str, references: Sequence[Dataset], out: str | Path, settings: Mapping[str, Any] | None = None
+    name: str, references: "Sequence[Dataset]", out: str | Path, settings: Mapping[str, Any] | None = None
 ) -> FittedScore:
     """Fit a score to reference sets and write what was found to a file.
 
@@ -209,20 +217,28 @@ def fit_score(
     Raises:
         ValueError: if the score is not fitted to a reference, or a set or setting is too many or makes no sense.
     """
-    fitted = {key: score for key, score in score_classes().items() if issubclass(score, FittedScore)}
-    if name not in fitted:
-        raise ValueError(f"{name!r} is not fitted to a reference set; these are: {sorted(fitted)}")
-    fit: Any = fitted[name].fit  # type: ignore[attr-defined]
-    parameters = inspect.signature(fit).parameters
-    sets = [key for key, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY][:-1]
+    fittable = {key: score for key, score in score_classes().items() if score.reference_sets}
+    if name not in fittable:
+        raise ValueError(f"{name!r} is not fitted to a reference set; these are: {sorted(fittable)}")
+    score: Any = fittable[name]
+    sets = score.reference_sets
     if len(references) > len(sets) or not references:
         raise ValueError(f"{name} is fitted to {' and '.join(sets)}, not to {len(references)} datasets")
-    given: list[Dataset | None] = [*references, *[None] * (len(sets) - len(references))]
+    padded: list[Dataset | None] = [*references, *[None] * (len(sets) - len(references))]
+    fitted: FittedScore = score.fit(*padded, out, **_checked_settings(name, score.fit, settings or {}))
+    return fitted
+
+
+def _checked_settings(name: str, fit: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a fit, converted as a score's settings are.
+
+    Raises:
+        ValueError: names the one that makes no sense.
+    """
+    parameters = inspect.signature(fit, eval_str=True, locals={"Dataset": Any}).parameters.values()
+    keywords = {each.name: (each.annotation, each.default) for each in parameters if each.kind is each.KEYWORD_ONLY}
+    model = create_model(name, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **keywords)  # type: ignore[call-overload]
     try:
-        score: FittedScore = validate_call(config=ConfigDict(arbitrary_types_allowed=True))(fit)(
-            *given, out, **dict(settings or {})
-        )
+        return {key: getattr(model(**settings), key) for key in settings}
     except ValidationError as error:
-        known = [key for key, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
-        raise ValueError(f"{name}: {one_line(error, {(): known})}") from error
-    return score
+        raise ValueError(f"{name}: {one_line(error, {(): list(keywords)})}") from error

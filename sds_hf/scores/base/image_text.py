@@ -1,17 +1,18 @@
 """Scores made of the similarity of an image with what it is said to show."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
-from sds_hf.clip.encoder import Encoder
-from sds_hf.clip.similarity import SimilarityKind, similarity
-from sds_hf.clip.vit import Pool, Position
+from sds_hf.clip.kinds import Pool, Position, SimilarityKind
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.rows import ClassList, Rows
 from sds_hf.scores.base.score import ClipScore, settings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sds_hf.clip.encoder import Encoder
 
 TextKind = Literal["classes", "caption"]
 
@@ -56,8 +57,12 @@ class ImageTextScore(ClipScore):
         """How images are seen."""
         return encoding.View(resolution=self.resolution, pool=self.pool, position=self.position)
 
-    def similarities(self, images: Tensor, rows: Rows, encoder: Encoder) -> Tensor:
+    def similarities(self, images: "Tensor", rows: Rows, encoder: "Encoder") -> "Tensor":
         """Similarity of images (B, D), one a row, with the row's texts: (B,) float32, NaN where it has none."""
+        import torch
+
+        from sds_hf.clip.similarity import similarity
+
         texts = encoding.texts(rows, encoder)
         if self.text == "caption":
             background = texts[len(rows.labels.class_ids) :]

@@ -5,20 +5,22 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform, get_args
 
 import pyarrow as pa
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from sds_hf.clip.checkpoints import DEFAULT_MODEL, model_files
-from sds_hf.clip.device import DTypeName, current_device, dtype_name, limit_threads_in_worker, resolve_dtype, use_rank
-from sds_hf.clip.encoder import Encoder, load
+from sds_hf.clip.kinds import DTypeName
 from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
 from sds_hf.scores.base.batches import Column, MapBatch
 from sds_hf.scores.base.presets import preset
 from sds_hf.scores.base.rows import Rows, read_rows
+
+if TYPE_CHECKING:
+    from sds_hf.clip.encoder import Encoder
 
 REGISTRY: dict[str, type["Score"]] = {}
 Values = Sequence[Any]  # numbers, lists or structs, as the column's type asks; None where a row has none
@@ -51,7 +53,10 @@ class Score(ABC):
     cost: ClassVar[Cost] = "light"
     version: ClassVar[int] = 1  # raise it whenever the same settings would give other numbers
     source: ClassVar[str]
+    citation: ClassVar[str] = ""  # BibTeX of what a card asks its readers to cite
     leads: ClassVar[bool] = False  # whether its encoder pass serves other scores too, so that it goes first
+    whole_set: ClassVar[bool] = False  # whether it is fitted to the whole set first, with some settings at least
+    reference_sets: ClassVar[tuple[str, ...]] = ()  # names of the sets that its `fit` compares rows with
 
     labels: str = "auto"
 
@@ -79,6 +84,23 @@ class Score(ABC):
     def reads(self) -> frozenset[str]:
         """Columns read with these settings."""
         return self.needs
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether rows can be scored."""
+        return True
+
+    def models(self) -> dict[str, Any]:
+        """What a manifest says of the models that are asked, by name."""
+        return {}
+
+    def fit_summary(self) -> dict[str, Any] | None:
+        """What a manifest says of the reference set that rows are compared with, if they are."""
+        return None
+
+    def notes(self) -> list[str]:
+        """What is worth knowing before these settings' numbers are trusted, a sentence each."""
+        return []
 
     @abstractmethod
     def compute(self, rows: Rows) -> dict[str, Values]:
@@ -142,13 +164,28 @@ class ClipScore(Score):
 
     def identity(self) -> dict[str, Any]:
         """See `Score.identity`; the digest stands for weights, tokenizer and preprocessing."""
+        from sds_hf.clip.device import current_device, dtype_name, resolve_dtype
+
         if not self.asks_clip:
             return {name: value for name, value in super().identity().items() if name not in ("model", "dtype")}
         dtype = dtype_name(resolve_dtype(self.dtype, current_device()))
         return {**super().identity(), "dtype": dtype, "model_digest": model_files(self.model).digest}
 
-    def encoder(self) -> Encoder:
+    def models(self) -> dict[str, Any]:
+        """See `Score.models`; no weights are loaded for it."""
+        from sds_hf.clip.encoder import vision_settings
+
+        if not self.asks_clip:
+            return {}
+        checkpoint = model_files(self.model)
+        digests = {"weights_sha256": checkpoint.weights_sha256, "digest": checkpoint.digest}
+        return {self.model: {**digests, "preprocessing": asdict(vision_settings(checkpoint).preprocessing)}}
+
+    def encoder(self) -> "Encoder":
         """The model on this process's device, loaded once."""
+        from sds_hf.clip.device import current_device, resolve_dtype
+        from sds_hf.clip.encoder import load
+
         device = current_device()
         return load(self.model, device, resolve_dtype(self.dtype, device))
 
@@ -167,6 +204,8 @@ def score_batch(
     Returns:
         The new columns only.
     """
+    from sds_hf.clip.device import limit_threads_in_worker, use_rank
+
     for score in scores:
         if unresolved := getattr(score, "_unresolved", None):
             raise unresolved

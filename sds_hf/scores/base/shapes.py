@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
 from sds_hf.data.instances import NO_INSTANCE, Instance
 from sds_hf.scores.base.rows import Rows
@@ -63,6 +62,8 @@ def _of_instance(instance: Instance) -> tuple[int, Outline]:
 
 
 def _of_ids(rows: Rows, row: int, ids: np.ndarray) -> list[tuple[int, Outline]]:
+    from scipy import ndimage
+
     mask, found = rows.masks[row], []
     for place, box in enumerate(ndimage.find_objects(ids.astype(np.int32)), 1):
         if box is None or place in NO_INSTANCE:

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, field, replace
 from functools import partial, reduce
-from typing import Any, Self, cast
-
-from datasets import Dataset, IterableDataset
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from sds_hf.data.cells import readable, stored_cells
 from sds_hf.data.content import files_behind
@@ -17,6 +15,9 @@ from sds_hf.files import remembered
 from sds_hf.scores.base.prefetch import prefetch
 from sds_hf.scores.base.rows import Rows
 from sds_hf.scores.base.score import Score, columns_read, read_cells, settings
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
 
 ROWS_AT_ONCE = 64  # not a setting: what is found must not depend on it
 KIND = "statistics"
@@ -35,14 +36,16 @@ class WholeSetScore(Score):
         statistics: what `fit` found; None if the score is not fitted.
     """
 
+    whole_set: ClassVar[bool] = True
+
     statistics: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
     def is_fitted(self) -> bool:
-        """Whether rows can be scored."""
+        """See `Score.is_fitted`."""
         return self.statistics is not None
 
-    def fit(self, dataset: Dataset | IterableDataset) -> Self:
+    def fit(self, dataset: "Dataset | IterableDataset") -> Self:
         """The score with the statistics of a dataset, in place of those it has.
 
         Raises:
@@ -51,8 +54,8 @@ class WholeSetScore(Score):
         labels = label_space(self.labels) if self.labels != "auto" else labels_of_features(dataset.features)
         return cast(Self, fit_scores([replace(cast(Any, self), statistics=None)], dataset, labels)[0])
 
-    def fitted(self) -> Mapping[str, Any]:
-        """The statistics.
+    def required_statistics(self) -> Mapping[str, Any]:
+        """The statistics, which there must be.
 
         Raises:
             ValueError: if the score is not fitted.
@@ -78,7 +81,7 @@ class WholeSetScore(Score):
 
 
 def fit_scores(
-    scores: Sequence[Score], dataset: Dataset | IterableDataset, labels: LabelSpace, num_proc: int | None = None
+    scores: Sequence[Score], dataset: "Dataset | IterableDataset", labels: LabelSpace, num_proc: int | None = None
 ) -> list[Score]:
     """Fit those scores that are not fitted yet, all in one pass over a dataset; rows that cannot be read are left out.
 
@@ -93,7 +96,9 @@ def fit_scores(
     Returns:
         The scores in their order.
     """
-    unfitted = [score for score in scores if isinstance(score, WholeSetScore) and not score.is_fitted]
+    from datasets import Dataset
+
+    unfitted = [cast(WholeSetScore, score) for score in scores if not score.is_fitted]
     if not unfitted:
         return list(scores)
 
@@ -104,19 +109,16 @@ def fit_scores(
     key = json.dumps([known, asdict(labels), [score.identity() for score in unfitted]], sort_keys=True)
     found = iter(json.loads(compute() if known is None else remembered(KIND, key, compute)))
     return [
-        cast(Score, replace(cast(Any, score), statistics=next(found))) if is_unfitted(score) else score
+        cast(Score, replace(cast(Any, score), statistics=next(found))) if not score.is_fitted else score
         for score in scores
     ]
 
 
-def is_unfitted(score: Score) -> bool:
-    """Whether a score needs statistics and has none."""
-    return isinstance(score, WholeSetScore) and not score.is_fitted
-
-
 def _statistics(
-    scores: Sequence[WholeSetScore], dataset: Dataset | IterableDataset, labels: LabelSpace, processes: int
+    scores: Sequence[WholeSetScore], dataset: "Dataset | IterableDataset", labels: LabelSpace, processes: int
 ) -> list[Any]:
+    from datasets import IterableDataset
+
     collect = partial(_collected, scores, labels)
     if isinstance(dataset, IterableDataset) or min(processes, len(dataset)) < 2:
         collected = collect(dataset)
@@ -127,7 +129,7 @@ def _statistics(
     return [score.freeze(part) for score, part in zip(scores, collected, strict=True)]
 
 
-def _collected(scores: Sequence[WholeSetScore], labels: LabelSpace, dataset: Dataset | IterableDataset) -> list[Any]:
+def _collected(scores: Sequence[WholeSetScore], labels: LabelSpace, dataset: "Dataset | IterableDataset") -> list[Any]:
     """What the rows of a dataset contribute to each score."""
     parts = (read_cells(scores, cells, labels) for cells in _cells(dataset, columns_read(scores)))
     # Only pictures are decoded without Python's lock; reading the rest ahead would hold up the collecting.
@@ -139,8 +141,10 @@ def _merged(scores: Sequence[WholeSetScore], left: list[Any], right: list[Any]) 
     return [score.merge(*parts) for score, *parts in zip(scores, left, right, strict=True)]
 
 
-def _cells(dataset: Dataset | IterableDataset, columns: Sequence[str]) -> Iterator[Mapping[str, Sequence[Any]]]:
+def _cells(dataset: "Dataset | IterableDataset", columns: Sequence[str]) -> "Iterator[Mapping[str, Sequence[Any]]]":
     """The cells of a dataset, some rows at a time; at least once."""
+    from datasets import IterableDataset
+
     if isinstance(dataset, IterableDataset):
         names = [name for name in columns if name in (dataset.column_names or columns)]
         yield from dataset.select_columns(names).iter(ROWS_AT_ONCE)

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 Form = Literal["confidence", "margin", "entropy", "el2n"]
 
 
-def difficulty(probabilities: Tensor, present: Tensor, form: Form = "confidence") -> Tensor:
+def difficulty(probabilities: "Tensor", present: "Tensor", form: Form = "confidence") -> "Tensor":
     """How far probabilities are from the classes present: the mean over these.
 
     Each present class competes with the absent ones only, so that two objects in one image are no confusion.
@@ -26,6 +27,8 @@ def difficulty(probabilities: Tensor, present: Tensor, form: Form = "confidence"
     Returns:
         (B,) float64, 0 is easiest; in [0, 1], up to the root of 2 for `el2n`; NaN where no class is present.
     """
+    import torch
+
     values = probabilities.new_full((len(present),), torch.nan, dtype=torch.float64)
     for row, (weights, here) in enumerate(zip(probabilities.double(), present, strict=True)):
         if here.any():
@@ -35,24 +38,28 @@ def difficulty(probabilities: Tensor, present: Tensor, form: Form = "confidence"
     return values
 
 
-def _margin(p: Tensor) -> Tensor:
+def _margin(p: "Tensor") -> "Tensor":
     first, *second = p.topk(min(2, p.shape[1])).values.T
     margin: Tensor = 1 - first + sum(second)
     return margin
 
 
-def _entropy(p: Tensor) -> Tensor:
+def _entropy(p: "Tensor") -> "Tensor":
+    import torch
+
     share: Tensor = torch.special.entr(p).sum(1) / math.log(max(2, p.shape[1]))
     return share
 
 
-def _el2n(p: Tensor) -> Tensor:
+def _el2n(p: "Tensor") -> "Tensor":
+    import torch
+
     certain = torch.eye(1, p.shape[1], dtype=p.dtype, device=p.device)
     distance: Tensor = (p - certain).norm(dim=1)
     return distance
 
 
-_FORMS: dict[str, Callable[[Tensor], Tensor]] = {
+_FORMS: "dict[str, Callable[[Tensor], Tensor]]" = {
     "confidence": lambda p: 1 - p[:, 0],
     "margin": _margin,
     "entropy": _entropy,

@@ -4,14 +4,14 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from sds_hf.errors import extra_module
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 Aggregate = Literal["mean", "sum", "median", "trimmed"]
@@ -33,8 +33,10 @@ class Mixture:
     means: np.ndarray
     variances: np.ndarray
 
-    def log_density(self, elements: Tensor) -> Tensor:
+    def log_density(self, elements: "Tensor") -> "Tensor":
         """Logarithm of the density, in nats: (..., d) -> (...) float64."""
+        import torch
+
         weights, means, variances = (
             torch.from_numpy(array).to(elements.device) for array in (self.weights, self.means, self.variances)
         )
@@ -60,8 +62,10 @@ class ElementModel:
     axes: np.ndarray
     mixture: Mixture
 
-    def log_density(self, elements: Tensor) -> Tensor:
+    def log_density(self, elements: "Tensor") -> "Tensor":
         """Logarithm of the density of vectors, (..., D) -> (...) float64; NaN where one is not finite."""
+        import torch
+
         elements = unit_length(elements) if self.normalize else elements
         center, axes = (torch.from_numpy(array).to(elements.device) for array in (self.center, self.axes))
         return self.mixture.log_density((elements.double() - center) @ axes.T)
@@ -77,8 +81,11 @@ class ElementModel:
         return cls(bool(arrays["normalize"]), arrays["center"], arrays["axes"], mixture)
 
 
-def unit_length(elements: Tensor) -> Tensor:
+def unit_length(elements: "Tensor") -> "Tensor":
     """Vectors (..., D) at length 1; zeros stay zeros."""
+    import torch
+    import torch.nn.functional as F
+
     return F.normalize(elements, dim=-1, eps=torch.finfo(elements.dtype).tiny)
 
 
@@ -105,6 +112,8 @@ def fit_elements(
     Raises:
         ValueError: if there are fewer than two finite elements.
     """
+    import torch
+
     elements = elements[np.isfinite(elements).all(1)]
     if len(elements) < 2:
         raise ValueError(f"a mixture needs at least 2 finite feature vectors, not {len(elements)}")

@@ -2,17 +2,20 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    # For points start to stop, which of them each query may meet: (m, block) bool.
+    Allowed = Callable[[int, int], Tensor]
 
 BLOCK = 16384  # points compared at once
 
-Allowed = Callable[[int, int], Tensor]  # for points start to stop, which of them each query may meet: (m, block) bool
 
-
-def blocks(queries: Tensor, points: Tensor, size: int = BLOCK) -> Iterator[tuple[int, Tensor]]:
+def blocks(queries: "Tensor", points: "Tensor", size: int = BLOCK) -> "Iterator[tuple[int, Tensor]]":
     """Cosines with some points at a time.
 
     Args:
@@ -28,8 +31,8 @@ def blocks(queries: Tensor, points: Tensor, size: int = BLOCK) -> Iterator[tuple
 
 
 def nearest(
-    queries: Tensor, points: Tensor, k: int, allowed: Allowed | None = None, size: int = BLOCK
-) -> tuple[Tensor, Tensor]:
+    queries: "Tensor", points: "Tensor", k: int, allowed: "Allowed | None" = None, size: int = BLOCK
+) -> "tuple[Tensor, Tensor]":
     """The `k` points of highest cosine for each query.
 
     Args:
@@ -43,6 +46,8 @@ def nearest(
         Cosines (m, k) float32, descending, and places (m, k) int64; where a query has fewer points, minus infinity
         and -1.
     """
+    import torch
+
     best = queries.new_full((len(queries), k), -torch.inf, dtype=torch.float32)
     places = torch.full_like(best, -1, dtype=torch.int64)
     for start, cosines in blocks(queries, points, size):
@@ -55,7 +60,7 @@ def nearest(
     return best, places.masked_fill(best == -torch.inf, -1)
 
 
-def mean_cosine(queries: Tensor, points: Tensor, k: int, allowed: Allowed | None = None) -> Tensor:
+def mean_cosine(queries: "Tensor", points: "Tensor", k: int, allowed: "Allowed | None" = None) -> "Tensor":
     """Mean cosine with the `k` nearest points, or as many as there are: (m,) float32, NaN where there is none."""
     cosines, places = nearest(queries, points, k, allowed)
     found = places >= 0

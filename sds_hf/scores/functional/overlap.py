@@ -1,16 +1,17 @@
 """Overlap of two label maps."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 IgnoreKind = Literal["base", "none", "either"]
 
 
 def class_overlap(
-    mask: Tensor, reference: Tensor, class_ids: Tensor, ignore: IgnoreKind = "base", ignore_index: int = 255
-) -> tuple[Tensor, Tensor]:
+    mask: "Tensor", reference: "Tensor", class_ids: "Tensor", ignore: IgnoreKind = "base", ignore_index: int = 255
+) -> "tuple[Tensor, Tensor]":
     """Intersection and union of two label maps, class by class.
 
     Args:
@@ -24,6 +25,8 @@ def class_overlap(
     Returns:
         Intersections (K,) and unions (K,), int64, in pixels.
     """
+    import torch
+
     counted = torch.ones_like(mask, dtype=torch.bool)
     if ignore in ("base", "either"):
         counted &= mask != ignore_index
@@ -35,13 +38,13 @@ def class_overlap(
     return intersection, table.sum(1)[class_ids] + table.sum(0)[class_ids] - intersection
 
 
-def mean_iou(intersection: Tensor, union: Tensor) -> float:
+def mean_iou(intersection: "Tensor", union: "Tensor") -> float:
     """Mean over classes of intersection over union; classes without pixels are left out, NaN if none is left."""
     counted = union > 0
     return float((intersection[counted].double() / union[counted]).mean()) if counted.any() else float("nan")
 
 
-def pooled_iou(intersection: Tensor, union: Tensor) -> float:
+def pooled_iou(intersection: "Tensor", union: "Tensor") -> float:
     """Sum of intersections over sum of unions (what the authors' code calls mIoU), NaN if there are no pixels."""
     total = int(union.sum())
     return int(intersection.sum()) / total if total else float("nan")

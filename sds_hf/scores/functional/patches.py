@@ -1,18 +1,18 @@
 """Patches of images: cut, shuffled, and what shuffling does to a similarity."""
 
 import hashlib
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DifferenceKind = Literal["signed", "abs"]
 PatchUnit = Literal["grid", "pixels"]
 
 
-def perturbation_score(intact: Tensor, mixed: Tensor, difference: DifferenceKind = "signed") -> Tensor:
+def perturbation_score(intact: "Tensor", mixed: "Tensor", difference: DifferenceKind = "signed") -> "Tensor":
     """How far shuffling its patches moves the similarity of an image.
 
     `signed`: what is lost (Tang et al. 2025, Eq. 7). `abs`: the size of the change either way, as in the authors' code;
@@ -44,11 +44,13 @@ def patch_grid(side: int, scale: int, unit: PatchUnit = "grid") -> tuple[int, in
     return grid, tile
 
 
-def patch_order(seed: int, grid: int, draw: int) -> Tensor:
+def patch_order(seed: int, grid: int, draw: int) -> "Tensor":
     """A random order of the `grid * grid` tiles of an image, (grid * grid,) int64, never the identity.
 
     It depends on its arguments only, so every image is shuffled alike whatever its id, batch or process.
     """
+    import torch
+
     digest = hashlib.sha256(f"{seed}|{grid}|{draw}".encode()).digest()
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "big")))
     order = np.arange(grid * grid)
@@ -57,7 +59,7 @@ def patch_order(seed: int, grid: int, draw: int) -> Tensor:
     return torch.from_numpy(order)
 
 
-def shuffle_patches(images: Tensor, order: Tensor, tile: int | None = None) -> Tensor:
+def shuffle_patches(images: "Tensor", order: "Tensor", tile: int | None = None) -> "Tensor":
     """Cut square images into tiles and put tile `order[i]` at place i, row by row (Tang et al. 2025, Eq. 3).
 
     Args:
@@ -71,6 +73,8 @@ def shuffle_patches(images: Tensor, order: Tensor, tile: int | None = None) -> T
     Raises:
         ValueError: if there are more tiles a side than pixels.
     """
+    import torch.nn.functional as F
+
     batch, channels, side, _ = images.shape
     grid = int(len(order) ** 0.5)
     tile = tile or side // grid

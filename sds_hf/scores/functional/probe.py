@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import expit, logit
-from scipy.stats import rankdata
 
 from sds_hf.errors import extra_module
 
@@ -92,6 +90,8 @@ def cross_fit(
 
 def auroc(scores: Sequence[float] | np.ndarray, positive: np.ndarray) -> float:
     """Area under the ROC curve: how often a positive scores above a negative, ties counting half; NaN without both."""
+    from scipy.stats import rankdata
+
     positives, total = int(positive.sum()), len(positive)
     if positives in (0, total):
         return float("nan")
@@ -101,6 +101,8 @@ def auroc(scores: Sequence[float] | np.ndarray, positive: np.ndarray) -> float:
 
 def shifted(logits: np.ndarray, prior: float) -> np.ndarray:
     """Probabilities for log-odds at even odds, if a share `prior` of all images is real."""
+    from scipy.special import expit, logit
+
     probabilities: np.ndarray = expit(logits + logit(prior))
     return probabilities
 

@@ -1,0 +1,91 @@
+"""What is asked of a table: a dataset, scores and a folder. Every plan, run and stream begins with one."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from sds_hf.data.labels import label_space, labels_of_features
+from sds_hf.files import folder_at, is_remote
+from sds_hf.scores.base.score import Score, columns_read, common_labels
+from sds_hf.scores.base.whole_set import fit_scores
+from sds_hf.scores.classes_present import ClassesPresent
+from sds_hf.table.manifest import check_request, request
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+
+class Task:
+    """A dataset, the scores it is to get, and the folder they go to.
+
+    Args:
+        dataset: the rows.
+        scores: what to compute; `classes_present` comes by itself.
+        out: folder of the table, here or in an object store.
+        rows_per_shard: how rows are cut.
+        source: what to call the dataset.
+
+    Attributes:
+        dataset, source, rows_per_shard: as given.
+        scores: with `classes_present` first; those that need the whole set are fitted by `fit`.
+        labels: what indices mean.
+        folder: of the table.
+        request: everything that decides what is in the shards, see `manifest.request`; what nobody knows before the
+            whole dataset is read is null.
+
+    Raises:
+        ValueError: if a number makes no sense, the scores do not go together, the label space is not known, a model
+            cannot be had, or the folder holds a table of another request (it names the difference).
+    """
+
+    def __init__(
+        self,
+        dataset: "Dataset | IterableDataset",
+        scores: Sequence[Score],
+        out: str | Path,
+        rows_per_shard: int = 1000,
+        source: str = "",
+    ) -> None:
+        if rows_per_shard < 1:
+            raise ValueError(f"rows_per_shard must be at least 1, not {rows_per_shard}")
+        self.dataset, self.source, self.rows_per_shard, self.folder = dataset, source, rows_per_shard, folder_at(out)
+        chosen = common_labels(scores)
+        self.labels = label_space(chosen) if chosen != "auto" else labels_of_features(dataset.features)
+        rest = (score for score in scores if score.name != ClassesPresent.name)
+        self.scores: list[Score] = [ClassesPresent(labels=chosen), *rest]
+        self.request = request(dataset, self.scores, self.labels, rows_per_shard)
+        self.manifest(ignore=self.unknown)  # refuse early: reading all of a dataset takes time
+
+    @property
+    def columns(self) -> list[str]:
+        """What is read of the dataset, if it is there."""
+        return columns_read(self.scores)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Parts of the request that nobody knows before the whole dataset is read."""
+        rows = ("source.rows",) if "stream" in self.request["source"] else ()
+        fitted = (f"scores.{score.name}.statistics" for score in self.scores if not score.is_fitted)
+        return *rows, "source.sha256", *fitted
+
+    def manifest(self, ignore: Collection[str] = ()) -> dict[str, Any]:
+        """What the folder holds of this request already; see `check_request`."""
+        return check_request(self.folder, self.request, ignore)
+
+    def fit(self, dataset: "Dataset | IterableDataset | None" = None) -> None:
+        """Fit the scores that need the whole set to it, or for an estimate to a part of it."""
+        unfitted = [index for index, score in enumerate(self.scores) if not score.is_fitted]
+        self.scores = fit_scores(self.scores, dataset or self.dataset, self.labels)
+        for index in unfitted:
+            statistics = cast(Any, self.scores[index]).statistics
+            self.request["scores"][index]["statistics"] = statistics
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder of a table, unless it is one of an object store, which comes with its first file."""
+    if is_remote(out):
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from error
