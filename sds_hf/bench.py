@@ -202,7 +202,7 @@ def random_checkpoint(folder: Path) -> Path:
     from transformers import CLIPConfig, CLIPModel
 
     demo = files("sds_hf") / "demo" / "clip"
-    text = json.loads((demo / "config.json").read_text())["text_config"]
+    text = json.loads((demo / "config.json").read_text(encoding="utf-8"))["text_config"]
     vision = {"patch_size": 16, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
     vision |= {"num_attention_heads": 12, "image_size": 224}
     CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=512)).save_pretrained(folder)

@@ -21,22 +21,34 @@ def write_whole(path: Path, content: str | Any) -> None:
     Raises:
         OSError: if they cannot be written; what was there stays.
     """
-    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
     if is_remote(path):
         path.write_bytes(bytes(data))
         return
-    part = path.with_suffix(f".{os.getpid()}.part")
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that appears under its name at once, when all is written and on the disk.
+
+    Raises:
+        OSError: if it cannot be written; what was there stays.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
-            file.write(data)
+            yield file
             flush(file)
         part.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise OSError(
             f"cannot write {path}: {error.strerror}; what is finished stays, run the same command again to go on"
         ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def flush(file: IO[Any]) -> None:

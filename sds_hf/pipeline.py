@@ -217,5 +217,5 @@ def _is_imported(folder: Path, origin: Mapping[str, Any]) -> bool:
     """Whether the folder holds what was read from there already."""
     if not (folder / ORIGIN).exists():
         return False
-    known = json.loads((folder / ORIGIN).read_text())
+    known = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
     return all(known.get(name) == value for name, value in origin.items())

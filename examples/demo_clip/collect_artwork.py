@@ -187,7 +187,7 @@ SKIN_TONES = ["", "-light-skin-tone", "-medium-skin-tone", "-dark-skin-tone"]
 
 def collect(folder: Path, set_name: str, concepts: dict[str, str]) -> list[dict]:
     """The pictures of one set: concept -> names, looked up with aliases and without dashes ("doveofpeace")."""
-    data = json.loads((folder / f"{set_name}.json").read_text())
+    data = json.loads((folder / f"{set_name}.json").read_text(encoding="utf-8"))
     icons, aliases = data["icons"], data.get("aliases", {})
     by_letters = {name.replace("-", ""): name for name in icons}
     excluded = EXCLUDED.get(set_name, "").split()
@@ -212,7 +212,7 @@ def collect(folder: Path, set_name: str, concepts: dict[str, str]) -> list[dict]
 def own_drawings() -> list[dict]:
     entries = []
     for path in sorted((Path(__file__).parent / "drawings").glob("*.svg")):
-        body = path.read_text().split(">", 1)[1].rsplit("<", 1)[0].strip()
+        body = path.read_text(encoding="utf-8").split(">", 1)[1].rsplit("<", 1)[0].strip()
         concept = path.stem.split("-")[0]
         entries.append({"set": "sds-hf", "concept": concept, "name": path.stem, "view": [0, 0, 64, 64], "body": body})
     return entries

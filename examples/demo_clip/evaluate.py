@@ -149,7 +149,7 @@ def report(model: Path, count: int, training: dict | None = None) -> str:
     if training is not None:
         parameters = sum(p.numel() for p in load(str(model), torch.device("cpu"), torch.float32).model.parameters())
         card = CARD.format(parameters=parameters / 1e6, side=SIDE, count=count, table=text, **training)
-        (model / "README.md").write_text(card)
+        (model / "README.md").write_text(card, encoding="utf-8")
     return text
 
 

@@ -245,7 +245,7 @@ def export(model: CLIPModel, tokenizer_folder: Path, out: Path) -> None:
         "image_mean": MEAN,
         "image_std": STD,
     }
-    (out / "preprocessor_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    (out / "preprocessor_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:

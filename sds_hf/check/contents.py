@@ -42,7 +42,7 @@ class Contents:
     @cached_property
     def info(self) -> DatasetInfo:
         """What the card says of the data."""
-        card = DatasetCard(self.snapshot.fetch(CARD).read_text(), ignore_metadata_errors=True)
+        card = DatasetCard(self.snapshot.fetch(CARD).read_text(encoding="utf-8"), ignore_metadata_errors=True)
         return DatasetInfosDict.from_dataset_card_data(card.data)["default"]
 
     @cached_property

@@ -5,10 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from sds_hf.check.diff import diff
-from sds_hf.check.versions import Version, built_version, published_version
+from sds_hf.check.versions import built_version, published_version
 from sds_hf.hub.layout import MANIFEST, read_manifest
 from sds_hf.hub.push import HubRepository, PublishError
-from sds_hf.hub.retry import describe, failures, retry
 from sds_hf.hub.snapshot import FolderSnapshot, HubSnapshot, Snapshot, SnapshotError
 from sds_hf.selection.changes import Diff
 from sds_hf.selection.disclosure import public_name
@@ -41,7 +40,8 @@ def review(recipe: Recipe, folder: Path, report: Report, *, token: str | None = 
     changes = kept = None
     try:
         if snapshot := _last_version(recipe, token):
-            last = _tagged(published_version(snapshot, public_name(target)), token)
+            last = published_version(snapshot, public_name(target))
+            last = replace(last, side=last.side.model_copy(update={"tags": snapshot.tags()}))
             changes = diff(last, built_version(folder, public_name(target), report, recipe), pictures=False)
             kept = Report.load(snapshot.fetch(REPORT_FILE)).changes
     except ValueError as error:
@@ -73,19 +73,3 @@ def _last_version(recipe: Recipe, token: str | None) -> Snapshot | None:
         return snapshot if read_manifest(snapshot.fetch(MANIFEST)) is not None else None
     except FileNotFoundError:
         return None
-
-
-def _tagged(version: Version, token: str | None) -> Version:
-    """The version with the tags of its commit."""
-    side = version.side
-    if side.revision is None:
-        return version
-    from huggingface_hub import HfApi
-
-    api = HfApi(token=token, library_name="sds-hf")
-    try:
-        refs = retry(lambda: api.list_repo_refs(side.name, repo_type="dataset"), side.name)
-    except failures() as error:
-        raise PublishError(f"the tags of {side.name} cannot be read: {describe(error)}; run it again") from error
-    tags = sorted(tag.name for tag in refs.tags if tag.target_commit == side.revision)
-    return replace(version, side=side.model_copy(update={"tags": tags}))

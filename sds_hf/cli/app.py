@@ -59,6 +59,8 @@ def _root(version: options.Version = False) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; 0 if it worked, 1 if no row could be scored, 2 for an error of the input, 130 after Ctrl-C."""
+    if argv is None:
+        _use_utf8()
     options.state.debug = False
     # Libraries' own bars and chatter would tear ours apart.
     os.environ.setdefault("TQDM_DISABLE", "1")
@@ -73,6 +75,12 @@ def main(argv: list[str] | None = None) -> int:
     if code == INTERRUPTED:
         print("interrupted; run the same command again to go on", file=sys.stderr)
     return code if isinstance(code, int) else 0
+
+
+def _use_utf8() -> None:
+    """In a locale of another encoding, start again with names of files and output in UTF-8, as files are written."""
+    if os.name == "posix" and sys.getfilesystemencoding() != "utf-8":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "sds_hf", *sys.argv[1:]])
 
 
 def _report(error: Exception) -> int:

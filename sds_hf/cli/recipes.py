@@ -12,7 +12,9 @@ def command(json: options.Json = False, debug: options.Debug = False) -> None:
 
     found = []
     for name in recipe_names():
-        about, source = described((files("sds_hf") / "selection" / "recipes" / f"{name}.yaml").read_text())
+        about, source = described(
+            (files("sds_hf") / "selection" / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+        )
         recipe = Recipe.load(name)
         rules = [rule.label for rule in recipe.rules]
         found.append({"recipe": name, "about": about, "source": source, "scores": list(recipe.scores), "rules": rules})

@@ -85,7 +85,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     for name in ("processor_config.json", "preprocessor_config.json"):
         if (folder / name).exists():
             try:
-                loaded: dict[str, Any] = json.loads((folder / name).read_text())
+                loaded: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
             except ValueError as error:
                 raise ModelNotFoundError(f"{folder / name} is no JSON ({error}); {WAY_OUT}") from error
             nested = loaded.get("image_processor")

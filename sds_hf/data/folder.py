@@ -16,7 +16,7 @@ from huggingface_hub import DatasetCardData
 
 from sds_hf.data.labels import LabelSpace
 from sds_hf.data.sources import Reader
-from sds_hf.files import new_folder, sha256_of
+from sds_hf.files import new_folder, sha256_of, write_whole
 
 ROWS_PER_GROUP = 100  # the Hub's viewer chokes on large row groups of images
 SHARD_BYTES = 256 << 20
@@ -164,9 +164,10 @@ def write_data_folder(
         if not shards:
             raise ValueError("there are no rows to write")
         metadata = card_metadata(features, shards, num_bytes)
-        (folder / "README.md").write_text(f"---\n{metadata}\n---\n\n{text}".rstrip() + "\n")
-        (folder / ORIGIN).write_text(
-            json.dumps({**(origin or {}), "rows": sum(shard.rows for shard in shards)}, indent=2) + "\n"
+        write_whole(folder / "README.md", f"---\n{metadata}\n---\n\n{text}".rstrip() + "\n")
+        write_whole(
+            folder / ORIGIN,
+            json.dumps({**(origin or {}), "rows": sum(shard.rows for shard in shards)}, indent=2) + "\n",
         )
     return sum(shard.rows for shard in shards)
 

@@ -133,13 +133,13 @@ def _check_hub(name: str) -> None:
     Raises:
         ValueError: says which.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import dataset_info
     from huggingface_hub.errors import HfHubHTTPError
 
     if (Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___")).exists():
         return  # of an earlier download, which serves where the Hub cannot be reached
     try:
-        HfApi().dataset_info(name, timeout=HUB_SECONDS)
+        dataset_info(name, timeout=HUB_SECONDS)
     except (HfHubHTTPError, ValueError) as error:
         raise ValueError(f"cannot open {name}: {NEITHER} {_first_line(error)}") from error
     except Exception as error:  # of a network library that depends on the version of `huggingface_hub`
@@ -150,7 +150,7 @@ def _open_folder(path: Path, split: str | None, options: dict[str, Any]) -> Any:
     if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
         return load_from_disk(str(path))
     card = path / "README.md"
-    described = card.exists() and "\nconfigs:" in card.read_text(errors="replace")
+    described = card.exists() and "\nconfigs:" in card.read_text(encoding="utf-8", errors="replace")
     if not described and any(reader.recognises(path) for reader in READERS.values()):
         # Some readers know splits; of the others, a raw folder is one.
         reader = make_reader("auto", path, **{**options, "split": split})

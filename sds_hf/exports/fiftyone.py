@@ -4,6 +4,7 @@ import json
 
 from sds_hf.data.images import encode_mask
 from sds_hf.exports.base import Job, export_format
+from sds_hf.files import write_whole
 
 TARGETS = "mask_targets.json"
 
@@ -20,4 +21,4 @@ def write_fiftyone(job: Job) -> None:
         (images / f"{sample.name}.{sample.suffix}").write_bytes(sample.image)
         (masks / f"{sample.name}.png").write_bytes(encode_mask(sample.indices))
     targets = dict(enumerate(job.labels.names))
-    (job.folder / TARGETS).write_text(json.dumps(targets, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(job.folder / TARGETS, json.dumps(targets, indent=2, ensure_ascii=False) + "\n")

@@ -8,6 +8,7 @@ from PIL import Image
 
 from sds_hf.data.labels import LabelSpace
 from sds_hf.exports.base import Job, export_format
+from sds_hf.files import write_whole
 
 SPLITS = ("train", "trainval")  # all rows are for training; tools ask for either
 
@@ -23,13 +24,13 @@ def write_voc(job: Job) -> None:
     images, masks = job.subfolder("JPEGImages"), job.subfolder("SegmentationClass")
     lists = job.subfolder("ImageSets", "Segmentation")
     palette = [channel for color in job.labels.palette for channel in color]
-    with (lists / f"{SPLITS[0]}.txt").open("w") as names:
+    with (lists / f"{SPLITS[0]}.txt").open("w", encoding="utf-8") as names:
         for sample in job.samples():
             (images / f"{sample.name}.{sample.suffix}").write_bytes(sample.image)
             save_palette_mask(sample.indices, masks / f"{sample.name}.png", palette)
             names.write(f"{sample.name}\n")
     (lists / f"{SPLITS[1]}.txt").write_bytes((lists / f"{SPLITS[0]}.txt").read_bytes())
-    (job.folder / "labelmap.txt").write_text(_labelmap(job.labels), encoding="utf-8")
+    write_whole(job.folder / "labelmap.txt", _labelmap(job.labels))
 
 
 def save_palette_mask(mask: np.ndarray, path: Path, palette: Sequence[int]) -> None:

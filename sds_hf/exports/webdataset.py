@@ -17,6 +17,7 @@ from sds_hf.data.folder import SHARD_BYTES
 from sds_hf.data.images import encode_mask
 from sds_hf.exports.base import Job, export_format
 from sds_hf.exports.samples import ExportError, Sample
+from sds_hf.files import write_whole
 
 MASK, CAPTION, OTHERS = "seg.png", "txt", "json"
 NOT_PLAIN = ("binary", "large_binary", "timestamp", "date", "time", "duration", "decimal")  # no values of JSON
@@ -47,7 +48,7 @@ def write_webdataset(job: Job, shard_bytes: int = SHARD_BYTES) -> None:
             image = image or (sample.suffix if sample.suffix == "jpg" else f"image.{sample.suffix}")
             tars.add(sample.name, dict(_files(sample, image, features)))
     fields = Features({"__key__": Value("string"), image: Image(), **features})
-    (job.folder / "README.md").write_text(_readme(fields), encoding="utf-8")
+    write_whole(job.folder / "README.md", _readme(fields))
 
 
 def _features(job: Job) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sds_hf.files import sha256_of
+from sds_hf.files import sha256_of, write_whole
 
 CARD, MANIFEST = "README.md", "manifest.json"
 DATA, SCORES, ASSETS = "data/", "scores/", "assets/"
@@ -37,7 +37,7 @@ def renew_entry(folder: Path, name: str) -> None:
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of a published folder; None if there is none or something else made it."""
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) and manifest.get("made_by") == MADE_BY else None
@@ -48,4 +48,4 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _save(folder: Path, manifest: Mapping[str, Any]) -> None:
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from sds_hf.files import sha256_of
 from sds_hf.hub.layout import ASSETS, CARD, DATA, MANIFEST, SCORES, read_manifest
 from sds_hf.hub.retry import describe, failures, retry, status_of
+from sds_hf.hub.snapshot import Stored, downloaded, hub_api, stored_files
 
 OURS = (DATA, SCORES, ASSETS)  # folders whose stale files a new version removes
-SHA256_LENGTH = 64  # in hexadecimal
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Revision:
 
     Attributes:
         commit: its SHA.
-        digests: by path, SHA-256 of a large file, Git's SHA-1 of another; dotfiles are left out.
+        files: by path, without hidden ones.
         private: whether the repository is private.
     """
 
     commit: str
-    digests: Mapping[str, str]
+    files: Mapping[str, Stored]
     private: bool
 
 
@@ -42,42 +42,32 @@ def look(api: Any, name: str, branch: str | None = None) -> Revision:
         name: Hub id of the dataset.
         branch: of Git; also `refs/pr/1`.
     """
-    from huggingface_hub.hf_api import RepoFile
-
     info = api.dataset_info(name, revision=branch)
-    tree = api.list_repo_tree(name, repo_type="dataset", revision=info.sha, recursive=True)
-    files = [entry for entry in tree if isinstance(entry, RepoFile) and not entry.path.startswith(".")]
-    digests = {file.path: file.lfs.sha256 if file.lfs else file.blob_id for file in files}
-    return Revision(str(info.sha), digests, bool(info.private))
-
-
-def read(api: Any, name: str, path: str, revision: Revision) -> Path:
-    """A copy of a file here."""
-    return Path(api.hf_hub_download(name, path, repo_type="dataset", revision=revision.commit))
+    return Revision(str(info.sha), stored_files(api, name, info.sha), bool(info.private))
 
 
 def is_ours(api: Any, name: str, revision: Revision) -> bool:
     """Whether sds-hf made it."""
-    return MANIFEST in revision.digests and read_manifest(read(api, name, MANIFEST, revision)) is not None
+    return MANIFEST in revision.files and read_manifest(downloaded(api, name, MANIFEST, revision.commit)) is not None
 
 
 def new_files(revision: Revision, folder: Path, files: Collection[str]) -> list[str]:
     """Files of a folder that the revision lacks, or has with other content."""
-    there = revision.digests
+    there = revision.files
     return [name for name in files if name not in there or not _is(folder / name, there[name])]
 
 
 def stale_files(revision: Revision, files: Collection[str], ours: bool) -> list[str]:
     """Files that go: ours that the new version lacks, or all others where a foreign repository is replaced."""
-    return [name for name in revision.digests if name not in files and (name.startswith(OURS) or not ours)]
+    return [name for name in revision.files if name not in files and (name.startswith(OURS) or not ours)]
 
 
-def _is(path: Path, digest: str) -> bool:
+def _is(path: Path, stored: Stored) -> bool:
     """Whether a file has this content; Git hashes `blob`, the size, a zero byte and the bytes."""
-    if len(digest) == SHA256_LENGTH:
-        return sha256_of(path) == digest
+    if stored.sha256:
+        return sha256_of(path) == stored.sha256
     data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == digest
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == stored.git_sha1
 
 
 TITLE = "sds-hf: version"
@@ -142,10 +132,7 @@ class HubRepository:
     def __init__(
         self, name: str, token: str | None = None, overwrite: bool = False, private: bool | None = None
     ) -> None:
-        from huggingface_hub import HfApi
-
-        self.name, self._overwrite, self._private = name, overwrite, private
-        self._api = HfApi(token=token, library_name="sds-hf")
+        self.name, self._overwrite, self._private, self._api = name, overwrite, private, hub_api(token)
 
     @property
     def url(self) -> str:
@@ -165,9 +152,10 @@ class HubRepository:
     def card(self) -> str | None:
         """The card of the present version; None if sds-hf published none there."""
         main, ours = self._trying(self._main)
-        if main is None or not ours or CARD not in main.digests:
+        if main is None or not ours or CARD not in main.files:
             return None
-        return self._trying(lambda: read(self._api, self.name, CARD, main)).read_text()
+        card = self._trying(lambda: downloaded(self._api, self.name, CARD, main.commit))
+        return card.read_text(encoding="utf-8")
 
     def commit(self, folder: Path, files: Collection[str]) -> tuple[str, list[str]]:
         """Make the files of a folder the new version, at once, on top of the version looked at.
@@ -218,9 +206,9 @@ class HubRepository:
         except RepositoryNotFoundError:
             return None, False
         ours = is_ours(self._api, self.name, main)
-        if main.digests and not ours and not self._overwrite:
+        if main.files and not ours and not self._overwrite:
             raise PublishError(
-                f"{self.name} exists ({len(main.digests)} files) and was not made by sds-hf; --overwrite replaces it"
+                f"{self.name} exists ({len(main.files)} files) and was not made by sds-hf; --overwrite replaces it"
             )
         if self._private and not main.private:
             raise PublishError(

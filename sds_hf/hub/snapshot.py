@@ -39,10 +39,17 @@ class Entry(BaseModel):
 
 @dataclass(frozen=True)
 class Stored:
-    """One file as it is stored: bytes, and the SHA-256 that the Hub keeps of large files, which nothing is read for."""
+    """One file as it is stored.
+
+    Attributes:
+        size: in bytes.
+        sha256: what the Hub keeps of large files, so that nothing is read for it; None of others.
+        git_sha1: what it keeps of small files, see `git hash-object`; None of others.
+    """
 
     size: int
     sha256: str | None = None
+    git_sha1: str | None = None
 
 
 class Snapshot(ABC):
@@ -51,10 +58,12 @@ class Snapshot(ABC):
     Attributes:
         name: Hub id or folder.
         revision: commit on the Hub; None of a folder.
+        address: where to look at it on the Hub; None of a folder.
     """
 
     name: str
     revision: str | None = None
+    address: str | None = None
 
     @property
     def title(self) -> str:
@@ -80,6 +89,10 @@ class Snapshot(ABC):
     @abstractmethod
     def load(self, config: str = "default", **options: Any) -> Any:
         """The split `train` of a configuration, by `datasets.load_dataset` as anybody calls it."""
+
+    def tags(self) -> list[str]:
+        """Tags of this version; a folder has none."""
+        return []
 
     def entries(self, *, fresh: bool = False) -> dict[str, Entry]:
         """What the manifest lists, by path; see `fetch`.
@@ -152,30 +165,24 @@ class HubSnapshot(Snapshot):
     """
 
     def __init__(self, name: str, revision: str | None = None, token: str | None = None) -> None:
-        from huggingface_hub import HfApi
-
-        self.name, self._api, self._token = name, HfApi(token=token, library_name="sds-hf"), token
-        self.revision = revision
+        self.name, self._api, self._token = name, hub_api(token), token
+        self.revision, self.address = revision, f"{self._api.endpoint}/datasets/{name}"
         # The manifest is read first: it names the commit, and a foreign dataset costs no download.
         with suppress(FileNotFoundError):  # `entries` says that there is none
             self.revision = self.fetch(MANIFEST).parent.name
 
     def stored(self) -> dict[str, Stored]:
         """See `Snapshot`."""
-        from huggingface_hub.hf_api import RepoFile
+        return self._asking(lambda: stored_files(self._api, self.name, self.revision))
 
-        where: dict[str, Any] = {"repo_type": "dataset", "revision": self.revision}
-        tree = self._asking(lambda: list(self._api.list_repo_tree(self.name, recursive=True, **where)))
-        return {
-            file.path: Stored(file.size, file.lfs.sha256 if file.lfs else None)
-            for file in tree
-            if isinstance(file, RepoFile) and not hidden(PurePosixPath(file.path))
-        }
+    def tags(self) -> list[str]:
+        """See `Snapshot`."""
+        refs = self._asking(lambda: self._api.list_repo_refs(self.name, repo_type="dataset"))
+        return sorted(tag.name for tag in refs.tags if tag.target_commit == self.revision)
 
     def fetch(self, path: str, *, fresh: bool = False) -> Path:
         """See `Snapshot`."""
-        wanted: dict[str, Any] = {"repo_type": "dataset", "revision": self.revision, "force_download": fresh}
-        return Path(self._asking(lambda: self._api.hf_hub_download(self.name, path, **wanted)))
+        return self._asking(lambda: downloaded(self._api, self.name, path, self.revision, fresh))
 
     def open(self, path: str) -> BinaryIO:
         """See `Snapshot`."""
@@ -227,6 +234,30 @@ class HubSnapshot(Snapshot):
             raise SnapshotError(
                 f"{self.name} is no folder here, the Hub cannot be reached, and no copy of this version is cached"
             ) from error
+
+
+def hub_api(token: str | None = None) -> Any:
+    """The client of the Hub; the stored login if there is no token."""
+    from huggingface_hub import HfApi
+
+    return HfApi(token=token, library_name="sds-hf")
+
+
+def stored_files(api: Any, name: str, revision: str | None) -> dict[str, Stored]:
+    """All files of a dataset on the Hub at one version, by path, without hidden ones."""
+    from huggingface_hub.hf_api import RepoFile
+
+    tree = api.list_repo_tree(name, repo_type="dataset", revision=revision, recursive=True)
+    return {
+        file.path: Stored(file.size, file.lfs.sha256) if file.lfs else Stored(file.size, git_sha1=file.blob_id)
+        for file in tree
+        if isinstance(file, RepoFile) and not hidden(PurePosixPath(file.path))
+    }
+
+
+def downloaded(api: Any, name: str, path: str, revision: str | None, fresh: bool = False) -> Path:
+    """A copy here of one file of a dataset on the Hub; `fresh` makes a new one although the cache has one."""
+    return Path(api.hf_hub_download(name, path, repo_type="dataset", revision=revision, force_download=fresh))
 
 
 def open_snapshot(target: str | Path, revision: str | None = None, token: str | None = None) -> Snapshot:

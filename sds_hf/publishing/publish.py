@@ -139,7 +139,7 @@ def _to_folder(folder: Path, make: Make, overwrite: bool, dry_run: bool) -> Publ
     before, card = _sizes(folder), folder / CARD
     if foreign := [name for name in before if not name.startswith(OURS) and name not in OWN_FILES]:
         raise PublishError(f"{folder} also holds {foreign[0]}, which sds-hf did not write: move it away first")
-    old_card = card.read_text() if ours and card.exists() else None
+    old_card = card.read_text(encoding="utf-8") if ours and card.exists() else None
     place = tempfile.TemporaryDirectory(prefix="sds-hf-") if dry_run else new_folder(folder, replace=ours)
     with place as part:
         report = make(Path(part), old_card=old_card)

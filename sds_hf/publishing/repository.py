@@ -13,7 +13,7 @@ from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
 from sds_hf.data.folder import Shard, card_metadata, features_beside, tables_of_dataset, write_shards
 from sds_hf.data.labels import LabelSpace
-from sds_hf.files import sha256_of
+from sds_hf.files import sha256_of, write_whole
 from sds_hf.hub.layout import CARD, renew_entry, write_manifest
 from sds_hf.publishing.card.handwritten import keep_by_hand
 from sds_hf.publishing.card.hub_rules import check_folder
@@ -93,9 +93,9 @@ def build_repository(
     report.changes = review(folder, report) if review else None
     report.assets = draw_pictures(folder, dataset, selection, recipe, report, labels=labels, scores=scores)
     report.save(folder / "report.json")
-    (folder / "recipe.yaml").write_text(recipe.to_yaml())
+    write_whole(folder / "recipe.yaml", recipe.to_yaml())
     card = render_card(recipe, report)
-    (folder / CARD).write_text(keep_by_hand(old_card, card) if old_card else card)
+    write_whole(folder / CARD, keep_by_hand(old_card, card) if old_card else card)
     check_folder(folder).refuse()
     write_manifest(folder, {shard.path: shard.rows for shard in shards})
     return report
@@ -118,14 +118,14 @@ def renew_card(folder: Path, check: bool = False) -> CardRenewal:
         if not (folder / name).exists():
             raise ValueError(f"{folder} has no {name}: it is no published folder of sds-hf")
     path = folder / CARD
-    old = path.read_text() if path.exists() else ""
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
     text = keep_by_hand(old, render_card(Recipe.load(folder / "recipe.yaml"), Report.load(folder / "report.json")))
     if check and text != old:
         raise ValueError(f"{path} differs from what the recipe and the report give; run `sds-hf card {folder}`")
     checked = check_folder(folder, text)
     checked.refuse()
     if text != old:
-        path.write_text(text)
+        write_whole(path, text)
     renew_entry(folder, path.name)  # also of a card that was edited by hand
     return CardRenewal(path, text != old, checked.warnings)
 

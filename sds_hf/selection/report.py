@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sds_hf.files import write_whole
 from sds_hf.selection.changes import Diff
 
 
@@ -92,12 +93,12 @@ class Report(BaseModel):
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
-        Path(path).write_text(json.dumps(self.model_dump(), indent=2, ensure_ascii=False) + "\n")
+        write_whole(Path(path), json.dumps(self.model_dump(), indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "Report":
         """Read what `save` wrote."""
-        return cls.model_validate_json(Path(path).read_text())
+        return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
 
     def clean_share(self) -> tuple[float, float] | None:
         """Where the truth is known: share of rows without a defect among candidates and among the kept."""

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, Features
 from datasets.features.features import require_decoding
 
+from sds_hf.files import write_whole
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import database, literal
 from sds_hf.selection.recipe import Recipe
@@ -134,7 +135,7 @@ def select(
         with tempfile.TemporaryDirectory(prefix=".part-", dir=target) as part:
             candidates.save(Path(part) / SELECTION_FILE)
             report.save(Path(part) / REPORT_FILE)
-            (Path(part) / RECIPE_FILE).write_text(recipe.to_yaml())
+            write_whole(Path(part) / RECIPE_FILE, recipe.to_yaml())
             for name in (SELECTION_FILE, REPORT_FILE, RECIPE_FILE):  # a full disk leaves what was there
                 os.replace(Path(part) / name, target / name)
     selection = Selection(target / SELECTION_FILE, report)

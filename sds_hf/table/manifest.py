@@ -115,7 +115,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return manifest | {}
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is no manifest of sds-hf: choose another folder or move it away") from error

@@ -303,7 +303,7 @@ def test_a_new_version_tells_what_is_new_and_the_same_again_changes_nothing(job,
     assert first.report.changes is None
     assert second.report.changes == again.report.changes == report.changes
     assert (report.changes.before.tags, report.changes.before.revision) == (["v1"], first.revision)
-    card = Path(api.hf_hub_download(NAME, "README.md", repo_type="dataset")).read_text()
+    card = Path(api.hf_hub_download(NAME, "README.md", repo_type="dataset")).read_text(encoding="utf-8")
     section = card.partition("## Changes\n")[2].partition("\n## ")[0]
     assert f"Against {NAME} (v1, commit {first.revision[:10]}):" in section
     assert f"- Rows: {second.report.kept}, before {first.report.kept} (" in section

@@ -133,7 +133,7 @@ def test_a_repository_on_the_hub(scored, hub, tmp_path, capsys, caplog):
 
 
 def test_what_was_not_published(stored, hub, tmp_path):
-    with pytest.raises(ExportError, match=r"was not published by sds-hf: it needs manifest\.json, recipe\.yaml"):
+    with pytest.raises(ExportError, match=r"has no manifest\.json of sds-hf: it was not published by it"):
         export(stored, "croissant", tmp_path / "out")
     with pytest.raises(
         ExportError, match=r"^cannot open user/none: no such folder here, and as a Hub dataset: "

@@ -41,7 +41,7 @@ def test_one_commit_a_tag_and_plain_load_dataset_elsewhere(job, hub, api, name, 
     assert seen["rows"] == seen["streamed"] == job.expected()
     assert seen["names"] == list(VOC.names)
     assert len(seen["reasons"]) == 12
-    card = Path(api.hf_hub_download(name, "README.md", repo_type="dataset")).read_text()
+    card = Path(api.hf_hub_download(name, "README.md", repo_type="dataset")).read_text(encoding="utf-8")
     assert f'load_dataset("{name}", split="train")' in card
 
 

@@ -72,7 +72,7 @@ def check_folder(folder: Path, text: str | None = None) -> CardCheck:
         folder: of the repository.
         text: of the card; that of `README.md` if None.
     """
-    text = (folder / "README.md").read_text() if text is None else text
+    text = (folder / "README.md").read_text(encoding="utf-8") if text is None else text
     found = check_card(text)
     if found.errors:
         return found
@@ -245,11 +245,11 @@ def _nearest(name: str, possible: Sequence[str]) -> str:
 
 @cache
 def _ids() -> dict[str, list[str]]:
-    ids: dict[str, list[str]] = json.loads((files(__package__) / "hub_ids.json").read_text())
+    ids: dict[str, list[str]] = json.loads((files(__package__) / "hub_ids.json").read_text(encoding="utf-8"))
     return ids
 
 
 @cache
 def _resource(name: str) -> Any:
     """A table of `datasets`: codes of languages, kinds of creators, size categories."""
-    return json.loads((files("datasets.utils.resources") / f"{name}.json").read_text())
+    return json.loads((files("datasets.utils.resources") / f"{name}.json").read_text(encoding="utf-8"))

@@ -44,7 +44,7 @@ def render_card(recipe: Recipe, report: Report) -> str:
         md=escape, linked=linked, code=code, fenced=fenced, link=link, python=_python, number=_number,
         percent=_percent, dropped=_dropped, place=public_name, settings=_settings, versions=_versions,
     )  # fmt: skip
-    template = environment.from_string((files(__package__) / "dataset_card.md.jinja").read_text())
+    template = environment.from_string((files(__package__) / "dataset_card.md.jinja").read_text(encoding="utf-8"))
     publication, terms = recipe.publish, report.provenance.get("terms", {})
     class_table = _class_table(report)
     counted = [row["after"] for row in class_table if row["after"] is not None]

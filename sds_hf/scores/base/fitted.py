@@ -16,7 +16,7 @@ from pydantic import ConfigDict, ValidationError, create_model
 from sds_hf.clip.checkpoints import model_files
 from sds_hf.data.labels import VOC, LabelSpace, label_space, labels_of_features
 from sds_hf.errors import one_line
-from sds_hf.files import sha256_of
+from sds_hf.files import sha256_of, whole_file
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.rows import Rows, read_rows
 from sds_hf.scores.base.score import ClipScore, settings
@@ -59,7 +59,7 @@ def save_statistics(path: str | Path, kind: str, about: Mapping[str, Any], **arr
     text = json.dumps({"kind": kind, **about}, sort_keys=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
+        with whole_file(path) as file:
             np.savez(file, allow_pickle=False, **{ABOUT: np.array(text)}, **arrays)
     except OSError as error:
         raise OSError(f"cannot write the fitted model {path}: {error.strerror}; choose another file") from error

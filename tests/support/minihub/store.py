@@ -53,7 +53,7 @@ class Store:
             os.makedirs(os.path.join(root, d), exist_ok=True)
         self.repos = {}
         for name in os.listdir(os.path.join(root, "repos")):
-            with open(os.path.join(root, "repos", name)) as f:
+            with open(os.path.join(root, "repos", name), encoding="utf-8") as f:
                 repo = json.load(f)
             self.repos[repo["type"], repo["id"].lower()] = repo
 
@@ -62,7 +62,7 @@ class Store:
 
     def save(self, repo):
         fn = self.path("repos", f"{repo['type']}--{repo['id'].replace('/', '--').lower()}.json")
-        with open(fn + ".tmp", "w") as f:
+        with open(fn + ".tmp", "w", encoding="utf-8") as f:
             json.dump(repo, f)
         os.replace(fn + ".tmp", fn)
 
