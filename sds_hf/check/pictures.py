@@ -50,7 +50,7 @@ def compare_pictures(rows: Alignment, versions: Sequence[Version]) -> tuple[Pict
         digests = ", ".join(f"sha256({name}.bytes) AS {name}" for name in columns)
         rows.run(
             f"""CREATE TABLE stored_{side} AS SELECT CAST(id AS VARCHAR) AS id, {digests}, filename AS file,
-                    file_row_number AS place FROM {read_parquet(files, places=True)}"""
+                    file_row_number AS place FROM {read_parquet(files, numbered=True)}"""
         )
     found: dict[str, Any] = {"rows": common}
     if "image" in columns:

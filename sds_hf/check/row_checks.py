@@ -1,6 +1,5 @@
 """What is compared in the rows of a published dataset: ids, scores and masks."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from PIL import Image
 
 from sds_hf.check.contents import Contents
 from sds_hf.check.file_checks import Mismatch, named
+from sds_hf.data.ids import repeated_ids
 from sds_hf.data.images import decode_image, decode_mask
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import short
@@ -27,16 +27,19 @@ def check_ids(contents: Contents) -> str | None:
     if "id" not in contents.info.features:
         return None
 
+    count = nulls = 0
+
     def ids() -> Iterator[Any]:
+        nonlocal count, nulls
+        count = nulls = 0
         for group in contents.groups(DATA, ["id"]):
+            count, nulls = count + group.num_rows, nulls + group["id"].null_count
             yield from group["id"].to_pylist()
 
-    hashes, counts = np.unique(np.fromiter((hash(name) for name in ids()), np.int64), return_counts=True)
-    suspects = {hash(None), *hashes[counts > 1].tolist()}
-    found = Counter(name for name in ids() if hash(name) in suspects)
-    if wrong := [name for name, times in found.items() if times > 1 or name is None]:
-        raise Mismatch(f"more than once, or null: {named([short(name) for name in wrong])}")
-    return f"{int(counts.sum()):,} ids, all different"
+    wrong = [short(name) for name in repeated_ids(ids) if name is not None] + [short(None)] * bool(nulls)
+    if wrong:
+        raise Mismatch(f"more than once, or null: {named(wrong)}")
+    return f"{count:,} ids, all different"
 
 
 def check_scores(contents: Contents) -> str | None:

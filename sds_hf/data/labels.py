@@ -45,9 +45,9 @@ class LabelSpace:
         return range(1 if self.has_background or self.names[:1] == (UNUSED,) else 0, len(self.names))
 
     @property
-    def palette(self) -> list[tuple[int, int, int]]:
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
         """256 RGB colours, one an index: PASCAL VOC's colour map, which repeats none."""
-        return [_voc_color(index) for index in range(255)] + [(224, 224, 192)]
+        return _voc_palette()
 
     def unknown(self, values: Iterable[int]) -> list[int]:
         """Those of the indices that mean nothing here: neither a class nor background nor ignored."""
@@ -109,14 +109,19 @@ def _lines(path: Path) -> list[str]:
     return names
 
 
-def labels_of_features(features: Any) -> LabelSpace:
-    """The label space whose names are those of the ClassLabel in the `classes` column.
+def labels_of(features: Any, name: str = "auto") -> LabelSpace:
+    """The label space of a dataset.
+
+    Args:
+        features: of the dataset, None if they are not known.
+        name: of the label space; `auto` takes the names of the ClassLabel in the column `classes`.
 
     Raises:
-        ValueError: if there is no such column: a label space is never guessed.
+        ValueError: if there is no such column, or no such name: a label space is never guessed.
     """
-    feature = (features or {}).get("classes")
-    names = getattr(getattr(feature, "feature", feature), "names", None)
+    if name != "auto":
+        return label_space(name)
+    names = class_names(features)
     if not names:
         raise ValueError(
             'labels="auto" needs a column `classes` of ClassLabel, whose names say what indices mean; there is none. '
@@ -125,11 +130,23 @@ def labels_of_features(features: Any) -> LabelSpace:
     return LabelSpace.from_names(names)
 
 
+def class_names(features: Any) -> list[str]:
+    """The names of the ClassLabel in the column `classes`, by index; none if there is no such column."""
+    feature = (features or {}).get("classes")
+    feature = feature[0] if isinstance(feature, list) else getattr(feature, "feature", feature)  # before `datasets` 4
+    return list(getattr(feature, "names", None) or [])
+
+
 @cache
 def _load(name: str) -> LabelSpace:
     data = json.loads((files("sds_hf") / "data" / "label_spaces" / f"{name}.json").read_text(encoding="utf-8"))
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
     return LabelSpace(**values)
+
+
+@cache
+def _voc_palette() -> tuple[tuple[int, int, int], ...]:
+    return *(_voc_color(index) for index in range(IGNORE_INDEX)), (224, 224, 192)
 
 
 def _voc_color(index: int) -> tuple[int, int, int]:

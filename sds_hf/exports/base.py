@@ -9,7 +9,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
+from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.data.opening import open_dataset
 from sds_hf.exports.names import FileNames
 from sds_hf.exports.samples import ExportError, Sample, samples
@@ -146,7 +146,7 @@ def export(
     rows = dataset if isinstance(dataset, Dataset) else _opened(dataset, split, labels)
     rows = selection.apply(rows) if selection is not None else rows
     _check_columns(chosen, rows)
-    space = labels_of_features(rows.features) if labels == "auto" else label_space(labels)
+    space = labels_of(rows.features, labels)
     with new_folder(out) as folder:
         job = Job(rows, space, folder, FileNames(), progress)
         chosen.write(job, **options)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from datasets.exceptions import DatasetGenerationError
 
 from sds_hf.data.folder import source_features, tables_of_rows
-from sds_hf.data.labels import label_space
+from sds_hf.data.labels import class_names, label_space
 from sds_hf.data.opening import folder_state
 from sds_hf.data.sources import Reader, make_reader
 from sds_hf.hub.layout import MANIFEST
@@ -118,8 +118,7 @@ class SDS(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         if self.files is None:
             return datasets.DatasetInfo(features=source_features(self.reader))
         features = datasets.Features.from_arrow_schema(pq.read_schema(self.files[0]))
-        classes, labels = features.get("classes"), label_space(NAMES[self.dataset_name])
-        names = getattr(getattr(classes, "feature", classes), "names", None)
+        names, labels = class_names(features), label_space(NAMES[self.dataset_name])
         if names and names != list(labels.names):
             raise ValueError(
                 f"the classes of {self.folder} are not those of {self.dataset_name} ({names[:3]}...); load it with "

@@ -12,7 +12,7 @@ from datasets import Dataset
 from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
 from sds_hf.data.folder import Shard, card_metadata, features_beside, tables_of_dataset, write_shards
-from sds_hf.data.labels import LabelSpace
+from sds_hf.data.labels import LabelSpace, class_names
 from sds_hf.files import sha256_of, write_whole
 from sds_hf.hub.layout import CARD, renew_entry, write_manifest
 from sds_hf.publishing.card.handwritten import keep_by_hand
@@ -21,7 +21,7 @@ from sds_hf.publishing.card.illustrations import draw_pictures
 from sds_hf.publishing.card.render import render_card
 from sds_hf.selection.changes import Diff
 from sds_hf.selection.disclosure import disclosed, public_name
-from sds_hf.selection.duck import database, literal
+from sds_hf.selection.duck import database, literal, read_parquet
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import Selection
@@ -82,7 +82,8 @@ def build_repository(
         shards.append(_write_candidates(scores, selection, folder))
     report.metadata = metadata
     report.truth = _truth(dataset, selection, recipe.publish.truth)
-    labels = _labels_of(dataset, report)
+    names = report.provenance.get("labels", {}).get("names") or class_names(dataset.features)
+    labels = LabelSpace.from_names(names) if names else None
     if labels:
         report.provenance.setdefault("labels", asdict(labels))
     if "source" in report.provenance:
@@ -167,11 +168,10 @@ def _write_candidates(scores: ScoreTable, selection: Selection, folder: Path) ->
     """Scores, decision and reason of all candidates, in one file."""
     path = folder / "scores" / "candidates.parquet"
     path.parent.mkdir()
-    sources = ", ".join(literal(str(source)) for source in scores.paths)
     with database() as connection:
         connection.execute(
-            f"""COPY (SELECT s.*, k.* EXCLUDE (id, "row") FROM read_parquet([{sources}]) s
-                      JOIN read_parquet({literal(str(selection.path))}) k USING ("row") ORDER BY "row")
+            f"""COPY (SELECT s.*, k.* EXCLUDE (id, "row") FROM {read_parquet(scores.paths)} s
+                      JOIN {read_parquet([selection.path])} k USING ("row") ORDER BY "row")
                 TO {literal(str(path))} (FORMAT PARQUET)"""
         )
     return Shard("scores/candidates.parquet", selection.report.rows, path.stat().st_size, sha256_of(path))
@@ -185,10 +185,3 @@ def _truth(dataset: Dataset, selection: Selection, column: str | None) -> dict[s
     kept = defects[selection.kept_rows()]
     names = sorted(set(defects.tolist()), key=lambda name: (name != "none", name))
     return {name: (int((defects == name).sum()), int((kept == name).sum())) for name in names}
-
-
-def _labels_of(dataset: Dataset, report: Report) -> LabelSpace | None:
-    feature = dataset.features.get("classes")
-    scored = report.provenance.get("labels", {}).get("names")
-    names = scored or getattr(getattr(feature, "feature", feature), "names", None)
-    return LabelSpace.from_names(names) if names else None

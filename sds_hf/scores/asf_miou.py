@@ -47,7 +47,7 @@ class ASF(ReferenceSettings, ClipScore):
 
     Source:
         Tang et al., SDS, AAAI 2025, section "ASF"; CLIP-ES (Lin et al., CVPR 2023); MaskCLIP (Zhou et al., ECCV 2022).
-        Differs by default: affinity boxes may reach the last row and column of the map; no dense CRF.
+        Differs by default: affinity boxes may reach the last row and column of the map.
     """
 
     name: ClassVar[str] = "asf_miou"
@@ -134,6 +134,7 @@ class ClassIoU(ASF):
     """
 
     name: ClassVar[str] = "asf_class_iou"
+    settings_of: ClassVar[str] = "asf_miou"
     columns: ClassVar[dict[str, pa.DataType]] = {
         "asf_class_iou": pa.list_(pa.struct({"class_id": pa.int32(), "iou": pa.float32()}))
     }

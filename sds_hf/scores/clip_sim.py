@@ -38,6 +38,7 @@ class ClipSim(ImageTextScore):
     name: ClassVar[str] = "clip_sim"
     columns: ClassVar[dict[str, pa.DataType]] = {"clip_sim": pa.float32()}
     needs: ClassVar[frozenset[str]] = frozenset({"image", "classes"})
+    settings_of: ClassVar[str] = "pcs"
     source: ClassVar[str] = "SDS (Tang et al., AAAI 2025), Eq. 2"
 
     def compute(self, rows: Rows) -> dict[str, Values]:

@@ -13,12 +13,13 @@ from pydantic import Field
 from sds_hf.clip.checkpoints import DEFAULT_MODEL
 from sds_hf.clip.kinds import DTypeName
 from sds_hf.data.images import decode_image, encode_jpeg
+from sds_hf.errors import extra_module
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.fitted import FittedScore, Statistics, reference_rows
 from sds_hf.scores.base.rows import Rows
 from sds_hf.scores.base.score import Values, settings
 from sds_hf.scores.functional.neighbors import mean_cosine, text_hash
-from sds_hf.scores.functional.probe import Probe, auroc, cross_fit, fold_of, shifted
+from sds_hf.scores.functional.probe import Probe, cross_fit, fold_of, shifted
 
 if TYPE_CHECKING:
     import torch
@@ -135,7 +136,8 @@ class RealProb(FittedScore):
         is_real = np.arange(len(vectors)) < len(features)
         places = np.array([fold_of(key, seed, folds) for key in [*keys, *other_keys]])
         probe = cross_fit(vectors, is_real, places, folds, method)
-        about |= {"synthetic": len(others), "auroc": auroc(probe.logits(vectors, places), is_real)}
+        area = extra_module("sklearn.metrics").roc_auc_score(is_real, probe.logits(vectors, places))
+        about |= {"synthetic": len(others), "auroc": float(area)}
         _warn(about["auroc"])
         return score.saved(out, about, **vars(probe))
 

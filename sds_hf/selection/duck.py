@@ -116,8 +116,8 @@ def _values_at(found: Query, numbers: str, bins: str, places: set[int]) -> dict[
     return {originals[place]: value for place, value in ranked}
 
 
-def read_parquet(paths: Sequence[Path], places: bool = False) -> str:
-    """SQL of the rows of Parquet files, with `filename` and `file_row_number` if places are asked for."""
-    further = ", filename = true, file_row_number = true" if places else ""
+def read_parquet(paths: Sequence[str | Path], numbered: bool = False) -> str:
+    """SQL of the rows of Parquet files; `numbered` adds `filename` and `file_row_number`."""
+    further = ", filename = true, file_row_number = true" if numbered else ""
     listed = ", ".join(literal(str(path)) for path in paths)
     return f"read_parquet([{listed}], hive_partitioning = false{further})"  # names of folders are no columns

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 
 from sds_hf.errors import one_line, short
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.presets import PRESETS, preset
+from sds_hf.scores.base.presets import preset, preset_names
 from sds_hf.scores.base.score import ClipScore, Score, field_names
 from sds_hf.selection.disclosure import disclosed, public_name
 from sds_hf.selection.gate import Gate
@@ -122,7 +122,7 @@ class Recipe(BaseModel):
         source: where candidates come from, if `run` is to know.
         model: CLIP of all scores that do not name another.
         preset: named mode whose settings the scores have where they do not say otherwise, and whose rules the recipe
-            has if it gives none (an empty list is some); see `sds_hf.scores.base.presets`.
+            has if it gives none (an empty list is some); see `Score.preset`.
         scores: settings by score name, in order.
         rules: what keeps rows, in order.
         publish: where the selection goes.
@@ -247,7 +247,7 @@ class Recipe(BaseModel):
         for name, given in self.scores.items():
             score = score_classes()[name]
             known = field_names(score)
-            named = preset(self.preset).scores.get(name, {}) if self.preset else {}
+            named = score.preset_settings(self.preset) if self.preset else {}
             shared = {"model": self.model, **asked} if issubclass(score, ClipScore) else asked
             settings = {key: value for key, value in shared.items() if value is not None and key in known}
             try:
@@ -316,6 +316,6 @@ def _defaults(score: str) -> dict[str, Any]:
 def _with_rules(data: dict[str, Any]) -> dict[str, Any]:
     """A recipe that names a preset and gives no rules, with the preset's."""
     name = data.get("preset")
-    if data.get("rules") is not None or not isinstance(name, str) or name not in PRESETS:
+    if data.get("rules") is not None or not isinstance(name, str) or name not in preset_names():
         return data
-    return {**data, "rules": copy.deepcopy(PRESETS[name].rules)}
+    return {**data, "rules": copy.deepcopy(preset(name)["rules"])}

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from datasets import Dataset, Features
 from datasets.features.features import require_decoding
 
+from sds_hf.data.labels import class_names
 from sds_hf.files import write_whole
 from sds_hf.selection.candidates import Candidates
-from sds_hf.selection.duck import database, literal
+from sds_hf.selection.duck import database, literal, read_parquet
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report, Step
 from sds_hf.selection.rules import Rule
@@ -123,11 +124,11 @@ def select(
     recipe = rules if isinstance(rules, Recipe) else Recipe(rules=[rules] if isinstance(rules, Rule) else list(rules))
     reads = (column for rule in recipe.rules for column in rule.reads)
     with database(memory_limit, scratch) as connection:
-        source, class_names, provenance = _source(scores, connection)
+        source, names, provenance = _source(scores, connection)
         _use_disk_for_many(connection, source)
-        candidates = Candidates(connection, source, reads, class_names)
+        candidates = Candidates(connection, source, reads, names)
         steps = [_apply(rule, candidates) for rule in recipe.rules]
-        report = make_report(candidates, steps, class_names, provenance)
+        report = make_report(candidates, steps, names, provenance)
         target = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="sds-hf-"))
         target.mkdir(parents=True, exist_ok=True)
         if provenance:
@@ -157,12 +158,11 @@ def _source(scores: Any, connection: duckdb.DuckDBPyConnection) -> tuple[str, li
     """SQL for the scores, class names by id, and where the scores come from."""
     if isinstance(scores, Dataset):
         connection.register("given", _without_images(scores))
-        return "given", _class_names(scores.features), {}
+        return "given", class_names(scores.features), {}
     if isinstance(scores, (str, Path)) and not Path(scores).is_dir():
         return *_parquet(str(scores)), {}
     table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(scores)
-    paths = ", ".join(literal(str(path)) for path in table.paths)
-    return f"read_parquet([{paths}])", list(table.manifest["labels"]["names"]), table.provenance()
+    return read_parquet(table.paths), list(table.manifest["labels"]["names"]), table.provenance()
 
 
 def _without_images(dataset: Dataset) -> pa.Table:
@@ -181,18 +181,11 @@ def _parquet(pattern: str) -> tuple[str, list[str]]:
         raise ValueError(f"no score table and no Parquet file at {pattern}")
     schema = pq.read_schema(paths[0])
     classes = pa.schema([field for field in schema if field.name == "classes"], metadata=schema.metadata)
-    names = _class_names(Features.from_arrow_schema(classes))
-    files = ", ".join(literal(path) for path in paths)
+    names = class_names(Features.from_arrow_schema(classes))
     if "row" in schema.names:
-        return f"read_parquet([{files}])", names
+        return read_parquet(paths), names
     number = 'row_number() OVER (ORDER BY filename, file_row_number) - 1 AS "row"'
-    given = f"read_parquet([{files}], filename = true, file_row_number = true)"
-    return f"(SELECT * EXCLUDE (filename, file_row_number), {number} FROM {given})", names
-
-
-def _class_names(features: Features) -> list[str]:
-    feature = features.get("classes")
-    return list(getattr(getattr(feature, "feature", feature), "names", None) or [])
+    return f"(SELECT * EXCLUDE (filename, file_row_number), {number} FROM {read_parquet(paths, numbered=True)})", names
 
 
 def _apply(rule: Rule, candidates: Candidates) -> Step:

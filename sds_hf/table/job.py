@@ -5,13 +5,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 import pyarrow as pa
 from datasets import Dataset
 
 from sds_hf.clip.device import default_batch_size
 from sds_hf.data.cells import readable, stored_cells
 from sds_hf.data.content import cell_digests
+from sds_hf.data.ids import RepeatedIdError, repeated_ids
 from sds_hf.data.labels import LabelSpace
 from sds_hf.scores.base.batches import Column
 from sds_hf.scores.base.prefetch import prefetch
@@ -119,26 +119,20 @@ def _table(scores: Sequence[Score], batch: Batch, columns: Mapping[str, Column],
 
 
 def _check_ids(stored: Dataset) -> None:
-    """Refuse ids that repeat or are missing; 8 bytes a row are held, not the ids.
+    """Refuse ids that repeat or are missing.
 
     Raises:
         ValueError: names the rows.
     """
-    hashes, counts = np.unique(np.fromiter((hash(name) for _, name in _ids(stored)), np.int64), return_counts=True)
-    suspects, rows = set(hashes[counts > 1].tolist()), dict[str, int]()
-    for row, name in _ids(stored) if suspects else ():
-        if hash(name) in suspects and rows.setdefault(name, row) != row:
-            raise ValueError(
-                f"the id {name!r} occurs more than once, in rows {rows[name]} and {row}; scores are joined by id, so "
-                "ids must be unique"
-            )
+    for name, rows in repeated_ids(lambda: _ids(stored)).items():
+        raise RepeatedIdError(str(name), rows[0], rows[1])
 
 
-def _ids(stored: Dataset) -> Iterator[tuple[int, str]]:
+def _ids(stored: Dataset) -> Iterator[str]:
     ids = stored.select_columns(["id"])
     for start in range(0, len(ids), IDS_AT_ONCE):
         rows = range(start, min(start + IDS_AT_ONCE, len(ids)))
         for row, value in zip(rows, stored_cells(ids, rows)["id"], strict=True):
             if value is None:
                 raise ValueError(f"row {row} has no id; scores are joined by id, so every row needs one")
-            yield row, str(value)
+            yield str(value)

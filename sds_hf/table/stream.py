@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count, islice
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,6 +11,7 @@ from datasets.utils.file_utils import xopen
 
 from sds_hf.clip.device import default_batch_size
 from sds_hf.data.content import cell_digests, joint_digest
+from sds_hf.data.ids import RepeatedIdError
 from sds_hf.progress import Tell
 from sds_hf.scores.base.score import score_cells
 from sds_hf.table.job import Batch, Part, read_batch, score_batches
@@ -112,11 +113,11 @@ class Ids:
         for row, name in zip(self._shards.rows(place), names, strict=False):
             first.setdefault(name, row)
             if first[name] != row:
-                _refuse(name, first[name], row)
+                raise RepeatedIdError(name, first[name], row)
         for path in sorted(self._shards.folder.glob("scores-*.parquet")):
             for known in pq.read_table(path, columns=["id", "row"]).to_pylist():
                 if first.get(known["id"], known["row"]) != known["row"]:
-                    _refuse(known["id"], known["row"], first[known["id"]])
+                    raise RepeatedIdError(known["id"], known["row"], first[known["id"]])
 
 
 def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = None) -> None:
@@ -203,11 +204,3 @@ def _fetched(cell: Any) -> Any:
             return {**cell, "bytes": file.read()}
     except OSError:  # its row fails
         return cell
-
-
-def _refuse(name: str, first: int, second: int) -> NoReturn:
-    first, second = sorted((first, second))
-    raise ValueError(
-        f"the id {name!r} occurs more than once, in rows {first} and {second}; scores are joined by id, so ids must be "
-        "unique"
-    )

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sds_hf.data.labels import label_space, labels_of_features
+from sds_hf.data.labels import labels_of
 from sds_hf.files import folder_at, is_remote
 from sds_hf.scores.base.score import Score, columns_read, common_labels
 from sds_hf.scores.base.whole_set import fit_scores
@@ -50,7 +50,7 @@ class Task:
             raise ValueError(f"rows_per_shard must be at least 1, not {rows_per_shard}")
         self.dataset, self.source, self.rows_per_shard, self.folder = dataset, source, rows_per_shard, folder_at(out)
         chosen = common_labels(scores)
-        self.labels = label_space(chosen) if chosen != "auto" else labels_of_features(dataset.features)
+        self.labels = labels_of(dataset.features, chosen)
         rest = (score for score in scores if score.name != ClassesPresent.name)
         self.scores: list[Score] = [ClassesPresent(labels=chosen), *rest]
         self.request = request(dataset, self.scores, self.labels, rows_per_shard)

@@ -242,7 +242,7 @@ def test_settings_of_the_score_reach_the_masks(dataset, tiny_clip):
         for settings in (
             {},
             {"refine": "none"},
-            {"refine": "crf"},
+            {"refine": "affinity"},
             {"refine": "crf", "crf_image": "authors"},
             {"refine": "crf", "crf_confidence": None},
             {"reference": "maskclip"},

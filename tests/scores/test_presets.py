@@ -17,19 +17,19 @@ from support.models import make_clip
 from support.rows import random_row
 from transformers import CLIPModel
 
-from sds_hf import ASF, PCS, ClassesPresent, ClipSim, Recipe, Threshold, TopPerGroup, add_scores, select
+from sds_hf import ASF, PCS, ClassesPresent, ClassIoU, ClipSim, Recipe, Threshold, TopPerGroup, add_scores, select
 from sds_hf.clip.encoder import load
 from sds_hf.clip.similarity import similarity
 from sds_hf.data.folder import row_features
 from sds_hf.data.images import decode_image, encode_jpeg, encode_mask
 from sds_hf.data.labels import VOC
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.presets import PRESETS
+from sds_hf.scores.base.presets import preset, preset_names
 from sds_hf.scores.base.rows import Rows
 from sds_hf.scores.functional.patches import patch_order, perturbation_score
 
 CPU = torch.device("cpu")
-NAMES = ["paper", "cosine", "clipscore", "authors", "authors-0515"]
+NAMES = ["authors", "authors-0515", "clipscore", "cosine", "paper"]
 # Cosines of two present classes and three background prompts, of an image and its shuffled version.
 USUAL = [0.30, 0.28, 0.22, 0.20, 0.18], [0.25, 0.24, 0.23, 0.21, 0.20]
 REVERSE = [0.24] * 5, [0.30, 0.24, 0.22, 0.22, 0.22]  # of which CLIP becomes more certain when it is shuffled
@@ -43,19 +43,22 @@ def mode(name: str, **scores) -> Recipe:
 
 
 def test_the_names():
-    assert list(PRESETS) == NAMES
+    assert preset_names() == NAMES
     for name in NAMES:
         recipe = mode(name)
         assert recipe.make_scores() == [score.preset(name) for score in (ClipSim, PCS, ASF)]
         assert {column for rule in recipe.rules for column in rule.reads} <= {
             column for score in (ClipSim, PCS, ASF, ClassesPresent) for column in score.columns
         }
-        assert set(PRESETS[name].scores) <= set(score_classes())
+        assert set(preset(name)["scores"]) <= set(score_classes())
 
 
 def test_paper_is_the_default():
     assert [score.preset("paper") for score in (ClipSim, PCS, ASF)] == [ClipSim(), PCS(), ASF()]
     assert mode("paper").rules == Recipe.load("sds-paper").rules
+    assert Recipe.load("sds-paper").make_scores() == [PCS(), ASF()]
+    assert ASF().refine == ClassIoU.preset("paper").refine == "crf"
+    assert ClassIoU.preset("authors").crf_image == "authors"
 
 
 def test_settings_given_take_precedence():
@@ -69,7 +72,7 @@ def test_settings_given_take_precedence():
 
 
 def test_an_unknown_name_is_told_in_one_line():
-    with pytest.raises(ValueError, match=r"^no preset 'author'; there are \['paper', 'cosine', .*'authors-0515'\]$"):
+    with pytest.raises(ValueError, match=r"^no preset 'author'; there are \['authors', 'authors-0515', .*'paper'\]$"):
         PCS.preset("author")
 
 

@@ -10,6 +10,7 @@ from sds_hf import Band, Random, RankMean, Recipe, Threshold, TopK, select
 from sds_hf.cli import main
 from sds_hf.cli.recipes import described
 from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.presets import preset_names
 from sds_hf.selection.recipe import recipe_names
 
 RULES = {
@@ -37,7 +38,7 @@ def test_all_are_listed_with_a_line_and_a_source(capsys):
     assert main(["recipes", "--json"]) == 0
     found = {each["recipe"]: each for each in json.loads(capsys.readouterr().out)}
     assert list(found) == recipe_names()
-    assert set(RULES) | {"demo", "sds-authors", "sds-paper"} == set(found)
+    assert set(RULES) | {"demo", *(f"sds-{name}" for name in preset_names())} == set(found)
     for name, each in found.items():
         assert len(each["about"]) > 30, name
         assert each["source"], name

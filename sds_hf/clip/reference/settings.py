@@ -19,9 +19,9 @@ class ReferenceSettings:
     Attributes:
         reference: `clip-es`, softmax Grad-CAM of the last block (what the paper uses), or `maskclip`, patch embeddings
             compared with the texts.
-        refine: `affinity` spreads Grad-CAM maps along the attention, `crf` applies a dense CRF after that, as the
-            authors do, `none` leaves them. `maskclip` has no affinity step: `crf` refines its probabilities, and
-            `affinity` is the same as `none`.
+        refine: `crf` spreads Grad-CAM maps along the attention and then applies a dense CRF, as CLIP-ES and the
+            authors do; `affinity` leaves out the CRF, which is most of the time on a CPU; `none` does neither.
+            `maskclip` has no affinity step: `crf` refines its probabilities, and `affinity` is the same as `none`.
         crf_image: what the CRF sees: `rgb`, the image, or `authors`, the BGR image of their code, with the mean
             subtracted and negative values wrapped around. For `refine="crf"` only, and so is the next one.
         crf_confidence: pixels whose largest posterior is lower have no label; None: all have one.
@@ -34,7 +34,7 @@ class ReferenceSettings:
     """
 
     reference: ReferenceKind = "clip-es"
-    refine: RefineKind = "affinity"
+    refine: RefineKind = "crf"
     crf_image: CRFImage = "rgb"
     crf_confidence: Annotated[float, Field(gt=0, lt=1)] | None = 0.95
     affinity_blocks: Annotated[int, Field(ge=1)] = 8

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
+from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.scores.base.score import Score, all_columns, columns_read, common_labels, score_batch
 from sds_hf.scores.base.whole_set import fit_scores
 
@@ -67,8 +67,7 @@ def add_scores(
     if not scores:
         raise ValueError("add_scores needs at least one score, e.g. add_scores(dataset, pcs_score, asf_miou)")
     batch_size = batch_size or default_batch_size()
-    chosen = common_labels(scores)
-    labels = label_space(chosen) if chosen != "auto" else labels_of_features(dataset.features)
+    labels = labels_of(dataset.features, common_labels(scores))
     scores = tuple(fit_scores(scores, dataset, labels, num_proc))
     together = Together(scores, labels)
     new = score_features(scores)

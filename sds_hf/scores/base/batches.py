@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from sds_hf.data.cells import READABLE, column_cells
-from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
+from sds_hf.data.labels import LabelSpace, labels_of
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class MapBatch:
 
     def labels(self, name: str) -> LabelSpace:
         """The label space of that name; `"auto"` is the one of the schema's ClassLabel names."""
-        return label_space(name) if name != "auto" else labels_of_features(self._features())
+        return labels_of(None if name != "auto" else self._features(), name)
 
     def output(self, columns: dict[str, Column]) -> dict[str, Any]:
         """What to return to `map`."""

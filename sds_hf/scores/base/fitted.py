@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import ConfigDict, ValidationError, create_model
 
 from sds_hf.clip.checkpoints import model_files
-from sds_hf.data.labels import VOC, LabelSpace, label_space, labels_of_features
+from sds_hf.data.labels import VOC, labels_of
 from sds_hf.errors import one_line
 from sds_hf.files import sha256_of, whole_file
 from sds_hf.scores.base.catalog import score_classes
@@ -176,7 +176,7 @@ def reference_rows(
     Raises:
         ValueError: if a column is missing, or nothing can be read.
     """
-    spaces = _labels(dataset, needs, labels)
+    space = VOC if labels == "auto" and "classes" not in needs else labels_of(dataset.features, labels)
     wanted = {*needs, "mask"} if "classes" in needs else {*needs}
     stored = dataset.select_columns([name for name in dataset.column_names if name in wanted]).with_format("arrow")
     row_numbers = range(len(dataset)) if row_numbers is None else row_numbers
@@ -184,7 +184,7 @@ def reference_rows(
     for start in range(0, len(row_numbers), ROWS_AT_ONCE):
         chosen = list(row_numbers[start : start + ROWS_AT_ONCE])
         table = stored[chosen]
-        rows = read_rows({n: table[n].to_pylist() for n in table.column_names}, {*needs}, spaces)
+        rows = read_rows({n: table[n].to_pylist() for n in table.column_names}, {*needs}, space)
         failed, example = failed + len(rows.errors), next(iter(rows.errors.values()), example)
         if len(rows):
             yield rows, [chosen[position] for position in rows.positions]
@@ -192,12 +192,6 @@ def reference_rows(
         raise ValueError(f"no row of the reference set can be read{f', e.g. {example}' if example else ''}")
     if failed:
         logger.warning("%d rows of the reference set cannot be read and are left out, e.g. %s", failed, example)
-
-
-def _labels(dataset: "Dataset", needs: Sequence[str], labels: str) -> LabelSpace:
-    if labels != "auto":
-        return label_space(labels)
-    return labels_of_features(dataset.features) if "classes" in needs else VOC
 
 
 def fit_score(

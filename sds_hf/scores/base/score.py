@@ -54,6 +54,7 @@ class Score(ABC):
     version: ClassVar[int] = 1  # raise it whenever the same settings would give other numbers
     source: ClassVar[str]
     citation: ClassVar[str] = ""  # BibTeX of what a card asks its readers to cite
+    settings_of: ClassVar[str] = ""  # another score, whose settings in a preset are this one's too
     leads: ClassVar[bool] = False  # whether its encoder pass serves other scores too, so that it goes first
     whole_set: ClassVar[bool] = False  # whether it is fitted to the whole set first, with some settings at least
     reference_sets: ClassVar[tuple[str, ...]] = ()  # names of the sets that its `fit` compares rows with
@@ -69,16 +70,22 @@ class Score(ABC):
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> Self:
-        """The score with the settings of a named mode; see `sds_hf.scores.base.presets`.
+        """The score with the settings of a recipe of the package.
 
         Args:
-            name: `paper` (the default settings), `cosine`, `clipscore`, `authors` or `authors-0515`.
+            name: `paper`, `cosine`, `clipscore`, `authors` or `authors-0515`, for the recipe `sds-paper` and so on.
             **overrides: settings that take precedence.
 
         Raises:
             ValueError: if there is no such preset, or a setting makes no sense.
         """
-        return cls(**{**preset(name).scores.get(cls.name, {}), **overrides})
+        return cls(**{**cls.preset_settings(name), **overrides})
+
+    @classmethod
+    def preset_settings(cls, name: str) -> dict[str, Any]:
+        """The settings of a preset, see `preset`; none if it says nothing of this score."""
+        settings = preset(name)["scores"].get(cls.settings_of or cls.name, {})
+        return {key: value for key, value in settings.items() if key in field_names(cls)}
 
     @property
     def reads(self) -> frozenset[str]:
@@ -307,12 +314,8 @@ def in_parts(
         The columns, null for a row that does not fit alone, and for such rows what is wrong.
     """
     columns: Columns = {name: [] for name in names}
-    errors: dict[int, str] = {}
-    fitted: list[int] = []
-    waiting, size = [], _fitting.get(key, len(rows))
-    for start in range(0, len(rows), size):
-        waiting.append((start, min(start + size, len(rows))))
-    waiting.reverse()
+    errors, fitted, size = dict[int, str](), list[int](), _fitting.get(key, len(rows))
+    waiting = [(start, min(start + size, len(rows))) for start in reversed(range(0, len(rows), size))]
     while waiting:
         start, stop = waiting.pop()
         found = _if_it_fits(compute, rows.part(start, stop) if stop - start < len(rows) else rows)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from sds_hf.data.cells import readable, stored_cells
 from sds_hf.data.content import files_behind
-from sds_hf.data.labels import LabelSpace, label_space, labels_of_features
+from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.files import remembered
 from sds_hf.scores.base.prefetch import prefetch
 from sds_hf.scores.base.rows import Rows
@@ -51,7 +51,7 @@ class WholeSetScore(Score):
         Raises:
             ValueError: if the dataset lacks a column or its label space is not known.
         """
-        labels = label_space(self.labels) if self.labels != "auto" else labels_of_features(dataset.features)
+        labels = labels_of(dataset.features, self.labels)
         return cast(Self, fit_scores([replace(cast(Any, self), statistics=None)], dataset, labels)[0])
 
     def required_statistics(self) -> Mapping[str, Any]:

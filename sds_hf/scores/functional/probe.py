@@ -1,7 +1,6 @@
 """Linear probes that tell two kinds of feature vectors apart, and how well they do."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,17 +85,6 @@ def cross_fit(
         fitted.append(fit_probe(features[others], real[others], method))
     weights, biases = zip(*fitted, strict=True)
     return Probe(np.stack(weights), np.array(biases))
-
-
-def auroc(scores: Sequence[float] | np.ndarray, positive: np.ndarray) -> float:
-    """Area under the ROC curve: how often a positive scores above a negative, ties counting half; NaN without both."""
-    from scipy.stats import rankdata
-
-    positives, total = int(positive.sum()), len(positive)
-    if positives in (0, total):
-        return float("nan")
-    above = rankdata(scores)[positive].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * (total - positives)))
 
 
 def shifted(logits: np.ndarray, prior: float) -> np.ndarray:
