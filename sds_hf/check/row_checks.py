@@ -11,6 +11,7 @@ from PIL import Image
 
 from sds_hf.check.contents import Contents
 from sds_hf.check.file_checks import Mismatch, named
+from sds_hf.data.folder import TableStream
 from sds_hf.data.ids import repeated_ids
 from sds_hf.data.images import decode_image, decode_mask
 from sds_hf.data.labels import LabelSpace
@@ -48,7 +49,7 @@ def check_scores(contents: Contents) -> str | None:
         return None
     scored = _schema(contents, SCORES).names
     shared = [name for name in _schema(contents, DATA).names if name in scored and name not in OF_CANDIDATES]
-    kept, place = _Kept(contents, shared), 0
+    kept, place = _kept(contents, shared), 0
     for group in contents.groups(DATA, shared):
         expected = kept.take(group.num_rows)
         if expected.num_rows < group.num_rows:
@@ -77,27 +78,11 @@ def check_masks(contents: Contents, count: int) -> str | None:
     return f"{len(rows):,} masks decoded" + (", with the classes that were scored" if scored else "")
 
 
-class _Kept:
-    """The kept rows of the score table, in order, as many at a time as are asked for."""
-
-    def __init__(self, contents: Contents, columns: list[str]) -> None:
-        groups = contents.groups(SCORES, ["kept", *columns])
-        self._more = (group.filter(group["kept"]) for group in groups)
-        self._rest: pa.Table | None = None
-
-    def take(self, count: int) -> pa.Table:
-        """The next rows; fewer if there are no more."""
-        parts = [self._rest] if self._rest is not None else []
-        while sum(part.num_rows for part in parts) < count and (more := next(self._more, None)) is not None:
-            parts.append(more)
-        table = pa.concat_tables(parts)
-        self._rest = table.slice(count)
-        return table.slice(0, count)
-
-    def count_rest(self) -> int:
-        """How many rows were not taken."""
-        rest: int = self._rest.num_rows if self._rest is not None else 0
-        return rest + sum(int(more.num_rows) for more in self._more)
+def _kept(contents: Contents, columns: list[str]) -> TableStream:
+    """The kept rows of the score table, in order."""
+    schema = pa.schema([_schema(contents, SCORES).field(name) for name in columns])
+    groups = contents.groups(SCORES, ["kept", *columns])
+    return TableStream(schema, (group.filter(group["kept"]) for group in groups))
 
 
 def _same(here: Any, there: Any) -> bool:

@@ -60,23 +60,51 @@ def tables_of_rows(rows: Iterable[Mapping[str, Any]], features: Features) -> Ite
         yield pa.Table.from_pylist(group, schema=features.arrow_schema)
 
 
-def tables_of_dataset(dataset: Dataset, beside: pa.Table | None = None) -> Iterator[pa.Table]:
+class TableStream:
+    """Tables that follow one another, whose rows are taken as many at a time as are asked for.
+
+    Args:
+        schema: of all of them.
+        tables: made as they are needed.
+    """
+
+    def __init__(self, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+        self.schema, self._tables = schema, iter(tables)
+        self._rest = schema.empty_table()
+
+    def take(self, count: int) -> pa.Table:
+        """The next rows; fewer if there are no more."""
+        parts = [self._rest]
+        while sum(part.num_rows for part in parts) < count and (more := next(self._tables, None)) is not None:
+            parts.append(more.select(self.schema.names).cast(self.schema))
+        table = pa.concat_tables(parts)
+        self._rest = table.slice(count)
+        return table.slice(0, count)
+
+    def count_rest(self) -> int:
+        """How many rows were not taken."""
+        rest: int = self._rest.num_rows + sum(int(more.num_rows) for more in self._tables)
+        return rest
+
+
+def tables_of_dataset(dataset: Dataset, beside: TableStream | None = None) -> Iterator[pa.Table]:
     """A dataset as Arrow tables of a row group each, with the bytes of images that are stored as paths.
 
     Args:
         dataset: the rows.
-        beside: further columns of the same rows.
+        beside: further columns of the same rows, in their order.
     """
     stored, schema = dataset.with_format("arrow"), features_beside(dataset, beside).arrow_schema
     for start in range(0, len(dataset), ROWS_PER_GROUP):
         table = embed_table_storage(stored[start : start + ROWS_PER_GROUP].cast(dataset.features.arrow_schema))
         if beside is not None:
-            for name, column in zip(beside.column_names, beside.slice(start, ROWS_PER_GROUP).columns, strict=True):
+            further = beside.take(ROWS_PER_GROUP)
+            for name, column in zip(further.column_names, further.columns, strict=True):
                 table = table.append_column(name, column)
         yield table.cast(schema)
 
 
-def features_beside(dataset: Dataset, beside: pa.Table | None = None) -> Features:
+def features_beside(dataset: Dataset, beside: TableStream | None = None) -> Features:
     """Features of a dataset and of further columns."""
     return Features({**dataset.features, **(Features.from_arrow_schema(beside.schema) if beside is not None else {})})
 

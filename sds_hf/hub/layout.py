@@ -9,6 +9,7 @@ from sds_hf.files import sha256_of, write_whole
 
 CARD, MANIFEST = "README.md", "manifest.json"
 DATA, SCORES, ASSETS = "data/", "scores/", "assets/"
+CANDIDATES = f"{SCORES}candidates.parquet"  # scores and decisions of all
 MADE_BY = "sds-hf"
 
 

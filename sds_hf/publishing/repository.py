@@ -1,32 +1,34 @@
 """The folder of a published dataset: data, card, recipe, report, scores, pictures and a manifest with checksums."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets import Dataset
 
 from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
-from sds_hf.data.folder import Shard, card_metadata, features_beside, tables_of_dataset, write_shards
+from sds_hf.data.folder import Shard, TableStream, card_metadata, features_beside, tables_of_dataset, write_shards
 from sds_hf.data.labels import LabelSpace, class_names
 from sds_hf.files import sha256_of, write_whole
-from sds_hf.hub.layout import CARD, renew_entry, write_manifest
+from sds_hf.hub.layout import CANDIDATES, CARD, renew_entry, write_manifest
 from sds_hf.publishing.card.handwritten import keep_by_hand
 from sds_hf.publishing.card.hub_rules import check_folder
 from sds_hf.publishing.card.illustrations import draw_pictures
 from sds_hf.publishing.card.render import render_card
 from sds_hf.selection.changes import Diff
 from sds_hf.selection.disclosure import disclosed, public_name
-from sds_hf.selection.duck import database, literal, read_parquet
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import Selection
 from sds_hf.table.score_table import ScoreTable
 
+NOT_IN_DATA = ("id", "row", "status", "error", "classes_present", "num_classes_present")  # of the score table
+ROWS_AT_ONCE = 1 << 16
 TERMS = ("license", "homepage", "citation")  # of a dataset's own description
 
 
@@ -71,15 +73,17 @@ def build_repository(
     """
     check_candidates(dataset, selection, scores)
     report = selection.report.model_copy(deep=True)
-    kept, columns = selection.apply(dataset), _score_columns(selection, scores)
+    kept = selection.apply(dataset)
+    candidates = None if scores is None else _write_candidates(scores, selection, folder)
+    columns = None if scores is None else _score_columns(scores, folder)
     if columns is not None:
-        kept = kept.remove_columns([name for name in columns.column_names if name in kept.column_names])
+        kept = kept.remove_columns([name for name in columns.schema.names if name in kept.column_names])
     features = features_beside(kept, columns)
     shards, num_bytes = write_shards(tables_of_dataset(kept, columns), folder, progress=progress)
     metadata: dict[str, Any] = card_metadata(features, shards, num_bytes).to_dict()  # type: ignore[no-untyped-call]
-    if scores is not None:
+    if candidates is not None:
         metadata["configs"].append({"config_name": "scores", "data_files": "scores/*.parquet"})
-        shards.append(_write_candidates(scores, selection, folder))
+        shards.append(candidates)
     report.metadata = metadata
     report.truth = _truth(dataset, selection, recipe.publish.truth)
     names = report.provenance.get("labels", {}).get("names") or class_names(dataset.features)
@@ -92,7 +96,7 @@ def build_repository(
     if terms := {name: text for name in TERMS if (text := getattr(dataset.info, name))}:
         report.provenance["terms"] = terms
     report.changes = review(folder, report) if review else None
-    report.assets = draw_pictures(folder, dataset, selection, recipe, report, labels=labels, scores=scores)
+    report.assets = draw_pictures(folder, dataset, selection, recipe, report, labels=labels)
     report.save(folder / "report.json")
     write_whole(folder / "recipe.yaml", recipe.to_yaml())
     card = render_card(recipe, report)
@@ -146,8 +150,7 @@ def check_candidates(dataset: Dataset, selection: Selection, scores: ScoreTable 
         scored = provenance["source"]
         same = content_digest(dataset, scored.get("columns", READABLE)) == scored["sha256"]
     else:
-        ids = selection.table()["id"].to_pylist()
-        same = "id" not in dataset.column_names or [str(name) for name in dataset["id"]] == ids
+        same = "id" not in dataset.column_names or _has_ids_of(dataset, selection)
     if not same:
         raise ValueError(
             "this dataset is not the one that was scored: its ids, images, masks or classes differ; "
@@ -155,33 +158,71 @@ def check_candidates(dataset: Dataset, selection: Selection, scores: ScoreTable 
         )
 
 
-def _score_columns(selection: Selection, scores: ScoreTable | None) -> pa.Table | None:
-    """The scores of the kept rows."""
-    if scores is None:
-        return None
-    hidden = ("id", "row", "status", "error", "classes_present", "num_classes_present")
-    table = scores.to_arrow().take(pa.array(selection.kept_rows()))
-    return table.select([name for name in table.column_names if name not in hidden])
+def _has_ids_of(dataset: Dataset, selection: Selection) -> bool:
+    names, start = dataset.select_columns(["id"]).with_format("arrow"), 0
+    for batch in selection.batches(["id"]):
+        if [str(name) for name in names[start : start + len(batch)]["id"].to_pylist()] != batch["id"].to_pylist():
+            return False
+        start += len(batch)
+    return True
 
 
 def _write_candidates(scores: ScoreTable, selection: Selection, folder: Path) -> Shard:
-    """Scores, decision and reason of all candidates, in one file."""
-    path = folder / "scores" / "candidates.parquet"
+    """Scores, decision and reason of all candidates, in one file; some rows at a time are in memory."""
+    path = folder / CANDIDATES
     path.parent.mkdir()
-    with database() as connection:
-        connection.execute(
-            f"""COPY (SELECT s.*, k.* EXCLUDE (id, "row") FROM {read_parquet(scores.paths)} s
-                      JOIN {read_parquet([selection.path])} k USING ("row") ORDER BY "row")
-                TO {literal(str(path))} (FORMAT PARQUET)"""
-        )
-    return Shard("scores/candidates.parquet", selection.report.rows, path.stat().st_size, sha256_of(path))
+    schema = pq.read_schema(selection.path)
+    decided = TableStream(schema, (pa.Table.from_batches([batch]) for batch in selection.batches(schema.names)))
+    further = [field for field in schema if field.name not in ("id", "row")]
+    scored = pq.read_schema(scores.paths[0])
+    whole = pa.schema([*scored, *further])
+    with pq.ParquetWriter(path, whole) as writer:
+        for table in _regrouped(scores, scored):
+            decisions = decided.take(table.num_rows)
+            if not decisions["row"].equals(table["row"]):
+                raise ValueError(f"the selection in {selection.path} has other rows than the scores in {scores.folder}")
+            columns = [*table.columns, *(decisions[field.name] for field in further)]
+            writer.write_table(pa.table(columns, schema=whole), row_group_size=ROWS_AT_ONCE)
+    return Shard(CANDIDATES, selection.report.rows, path.stat().st_size, sha256_of(path))
+
+
+def _regrouped(scores: ScoreTable, schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows of a score table, as many at a time as a row group has."""
+    stream = TableStream(schema, (table for path in scores.paths for table in _parts(path)))
+    while (table := stream.take(ROWS_AT_ONCE)).num_rows:
+        yield table
+
+
+def _parts(path: Path) -> Iterator[pa.Table]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(ROWS_AT_ONCE):
+            yield pa.Table.from_batches([batch])
+
+
+def _score_columns(scores: ScoreTable, folder: Path) -> TableStream:
+    """The scores of the kept rows, from the file of all candidates."""
+    schema = pq.read_schema(scores.paths[0])
+    shown = pa.schema([field for field in schema if field.name not in NOT_IN_DATA])
+
+    def kept() -> Iterator[pa.Table]:
+        with pq.ParquetFile(folder / CANDIDATES) as file:
+            for batch in file.iter_batches(ROWS_AT_ONCE, columns=["kept", *shown.names]):
+                yield pa.Table.from_batches([batch]).filter(batch["kept"])
+
+    return TableStream(shown, kept())
 
 
 def _truth(dataset: Dataset, selection: Selection, column: str | None) -> dict[str, tuple[int, int]]:
     """Rows by defect among candidates and kept, where a column tells."""
     if column is None or column not in dataset.column_names:
         return {}
-    defects = np.array([value or "none" for value in dataset[column]])
-    kept = defects[selection.kept_rows()]
-    names = sorted(set(defects.tolist()), key=lambda name: (name != "none", name))
-    return {name: (int((defects == name).sum()), int((kept == name).sum())) for name in names}
+    before, after, start = Counter[str](), Counter[str](), 0
+    defects = dataset.select_columns([column]).with_format("arrow")
+    for batch in selection.batches(["kept"]):
+        values = defects[start : start + len(batch)][column].combine_chunks()
+        start += len(batch)
+        for counts, chosen in ((before, values), (after, values.filter(batch["kept"]))):
+            for each in chosen.value_counts().to_pylist():
+                counts[each["values"] or "none"] += each["counts"]
+    names = sorted(before, key=lambda name: (name != "none", name))
+    return {name: (before[name], after[name]) for name in names}

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from sds_hf.selection.rules import Rule
 from sds_hf.selection.summary import make_report, quantiles
 from sds_hf.table.score_table import ScoreTable
 
+ROWS_AT_ONCE = 1 << 16
 BYTES_PER_ROW = 300  # of the tables of a selection at their largest
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 SELECTION_FILE, REPORT_FILE, RECIPE_FILE = "selection.parquet", "report.json", "recipe.yaml"
@@ -63,11 +64,15 @@ class Selection:
         """All of it in memory."""
         return pq.read_table(self.path)
 
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Some of its columns, a part of the rows at a time, in order."""
+        with pq.ParquetFile(self.path) as file:
+            yield from file.iter_batches(ROWS_AT_ONCE, columns=list(columns))
+
     def kept_rows(self) -> np.ndarray:
         """Row numbers that stay, ascending, int64."""
-        table = pq.read_table(self.path, columns=["row", "kept"])
-        rows: np.ndarray = table["row"].to_numpy()[table["kept"].to_numpy()]
-        return rows
+        kept = [batch["row"].filter(batch["kept"]).to_numpy() for batch in self.batches(["row", "kept"])]
+        return np.concatenate([np.empty(0, np.int64), *kept])
 
     def apply(self, dataset: Dataset) -> Dataset:
         """The rows of the dataset that stay, in their order.
@@ -84,14 +89,19 @@ class Selection:
         return kept
 
     def _check_ids(self, kept: Dataset, rows: np.ndarray) -> None:
-        table = pq.read_table(self.path, columns=["id", "kept"])
-        ids = table.filter(table["kept"])["id"].to_pylist()
-        if ids == [str(row) for row in rows]:  # rows that had no name when they were scored
-            return
-        now = [str(value) for value in kept.select_columns("id").with_format("arrow")[:]["id"].to_pylist()]
-        for row, old, new in zip(rows, ids, now, strict=True):
-            if old != new:
-                raise ValueError(f"the selection was made of other rows: row {row} was {old!r}, here it is {new!r}")
+        """Refuse rows of other ids, unless they had none when they were scored and are named by their numbers."""
+        names, start, numbered = kept.select_columns("id").with_format("arrow"), 0, True
+        different: tuple[Any, str, str] | None = None
+        for batch in self.batches(["id", "kept"]):
+            ids = batch["id"].filter(batch["kept"]).to_pylist()
+            here = names[start : start + len(ids)]["id"].to_pylist()
+            for row, old, new in zip(rows[start : start + len(ids)], ids, map(str, here), strict=True):
+                numbered = numbered and old == str(row)
+                different = different or (None if old == new else (row, old, new))
+            start += len(ids)
+        if different and not numbered:
+            row, old, new = different
+            raise ValueError(f"the selection was made of other rows: row {row} was {old!r}, here it is {new!r}")
 
 
 def select(
