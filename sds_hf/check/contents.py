@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import DatasetInfo
-from datasets.info import DatasetInfosDict
-from huggingface_hub import DatasetCard
 
 from sds_hf.data.labels import LabelSpace
 from sds_hf.hub.layout import CARD, DATA
 from sds_hf.hub.snapshot import Entry, Snapshot, Stored
 from sds_hf.selection.report import Report
+
+if TYPE_CHECKING:
+    from datasets import DatasetInfo
 
 GROUPS = 4  # row groups at least that a sample is taken from
 
@@ -40,8 +40,11 @@ class Contents:
         return sum(entry.rows or 0 for entry in self.tables(folder))
 
     @cached_property
-    def info(self) -> DatasetInfo:
+    def info(self) -> "DatasetInfo":
         """What the card says of the data."""
+        from datasets.info import DatasetInfosDict
+        from huggingface_hub import DatasetCard
+
         card = DatasetCard(self.snapshot.fetch(CARD).read_text(encoding="utf-8"), ignore_metadata_errors=True)
         return DatasetInfosDict.from_dataset_card_data(card.data)["default"]
 

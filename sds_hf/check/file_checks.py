@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
-from datasets import Features
 
 from sds_hf.check.contents import Contents
 from sds_hf.files import read_sha256
 from sds_hf.hub.layout import DATA, MANIFEST, SCORES
+
+if TYPE_CHECKING:
+    from datasets import Features
 
 NAMED = 3  # findings that a detail names
 
@@ -102,6 +105,8 @@ def check_counts(contents: Contents) -> str:
 
 def check_features(contents: Contents) -> str:
     """Features in the card and in every Parquet file of the data."""
+    from datasets import Features
+
     expected = contents.info.features
     for entry in contents.tables(DATA):
         with contents.snapshot.open(entry.path) as file:
@@ -109,7 +114,7 @@ def check_features(contents: Contents) -> str:
     return f"{len(expected)} columns"
 
 
-def same_features(found: Features, expected: Features, place: str) -> None:
+def same_features(found: "Features", expected: "Features", place: str) -> None:
     """Raise a `Mismatch` that names the columns in which features differ from those of the card."""
     if found != expected:
         names = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]

@@ -4,9 +4,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from datasets import IterableDataset
+from typing import TYPE_CHECKING, Any
 
 from sds_hf.check.contents import Contents
 from sds_hf.check.file_checks import (
@@ -24,6 +22,9 @@ from sds_hf.check.rescore import check_scores_again
 from sds_hf.check.row_checks import check_ids, check_masks, check_scores
 from sds_hf.hub.layout import DATA, MANIFEST, SCORES
 from sds_hf.hub.snapshot import HubSnapshot, Snapshot, SnapshotError, open_snapshot
+
+if TYPE_CHECKING:
+    from datasets import IterableDataset
 
 SAMPLE = 100  # masks that are decoded
 SMALL = 1 << 30  # bytes of data up to which a publication is loaded again, and streamed to its end
@@ -175,7 +176,7 @@ def _check_streaming(contents: Contents) -> str:
     return f"{rows:,} rows" + ("" if whole else f", the first of {expected:,}")
 
 
-def _batches(stream: IterableDataset) -> Any:
+def _batches(stream: "IterableDataset") -> Any:
     """Arrow tables, nothing decoded."""
     return stream.with_format("arrow").iter(ROWS_AT_ONCE)
 

@@ -4,19 +4,18 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import ClassLabel, Dataset, DatasetInfo, Features, Image, Sequence, SplitDict, SplitInfo, Value
-from datasets.info import DatasetInfosDict
-from datasets.table import embed_table_storage
-from datasets.utils.metadata import MetadataConfigs
-from huggingface_hub import DatasetCardData
 
 from sds_hf.data.labels import LabelSpace
 from sds_hf.data.sources import Reader
 from sds_hf.files import new_folder, sha256_of, write_whole
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+    from huggingface_hub import DatasetCardData
 
 ROWS_PER_GROUP = 100  # the Hub's viewer chokes on large row groups of images
 SHARD_BYTES = 256 << 20
@@ -33,8 +32,10 @@ class Shard:
     sha256: str
 
 
-def row_features(labels: LabelSpace, extra: Mapping[str, Any] | None = None) -> Features:
+def row_features(labels: LabelSpace, extra: Mapping[str, Any] | None = None) -> "Features":
     """Features of imported rows; further columns pass through."""
+    from datasets import ClassLabel, Features, Image, Sequence, Value
+
     return Features(
         {
             "id": Value("string"),
@@ -48,7 +49,7 @@ def row_features(labels: LabelSpace, extra: Mapping[str, Any] | None = None) -> 
     )
 
 
-def tables_of_rows(rows: Iterable[Mapping[str, Any]], features: Features) -> Iterator[pa.Table]:
+def tables_of_rows(rows: Iterable[Mapping[str, Any]], features: "Features") -> Iterator[pa.Table]:
     """Rows of a reader as Arrow tables of a row group each."""
     group: list[Mapping[str, Any]] = []
     for row in rows:
@@ -87,13 +88,15 @@ class TableStream:
         return rest
 
 
-def tables_of_dataset(dataset: Dataset, beside: TableStream | None = None) -> Iterator[pa.Table]:
+def tables_of_dataset(dataset: "Dataset", beside: TableStream | None = None) -> Iterator[pa.Table]:
     """A dataset as Arrow tables of a row group each, with the bytes of images that are stored as paths.
 
     Args:
         dataset: the rows.
         beside: further columns of the same rows, in their order.
     """
+    from datasets.table import embed_table_storage
+
     stored, schema = dataset.with_format("arrow"), features_beside(dataset, beside).arrow_schema
     for start in range(0, len(dataset), ROWS_PER_GROUP):
         table = embed_table_storage(stored[start : start + ROWS_PER_GROUP].cast(dataset.features.arrow_schema))
@@ -104,8 +107,10 @@ def tables_of_dataset(dataset: Dataset, beside: TableStream | None = None) -> It
         yield table.cast(schema)
 
 
-def features_beside(dataset: Dataset, beside: TableStream | None = None) -> Features:
+def features_beside(dataset: "Dataset", beside: TableStream | None = None) -> "Features":
     """Features of a dataset and of further columns."""
+    from datasets import Features
+
     return Features({**dataset.features, **(Features.from_arrow_schema(beside.schema) if beside is not None else {})})
 
 
@@ -147,8 +152,13 @@ def write_shards(
     return shards, total
 
 
-def card_metadata(features: Features, shards: list[Shard], num_bytes: int, split: str = "train") -> DatasetCardData:
+def card_metadata(features: "Features", shards: list[Shard], num_bytes: int, split: str = "train") -> "DatasetCardData":
     """`dataset_info` and `configs` of a card, as `load_dataset` checks them."""
+    from datasets import DatasetInfo, SplitDict, SplitInfo
+    from datasets.info import DatasetInfosDict
+    from datasets.utils.metadata import MetadataConfigs
+    from huggingface_hub import DatasetCardData
+
     rows = sum(shard.rows for shard in shards)
     info = DatasetInfo(
         features=features,
@@ -165,7 +175,7 @@ def card_metadata(features: Features, shards: list[Shard], num_bytes: int, split
 
 def write_data_folder(
     rows: Iterable[Mapping[str, Any]],
-    features: Features,
+    features: "Features",
     out: str | Path,
     text: str = "",
     origin: Mapping[str, Any] | None = None,
@@ -221,14 +231,18 @@ def _leaves(schema: pa.Schema) -> list[str]:
 FLAGS = ("is_occluded", "is_truncated", "is_group_of", "is_depiction", "is_inside")
 
 
-def source_features(reader: Reader) -> Features:
+def source_features(reader: Reader) -> "Features":
     """Features of a reader's rows: the common columns, without `mask` if it has none, and its further ones."""
+    from datasets import Features
+
     further = {name: KINDS[kind](reader.labels) for name, kind in reader.further.items()}
     features = row_features(reader.labels, further)
     return Features({name: features[name] for name in features if name != "mask" or reader.has_masks})
 
 
 def _outlines(labels: LabelSpace) -> Any:
+    from datasets import ClassLabel, Value
+
     return [
         {
             "class": ClassLabel(names=list(labels.names)),
@@ -241,14 +255,29 @@ def _outlines(labels: LabelSpace) -> Any:
 
 
 def _boxes(labels: LabelSpace) -> Any:
+    from datasets import ClassLabel, Value
+
     sides = {side: Value("float32") for side in ("xmin", "ymin", "xmax", "ymax")}
     flags = {flag: Value("bool") for flag in FLAGS}
     return [{"class": ClassLabel(names=list(labels.names)), **sides, "confidence": Value("float32"), **flags}]
 
 
-KINDS: dict[str, Callable[[LabelSpace], Any]] = {  # what `Reader.further` may name
-    "text": lambda labels: Value("string"),
-    "picture": lambda labels: Image(),
-    "outlines": _outlines,  # what `given_instances` reads
-    "boxes": _boxes,  # what `given_boxes` reads
+def _text(labels: LabelSpace) -> Any:
+    from datasets import Value
+
+    return Value("string")
+
+
+def _picture(labels: LabelSpace) -> Any:
+    from datasets import Image
+
+    return Image()
+
+
+# What `Reader.further` may name; `given_instances` reads outlines, `given_boxes` boxes.
+KINDS: dict[str, Callable[[LabelSpace], Any]] = {
+    "text": _text,
+    "picture": _picture,
+    "outlines": _outlines,
+    "boxes": _boxes,
 }

@@ -5,9 +5,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from datasets import Dataset
+from typing import TYPE_CHECKING, Any
 
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.data.opening import open_dataset
@@ -15,6 +13,9 @@ from sds_hf.exports.names import FileNames
 from sds_hf.exports.samples import ExportError, Sample, samples
 from sds_hf.files import check_free, new_folder
 from sds_hf.selection.select import Selection
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 RENAMED = "renamed.csv"
 Write = Callable[..., None]
@@ -51,7 +52,7 @@ class Job:
         progress: called with the number of rows written since the last call.
     """
 
-    dataset: Dataset
+    dataset: "Dataset"
     labels: LabelSpace
     folder: Path
     names: FileNames
@@ -104,7 +105,7 @@ def export_format(name: str, summary: str, **more: Any) -> Callable[[Write], Wri
 
 
 def export(
-    dataset: Dataset | str | Path,
+    dataset: "Dataset | str | Path",
     format: str,
     out: str | Path,
     *,
@@ -135,6 +136,8 @@ def export(
         ValueError: if there is something in `out`, nothing says what the indices of the masks mean, or the selection is
             of another dataset.
     """
+    from datasets import Dataset
+
     chosen, out = _format(format, options), Path(out)
     if chosen.of_files:
         if isinstance(dataset, Dataset) or selection is not None:
@@ -163,12 +166,12 @@ def _format(name: str, options: dict[str, Any]) -> Format:
     return FORMATS[name]
 
 
-def _opened(dataset: str | Path, split: str | None, labels: str) -> Dataset:
+def _opened(dataset: str | Path, split: str | None, labels: str) -> "Dataset":
     """The dataset of that name; readers of raw folders have to know the label space."""
     return open_dataset(dataset, split, **({} if labels == "auto" else {"labels": labels}))
 
 
-def _check_columns(chosen: Format, dataset: Dataset) -> None:
+def _check_columns(chosen: Format, dataset: "Dataset") -> None:
     for need in chosen.needs:
         choices = (need,) if isinstance(need, str) else need
         if not set(choices) & set(dataset.column_names):

@@ -3,15 +3,17 @@
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
 from PIL import Image
 
 from sds_hf.data.images import BROKEN, FORMATS, cell_bytes, decode_mask, picture_size
 from sds_hf.data.labels import LabelSpace
 from sds_hf.exports.names import FileNames
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 ROWS_AT_ONCE = 32
 SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif"}  # of others, the name of the format
@@ -53,7 +55,7 @@ class Sample:
         return self.mask
 
 
-def samples(dataset: Dataset, labels: LabelSpace, names: FileNames, masks: bool = True) -> Iterator[Sample]:
+def samples(dataset: "Dataset", labels: LabelSpace, names: FileNames, masks: bool = True) -> Iterator[Sample]:
     """The rows in order.
 
     Args:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
-from scipy import ndimage
 
 from sds_hf.data.instances import NO_INSTANCE, Instance, InstanceError, entries, given_instances
 from sds_hf.data.labels import LabelSpace
@@ -87,6 +86,8 @@ def objects(sample: Sample, labels: LabelSpace, kind: InstanceKind) -> list[Segm
 
 
 def _of_mask(mask: np.ndarray, labels: LabelSpace, kind: InstanceKind) -> Iterator[Segment]:
+    from scipy import ndimage
+
     for class_id in np.intersect1d(mask, labels.class_ids):
         parts, count = (mask == class_id, 1) if kind == "class" else ndimage.label(mask == class_id, TOUCHING)
         yield from (Segment(int(class_id), parts == number) for number in range(1, count + 1))

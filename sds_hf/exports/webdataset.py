@@ -6,18 +6,16 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
-
-from datasets import ClassLabel, DatasetInfo, Features, Image, Value
-from datasets.info import DatasetInfosDict
-from datasets.utils.metadata import MetadataConfigs
-from huggingface_hub import DatasetCardData
+from typing import TYPE_CHECKING, Any
 
 from sds_hf.data.folder import SHARD_BYTES
 from sds_hf.data.images import encode_mask
 from sds_hf.exports.base import Job, export_format
 from sds_hf.exports.samples import ExportError, Sample
 from sds_hf.files import write_whole
+
+if TYPE_CHECKING:
+    from datasets import Features
 
 MASK, CAPTION, OTHERS = "seg.png", "txt", "json"
 NOT_PLAIN = ("binary", "large_binary", "timestamp", "date", "time", "duration", "decimal")  # no values of JSON
@@ -39,6 +37,8 @@ def write_webdataset(job: Job, shard_bytes: int = SHARD_BYTES) -> None:
     Raises:
         ExportError: if the size is no positive number.
     """
+    from datasets import Features, Image, Value
+
     if shard_bytes < 1:
         raise ExportError(f"shard_bytes must be at least 1, not {shard_bytes}")
     features = _features(job)
@@ -53,6 +53,8 @@ def write_webdataset(job: Job, shard_bytes: int = SHARD_BYTES) -> None:
 
 def _features(job: Job) -> dict[str, Any]:
     """Features of the files of a sample but the image."""
+    from datasets import Image, Value
+
     columns = job.dataset.features
     others = {name: one for name, one in columns.items() if name != "caption" and _plain(one)}
     return {
@@ -64,6 +66,8 @@ def _features(job: Job) -> dict[str, Any]:
 
 def _plain(feature: Any) -> bool:
     """Whether JSON holds the values of a feature as they are."""
+    from datasets import ClassLabel, Value
+
     if isinstance(feature, Value):
         return not feature.dtype.startswith(NOT_PLAIN)
     if isinstance(feature, dict):
@@ -108,7 +112,12 @@ class _Tars:
         self._tar = None
 
 
-def _readme(features: Features) -> str:
+def _readme(features: "Features") -> str:
+    from datasets import DatasetInfo
+    from datasets.info import DatasetInfosDict
+    from datasets.utils.metadata import MetadataConfigs
+    from huggingface_hub import DatasetCardData
+
     data = DatasetCardData()
     DatasetInfosDict({"default": DatasetInfo(features=features)}).to_dataset_card_data(data)
     MetadataConfigs({"default": {"data_files": [{"split": "train", "path": "*.tar"}]}}).to_dataset_card_data(data)

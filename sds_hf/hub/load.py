@@ -1,13 +1,14 @@
 """Load a published selection, pinned to one version and checked against its manifest."""
 
 from pathlib import Path
-from typing import Literal
-
-from datasets import Dataset, load_dataset
+from typing import TYPE_CHECKING, Literal
 
 from sds_hf.files import sha256_of
 from sds_hf.hub.layout import DATA, MANIFEST, SCORES
 from sds_hf.hub.snapshot import Entry, Snapshot, SnapshotError, open_snapshot
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Config = Literal["default", "scores"]
 FOLDERS: dict[str, str] = {"default": DATA, "scores": SCORES}
@@ -15,7 +16,7 @@ FOLDERS: dict[str, str] = {"default": DATA, "scores": SCORES}
 
 def load(
     name: str | Path, config: Config = "default", *, revision: str | None = None, token: str | None = None
-) -> Dataset:
+) -> "Dataset":
     """A dataset published by sds-hf, pinned to one version and checked.
 
     Plain `load_dataset(name)` works too; this one refuses files that are not what the manifest says. Only the files of
@@ -35,6 +36,8 @@ def load(
         ValueError: if there is no such dataset, version or configuration, it was not made by sds-hf, or a file differs
             from its checksum.
     """
+    from datasets import load_dataset
+
     snapshot = open_snapshot(name, revision, token)
     paths, rows = checked_files(snapshot, config)
     dataset = load_dataset("parquet", data_files=[str(path) for path in paths], split="train")

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, BinaryIO, TypeVar, cast
 
-from datasets import load_dataset
 from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
 
 from sds_hf.errors import one_line
@@ -139,6 +138,8 @@ class FolderSnapshot(Snapshot):
 
     def load(self, config: str = "default", **options: Any) -> Any:
         """See `Snapshot`."""
+        from datasets import load_dataset
+
         return load_dataset(str(self._folder.absolute()), config, split="train", **options)
 
 
@@ -193,6 +194,8 @@ class HubSnapshot(Snapshot):
 
     def load(self, config: str = "default", **options: Any) -> Any:
         """See `Snapshot`."""
+        from datasets import load_dataset
+
         # `datasets` prefers a folder of that name, unless told so; not each of its versions knows the address.
         where = f"hf://datasets/{self.name}" if Path(self.name).exists() else self.name
         return load_dataset(where, config, split="train", revision=self.revision, token=self._token, **options)

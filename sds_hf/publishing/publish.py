@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-
-from datasets import Dataset
+from typing import TYPE_CHECKING
 
 from sds_hf.check.review import review
 from sds_hf.files import check_free, new_folder, restore_folder
@@ -18,6 +17,9 @@ from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import Selection
 from sds_hf.table.score_table import ScoreTable
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -57,7 +59,7 @@ class Published:
 
 
 def publish(
-    dataset: Dataset,
+    dataset: "Dataset",
     selection: Selection,
     recipe: Recipe,
     *,

@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset
 
 from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
@@ -27,6 +26,9 @@ from sds_hf.selection.report import Report
 from sds_hf.selection.select import Selection
 from sds_hf.table.score_table import ScoreTable
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 NOT_IN_DATA = ("id", "row", "status", "error", "classes_present", "num_classes_present")  # of the score table
 ROWS_AT_ONCE = 1 << 16
 TERMS = ("license", "homepage", "citation")  # of a dataset's own description
@@ -42,7 +44,7 @@ class CardRenewal:
 
 
 def build_repository(
-    dataset: Dataset,
+    dataset: "Dataset",
     selection: Selection,
     recipe: Recipe,
     folder: Path,
@@ -135,7 +137,7 @@ def renew_card(folder: Path, check: bool = False) -> CardRenewal:
     return CardRenewal(path, text != old, checked.warnings)
 
 
-def check_candidates(dataset: Dataset, selection: Selection, scores: ScoreTable | None) -> None:
+def check_candidates(dataset: "Dataset", selection: Selection, scores: ScoreTable | None) -> None:
     """Refuse a dataset that was not scored, and scores that were not selected from.
 
     Raises:
@@ -158,7 +160,7 @@ def check_candidates(dataset: Dataset, selection: Selection, scores: ScoreTable 
         )
 
 
-def _has_ids_of(dataset: Dataset, selection: Selection) -> bool:
+def _has_ids_of(dataset: "Dataset", selection: Selection) -> bool:
     names, start = dataset.select_columns(["id"]).with_format("arrow"), 0
     for batch in selection.batches(["id"]):
         if [str(name) for name in names[start : start + len(batch)]["id"].to_pylist()] != batch["id"].to_pylist():
@@ -212,7 +214,7 @@ def _score_columns(scores: ScoreTable, folder: Path) -> TableStream:
     return TableStream(shown, kept())
 
 
-def _truth(dataset: Dataset, selection: Selection, column: str | None) -> dict[str, tuple[int, int]]:
+def _truth(dataset: "Dataset", selection: Selection, column: str | None) -> dict[str, tuple[int, int]]:
     """Rows by defect among candidates and kept, where a column tells."""
     if column is None or column not in dataset.column_names:
         return {}

@@ -7,14 +7,12 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, Features
-from datasets.features.features import require_decoding
 
 from sds_hf.data.labels import class_names
 from sds_hf.files import write_whole
@@ -25,6 +23,9 @@ from sds_hf.selection.report import Report, Step
 from sds_hf.selection.rules import Rule
 from sds_hf.selection.summary import make_report, quantiles
 from sds_hf.table.score_table import ScoreTable
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 ROWS_AT_ONCE = 1 << 16
 BYTES_PER_ROW = 300  # of the tables of a selection at their largest
@@ -74,7 +75,7 @@ class Selection:
         kept = [batch["row"].filter(batch["kept"]).to_numpy() for batch in self.batches(["row", "kept"])]
         return np.concatenate([np.empty(0, np.int64), *kept])
 
-    def apply(self, dataset: Dataset) -> Dataset:
+    def apply(self, dataset: "Dataset") -> "Dataset":
         """The rows of the dataset that stay, in their order.
 
         Raises:
@@ -88,7 +89,7 @@ class Selection:
             self._check_ids(kept, rows)
         return kept
 
-    def _check_ids(self, kept: Dataset, rows: np.ndarray) -> None:
+    def _check_ids(self, kept: "Dataset", rows: np.ndarray) -> None:
         """Refuse rows of other ids, unless they had none when they were scored and are named by their numbers."""
         names, start, numbered = kept.select_columns("id").with_format("arrow"), 0, True
         different: tuple[Any, str, str] | None = None
@@ -105,7 +106,7 @@ class Selection:
 
 
 def select(
-    scores: ScoreTable | Dataset | str | Path,
+    scores: "ScoreTable | Dataset | str | Path",
     rules: Recipe | Rule | Sequence[Rule],
     *,
     out: str | Path | None = None,
@@ -166,6 +167,8 @@ def _use_disk_for_many(connection: duckdb.DuckDBPyConnection, source: str) -> No
 
 def _source(scores: Any, connection: duckdb.DuckDBPyConnection) -> tuple[str, list[str], dict[str, Any]]:
     """SQL for the scores, class names by id, and where the scores come from."""
+    from datasets import Dataset
+
     if isinstance(scores, Dataset):
         connection.register("given", _without_images(scores))
         return "given", class_names(scores.features), {}
@@ -175,8 +178,10 @@ def _source(scores: Any, connection: duckdb.DuckDBPyConnection) -> tuple[str, li
     return read_parquet(table.paths), list(table.manifest["labels"]["names"]), table.provenance()
 
 
-def _without_images(dataset: Dataset) -> pa.Table:
+def _without_images(dataset: "Dataset") -> pa.Table:
     """All columns of a dataset but images, with the number of each row."""
+    from datasets.features.features import require_decoding
+
     names = [name for name, feature in dataset.features.items() if not require_decoding(feature) and name != "row"]
     table = dataset.data.table.select(names)
     if dataset._indices is not None:  # all at once; `datasets` would take row by row
@@ -186,6 +191,8 @@ def _without_images(dataset: Dataset) -> pa.Table:
 
 def _parquet(pattern: str) -> tuple[str, list[str]]:
     """SQL for Parquet files, whose rows are numbered in the files' order unless they say `row`, and class names."""
+    from datasets import Features
+
     paths = sorted(glob.glob(pattern))
     if not paths:
         raise ValueError(f"no score table and no Parquet file at {pattern}")

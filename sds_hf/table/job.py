@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
-from datasets import Dataset
 
-from sds_hf.clip.device import default_batch_size
 from sds_hf.data.cells import readable, stored_cells
 from sds_hf.data.content import cell_digests
 from sds_hf.data.ids import RepeatedIdError, repeated_ids
@@ -18,6 +16,9 @@ from sds_hf.scores.base.prefetch import prefetch
 from sds_hf.scores.base.rows import Rows
 from sds_hf.scores.base.score import Score, all_columns, read_cells, score_cells, score_rows
 from sds_hf.table.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 IDS_AT_ONCE = 10_000
 
@@ -62,6 +63,10 @@ class Job:
     """
 
     def __init__(self, task: Task, batch_size: int | None = None) -> None:
+        from datasets import Dataset
+
+        from sds_hf.clip.device import default_batch_size
+
         dataset = cast(Dataset, task.dataset)
         if not len(dataset):
             raise ValueError(f"the dataset {task.source} has no rows" if task.source else "the dataset has no rows")
@@ -118,7 +123,7 @@ def _table(scores: Sequence[Score], batch: Batch, columns: Mapping[str, Column],
     return pa.table(arrays)
 
 
-def _check_ids(stored: Dataset) -> None:
+def _check_ids(stored: "Dataset") -> None:
     """Refuse ids that repeat or are missing.
 
     Raises:
@@ -128,7 +133,7 @@ def _check_ids(stored: Dataset) -> None:
         raise RepeatedIdError(str(name), rows[0], rows[1])
 
 
-def _ids(stored: Dataset) -> Iterator[str]:
+def _ids(stored: "Dataset") -> Iterator[str]:
     ids = stored.select_columns(["id"])
     for start in range(0, len(ids), IDS_AT_ONCE):
         rows = range(start, min(start + IDS_AT_ONCE, len(ids)))

@@ -7,16 +7,16 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datasets import Dataset, IterableDataset
-
-from sds_hf.clip.device import current_device
 from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
 from sds_hf.files import write_whole
 from sds_hf.scores.base.score import Score, columns_read
 from sds_hf.version import __version__
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
 
 MANIFEST = "manifest.json"
 FORMAT = 2
@@ -26,7 +26,7 @@ PACKAGES = ("torch", "transformers", "datasets", "pyarrow", "pillow", "numpy")
 
 
 def request(
-    dataset: Dataset | IterableDataset,
+    dataset: "Dataset | IterableDataset",
     scores: Sequence[Score],
     labels: LabelSpace,
     rows_per_shard: int,
@@ -39,6 +39,8 @@ def request(
         labels: what indices mean.
         rows_per_shard: how rows are cut.
     """
+    from datasets import Dataset
+
     columns = columns_read(scores)
     further = {"columns": columns} if set(columns) > set(READABLE) else {}
     length = {"rows": len(dataset)} if isinstance(dataset, Dataset) else {"stream": True}
@@ -53,6 +55,8 @@ def request(
 
 def circumstances(scores: Sequence[Score]) -> dict[str, Any]:
     """What is worth knowing of a run besides what was asked."""
+    from sds_hf.clip.device import current_device
+
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
         "models": {name: about for score in scores for name, about in score.models().items()},

@@ -5,19 +5,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset
 
-from sds_hf.clip.device import current_device
 from sds_hf.data.content import quick_content_digest
 from sds_hf.files import folder_at, is_remote
 from sds_hf.scores.base.score import Score
 from sds_hf.table.job import Job, Part
 from sds_hf.table.shards import Shards
 from sds_hf.table.task import Task
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 SAMPLE = 64  # rows looked at
 ROWS_AT_ONCE = 4  # few enough that a slow model is measured in seconds
@@ -62,7 +64,7 @@ class Plan:
 
 
 def plan_table(
-    dataset: Dataset, scores: Sequence[Score], out: str | Path, *, rows_per_shard: int = 1000, source: str = ""
+    dataset: "Dataset", scores: Sequence[Score], out: str | Path, *, rows_per_shard: int = 1000, source: str = ""
 ) -> Plan:
     """Look at what `score_table` would do, in seconds and without writing anything.
 
@@ -76,6 +78,8 @@ def plan_table(
     Raises:
         ValueError: where `score_table` would.
     """
+    from sds_hf.clip.device import current_device
+
     if is_remote(folder_at(out)):
         raise ValueError(f"--dry-run looks at the disk that {out} lies on, and it is not one of this machine's")
     task = Task(dataset, scores, out, rows_per_shard, source)

@@ -2,22 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, IterableDataset
 
-from sds_hf.data.content import content_digest, joint_digest
+from sds_hf.data.content import joint_digest
 from sds_hf.files import folder_at, is_remote, local_copy
-from sds_hf.scores.base.score import Score
-from sds_hf.table.job import Job
 from sds_hf.table.manifest import MANIFEST, read_manifest
 from sds_hf.table.shards import Shard, Shards
-from sds_hf.table.stream import score_stream
-from sds_hf.table.task import Task, make_folder
-from sds_hf.table.team import Team, current_rank
-from sds_hf.table.writer import write_table
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+    from sds_hf.scores.base.score import Score
+    from sds_hf.table.job import Job
 
 Engine = Literal["local", "ray"]
 Progress = Callable[[int, int], None]  # rows done so far, failures so far; first those of earlier runs
@@ -80,8 +79,8 @@ class ScoreTable:
 
 
 def score_table(
-    dataset: Dataset | IterableDataset,
-    scores: Sequence[Score],
+    dataset: "Dataset | IterableDataset",
+    scores: "Sequence[Score]",
     out: str | Path,
     *,
     rows_per_shard: int = 1000,
@@ -118,6 +117,14 @@ def score_table(
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
     """
+    from datasets import IterableDataset
+
+    from sds_hf.data.content import content_digest
+    from sds_hf.table.stream import score_stream
+    from sds_hf.table.task import Task, make_folder
+    from sds_hf.table.team import Team, current_rank
+    from sds_hf.table.writer import write_table
+
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     if retry not in (None, "failed"):
@@ -144,7 +151,9 @@ def score_table(
     return ScoreTable.load(task.folder)
 
 
-def _job_of(engine: Engine) -> type[Job]:
+def _job_of(engine: Engine) -> "type[Job]":
+    from sds_hf.table.job import Job
+
     if engine == "local":
         return Job
     from sds_hf.table.ray_engine import RayJob, ray_module

@@ -6,10 +6,8 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow.parquet as pq
-from datasets import Image, IterableDataset
-from datasets.utils.file_utils import xopen
+from datasets import Image
 
-from sds_hf.clip.device import default_batch_size
 from sds_hf.data.content import cell_digests, joint_digest
 from sds_hf.data.ids import RepeatedIdError
 from sds_hf.progress import Tell
@@ -32,6 +30,8 @@ class Stream:
     """
 
     def __init__(self, task: Task) -> None:
+        from datasets import IterableDataset
+
         dataset = cast(IterableDataset, task.dataset)
         for name, feature in (dataset.features or {}).items():
             if isinstance(feature, Image):
@@ -129,6 +129,8 @@ def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = 
     Raises:
         ValueError: see `score_table`; also if the stream yields other rows than before, or several processes run.
     """
+    from sds_hf.clip.device import default_batch_size
+
     if current_rank().count > 1:
         raise ValueError("a stream is read by one process; start one, or load the dataset without streaming")
     out, rows_per_shard = task.folder, task.rows_per_shard
@@ -195,6 +197,8 @@ def _check_shard(stream: Stream, shards: Shards, place: int, finished: Mapping[i
 
 def _fetched(cell: Any) -> Any:
     """The cell of an image, with the bytes of a file that lies elsewhere."""
+    from datasets.utils.file_utils import xopen
+
     if not (isinstance(cell, dict) and set(cell) == {"bytes", "path"} and cell["bytes"] is None):
         return cell
     if "://" not in (cell["path"] or ""):

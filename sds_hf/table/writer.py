@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import Dataset
 
 from sds_hf.data.content import joint_digest, row_digests
 from sds_hf.progress import Tell
@@ -15,6 +14,9 @@ from sds_hf.table.manifest import circumstances, read_manifest, write_manifest
 from sds_hf.table.shards import Shard, Shards
 from sds_hf.table.task import Task
 from sds_hf.table.team import Team, finishing
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class Told:
@@ -159,7 +161,7 @@ def _rows_to_score(shards: Shards, place: int, finished: Mapping[int, Shard], re
     return rows
 
 
-def _check_rows(stored: Dataset, shards: Shards, finished: Mapping[int, Shard]) -> None:
+def _check_rows(stored: "Dataset", shards: Shards, finished: Mapping[int, Shard]) -> None:
     """Refuse a dataset in which rows that were scored have changed; those that failed may.
 
     Raises:
@@ -174,12 +176,12 @@ def _check_rows(stored: Dataset, shards: Shards, finished: Mapping[int, Shard]) 
             )
 
 
-def _content(stored: Dataset, shards: Shards, place: int, table: pa.Table) -> str:
+def _content(stored: "Dataset", shards: Shards, place: int, table: pa.Table) -> str:
     return scored_content(row_digests(stored, shards.rows(place)), table)
 
 
 def _merged(
-    parts: Sequence[Part], place: int, finished: Mapping[int, Shard], shards: Shards, stored: Dataset
+    parts: Sequence[Part], place: int, finished: Mapping[int, Shard], shards: Shards, stored: "Dataset"
 ) -> tuple[pa.Table, str]:
     """The table of a shard from newly scored rows and those it has, and the digest of what was scored."""
     if place not in finished:

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow.parquet as pq
-from datasets import DatasetInfo, Features
-from datasets.info import DatasetInfosDict
-from datasets.utils.metadata import MetadataConfigs
-from huggingface_hub import DatasetCardData
 
 from sds_hf.publishing.card.handwritten import split_card
+
+if TYPE_CHECKING:
+    from datasets import DatasetInfo
+    from datasets.info import DatasetInfosDict
+    from huggingface_hub import DatasetCardData
 
 LICENSE_FILES = ("LICENSE", "LICENSE.md")
 PLURALS = {"licenses": "license", "languages": "language"}
@@ -155,6 +156,8 @@ def _known(data: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _configs(data: dict[str, Any]) -> Iterator[Finding]:
+    from datasets.utils.metadata import MetadataConfigs
+
     try:
         MetadataConfigs.from_dataset_card_data(_card_data(data, "configs"))
         names = [config["config_name"] for config in data.get("configs") or []]
@@ -194,6 +197,8 @@ def _license_file(data: dict[str, Any], folder: Path) -> Iterator[Finding]:
 
 
 def _data(data: dict[str, Any], folder: Path) -> Iterator[Finding]:
+    from datasets.utils.metadata import MetadataConfigs
+
     if not any(folder.glob("**/*.parquet")):
         return
     infos = _infos(data)
@@ -208,7 +213,9 @@ def _data(data: dict[str, Any], folder: Path) -> Iterator[Finding]:
                 yield from _split(infos[name], f"config {name!r}, split {split['split']!r}", split["split"], found)
 
 
-def _split(info: DatasetInfo, what: str, split: str, paths: list[Path]) -> Iterator[Finding]:
+def _split(info: "DatasetInfo", what: str, split: str, paths: list[Path]) -> Iterator[Finding]:
+    from datasets import Features
+
     parts = [pq.ParquetFile(path) for path in paths]
     rows = sum(part.metadata.num_rows for part in parts)
     told = info.splits[split].num_examples if info.splits and split in info.splits else None
@@ -221,11 +228,15 @@ def _split(info: DatasetInfo, what: str, split: str, paths: list[Path]) -> Itera
             yield Finding(f"{what}: {path.name} has other features than dataset_info: {names}")
 
 
-def _infos(data: dict[str, Any]) -> DatasetInfosDict:
+def _infos(data: dict[str, Any]) -> "DatasetInfosDict":
+    from datasets.info import DatasetInfosDict
+
     return DatasetInfosDict.from_dataset_card_data(_card_data(data, "dataset_info"))
 
 
-def _card_data(data: dict[str, Any], key: str) -> DatasetCardData:
+def _card_data(data: dict[str, Any], key: str) -> "DatasetCardData":
+    from huggingface_hub import DatasetCardData
+
     return DatasetCardData(**{key: data[key]} if key in data else {})
 
 

@@ -2,13 +2,12 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from datasets import Dataset
 
 from sds_hf.data.labels import LabelSpace
 from sds_hf.hub.layout import CANDIDATES
@@ -18,6 +17,9 @@ from sds_hf.selection.report import Report
 from sds_hf.selection.rules import Threshold
 from sds_hf.selection.select import Selection
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 ROWS_AT_ONCE = 1 << 16
 SHOWN = ("clip_sim", "pcs", "asf_miou")  # below a sample
 SAMPLES = 6  # shown of the kept and of the dropped rows
@@ -25,7 +27,7 @@ SAMPLES = 6  # shown of the kept and of the dropped rows
 
 def draw_pictures(
     folder: Path,
-    dataset: Dataset,
+    dataset: "Dataset",
     selection: Selection,
     recipe: Recipe,
     report: Report,
@@ -65,7 +67,7 @@ def _thresholds(recipe: Recipe, report: Report) -> dict[str, float]:
     }
 
 
-def _samples(dataset: Dataset, selection: Selection, scores: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+def _samples(dataset: "Dataset", selection: Selection, scores: Path) -> list[tuple[str, list[dict[str, Any]]]]:
     """Rows for the picture: kept and dropped ones, spread evenly over the reasons."""
     stored = dataset.select_columns(["image", "mask"]).with_format("arrow")
     counts = _kinds(selection)
