@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from sds_hf.scores.base.score import Score, settings
+from sds_hf import Score, settings
 
 
 @settings

@@ -11,7 +11,9 @@ from sds_hf.version import __version__ as __version__
 if TYPE_CHECKING:
     from sds_hf.check.diff import diff as diff
     from sds_hf.check.verify import verify as verify
+    from sds_hf.data.sources import Reader as Reader
     from sds_hf.exports import export as export
+    from sds_hf.exports import export_format as export_format
     from sds_hf.hub.load import load as load
     from sds_hf.hub.register import register as register
     from sds_hf.publishing.card.render import render_card as render_card
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
     from sds_hf.scores.asf_miou import ASF as ASF
     from sds_hf.scores.asf_miou import ClassIoU as ClassIoU
     from sds_hf.scores.base.add import add_scores as add_scores
+    from sds_hf.scores.base.score import ClipScore as ClipScore
     from sds_hf.scores.base.score import Score as Score
+    from sds_hf.scores.base.score import settings as settings
+    from sds_hf.scores.base.whole_set import WholeSetScore as WholeSetScore
     from sds_hf.scores.classes_present import ClassesPresent as ClassesPresent
     from sds_hf.scores.clip_sim import ClipSim as ClipSim
     from sds_hf.scores.difficulty import Difficulty as Difficulty
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from sds_hf.selection.rules import Band as Band
     from sds_hf.selection.rules import Random as Random
     from sds_hf.selection.rules import RankMean as RankMean
+    from sds_hf.selection.rules import Rule as Rule
     from sds_hf.selection.rules import Stratified as Stratified
     from sds_hf.selection.rules import Threshold as Threshold
     from sds_hf.selection.rules import TopK as TopK
@@ -54,6 +60,7 @@ if TYPE_CHECKING:
 _HOME = {
     "ASF": "scores.asf_miou",
     "Band": "selection.rules",
+    "ClipScore": "scores.base.score",
     "ClassIoU": "scores.asf_miou",
     "ClassesPresent": "scores.classes_present",
     "ClipSim": "scores.clip_sim",
@@ -67,8 +74,10 @@ _HOME = {
     "Random": "selection.rules",
     "RankMean": "selection.rules",
     "RealProb": "scores.real_prob",
+    "Reader": "data.sources",
     "Recipe": "selection.recipe",
     "Report": "selection.report",
+    "Rule": "selection.rules",
     "Score": "scores.base.score",
     "ScoreTable": "table.score_table",
     "Selection": "selection.select",
@@ -77,16 +86,19 @@ _HOME = {
     "Threshold": "selection.rules",
     "TopK": "selection.rules",
     "TopPerGroup": "selection.rules",
+    "WholeSetScore": "scores.base.whole_set",
     "add_scores": "scores.base.add",
     "class_queue": "selection.splits",
     "diff": "check.diff",
     "export": "exports",
+    "export_format": "exports",
     "load": "hub.load",
     "publish": "publishing.publish",
     "register": "hub.register",
     "render_card": "publishing.card.render",
     "score_table": "table.score_table",
     "select": "selection.select",
+    "settings": "scores.base.score",
     "split_unlabeled": "selection.splits",
     "verify": "check.verify",
 }

@@ -1,11 +1,15 @@
-"""What a person is told: errors in one line, and packages that are not installed."""
+"""What a person is told: errors in one line; and packages that are not installed, or that others add."""
 
-from collections.abc import Mapping, Sequence
+import pkgutil
+import sys
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # readers need `short` where there is no pydantic
     from pydantic import ValidationError
-from importlib import import_module
 
 
 def one_line(error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequence[str]]) -> str:
@@ -52,3 +56,28 @@ def extra_module(name: str) -> Any:
     except ModuleNotFoundError as error:
         package, extra = PACKAGES[name.split(".")[0]]
         raise ModuleNotFoundError(f'this needs {package}: pip install "sds-hf[{extra}]"') from error
+
+
+def import_kinds(name: str, path: Iterable[str], group: str) -> None:
+    """Import every module of a folder with one file a kind, and what other packages add to it.
+
+    They add theirs by an entry point that names a module, or something in one. One that cannot be imported is told in a
+    warning and takes nothing else away.
+
+    Args:
+        name: of the folder's package.
+        path: of the folder, as `__path__` has it.
+        group: of the entry points.
+    """
+    for module in pkgutil.iter_modules(path):
+        if not module.ispkg:
+            import_module(f"{name}.{module.name}")
+    for entry in entry_points(group=group):
+        imported = sys.modules.get(entry.module)
+        if imported is not None and getattr(imported.__spec__, "_initializing", False):
+            continue  # it is what imports us
+        try:
+            entry.load()
+        except Exception as error:
+            origin = f"{entry.value!r}{f' of {entry.dist.name}' if entry.dist else ''}"
+            warnings.warn(f"{group}: {entry.name!r} cannot be loaded from {origin}: {error}", stacklevel=2)

@@ -1,12 +1,12 @@
-"""Exports to other tools' formats, one file each. Every module here is imported, so a new file is a new format."""
+"""Exports to other tools' formats, one file each. Every module here is imported, so a new file is a new format.
 
-import pkgutil
-from importlib import import_module
+Other packages add theirs by an entry point in the group `sds_hf.exports`.
+"""
 
-from sds_hf.exports.base import FORMATS, RENAMED, Exported, export
+from sds_hf.errors import import_kinds
+from sds_hf.exports.base import FORMATS, RENAMED, Exported, export, export_format
 from sds_hf.exports.samples import ExportError
 
-for _module in pkgutil.iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+__all__ = ["FORMATS", "RENAMED", "ExportError", "Exported", "export", "export_format"]
 
-__all__ = ["FORMATS", "RENAMED", "ExportError", "Exported", "export"]
+import_kinds(__name__, __path__, "sds_hf.exports")

@@ -1,11 +1,11 @@
-"""Readers of raw layouts, one file each. Every module here is imported, so a file with a new reader is enough."""
+"""Readers of raw layouts, one file each. Every module here is imported, so a file with a new reader is enough.
 
-import pkgutil
-from importlib import import_module
+Other packages add theirs by an entry point in the group `sds_hf.sources`.
+"""
 
 from sds_hf.data.sources.reader import READERS, Reader, make_reader
-
-for _module in pkgutil.iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+from sds_hf.errors import import_kinds
 
 __all__ = ["READERS", "Reader", "make_reader"]
+
+import_kinds(__name__, __path__, "sds_hf.sources")

@@ -4,16 +4,13 @@ Other packages add theirs by an entry point in the group `sds_hf.scores` that na
 """
 
 import inspect
-import pkgutil
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from importlib.metadata import entry_points
 
 import sds_hf.scores
+from sds_hf.errors import import_kinds
 from sds_hf.scores.base.score import REGISTRY, Cost, Score
 
 
@@ -51,16 +48,7 @@ def score_classes() -> Mapping[str, type[Score]]:
 
 @cache
 def _import_all() -> None:
-    group = sds_hf.scores.__name__
-    for module in pkgutil.iter_modules(sds_hf.scores.__path__):
-        if not module.ispkg:
-            import_module(f"{group}.{module.name}")
-    for entry in entry_points(group=group):
-        try:
-            entry.load()
-        except Exception as error:  # another package's fault must not take our scores away
-            origin = f"{entry.value!r}{f' of {entry.dist.name}' if entry.dist else ''}"
-            warnings.warn(f"the score {entry.name!r} cannot be loaded from {origin}: {error}", stacklevel=2)
+    import_kinds(sds_hf.scores.__name__, sds_hf.scores.__path__, "sds_hf.scores")
 
 
 def catalog() -> list[Entry]:

@@ -1,5 +1,9 @@
-"""Rules that keep rows by looking at score columns only, one file a kind. Importing them fills `RULES`."""
+"""Rules that keep rows by looking at score columns only, one file a kind. Every module here is imported.
 
+Other packages add theirs by an entry point in the group `sds_hf.rules`.
+"""
+
+from sds_hf.errors import import_kinds
 from sds_hf.selection.rules.base import RULES as RULES
 from sds_hf.selection.rules.base import Rule as Rule
 from sds_hf.selection.rules.base import make_rule as make_rule
@@ -11,3 +15,5 @@ from sds_hf.selection.rules.share import RankMean as RankMean
 from sds_hf.selection.rules.share import TopK as TopK
 from sds_hf.selection.rules.share import resized as resized
 from sds_hf.selection.rules.strata import Stratified as Stratified
+
+import_kinds(__name__, __path__, "sds_hf.rules")

@@ -4,17 +4,17 @@ from abc import ABC, abstractmethod
 from dataclasses import fields
 from typing import Any, ClassVar, cast
 
-from pydantic import ConfigDict, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import ValidationError
 
 from sds_hf.errors import one_line
+from sds_hf.scores.base.score import settings
 from sds_hf.selection.candidates import Candidates
 
 RANKING = ("rank", "group_size", "cutoff")  # of a row in its group
 RULES: dict[str, type["Rule"]] = {}
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings
 class Rule(ABC):
     """Drops some of the rows that are still in, and says why. Equal scores are ordered by id."""
 

@@ -4,9 +4,9 @@ import math
 import re
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, ConfigDict, model_validator
-from pydantic.dataclasses import dataclass
+from pydantic import BeforeValidator, model_validator
 
+from sds_hf.scores.base.score import settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import Rule
@@ -29,7 +29,7 @@ def _number_or_quantile(value: float | str) -> float | str:
 Bound = Annotated[float | str, BeforeValidator(_number_or_quantile)]
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings
 class Bounded(Rule):
     """A rule with bounds, each a number or a quantile of the rows still in."""
 
@@ -84,7 +84,7 @@ class Bounded(Rule):
         return found[0] if found else 0.0  # no row has a score
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings
 class Threshold(Bounded):
     """Keep rows whose score is strictly above (or below) a value; rows without a score leave.
 
@@ -104,7 +104,7 @@ class Threshold(Bounded):
     below: Bound | None = None
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings
 class Band(Bounded):
     """Keep rows whose score is in [low, high], both included; rows without a score leave.
 

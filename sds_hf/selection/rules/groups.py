@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field, field_validator
-from pydantic.dataclasses import dataclass
+from pydantic import Field, field_validator
 
+from sds_hf.scores.base.score import settings
 from sds_hf.selection.candidates import Candidates, cut, rank
 from sds_hf.selection.duck import literal, quoted
 from sds_hf.selection.rules.base import RANKING
@@ -14,7 +14,7 @@ from sds_hf.selection.rules.share import Sized
 GROUP_LABELS = {"num_classes_present": "num_classes", "classes_present": "class"}  # in reasons and output columns
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings
 class TopPerGroup(Sized):
     """Keep the best fraction of each group; a row stays if any of its groups keeps it.
 

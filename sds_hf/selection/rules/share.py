@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, cast
 
-from pydantic import ConfigDict, Field, model_validator
-from pydantic.dataclasses import dataclass
+from pydantic import Field, model_validator
 
+from sds_hf.scores.base.score import settings
 from sds_hf.selection.candidates import Candidates, cut, rank
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import RANKING, Rule
@@ -16,7 +16,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Target = Annotated[int, Field(ge=1)]
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings
 class Sized(Rule):
     """A rule that keeps as many rows as it is told: a share of those still in, or a number of them."""
 
@@ -41,7 +41,7 @@ class Sized(Rule):
         return f"greatest(CAST(floor({self.fraction!r} * {rows} + 0.5) AS BIGINT), 1)"
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings
 class BestShare(Sized):
     """A rule that puts all rows into one order and keeps the first ones."""
 
@@ -67,7 +67,7 @@ class BestShare(Sized):
         """SQL of what orders the rows, among those of `where`."""
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings
 class TopK(BestShare):
     """Keep the rows of the highest scores.
 
@@ -98,7 +98,7 @@ class TopK(BestShare):
         return candidates.number(self.column)
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings
 class RankMean(BestShare):
     """Keep the rows that rank best in several columns on average.
 
@@ -136,7 +136,7 @@ class RankMean(BestShare):
         return " + ".join(f"rank() {window} + count(*) {window}" for window in windows)
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings
 class Random(BestShare):
     """Keep rows drawn at random: the same ones on every machine, whatever the order of the rows.
 

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
+from pydantic import Field
 
+from sds_hf.scores.base.score import settings
 from sds_hf.selection.candidates import Candidates, cut, rank
 from sds_hf.selection.rules.base import RANKING
 from sds_hf.selection.rules.share import Sized, drawn
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@settings
 class Stratified(Sized):
     """Drop the lowest scores, then draw about as many rows from every part of the range that is left.
 
