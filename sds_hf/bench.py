@@ -112,13 +112,15 @@ def bench(
     Raises:
         ValueError: if a score or a setting is not known, or a model cannot be had.
     """
-    with _model(model) as found:
-        made = {name: _make(name, found, dtype, settings or {}) for name in dict.fromkeys(["clip_sim", *scores])}
-        encoder = next(score for score in made.values() if isinstance(score, ClipScore)).encoder()
+    with _model(model) as checkpoint:
+        score_of = {
+            name: _make(name, checkpoint, dtype, settings or {}) for name in dict.fromkeys(["clip_sim", *scores])
+        }
+        encoder = next(score for score in score_of.values() if isinstance(score, ClipScore)).encoder()
         dataset = bench_rows(rows or (512 if encoder.device.type == "cuda" else 16), image_size)
         batch_size = batch_size or default_batch_size()
         rate = matmul_flops(encoder.device, encoder.dtype)
-        runs = {name: [score] for name, score in made.items()} | {"together": [made[name] for name in scores]}
+        runs = {name: [score] for name, score in score_of.items()} | {"together": [score_of[name] for name in scores]}
         speeds = {name: _score_speed(run, dataset, batch_size, rate) for name, run in runs.items()}
         if encoder.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -178,8 +180,8 @@ def bench_rows(count: int, size: int, seed: int = 0) -> Dataset:
         image = np.clip(blobs + rng.normal(0, 6, blobs.shape), 0, 255).astype(np.uint8)
         mask = np.zeros((size, size), np.uint8)
         chosen = rng.choice(np.arange(1, 21), 1 + index % 3, replace=False)
-        for place, class_id in enumerate(chosen):
-            left = size * place // len(chosen)
+        for position, class_id in enumerate(chosen):
+            left = size * position // len(chosen)
             mask[size // 8 : size * 3 // 4, left : left + size // 4] = class_id
         rows.append(
             {

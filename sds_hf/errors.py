@@ -25,8 +25,8 @@ def one_line(error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequen
         if kind in ("extra_forbidden", "unexpected_keyword_argument"):
             what = f"there is no such setting, only {list(possible.get(where[:-1], possible[()]))}"
         else:
-            given = "" if kind in ("value_error", "missing", "too_short") else f", not {short(problem['input'])}"
-            what = problem["msg"].removeprefix("Value error, ").removeprefix("Input ") + given
+            ending = "" if kind in ("value_error", "missing", "too_short") else f", not {short(problem['input'])}"
+            what = problem["msg"].removeprefix("Value error, ").removeprefix("Input ") + ending
         parts.append(": ".join([".".join(str(part) for part in where), what] if where else [what]))
     return "; ".join(parts)
 

@@ -181,9 +181,9 @@ def run_demo(
             )
     recipe = recipe or Recipe.load("demo")
     recipe = recipe.model_copy(update={"source": Source(dataset=str(out / "source"))})
-    done = run(recipe, out, watch=watch, rows_per_shard=100)
-    assert done is not None
-    return done
+    demo_run = run(recipe, out, watch=watch, rows_per_shard=100)
+    assert demo_run is not None
+    return demo_run
 
 
 def _source(recipe: Recipe, out: Path, watch: Watch, team: Team) -> tuple[Dataset, str]:
@@ -217,5 +217,5 @@ def _is_imported(folder: Path, origin: Mapping[str, Any]) -> bool:
     """Whether the folder holds what was read from there already."""
     if not (folder / ORIGIN).exists():
         return False
-    known = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
-    return all(known.get(name) == value for name, value in origin.items())
+    stored_origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+    return all(stored_origin.get(name) == value for name, value in origin.items())

@@ -17,7 +17,7 @@ class Watch(Protocol):
 @contextmanager
 def nothing(step: str, total: int | None, device: str = "") -> Iterator[Tell]:
     """A `Watch` that shows nothing."""
-    yield lambda done, failed: None
+    yield lambda finished, failed: None
 
 
 def adding(tell: Tell) -> Callable[[int], None]:

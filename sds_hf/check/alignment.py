@@ -24,7 +24,7 @@ class Alignment:
         after: version `b`.
 
     Attributes:
-        scores: score columns in both versions, by their place in `aligned`.
+        scores: score columns in both versions, by their number in `aligned`.
         only: score columns of one version, by version.
         has_classes: whether a version names the classes of its rows.
 
@@ -35,36 +35,36 @@ class Alignment:
     def __init__(self, connection: duckdb.DuckDBPyConnection, before: Version, after: Version) -> None:
         self._db = connection
         self.has_classes: dict[str, bool] = {}
-        found = {side: self._load(side, version) for side, version in zip(SIDES, (before, after), strict=True)}
-        self.scores = [name for name in found["a"] if name in found["b"]]
-        self.only = {side: [name for name in found[side] if name not in self.scores] for side in SIDES}
+        score_columns = {side: self._load(side, version) for side, version in zip(SIDES, (before, after), strict=True)}
+        self.scores = [name for name in score_columns["a"] if name in score_columns["b"]]
+        self.only = {side: [name for name in score_columns[side] if name not in self.scores] for side in SIDES}
         columns = [
             f"{side}.id IS NOT NULL AS in_{side}, coalesce({side}.kept, false) AS kept_{side}, "
             f"{side}.reason AS reason_{side}"
             for side in SIDES
         ]
-        scores = [(side, f"{side}.{quoted(name)}", place) for place, name in enumerate(self.scores) for side in SIDES]
+        scores = [(side, f"{side}.{quoted(name)}", number) for number, name in enumerate(self.scores) for side in SIDES]
         columns += [
-            f"CASE WHEN isfinite({score}) THEN CAST({score} AS DOUBLE) END AS s{place}_{side}"
-            for side, score, place in scores
+            f"CASE WHEN isfinite({score}) THEN CAST({score} AS DOUBLE) END AS s{number}_{side}"
+            for side, score, number in scores
         ]
         self._db.execute(f"CREATE TABLE aligned AS SELECT id, {', '.join(columns)} FROM a FULL JOIN b USING (id)")
 
     def _load(self, side: str, version: Version) -> list[str]:
         """Make the view of a version; returns its scores."""
-        name, given = version.side.name, f"given_{side}"
+        name, view = version.side.name, f"given_{side}"
         files = read_parquet(version.tables)
         types = self.types(files)
         if not {"id", "row"} & set(types):
             raise ValueError(f"the rows of {name} have no ids to match them by: it has neither scores nor a column id")
-        self._db.execute(f"CREATE VIEW {given} AS SELECT *{derived(types)} FROM {files}")
-        types = self.types(given)
+        self._db.execute(f"CREATE VIEW {view} AS SELECT *{derived(types)} FROM {files}")
+        types = self.types(view)
         decided = types.get("kept") == "BOOLEAN"
         self.has_classes[side] = types.get(CLASSES, "").endswith("[]")
         scores = [
-            each
-            for each, kind in types.items()
-            if kind in ("FLOAT", "DOUBLE") and each not in NOT_SCORES and not _is_of_group(each, types)
+            column
+            for column, kind in types.items()
+            if kind in ("FLOAT", "DOUBLE") and column not in NOT_SCORES and not _is_of_group(column, types)
         ]
         columns = [
             "CAST(id AS VARCHAR) AS id",
@@ -73,8 +73,8 @@ class Alignment:
             *([CLASSES] if self.has_classes[side] else []),
             *map(quoted, scores),
         ]
-        self._db.execute(f"CREATE VIEW {side} AS SELECT {', '.join(columns)} FROM {given}")
-        if twice := self.found(
+        self._db.execute(f"CREATE VIEW {side} AS SELECT {', '.join(columns)} FROM {view}")
+        if twice := self.fetch(
             f"SELECT id FROM {side} GROUP BY id HAVING count(*) > 1 OR id IS NULL ORDER BY 1 LIMIT 1"
         ):
             what = "a row without an id" if twice[0][0] is None else f"the id {twice[0][0]!r} more than once"
@@ -84,13 +84,13 @@ class Alignment:
     def counts(self, conditions: Mapping[str, str]) -> dict[str, int]:
         """How many lines of `aligned` fulfil each condition."""
         counted = ", ".join(f"count(*) FILTER ({where})" for where in conditions.values())
-        return dict(zip(conditions, self.found(f"SELECT {counted} FROM aligned")[0], strict=True))
+        return dict(zip(conditions, self.fetch(f"SELECT {counted} FROM aligned")[0], strict=True))
 
     def count(self, where: str) -> int:
         """How many lines of `aligned` fulfil a condition."""
         return self.counts({"": where})[""]
 
-    def found(self, query: str) -> list[tuple[Any, ...]]:
+    def fetch(self, query: str) -> list[tuple[Any, ...]]:
         """All rows of a query that gives few."""
         return self._db.execute(query).fetchall()
 
@@ -100,7 +100,7 @@ class Alignment:
 
     def types(self, relation: str) -> dict[str, str]:
         """Names and types of the columns of a relation."""
-        return {name: str(kind) for name, kind, *_ in self.found(f"DESCRIBE SELECT * FROM {relation}")}
+        return {name: str(kind) for name, kind, *_ in self.fetch(f"DESCRIBE SELECT * FROM {relation}")}
 
 
 def _is_of_group(name: str, types: Mapping[str, str]) -> bool:

@@ -56,11 +56,11 @@ class Contents:
     @property
     def labels(self) -> LabelSpace | None:
         """What the indices of the masks mean."""
-        known = self.report.provenance.get("labels")
-        if not known:
+        recorded_labels = self.report.provenance.get("labels")
+        if not recorded_labels:
             return None
         values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in known.items()
+            key: tuple(value) if isinstance(value, list) else value for key, value in recorded_labels.items()
         }
         return LabelSpace(**values)
 
@@ -69,8 +69,8 @@ class Contents:
         for entry in self.tables(folder):
             with self.snapshot.open(entry.path) as file:
                 parquet = pq.ParquetFile(file)
-                for place in range(parquet.num_row_groups):
-                    yield parquet.read_row_group(place, columns=columns)
+                for index in range(parquet.num_row_groups):
+                    yield parquet.read_row_group(index, columns=columns)
 
     def sample(self, count: int, columns: list[str] | None = None) -> pa.Table:
         """Up to so many rows of the data, evenly spaced within evenly spaced row groups."""
@@ -79,17 +79,17 @@ class Contents:
             with self.snapshot.open(entry.path) as file:
                 metadata = pq.read_metadata(file)
             sizes += [
-                (entry.path, place, metadata.row_group(place).num_rows) for place in range(metadata.num_row_groups)
+                (entry.path, index, metadata.row_group(index).num_rows) for index in range(metadata.num_row_groups)
             ]
-        wanted = min(len(sizes), max(GROUPS, count // 25))
+        group_count = min(len(sizes), max(GROUPS, count // 25))
         parts = []
-        for path, place, rows in (sizes[i] for i in spaced(len(sizes), wanted)):
+        for path, index, rows in (sizes[i] for i in spaced(len(sizes), group_count)):
             with self.snapshot.open(path) as file:
-                group = pq.ParquetFile(file).read_row_group(place, columns=columns)
-            parts.append(group.take(pa.array(spaced(rows, -(-count // wanted)))))
+                group = pq.ParquetFile(file).read_row_group(index, columns=columns)
+            parts.append(group.take(pa.array(spaced(rows, -(-count // group_count)))))
         return pa.concat_tables(parts).slice(0, count)
 
 
 def spaced(length: int, count: int) -> list[int]:
-    """Up to `count` places of a sequence, evenly spaced."""
-    return [int(place) for place in np.linspace(0, length - 1, min(length, count))]
+    """Up to `count` indices of a sequence, evenly spaced."""
+    return [int(index) for index in np.linspace(0, length - 1, min(length, count))]

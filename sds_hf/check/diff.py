@@ -51,7 +51,9 @@ def diff(
     Raises:
         ValueError: if there is no such version, it cannot be read, it has no ids, or one twice.
     """
-    first, second = (each if isinstance(each, Version) else open_version(each, token) for each in (before, after))
+    first, second = (
+        version if isinstance(version, Version) else open_version(version, token) for version in (before, after)
+    )
     with database(memory_limit, scratch) as connection:
         try:
             return _diff(Alignment(connection, first, second), first, second, pictures)
@@ -74,7 +76,7 @@ def _diff(rows: Alignment, first: Version, second: Version, pictures: bool) -> D
         now_kept=happened["now_kept"],
         reasons_changed=happened["reason"],
         reasons=_reasons(rows),
-        scores={name: _shift(rows, place) for place, name in enumerate(rows.scores)},
+        scores={name: _shift(rows, number) for number, name in enumerate(rows.scores)},
         scores_added=rows.only["b"],
         scores_dropped=rows.only["a"],
         classes=_classes(rows, (first, second), pixels),
@@ -86,22 +88,22 @@ def _diff(rows: Alignment, first: Version, second: Version, pictures: bool) -> D
 
 
 def _reasons(rows: Alignment) -> list[ReasonChange]:
-    found = rows.found(
+    counts = rows.fetch(
         f"""SELECT reason_a, reason_b, count(*) FROM aligned WHERE {HAPPENED["reason"]} GROUP BY ALL
             ORDER BY 3 DESC, 1, 2 LIMIT {REASONS}"""
     )
-    return [ReasonChange(before=old, after=new, rows=count) for old, new, count in found]
+    return [ReasonChange(before=old, after=new, rows=count) for old, new, count in counts]
 
 
 def _examples(rows: Alignment, name: str) -> list[str]:
-    found = rows.found(f"SELECT id FROM aligned WHERE {HAPPENED[name]} ORDER BY id LIMIT {EXAMPLES}")
-    return [name for (name,) in found]
+    ids = rows.fetch(f"SELECT id FROM aligned WHERE {HAPPENED[name]} ORDER BY id LIMIT {EXAMPLES}")
+    return [name for (name,) in ids]
 
 
-def _shift(rows: Alignment, place: int) -> ScoreShift:
+def _shift(rows: Alignment, number: int) -> ScoreShift:
     """How a score moved, over the candidates in both."""
-    a, b = f"s{place}_a", f"s{place}_b"
-    lost, gained, count, mean, absolute, largest, top_a, top_b = rows.found(
+    a, b = f"s{number}_a", f"s{number}_b"
+    lost, gained, count, mean, absolute, largest, top_a, top_b = rows.fetch(
         f"""SELECT count(*) FILTER ({a} IS NOT NULL AND {b} IS NULL),
                    count(*) FILTER ({b} IS NOT NULL AND {a} IS NULL), count({b} - {a}), favg({b} - {a}),
                    favg(abs({b} - {a})), max(abs({b} - {a})), max(abs({a})) FILTER ({b} IS NOT NULL),
@@ -110,13 +112,13 @@ def _shift(rows: Alignment, place: int) -> ScoreShift:
     if not count:
         return ScoreShift(rows=0, lost=lost, gained=gained)
     # Scaled, for squares of large numbers would be infinite.
-    like = rows.found(f"SELECT corr({a} / {top_a or 1.0!r}, {b} / {top_b or 1.0!r}) FROM aligned")[0][0]
+    like = rows.fetch(f"SELECT corr({a} / {top_a or 1.0!r}, {b} / {top_b or 1.0!r}) FROM aligned")[0][0]
     moves = f"(SELECT {b} - {a} AS value FROM aligned WHERE {b} - {a} IS NOT NULL)"
-    found = quantiles(rows.found, moves, SHARES)
+    values = quantiles(rows.fetch, moves, SHARES)
     return ScoreShift(
         rows=count, lost=lost, gained=gained, mean=_rounded(mean), mean_absolute=_rounded(absolute),
         max_absolute=_rounded(largest), correlation=_rounded(like) if like is not None and np.isfinite(like) else None,
-        quantiles={f"{share:g}": _rounded(value) for share, value in zip(SHARES, found, strict=True)},
+        quantiles={f"{share:g}": _rounded(value) for share, value in zip(SHARES, values, strict=True)},
     )  # fmt: skip
 
 
@@ -132,11 +134,11 @@ def _classes(rows: Alignment, versions: tuple[Version, Version], pixels: np.ndar
         return []
     gains: dict[str, int] = {}
     if pixels is not None:
-        for sign, version, found in zip((-1, 1), versions, pixels, strict=True):
-            for index in np.flatnonzero(found):
+        for sign, version, index_pixels in zip((-1, 1), versions, pixels, strict=True):
+            for index in np.flatnonzero(index_pixels):
                 name = _name(version, int(index))
-                gains[name] = gains.get(name, 0) + sign * int(found[index])
-    order = {name: place for place, name in enumerate(dict.fromkeys([*versions[1].names, *versions[0].names]))}
+                gains[name] = gains.get(name, 0) + sign * int(index_pixels[index])
+    order = {name: position for position, name in enumerate(dict.fromkeys([*versions[1].names, *versions[0].names]))}
     names = sorted({**counts[0], **counts[1]}, key=lambda name: (order.get(name, len(order)), name))
     return [
         ClassChange(
@@ -151,10 +153,10 @@ def _class_counts(rows: Alignment, side: str, version: Version) -> dict[str, int
     """Rows of the set by class; None if nothing tells."""
     if not rows.has_classes[side]:
         return version.classes
-    found = rows.found(
+    counts = rows.fetch(
         f"SELECT c, count(*) FROM (SELECT unnest(list_distinct({CLASSES})) AS c FROM {side} WHERE kept) GROUP BY 1"
     )
-    return {_name(version, int(index)): count for index, count in found}
+    return {_name(version, int(index)): count for index, count in counts}
 
 
 def _name(version: Version, index: int) -> str:

@@ -75,9 +75,9 @@ def check_checksums(contents: Contents, *, download: bool) -> str:
     paths = [path for path in contents.entries if path in contents.stored]
     paths = [path for path in paths if download or not contents.stored[path].sha256]
     for path in paths:
-        found = contents.snapshot.fetch(path, fresh=True)
-        size += found.stat().st_size
-        if read_sha256(found) != contents.entries[path].sha256:
+        local_path = contents.snapshot.fetch(path, fresh=True)
+        size += local_path.stat().st_size
+        if read_sha256(local_path) != contents.entries[path].sha256:
             wrong.append(path)
     if wrong:
         raise Mismatch(f"not what {MANIFEST} says: {named(wrong)}")
@@ -93,7 +93,7 @@ def check_counts(contents: Contents) -> str:
             raise Mismatch(f"{entry.path} has {rows:,} rows, {MANIFEST} says {entry.rows}")
     rows, report = contents.rows(DATA), contents.report
     said = {"report.json": report.kept, "the card": contents.info.splits["train"].num_examples}
-    if differing := [f"{place} says {number:,}" for place, number in said.items() if number != rows]:
+    if differing := [f"{document} says {number:,}" for document, number in said.items() if number != rows]:
         raise Mismatch(f"the data has {rows:,} rows; {', '.join(differing)}")
     size = sum(entry.size for entry in contents.tables(DATA))
     if contents.info.download_size != size:
@@ -114,14 +114,14 @@ def check_features(contents: Contents) -> str:
     return f"{len(expected)} columns"
 
 
-def same_features(found: "Features", expected: "Features", place: str) -> None:
+def same_features(features: "Features", expected: "Features", what: str) -> None:
     """Raise a `Mismatch` that names the columns in which features differ from those of the card."""
-    if found != expected:
-        names = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]
-        raise Mismatch(f"{place} has other columns than the card says: {named(names) or 'in another order'}")
+    if features != expected:
+        names = [name for name in {**features, **expected} if features.get(name) != expected.get(name)]
+        raise Mismatch(f"{what} has other columns than the card says: {named(names) or 'in another order'}")
 
 
-def named(found: Sequence[str]) -> str:
+def named(findings: Sequence[str]) -> str:
     """The first findings, and how many more there are."""
-    more = len(found) - NAMED
-    return ", ".join(found[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(findings) - NAMED
+    return ", ".join(findings[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -52,13 +52,13 @@ def compare_pictures(rows: Alignment, versions: Sequence[Version]) -> tuple[Pict
             f"""CREATE TABLE stored_{side} AS SELECT CAST(id AS VARCHAR) AS id, {digests}, filename AS file,
                     file_row_number AS place FROM {read_parquet(files, numbered=True)}"""
         )
-    found: dict[str, Any] = {"rows": common}
+    counts: dict[str, Any] = {"rows": common}
     if "image" in columns:
         both = "stored_a a JOIN stored_b b USING (id)"
-        found["images"] = rows.found(f"SELECT count(*) FROM {both} WHERE a.image IS DISTINCT FROM b.image")[0][0]
+        counts["images"] = rows.fetch(f"SELECT count(*) FROM {both} WHERE a.image IS DISTINCT FROM b.image")[0][0]
     if "mask" in columns:
-        found |= _masks(rows, pixels)
-    return PictureChanges(**found), pixels
+        counts |= _masks(rows, pixels)
+    return PictureChanges(**counts), pixels
 
 
 def _common_pictures(rows: Alignment, data: Sequence[Sequence[Path]]) -> list[str]:
@@ -71,23 +71,23 @@ def _common_pictures(rows: Alignment, data: Sequence[Sequence[Path]]) -> list[st
 
 def _masks(rows: Alignment, pixels: np.ndarray) -> dict[str, Any]:
     """Counts of the masks whose bytes differ; their pixels are added by index, before and now."""
-    found, total = dict.fromkeys(("recoded", "masks", "resized", "unreadable", "pixels"), 0), 0
+    counts, total = dict.fromkeys(("recoded", "masks", "resized", "unreadable", "pixels"), 0), 0
     for old, new in _changed_masks(rows):
         before, after = _decoded(old), _decoded(new)
         if before is None or after is None:
-            found["unreadable"] += 1
+            counts["unreadable"] += 1
         elif before.shape != after.shape:
-            found["resized"] += 1
+            counts["resized"] += 1
         elif np.array_equal(before, after):
-            found["recoded"] += 1
+            counts["recoded"] += 1
             continue
         else:
-            found["pixels"] += int((before != after).sum())
+            counts["pixels"] += int((before != after).sum())
             total += before.size
             pixels[0] += np.bincount(before.ravel(), minlength=INDICES)
             pixels[1] += np.bincount(after.ravel(), minlength=INDICES)
-        found["masks"] += 1
-    return {**found, "share": found["pixels"] / total if total else 0.0}
+        counts["masks"] += 1
+    return {**counts, "share": counts["pixels"] / total if total else 0.0}
 
 
 def _changed_masks(rows: Alignment) -> Iterator[list[bytes | None]]:
@@ -97,16 +97,16 @@ def _changed_masks(rows: Alignment) -> Iterator[list[bytes | None]]:
                a.file AS file_a, a.place AS place_a, b.file AS file_b, b.place AS place_b
            FROM stored_a a JOIN stored_b b USING (id) WHERE a.mask IS DISTINCT FROM b.mask"""
     )
-    total = int(rows.found("SELECT count(*) FROM changed")[0][0])
+    total = int(rows.fetch("SELECT count(*) FROM changed")[0][0])
     read = [_reader(), _reader()]
     for start in range(0, total, ROWS_AT_ONCE):
         chosen = f"number >= {start} AND number < {start + ROWS_AT_ONCE} ORDER BY number"
-        for row in rows.found(f"SELECT file_a, place_a, file_b, place_b FROM changed WHERE {chosen}"):
+        for row in rows.fetch(f"SELECT file_a, place_a, file_b, place_b FROM changed WHERE {chosen}"):
             yield [read[0](*row[:2]), read[1](*row[2:])]
 
 
 def _reader() -> Callable[[str, int], bytes | None]:
-    """A function that reads the mask at a place of a file, and keeps a few row groups in memory."""
+    """A function that reads the mask of a row of a file, and keeps a few row groups in memory."""
 
     @lru_cache(GROUPS_KEPT)
     def opened(file: str) -> tuple[pq.ParquetFile, list[int]]:
@@ -118,10 +118,10 @@ def _reader() -> Callable[[str, int], bytes | None]:
     def group_of(file: str, group: int) -> pa.Array:
         return opened(file)[0].read_row_group(group, columns=["mask.bytes"])["mask"].combine_chunks().field("bytes")
 
-    def read(file: str, place: int) -> bytes | None:
+    def read(file: str, row_number: int) -> bytes | None:
         starts = opened(file)[1]
-        group = bisect_right(starts, place) - 1
-        data: bytes | None = group_of(file, group)[place - starts[group]].as_py()
+        group = bisect_right(starts, row_number) - 1
+        data: bytes | None = group_of(file, group)[row_number - starts[group]].as_py()
         return data
 
     return read

@@ -24,13 +24,13 @@ OTHER_HARDWARE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}  # of the mean of th
 PATHS = ("model", "fitted", "statistics")  # digests beside them say what they are, wherever they lie
 
 
-def check_scores_again(contents: Contents, count: int, places: Mapping[str, Any] | None = None) -> list[Check]:
+def check_scores_again(contents: Contents, count: int, local_paths: Mapping[str, Any] | None = None) -> list[Check]:
     """Re-score a sample of rows with the recorded scores, settings and models; one check a column.
 
     Args:
         contents: of the published dataset.
         count: rows.
-        places: where models and fitted files lie here, as `{"model": ...}` or `{"gmm_sim": {"fitted": ...}}`.
+        local_paths: where models and fitted files lie here, as `{"model": ...}` or `{"gmm_sim": {"fitted": ...}}`.
 
     Returns:
         For each column of scores whether the numbers hold; those that cannot be computed here say why, with `ok` None,
@@ -42,24 +42,24 @@ def check_scores_again(contents: Contents, count: int, places: Mapping[str, Any]
     if not recorded or labels is None:
         return [Check("rescore", False, "report.json does not say how the scores were computed")]
     rows, device = contents.sample(count), provenance.get("device", "")
-    recorded = [_placed(one, places or {}) for one in recorded]
-    done = list(_unique(check for one in recorded for check in _again(one, rows, columns, labels, device)))
-    if any(check.ok is not None for check in done):
-        return done
-    return [Check(check.name, False, check.detail) for check in done]
+    recorded = [_with_local_paths(one, local_paths or {}) for one in recorded]
+    checks = list(_unique(check for one in recorded for check in _again(one, rows, columns, labels, device)))
+    if any(check.ok is not None for check in checks):
+        return checks
+    return [Check(check.name, False, check.detail) for check in checks]
 
 
 def _again(
     identity: Mapping[str, Any], rows: pa.Table, columns: Sequence[str], labels: LabelSpace, published_from: str
 ) -> Iterator[Check]:
     """The checks of one score."""
-    known = score_classes().get(identity["score"])
-    published = [name for name in (known.columns if known else [identity["score"]]) if name in columns or not known]
+    cls = score_classes().get(identity["score"])
+    published = [name for name in (cls.columns if cls else [identity["score"]]) if name in columns or not cls]
     try:
-        score = _made(identity)
-        wanted = columns_read([score])
-        cells = {name: column_cells(rows[name]) for name in rows.column_names if name in wanted}
-        found, errors = score_cells([score], cells, labels)
+        score = _score_of(identity)
+        read_columns = columns_read([score])
+        cells = {name: column_cells(rows[name]) for name in rows.column_names if name in read_columns}
+        new_columns, errors = score_cells([score], cells, labels)
         if errors:
             raise Mismatch(f"{len(errors)} rows cannot be scored, e.g. {next(iter(errors.values()))}")
     except Mismatch as error:
@@ -75,16 +75,16 @@ def _again(
         for name in published:
             there = rows[name].to_pylist()
             dtype = identity.get("dtype", "fp32")
-            yield checked(f"rescore {name}", partial(_compared, found[name], there, dtype, same, where))
+            yield checked(f"rescore {name}", partial(_compared, new_columns[name], there, dtype, same, where))
 
 
-def _placed(identity: Mapping[str, Any], places: Mapping[str, Any]) -> dict[str, Any]:
+def _with_local_paths(identity: Mapping[str, Any], local_paths: Mapping[str, Any]) -> dict[str, Any]:
     """What was recorded of a score, with the files as they lie here."""
-    given = {**places, **(places.get(identity["score"]) or {})}
-    return {**identity, **{name: given[name] for name in PATHS if name in given and name in identity}}
+    paths = {**local_paths, **(local_paths.get(identity["score"]) or {})}
+    return {**identity, **{name: paths[name] for name in PATHS if name in paths and name in identity}}
 
 
-def _made(identity: Mapping[str, Any]) -> Score:
+def _score_of(identity: Mapping[str, Any]) -> Score:
     """The score with the recorded settings.
 
     Raises:

@@ -49,20 +49,20 @@ def check_scores(contents: Contents) -> str | None:
         return None
     scored = _schema(contents, SCORES).names
     shared = [name for name in _schema(contents, DATA).names if name in scored and name not in OF_CANDIDATES]
-    kept, place = _kept(contents, shared), 0
+    kept, offset = _kept(contents, shared), 0
     for group in contents.groups(DATA, shared):
         expected = kept.take(group.num_rows)
         if expected.num_rows < group.num_rows:
-            raise Mismatch(f"the score table keeps {place + expected.num_rows:,} rows; the data has more")
+            raise Mismatch(f"the score table keeps {offset + expected.num_rows:,} rows; the data has more")
         for name in shared:
             pairs = zip(group[name].to_pylist(), expected[name].to_pylist(), strict=True)
-            for row, (here, there) in enumerate(pairs, place):
+            for row, (here, there) in enumerate(pairs, offset):
                 if not _same(here, there) and not (name == "id" and str(here) == there):
                     raise Mismatch(f"{name} of row {row} is {short(here)}, in the score table {short(there)}")
-        place += group.num_rows
+        offset += group.num_rows
     if left := kept.count_rest():
-        raise Mismatch(f"the score table keeps {place + left:,} rows, the data has {place:,}")
-    return f"{place:,} kept rows agree in {', '.join(shared)}"
+        raise Mismatch(f"the score table keeps {offset + left:,} rows, the data has {offset:,}")
+    return f"{offset:,} kept rows agree in {', '.join(shared)}"
 
 
 def check_masks(contents: Contents, count: int) -> str | None:
@@ -72,8 +72,8 @@ def check_masks(contents: Contents, count: int) -> str | None:
         return None
     labels, rows = contents.labels, contents.sample(count, columns).to_pylist()
     scored = _classes_scored(contents, [str(row["id"]) for row in rows]) if "id" in columns else {}
-    for place, row in enumerate(rows):
-        name = f"mask of {short(row['id'])}" if "id" in row else f"mask {place} of the sample"
+    for number, row in enumerate(rows):
+        name = f"mask of {short(row['id'])}" if "id" in row else f"mask {number} of the sample"
         _check_mask(row, name, labels, scored.get(str(row.get("id"))))
     return f"{len(rows):,} masks decoded" + (", with the classes that were scored" if scored else "")
 
@@ -99,11 +99,11 @@ def _classes_scored(contents: Contents, ids: list[str]) -> dict[str, list[int]]:
     """The classes of rows as the score table has them."""
     if not contents.tables(SCORES) or "classes_present" not in _schema(contents, SCORES).names:
         return {}
-    found: dict[str, list[int]] = {}
+    classes_by_id: dict[str, list[int]] = {}
     for group in contents.groups(SCORES, ["id", "classes_present"]):
         rows = group.filter(pc.is_in(group["id"], pa.array(ids)))
-        found |= zip(rows["id"].to_pylist(), rows["classes_present"].to_pylist(), strict=True)
-    return {name: classes for name, classes in found.items() if classes is not None}
+        classes_by_id |= zip(rows["id"].to_pylist(), rows["classes_present"].to_pylist(), strict=True)
+    return {name: classes for name, classes in classes_by_id.items() if classes is not None}
 
 
 def _check_mask(row: Mapping[str, Any], name: str, labels: LabelSpace | None, scored: list[int] | None) -> None:

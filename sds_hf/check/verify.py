@@ -111,7 +111,7 @@ def verify_published(name: str, revision: str, token: str | None = None) -> Veri
 def _verify(
     snapshot: Snapshot,
     rescore: int = 0,
-    places: Mapping[str, Any] | None = None,
+    local_paths: Mapping[str, Any] | None = None,
     sample: int = SAMPLE,
     download: bool = True,
 ) -> Verification:
@@ -139,7 +139,7 @@ def _verify(
     checks.append(checked("masks", lambda: check_masks(contents, sample)))
     if rescore:
         try:
-            checks += check_scores_again(contents, rescore, places)
+            checks += check_scores_again(contents, rescore, local_paths)
         except Exception as error:  # as in `checked`
             checks.append(Check("rescore", False, f"{type(error).__name__}: {' '.join(str(error).split())}"))
     return Verification(snapshot.name, snapshot.revision, checks)
@@ -147,7 +147,7 @@ def _verify(
 
 def _check_plain(contents: Contents) -> str:
     """`load_dataset` gives the rows and features of the card, from a cache of its own."""
-    found = []
+    row_counts = []
     with tempfile.TemporaryDirectory(prefix="sds-hf-") as cache:
         for config, folder in (("default", DATA), ("scores", SCORES)):
             if not contents.tables(folder):
@@ -157,9 +157,9 @@ def _check_plain(contents: Contents) -> str:
                 raise Mismatch(f"{config} has {len(dataset):,} rows, {MANIFEST} says {contents.rows(folder):,}")
             if config == "default":
                 same_features(dataset.features, contents.info.features, "what is loaded")
-            found.append(f"{config} {len(dataset):,}")
+            row_counts.append(f"{config} {len(dataset):,}")
             del dataset  # or its files could not be removed everywhere
-    return f"rows: {', '.join(found)}"
+    return f"rows: {', '.join(row_counts)}"
 
 
 def _check_streaming(contents: Contents) -> str:
@@ -170,8 +170,8 @@ def _check_streaming(contents: Contents) -> str:
         stream: IterableDataset = contents.snapshot.load(streaming=True, cache_dir=cache)
         same_features(stream.features, contents.info.features, "what is streamed")
         rows = sum(_rows(batch) for batch in _batches(stream if whole else stream.take(FIRST)))
-    wanted = expected if whole else min(FIRST, expected)
-    if rows != wanted:
+    rows_to_stream = expected if whole else min(FIRST, expected)
+    if rows != rows_to_stream:
         raise Mismatch(f"{rows:,} rows are streamed, {MANIFEST} says {expected:,}")
     return f"{rows:,} rows" + ("" if whole else f", the first of {expected:,}")
 

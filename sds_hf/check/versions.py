@@ -78,7 +78,7 @@ def published_version(snapshot: Snapshot, name: str) -> Version:
     """
     files = {path: entry.sha256 for path, entry in snapshot.entries().items() if path.endswith(".parquet")}
     if snapshot.revision is None:  # here files may have changed since
-        files = {path: sha256_of(found) for path, found in zip(files, _fetched(snapshot, list(files)), strict=True)}
+        files = {path: sha256_of(file) for path, file in zip(files, _fetched(snapshot, list(files)), strict=True)}
     report, recipe = _fetched(snapshot, [REPORT_FILE, RECIPE_FILE])
     tables = _fetched(snapshot, _of(files, SCORES) or _of(files, DATA))
     side = Side(name=name, kind="published", revision=snapshot.revision)
@@ -96,7 +96,7 @@ def told(report: Report, recipe: Recipe) -> dict[str, Any]:
     """What report and recipe say of a version, as arguments of `Version`."""
     return {
         "names": list(report.provenance.get("labels", {}).get("names") or []),
-        "classes": {each.name: each.after for each in report.classes},
+        "classes": {count.name: count.after for count in report.classes},
         "settings": {"rules": recipe.model_dump(mode="json")["rules"], **_computed(report.provenance)},
     }
 
@@ -111,19 +111,19 @@ def _of_table(table: ScoreTable, name: str) -> Version:
     )
 
 
-def _computed(made: Mapping[str, Any]) -> dict[str, Any]:
+def _computed(record: Mapping[str, Any]) -> dict[str, Any]:
     """How scores were computed, of a report's provenance or a table's manifest; without folders of this machine."""
-    found: dict[str, Any] = {}
-    if "scores" in made:
-        found["scores"] = {
-            each["score"]: {name: _public(value) for name, value in each.items() if name not in NOT_SETTINGS}
-            for each in made["scores"]
+    settings: dict[str, Any] = {}
+    if "scores" in record:
+        settings["scores"] = {
+            identity["score"]: {name: _public(value) for name, value in identity.items() if name not in NOT_SETTINGS}
+            for identity in record["scores"]
         }
-    if "models" in made:
-        found["weights"] = {public_name(name): model["weights_sha256"] for name, model in made["models"].items()}
-    if made.get("labels", {}).get("names"):
-        found["labels"] = list(made["labels"]["names"])
-    return found
+    if "models" in record:
+        settings["weights"] = {public_name(name): model["weights_sha256"] for name, model in record["models"].items()}
+    if record.get("labels", {}).get("names"):
+        settings["labels"] = list(record["labels"]["names"])
+    return settings
 
 
 def _public(value: Any) -> Any:

@@ -68,8 +68,8 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         code = app(args=argv, standalone_mode=False)
-    except typer.Exit as done:
-        code = done.exit_code
+    except typer.Exit as stop:
+        code = stop.exit_code
     except Exception as error:
         return _report(error)
     if code == INTERRUPTED:

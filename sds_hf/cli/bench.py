@@ -28,8 +28,8 @@ def command(
     from sds_hf.selection.recipe import Recipe
 
     names = [name.strip() for name in scores.split(",")]
-    given: dict[str, Any] = {name: {} for name in names}
-    plan = Recipe.from_dict({"scores": given}, [f"scores.{each}" for each in settings or ()])
+    score_settings: dict[str, Any] = {name: {} for name in names}
+    plan = Recipe.from_dict({"scores": score_settings}, [f"scores.{override}" for override in settings or ()])
     result = bench(
         names, model=model, dtype=dtype, rows=rows, batch_size=batch_size, image_size=image_size, settings=plan.scores
     )

@@ -22,10 +22,10 @@ def command(
     from sds_hf.cli.progress import note
     from sds_hf.publishing.repository import renew_card
 
-    done = renew_card(folder, check)
+    renewal = renew_card(folder, check)
     if json:
-        return options.print_json({"card": str(done.path), "changed": done.changed, "warnings": done.warnings})
-    show.out.print(f"{done.path}: {'written' if done.changed else 'unchanged'}")
-    for warning in done.warnings:
+        return options.print_json({"card": str(renewal.path), "changed": renewal.changed, "warnings": renewal.warnings})
+    show.out.print(f"{renewal.path}: {'written' if renewal.changed else 'unchanged'}")
+    for warning in renewal.warnings:
         note(warning)
     return None

@@ -24,20 +24,20 @@ def command(
 
     if not json:
         show.out.print(f"{rows:,} emoji scenes, about half of them with a known defect, scored by a tiny CLIP\n")
-    done = run_demo(rows, out, seed=seed, labels=labels, watch=watcher(json))
-    loaded = load(done.published.target)
-    shares = done.report.clean_share() or (0.0, 0.0)
+    demo_run = run_demo(rows, out, seed=seed, labels=labels, watch=watcher(json))
+    loaded = load(demo_run.published.target)
+    shares = demo_run.report.clean_share() or (0.0, 0.0)
     if json:
         return options.print_json(
-            options.published_json(done.published)
+            options.published_json(demo_run.published)
             | {"clean_before": shares[0], "clean_after": shares[1], "loaded_rows": len(loaded)}
         )
-    show.funnel(done.report)
-    show.truth(done.report)
-    show.paths(Path(done.published.target))
+    show.funnel(demo_run.report)
+    show.truth(demo_run.report)
+    show.paths(Path(demo_run.published.target))
     show.next_steps(
         [
-            f"python -c \"from datasets import load_dataset; print(load_dataset('{done.published.target}'))\"",
+            f"python -c \"from datasets import load_dataset; print(load_dataset('{demo_run.published.target}'))\"",
             "sds-hf import auto YOUR_FOLDER --labels voc --out candidates && sds-hf score candidates --out scores",
         ]
     )

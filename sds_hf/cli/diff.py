@@ -24,8 +24,8 @@ def command(
     from sds_hf.check.diff import diff
     from sds_hf.cli import show
 
-    found = diff(before, after, pictures=pictures, memory_limit=memory_limit, scratch=scratch)
+    changes = diff(before, after, pictures=pictures, memory_limit=memory_limit, scratch=scratch)
     if json:
-        return options.print_json(found.model_dump())
-    show.diff(found)
+        return options.print_json(changes.model_dump())
+    show.diff(changes)
     return None

@@ -43,18 +43,18 @@ def command(
     from sds_hf.selection.select import Selection
 
     chosen: dict[str, Any] = {"instances": instances, "stuff": stuff or None, "shard_bytes": shard_bytes}
-    given = {name: value for name, value in chosen.items() if value is not None}
+    extra = {name: value for name, value in chosen.items() if value is not None}
     kept = Selection.load(selection) if selection else None
     with watcher(json)("exporting", kept.report.kept if kept else None) as tell:
-        done = export(
-            dataset, format, out, labels=labels or "auto", split=split, selection=kept, progress=adding(tell), **given
+        exported = export(
+            dataset, format, out, labels=labels or "auto", split=split, selection=kept, progress=adding(tell), **extra
         )
     if json:
-        shown = {"format": done.format, "out": str(out), "rows": done.rows, "files": done.files}
-        return options.print_json({**shown, "renamed": done.renamed})
-    rows = f"{done.rows:,} rows, " if done.rows is not None else ""
-    files = "1 file" if done.files == 1 else f"{done.files:,} files"
+        summary = {"format": exported.format, "out": str(out), "rows": exported.rows, "files": exported.files}
+        return options.print_json({**summary, "renamed": exported.renamed})
+    rows = f"{exported.rows:,} rows, " if exported.rows is not None else ""
+    files = "1 file" if exported.files == 1 else f"{exported.files:,} files"
     show.out.print(f"{rows}{files} of [bold]{format}[/] written to {escape(str(out))}", soft_wrap=True)
-    if done.renamed:
-        show.out.print(f"  [yellow]{done.renamed:,}[/] ids are no safe file names; {RENAMED} says what they became")
+    if exported.renamed:
+        show.out.print(f"  [yellow]{exported.renamed:,}[/] ids are no safe file names; {RENAMED} says what they became")
     return None

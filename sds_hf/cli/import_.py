@@ -47,10 +47,10 @@ def command(
               "masks": masks, "mask_end": mask_end, "table": table, "columns": columns,
               "classes": classes, "ignore": ignore, "instances": instances, "on_missing": on_missing,
               "on_error": on_error, "split": split}  # fmt: skip
-    given = {
+    reader_options = {
         name: str(value) if isinstance(value, Path) else value for name, value in chosen.items() if value is not None
     }
-    rows, counts, name = import_source(reader, path, out, watch=watcher(json), **given)
+    rows, counts, name = import_source(reader, path, out, watch=watcher(json), **reader_options)
     if json:
         return options.print_json({"rows": rows, "skipped": counts, "reader": name, "out": str(out)})
     show.out.print(f"{rows:,} rows read by [bold]{name}[/] into {out}")

@@ -68,18 +68,19 @@ def print_json(value: Any) -> None:
     print(jsonlib.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def published_json(done: Any, verified: Any = None) -> dict[str, Any]:
+def published_json(published: Any, verified: Any = None) -> dict[str, Any]:
     """What `Published` says, and the `Verification` after a push."""
-    report = done.report
+    report = published.report
     return {
-        "target": done.target, "rows": report.rows, "kept": report.kept, "failed": report.failed, "files": done.files,
-        "removed": done.removed, "revision": done.revision, "tag": done.tag, "url": done.url, "dry_run": done.dry_run,
+        "target": published.target, "rows": report.rows, "kept": report.kept, "failed": report.failed,
+        "files": published.files, "removed": published.removed, "revision": published.revision, "tag": published.tag,
+        "url": published.url, "dry_run": published.dry_run,
         "changes": report.changes.summary() if report.changes else [],
         **({"verified": verification_json(verified)} if verified else {}),
     }  # fmt: skip
 
 
-def verification_json(found: Any) -> dict[str, Any]:
+def verification_json(verification: Any) -> dict[str, Any]:
     """What `Verification` says."""
-    checks = [asdict(check) for check in found.checks]
-    return {"target": found.target, "revision": found.revision, "ok": found.ok, "checks": checks}
+    checks = [asdict(check) for check in verification.checks]
+    return {"target": verification.target, "revision": verification.revision, "ok": verification.ok, "checks": checks}

@@ -57,15 +57,15 @@ class Pace:
         self._total, self._clock = total, clock or time.monotonic
         self._first: tuple[int, float] | None = None
 
-    def __call__(self, done: int) -> tuple[float | None, float | None]:
+    def __call__(self, finished_rows: int) -> tuple[float | None, float | None]:
         """Rate and seconds left, None while there is no telling."""
         now = self._clock()
         if self._first is None:
-            self._first = (done, now)
-        rows, seconds = done - self._first[0], now - self._first[1]
+            self._first = (finished_rows, now)
+        rows, seconds = finished_rows - self._first[0], now - self._first[1]
         if not rows or seconds <= 0:
             return None, None
-        return rows / seconds, None if self._total is None else (self._total - done) * seconds / rows
+        return rows / seconds, None if self._total is None else (self._total - finished_rows) * seconds / rows
 
 
 @contextmanager
@@ -82,15 +82,15 @@ def bar(step: str, total: int | None, device: str = "") -> Iterator[Tell]:
         TextColumn("[dim]{task.fields[device]}"),
         TextColumn("[red]{task.fields[failures]}"),
     )
-    with Progress(*columns, console=err) as shown:
-        task = shown.add_task(step, total=total, rate="", left="", device=device, failures="")
+    with Progress(*columns, console=err) as progress:
+        task = progress.add_task(step, total=total, rate="", left="", device=device, failures="")
         pace = Pace(total)
 
-        def tell(done: int, failed: int) -> None:
-            rate, left = pace(done)
-            shown.update(
+        def tell(finished_rows: int, failed: int) -> None:
+            rate, left = pace(finished_rows)
+            progress.update(
                 task,
-                completed=done,
+                completed=finished_rows,
                 rate=f"{rate:.3g} rows/s" if rate else "",
                 left=f"{duration(left)} left" if left else "",
                 failures=f"{failed:,} failed" if failed else "",
@@ -98,8 +98,8 @@ def bar(step: str, total: int | None, device: str = "") -> Iterator[Tell]:
 
         yield _warning(tell, total, device)
         if total is None:
-            done = shown.tasks[0].completed
-            shown.update(task, total=done, completed=done)
+            finished_rows = progress.tasks[0].completed
+            progress.update(task, total=finished_rows, completed=finished_rows)
 
 
 @contextmanager
@@ -107,15 +107,15 @@ def lines(step: str, total: int | None, device: str = "") -> Iterator[Tell]:
     """A line of JSON on stderr, once a second and when all is done."""
     pace, told = Pace(total), -LINE_EVERY
 
-    def tell(done: int, failed: int) -> None:
+    def tell(finished_rows: int, failed: int) -> None:
         nonlocal told
-        (rate, left), now = pace(done), time.monotonic()
-        if now - told < LINE_EVERY and done != total:
+        (rate, left), now = pace(finished_rows), time.monotonic()
+        if now - told < LINE_EVERY and finished_rows != total:
             return
         told = now
-        known: dict[str, Any] = {"step": step, "done": done, "total": total, "failed": failed, "device": device}
-        known |= {"rows_per_s": rate and round(rate, 3), "eta_s": None if left is None else round(left)}
-        print(json.dumps(known), file=sys.stderr, flush=True)
+        line: dict[str, Any] = {"step": step, "done": finished_rows, "total": total, "failed": failed, "device": device}
+        line |= {"rows_per_s": rate and round(rate, 3), "eta_s": None if left is None else round(left)}
+        print(json.dumps(line), file=sys.stderr, flush=True)
 
     yield tell
 
@@ -123,7 +123,7 @@ def lines(step: str, total: int | None, device: str = "") -> Iterator[Tell]:
 @contextmanager
 def warning_only(step: str, total: int | None, device: str = "") -> Iterator[Tell]:
     """No progress: for output that is not a terminal. A warning of a long time is given all the same."""
-    yield _warning(lambda done, failed: None, total, device)
+    yield _warning(lambda finished_rows, failed: None, total, device)
 
 
 def _warning(tell: Tell, total: int | None, device: str) -> Tell:
@@ -132,14 +132,14 @@ def _warning(tell: Tell, total: int | None, device: str) -> Tell:
         return tell
     pace, warned = Pace(total), False
 
-    def tell_and_warn(done: int, failed: int) -> None:
+    def tell_and_warn(finished_rows: int, failed: int) -> None:
         nonlocal warned
-        rate, left = pace(done)
+        rate, left = pace(finished_rows)
         if rate and left is not None and not warned:
             warned = True
             if left > PATIENCE:
-                rows = f"{(total or 0) - done:,} rows"
+                rows = f"{(total or 0) - finished_rows:,} rows"
                 note(f"no GPU is in use: on this CPU the other {rows} take about {duration(left)} ({rate:.2g} rows/s)")
-        tell(done, failed)
+        tell(finished_rows, failed)
 
     return tell_and_warn

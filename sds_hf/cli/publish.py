@@ -47,15 +47,15 @@ def command(
     chosen, table = Selection.load(selection), ScoreTable.load(scores)
     plan = Recipe.load(recipe or selection / RECIPE_FILE, settings or ()).gated(gate or ())
     with watcher(json)("publishing", chosen.report.kept) as tell:
-        done = publish(
+        published = publish(
             open_dataset(dataset, split), chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
             overwrite=overwrite, dry_run=dry_run, progress=adding(tell),
         )  # fmt: skip
-    found = after_push(done, verify)
+    verification = after_push(published, verify)
     if json:
-        options.print_json(options.published_json(done, found))
+        options.print_json(options.published_json(published, verification))
     else:
-        show.published(done)
+        show.published(published)
         if folder and not dry_run:
             show.paths(folder)
-    conclude(found, json)
+    conclude(verification, json)

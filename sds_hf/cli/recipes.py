@@ -10,17 +10,19 @@ def command(json: options.Json = False, debug: options.Debug = False) -> None:
     from sds_hf.cli import show
     from sds_hf.selection.recipe import Recipe, recipe_names
 
-    found = []
+    entries = []
     for name in recipe_names():
         about, source = described(
             (files("sds_hf") / "selection" / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
         )
         recipe = Recipe.load(name)
         rules = [rule.label for rule in recipe.rules]
-        found.append({"recipe": name, "about": about, "source": source, "scores": list(recipe.scores), "rules": rules})
+        entries.append(
+            {"recipe": name, "about": about, "source": source, "scores": list(recipe.scores), "rules": rules}
+        )
     if json:
-        return options.print_json(found)
-    return show.recipes(found)
+        return options.print_json(entries)
+    return show.recipes(entries)
 
 
 def described(text: str) -> tuple[str, str]:

@@ -31,17 +31,17 @@ def command(
     from sds_hf.table.team import current_rank
 
     plan = Recipe.load(recipe, settings or ())
-    extra: dict[str, Any] = {name: True for name, asked in (("dry_run", dry_run), ("overwrite", overwrite)) if asked}
+    extra: dict[str, Any] = {name: True for name, is_set in (("dry_run", dry_run), ("overwrite", overwrite)) if is_set}
     watch = watcher(json, "none" if quiet or current_rank().index > 0 else progress)
-    done = pipeline.run(plan, out, watch=watch, rows_per_shard=rows_per_shard, batch_size=batch_size, **extra)
-    if done is None:  # another process publishes
+    finished_run = pipeline.run(plan, out, watch=watch, rows_per_shard=rows_per_shard, batch_size=batch_size, **extra)
+    if finished_run is None:  # another process publishes
         return
-    found = after_push(done.published, verify)
+    verification = after_push(finished_run.published, verify)
     if json:
-        options.print_json(options.published_json(done.published, found))
+        options.print_json(options.published_json(finished_run.published, verification))
     elif not quiet:
-        show.scores(done.report)
+        show.scores(finished_run.report)
         show.out.print()
-        show.funnel(done.report)
-        show.published(done.published)
-    conclude(found, json or (quiet and found is not None and found.ok))
+        show.funnel(finished_run.report)
+        show.published(finished_run.published)
+    conclude(verification, json or (quiet and verification is not None and verification.ok))

@@ -66,15 +66,15 @@ def command(
     plan = plan.model_copy(update={"model": model or plan.model})
     named = {"labels": labels} if labels else {}
     data = open_stream(dataset, split) if streaming else open_dataset(dataset, split, **named)
-    made = plan.make_scores(labels=labels, dtype=dtype)
+    chosen_scores = plan.make_scores(labels=labels, dtype=dtype)
     job: dict[str, Any] = {"rows_per_shard": rows_per_shard, "source": dataset}
     if dry_run:
-        planned = plan_table(data, made, out, **job)
+        planned = plan_table(data, chosen_scores, out, **job)
         options.print_json(vars(planned)) if json else show.plan(planned)
         return
     with watch("scoring", None if streaming else len(data), str(current_device())) as tell:
         job |= {"batch_size": batch_size, "retry": retry, "engine": engine}
-        table = score_table(data, made, out, progress=tell, **job)
+        table = score_table(data, chosen_scores, out, progress=tell, **job)
     if first:
         _show(table, out, recipe, quiet, json)
 

@@ -10,7 +10,7 @@ def command(json: options.Json = False, debug: options.Debug = False) -> None:
     from sds_hf.cli import show
     from sds_hf.scores.base.catalog import catalog
 
-    found = catalog()
+    entries = catalog()
     if json:
-        return options.print_json([asdict(entry) for entry in found])
-    return show.catalog(found)
+        return options.print_json([asdict(entry) for entry in entries])
+    return show.catalog(entries)

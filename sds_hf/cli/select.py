@@ -53,8 +53,8 @@ def _recipe(name: str, rules: list[str], target: int | None, settings: list[str]
     from sds_hf.selection.recipe import Recipe
     from sds_hf.selection.rules import resized
 
-    given = [f"rules=[{', '.join(f'{{{rule}}}' for rule in rules)}]"] if rules else []
-    recipe = Recipe.load(name, [*given, *settings])
+    overrides = [f"rules=[{', '.join(f'{{{rule}}}' for rule in rules)}]"] if rules else []
+    recipe = Recipe.load(name, [*overrides, *settings])
     if target is None:
         return recipe
     return recipe.model_copy(update={"rules": resized(recipe.rules, target)})

@@ -102,18 +102,18 @@ def published(published: "Published") -> None:
         note(warning)
 
 
-def verification(found: "Verification", brief: bool = False) -> None:
+def verification(outcome: "Verification", brief: bool = False) -> None:
     """What was checked, or in brief only that it was."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     marks = {True: "[green]ok[/]", False: "[red]failed[/]", None: "[dim]–[/]"}
-    for check in found.checks:
+    for check in outcome.checks:
         table.add_row(marks[check.ok], check.name, escape(check.detail))
     if not brief:
         out.print(table)
         out.print()
-    where = f"{found.target}, commit {found.revision[:10]}" if found.revision else found.target
-    failed = len(found.failures)
-    verdict = f"[red]{failed} of {len(found.checks)} checks failed[/]" if failed else "[green]verified[/]"
+    where = f"{outcome.target}, commit {outcome.revision[:10]}" if outcome.revision else outcome.target
+    failed = len(outcome.failures)
+    verdict = f"[red]{failed} of {len(outcome.checks)} checks failed[/]" if failed else "[green]verified[/]"
     out.print(f"{verdict}: {escape(where)}", soft_wrap=True)
 
 
@@ -134,11 +134,11 @@ def plan(plan: "Plan") -> None:
     """What a job would do, and what would go wrong."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     rate = f" ({plan.rows_per_second:.3g} rows/s, measured on {plan.measured})" if plan.rows_per_second else ""
-    known = "" if plan.content_known else ", if the dataset has not changed"
+    condition = "" if plan.content_known else ", if the dataset has not changed"
     for name, text in (
         ("scores", f"{', '.join(plan.scores)} on {plan.device}"),
         ("rows", f"{plan.rows_left:,} of {plan.rows:,} are to be scored"),
-        ("shards", f"{plan.finished:,} of {plan.shards:,} are finished{known if plan.finished else ''}"),
+        ("shards", f"{plan.finished:,} of {plan.shards:,} are finished{condition if plan.finished else ''}"),
         ("time", f"about {duration(plan.seconds)}{rate}" if plan.seconds is not None else "unknown"),
         ("disk", f"about {plan.bytes / 1e6:.3g} MB, {plan.free_bytes / 1e9:.3g} GB are free"),
     ):
@@ -176,12 +176,12 @@ def catalog(entries: "list[Entry]") -> None:
     """The scores there are."""
     table = Table(box=None, show_header=False, padding=(0, 2, 1, 0))
     table.add_column(no_wrap=True)
-    for each in entries:
-        cost = f"{each.cost}, fitted" if each.whole_set else each.cost
-        about = f"columns {', '.join(each.columns)}\nreads {', '.join(each.needs)}"
+    for entry in entries:
+        cost = f"{entry.cost}, fitted" if entry.whole_set else entry.cost
+        about = f"columns {', '.join(entry.columns)}\nreads {', '.join(entry.needs)}"
         table.add_row(
-            f"[bold]{escape(each.name)}[/]\n{cost}",
-            f"{escape(each.meaning)}\n{escape(about)}\n[dim]{escape(each.source)}[/]",
+            f"[bold]{escape(entry.name)}[/]\n{cost}",
+            f"{escape(entry.meaning)}\n{escape(about)}\n[dim]{escape(entry.source)}[/]",
         )
     out.print(table)
     out.print(
@@ -195,9 +195,9 @@ def recipes(recipes: list[dict[str, Any]]) -> None:
     table = Table(box=None, padding=(0, 2, 1, 0))
     for name in ("recipe", "rules", "what it keeps, and source"):
         table.add_column(name, no_wrap=name == "recipe")
-    for each in recipes:
-        words = f"{escape(each['about'])}\n[dim]{escape(each['source'])}[/]"
-        table.add_row(escape(each["recipe"]), escape("\n".join(each["rules"])), words)
+    for recipe in recipes:
+        words = f"{escape(recipe['about'])}\n[dim]{escape(recipe['source'])}[/]"
+        table.add_row(escape(recipe["recipe"]), escape("\n".join(recipe["rules"])), words)
     out.print(table)
 
 
@@ -216,36 +216,42 @@ def fail(text: str) -> None:
 MOST = 12  # lines of a table
 
 
-def diff(found: "Diff") -> None:
+def diff(changes: "Diff") -> None:
     """What differs: sentences first, then tables of classes, scores, reasons and ids."""
-    out.print(f"[bold]{escape(found.before.title)}[/] -> [bold]{escape(found.after.title)}[/]", soft_wrap=True)
-    if found.is_empty:
-        files = f"; {found.files:,} files are not the same" if found.files else ""
+    out.print(f"[bold]{escape(changes.before.title)}[/] -> [bold]{escape(changes.after.title)}[/]", soft_wrap=True)
+    if changes.is_empty:
+        files = f"; {changes.files:,} files are not the same" if changes.files else ""
         out.print(f"nothing that is compared differs{files}")
-    for line in found.summary():
+    for line in changes.summary():
         out.print(f"  {escape(line)}", soft_wrap=True)
-    _show_classes(found)
-    _show_scores(found)
-    _show("Reasons", ("before", "now", "rows"), [(each.before, each.after, f"{each.rows:,}") for each in found.reasons])
+    _show_classes(changes)
+    _show_scores(changes)
     _show(
-        "Some ids", ("what", "ids"), [(name.replace("_", " "), ", ".join(ids)) for name, ids in found.examples.items()]
+        "Reasons",
+        ("before", "now", "rows"),
+        [(change.before, change.after, f"{change.rows:,}") for change in changes.reasons],
     )
-    if found.pictures is None:
+    _show(
+        "Some ids",
+        ("what", "ids"),
+        [(name.replace("_", " "), ", ".join(ids)) for name, ids in changes.examples.items()],
+    )
+    if changes.pictures is None:
         out.print("\n[dim]images and masks were not compared[/]")
 
 
-def _show_classes(found: "Diff") -> None:
+def _show_classes(changes: "Diff") -> None:
     rows = []
-    for each in sorted(found.changed_classes, key=lambda each: (-abs(each.after - each.before), each.name)):
-        share = f"{-each.loss:+.1%}" if each.loss else ""
-        pixels = "" if each.pixels is None else f"{each.pixels:+,}"
-        rows.append((each.name, f"{each.before:,}", f"{each.after:,}", share, pixels))
+    for change in sorted(changes.changed_classes, key=lambda change: (-abs(change.after - change.before), change.name)):
+        share = f"{-change.loss:+.1%}" if change.loss else ""
+        pixels = "" if change.pixels is None else f"{change.pixels:+,}"
+        rows.append((change.name, f"{change.before:,}", f"{change.after:,}", share, pixels))
     _show("Classes", ("class", "rows before", "now", "change", "pixels in changed masks"), rows)
 
 
-def _show_scores(found: "Diff") -> None:
+def _show_scores(changes: "Diff") -> None:
     rows = []
-    for name, shift in found.scores.items():
+    for name, shift in changes.scores.items():
         values = (shift.mean, shift.mean_absolute, *(shift.quantiles.get(share, 0.0) for share in ("0", "0.5", "1")))
         like = "–" if shift.correlation is None else f"{shift.correlation:.3g}"
         rows.append((name, f"{shift.rows:,}", *(f"{value:.3g}" for value in values), like))
@@ -259,7 +265,7 @@ def _show(title: str, columns: tuple[str, ...], rows: Sequence[Sequence[str]]) -
     if not rows:
         return
     table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    numbers = [all(row[place][:1] in "+-–0123456789" for row in rows) for place in range(len(columns))]
+    numbers = [all(row[index][:1] in "+-–0123456789" for row in rows) for index in range(len(columns))]
     for name, number in zip(columns, numbers, strict=True):
         table.add_column(name, justify="right" if number else "left")
     for row in rows[:MOST]:

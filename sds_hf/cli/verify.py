@@ -40,36 +40,36 @@ def command(
     from sds_hf.cli import show
     from sds_hf.selection.yaml_text import apply_override
 
-    places: dict[str, str] = {}
+    local_paths: dict[str, str] = {}
     for override in settings or ():
-        apply_override(places, override)
-    found = verify(target, rescore=rescore, places=places, sample=sample, download=download)
+        apply_override(local_paths, override)
+    verification = verify(target, rescore=rescore, places=local_paths, sample=sample, download=download)
     if json:
-        options.print_json(options.verification_json(found))
+        options.print_json(options.verification_json(verification))
     else:
-        show.verification(found)
-    if not found.ok:
+        show.verification(verification)
+    if not verification.ok:
         raise typer.Exit(1)
 
 
-def after_push(done: "Published", wanted: bool) -> "Verification | None":
+def after_push(published: "Published", verify: bool) -> "Verification | None":
     """Check what was pushed, if it was and is to be checked; that it cannot be read is a finding too."""
     from sds_hf.check.file_checks import Check
     from sds_hf.check.verify import Verification, verify_published
 
-    if not wanted or done.revision is None or done.dry_run:
+    if not verify or published.revision is None or published.dry_run:
         return None
     try:
-        return verify_published(done.target, done.revision)
+        return verify_published(published.target, published.revision)
     except ValueError as error:
-        return Verification(done.target, done.revision, [Check("verification", False, str(error))])
+        return Verification(published.target, published.revision, [Check("verification", False, str(error))])
 
 
-def conclude(found: "Verification | None", json: bool) -> None:
+def conclude(verification: "Verification | None", json: bool) -> None:
     """Show what was checked after a push, in a line if all is well; exits with 1 if it is not."""
     from sds_hf.cli import show
 
-    if found and not json:
-        show.verification(found, brief=found.ok)
-    if found and not found.ok:
+    if verification and not json:
+        show.verification(verification, brief=verification.ok)
+    if verification and not verification.ok:
         raise typer.Exit(1)

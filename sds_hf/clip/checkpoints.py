@@ -69,11 +69,11 @@ def _state(folder: Path) -> tuple[object, ...]:
 @lru_cache(maxsize=64)
 def _read(model: str, folder: Path, state: tuple[object, ...]) -> ModelFiles:
     weights = sorted(folder.glob("*.safetensors"))
-    found = {path.name for path in folder.iterdir()}
-    if not weights or "config.json" not in found or not found & TOKENIZER_FILES:
+    file_names = {path.name for path in folder.iterdir()}
+    if not weights or "config.json" not in file_names or not file_names & TOKENIZER_FILES:
         raise ModelNotFoundError(
             f"model {model!r} needs config.json, *.safetensors weights (nothing else is read) and a tokenizer, and has "
-            f"{sorted(found)} in {folder}{_pickled(found)}; {WAY_OUT}"
+            f"{sorted(file_names)} in {folder}{_pickled(file_names)}; {WAY_OUT}"
         )
     settings = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".model"))
     sums = {path.name: sha256_of(path) for path in (*weights, *settings)}
@@ -83,9 +83,9 @@ def _read(model: str, folder: Path, state: tuple[object, ...]) -> ModelFiles:
     return ModelFiles(model, folder, weights_sum, _sum_of(sums))
 
 
-def _pickled(found: set[str]) -> str:
+def _pickled(file_names: set[str]) -> str:
     """Why weights that are there do not count."""
-    pickles = sorted(name for name in found if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl")))
+    pickles = sorted(name for name in file_names if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl")))
     return f", of which {pickles[0]} is a pickle and could run code" if pickles else ""
 
 
@@ -103,8 +103,8 @@ def _download(model: str) -> Path:
 
     repo_id, _, revision = model.partition("@")
     try:
-        wanted = revision or _safetensors_revision(repo_id)
-        return Path(snapshot_download(repo_id, revision=wanted, allow_patterns=WANTED_FILES))
+        weights_revision = revision or _safetensors_revision(repo_id)
+        return Path(snapshot_download(repo_id, revision=weights_revision, allow_patterns=WANTED_FILES))
     except Exception as error:  # whatever the network, the Hub or its cache came up with: the way out is the same
         if not revision and (cached := _cached(repo_id)):
             logger.info("%s: the Hub cannot be asked; using %s", repo_id, cached)
@@ -120,8 +120,8 @@ def _safetensors_revision(repo_id: str) -> str | None:
     if any(file.rfilename.endswith(".safetensors") for file in api.model_info(repo_id).siblings or ()):
         return None
     for discussion in api.get_repo_discussions(repo_id, author=CONVERSION_BOT, discussion_type="pull_request"):
-        found = (discussion.author, discussion.title, discussion.status)
-        if found == (CONVERSION_BOT, CONVERSION_TITLE, "open"):
+        description = (discussion.author, discussion.title, discussion.status)
+        if description == (CONVERSION_BOT, CONVERSION_TITLE, "open"):
             logger.info("%s: reading the converted weights of pull request %d", repo_id, discussion.num)
             return discussion.git_reference
     return None

@@ -51,8 +51,8 @@ class Preprocessing:
         Raises:
             ModelNotFoundError: if the processor does what cannot be done here.
         """
-        found = {name: value for name, value in _settings(folder).items() if value is not None}
-        settings = {"size": image_size, "crop_size": image_size, "resample": 3, **DEFAULTS[family], **found}
+        file_settings = {name: value for name, value in _settings(folder).items() if value is not None}
+        settings = {"size": image_size, "crop_size": image_size, "resample": 3, **DEFAULTS[family], **file_settings}
         size, crop = settings["size"], _sides(settings["crop_size"])
         if isinstance(size, int):
             size = {"shortest_edge": size} if settings["do_center_crop"] else {"height": size, "width": size}

@@ -134,7 +134,7 @@ class VisionTransformer:
         self.activation: str = config.hidden_act
         self.layers = list(self.vision.encoder.layers)
         self.blocks = [Block(layer, self.activation, dtype) for layer in self.layers]
-        self._places: dict[tuple[Any, ...], Tensor] = {}
+        self._position_embeddings: dict[tuple[Any, ...], Tensor] = {}
 
     @staticmethod
     def fits(model: Any) -> bool:
@@ -235,16 +235,16 @@ class VisionTransformer:
     def _positions(self, rows: int, columns: int, position: Position) -> Tensor:
         """Position embeddings of the patches of a grid, (n, C); remembered, since most images have one size."""
         key = (rows, columns, position)
-        if key not in self._places:
+        if key not in self._position_embeddings:
             table = self.vision.embeddings.position_embedding.weight
-            places = table[1:] if self.with_class_token else table
-            side = round(len(places) ** 0.5)
+            embeddings = table[1:] if self.with_class_token else table
+            side = round(len(embeddings) ** 0.5)
             if (rows, columns) != (side, side):
-                grid = places.float().view(1, side, side, -1).permute(0, 3, 1, 2)
+                grid = embeddings.float().view(1, side, side, -1).permute(0, 3, 1, 2)
                 grid = F.interpolate(grid, size=(rows, columns), mode=position, align_corners=False)
-                places = grid[0].flatten(1).T.to(table.dtype)
-            self._places = {key: places, **dict(list(self._places.items())[:15])}
-        return self._places[key]
+                embeddings = grid[0].flatten(1).T.to(table.dtype)
+            self._position_embeddings = {key: embeddings, **dict(list(self._position_embeddings.items())[:15])}
+        return self._position_embeddings[key]
 
 
 def _layer_norm(hidden: Tensor, parameters: tuple[Tensor, Tensor, float]) -> Tensor:

@@ -49,11 +49,11 @@ def _numbers(array: pa.Array) -> list[Any]:
 
 def _split(values: list[Any], lists: pa.Array) -> list[Any]:
     """What an array of lists holds, of its values one after another; None for null."""
-    found, start = [], 0
+    cells, start = [], 0
     for length in lists.value_lengths().to_pylist():
-        found.append(None if length is None else values[start : start + length])
+        cells.append(None if length is None else values[start : start + length])
         start += length or 0
-    return found
+    return cells
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -94,14 +94,14 @@ def files_behind(dataset: "Dataset", columns: Sequence[str] = READABLE) -> str |
         return None
     columns = [name for name in columns if name in dataset.column_names]
     indices = dataset._indices.column(0).chunks if dataset._indices is not None else []
-    shown = joint_digest(chunk.to_numpy(zero_copy_only=False) for chunk in indices)
+    indices_digest = joint_digest(chunk.to_numpy(zero_copy_only=False) for chunk in indices)
     try:
         files = sorted({identity_of(Path(file["filename"])) for file in dataset.cache_files})
         paths = _named_files(dataset, columns)
         named = joint_digest(identity_of(path).encode(errors="surrogateescape") for path in paths)
     except OSError:
         return None
-    return json.dumps([columns, files, dataset._fingerprint, shown, named])
+    return json.dumps([columns, files, dataset._fingerprint, indices_digest, named])
 
 
 def _named_files(dataset: "Dataset", columns: Sequence[str]) -> Iterator[Path]:

@@ -101,8 +101,8 @@ def tables_of_dataset(dataset: "Dataset", beside: TableStream | None = None) -> 
     for start in range(0, len(dataset), ROWS_PER_GROUP):
         table = embed_table_storage(stored[start : start + ROWS_PER_GROUP].cast(dataset.features.arrow_schema))
         if beside is not None:
-            further = beside.take(ROWS_PER_GROUP)
-            for name, column in zip(further.column_names, further.columns, strict=True):
+            extra_columns = beside.take(ROWS_PER_GROUP)
+            for name, column in zip(extra_columns.column_names, extra_columns.columns, strict=True):
                 table = table.append_column(name, column)
         yield table.cast(schema)
 
@@ -235,8 +235,8 @@ def source_features(reader: Reader) -> "Features":
     """Features of a reader's rows: the common columns, without `mask` if it has none, and its further ones."""
     from datasets import Features
 
-    further = {name: KINDS[kind](reader.labels) for name, kind in reader.further.items()}
-    features = row_features(reader.labels, further)
+    extra_features = {name: KINDS[kind](reader.labels) for name, kind in reader.further.items()}
+    features = row_features(reader.labels, extra_features)
     return Features({name: features[name] for name in features if name != "mask" or reader.has_masks})
 
 

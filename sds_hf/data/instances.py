@@ -97,7 +97,7 @@ def decode_rle(counts: str | bytes | Sequence[int], size: Sequence[int]) -> np.n
 
 
 def _numbers(text: str | bytes) -> list[int]:
-    found: list[int] = []
+    numbers: list[int] = []
     value, shift = 0, 0
     for code in text if isinstance(text, bytes) else text.encode():
         group = code - 48
@@ -107,9 +107,9 @@ def _numbers(text: str | bytes) -> list[int]:
             continue
         if group & 0x10:  # the sign
             value -= 1 << shift
-        found.append(value + found[-2] if len(found) > 2 else value)
+        numbers.append(value + numbers[-2] if len(numbers) > 2 else value)
         value, shift = 0, 0
-    return found
+    return numbers
 
 
 def entries(cell: Any) -> list[Mapping[str, Any]]:
@@ -157,7 +157,7 @@ def encode_rle(mask: np.ndarray) -> dict[str, Any]:
     flat = mask.ravel(order="F")
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     runs = np.diff(np.concatenate([[0] if flat.size == 0 or not flat[0] else [0, 0], edges, [flat.size]])).tolist()
-    changes = [run - runs[place - 2] if place > 2 else run for place, run in enumerate(runs)]
+    changes = [run - runs[index - 2] if index > 2 else run for index, run in enumerate(runs)]
     return {"size": [height, width], "counts": "".join(map(_run_text, changes))}
 
 

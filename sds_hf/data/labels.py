@@ -51,8 +51,8 @@ class LabelSpace:
 
     def unknown(self, values: Iterable[int]) -> list[int]:
         """Those of the indices that mean nothing here: neither a class nor background nor ignored."""
-        known = {*self.class_ids, IGNORE_INDEX} | ({0} if self.has_background else set())
-        return sorted({int(value) for value in values} - known)
+        valid_indices = {*self.class_ids, IGNORE_INDEX} | ({0} if self.has_background else set())
+        return sorted({int(value) for value in values} - valid_indices)
 
     def texts(self) -> list[str]:
         """The sentences for CLIP: those of the classes, in the order of `class_ids`, then those of the background."""

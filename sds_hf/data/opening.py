@@ -86,8 +86,8 @@ def open_stream(name: str | Path, split: str | None = None) -> IterableDataset:
         return _one_split(load_from_disk(str(path)), text, split, Dataset).to_iterable_dataset()
     if not path.is_dir():
         _check_hub(text)
-    found = _reading(text, lambda: load_dataset(str(path) if path.is_dir() else text, streaming=True))
-    return _one_split(found, text, split, IterableDataset)
+    dataset_or_splits = _reading(text, lambda: load_dataset(str(path) if path.is_dir() else text, streaming=True))
+    return _one_split(dataset_or_splits, text, split, IterableDataset)
 
 
 def _named(stream: IterableDataset) -> IterableDataset:
@@ -96,8 +96,8 @@ def _named(stream: IterableDataset) -> IterableDataset:
         if isinstance(feature, Image):  # renaming decoded images would encode them anew
             stream = stream.cast_column(name, Image(decode=False))
     names = stream.column_names or []
-    found = {column: next((name for name in IN_TARS[column] if name in names), column) for column in IN_TARS}
-    return stream.rename_columns({name: new for new, name in found.items() if name in names and name != new})
+    stored_names = {column: next((name for name in IN_TARS[column] if name in names), column) for column in IN_TARS}
+    return stream.rename_columns({name: new for new, name in stored_names.items() if name in names and name != new})
 
 
 def _reading(name: str, read: Callable[[], T]) -> T:
@@ -155,8 +155,8 @@ def _open_folder(path: Path, split: str | None, options: dict[str, Any]) -> Any:
         # Some readers know splits; of the others, a raw folder is one.
         reader = make_reader("auto", path, **{**options, "split": split})
         # The state is part of the cache's key: a folder that has changed is read again.
-        given = {"reader": reader, "state": folder_state(path)}
-        return Dataset.from_generator(_rows, features=source_features(reader), gen_kwargs=given)
+        arguments = {"reader": reader, "state": folder_state(path)}
+        return Dataset.from_generator(_rows, features=source_features(reader), gen_kwargs=arguments)
     if card.exists() or any(path.glob("**/*.parquet")):
         return load_dataset(str(path))
     raise ValueError(f"{path} is no dataset: neither Parquet nor a layout of the readers {sorted(READERS)}")
@@ -176,16 +176,16 @@ def folder_state(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _one_split(found: Any, name: str, split: str | None, kind: type[D]) -> D:
-    if isinstance(found, kind):
-        return found
-    if not isinstance(found, (DatasetDict, IterableDatasetDict)):
-        raise ValueError(f"{name} holds a {type(found).__name__}, not a dataset")
-    if split is None and len(found) == 1:
-        return cast(D, next(iter(found.values())))
-    if split not in found:
-        raise ValueError(f"{name} has the splits {list(found)}: choose one with --split")
-    return cast(D, found[split])
+def _one_split(dataset_or_splits: Any, name: str, split: str | None, kind: type[D]) -> D:
+    if isinstance(dataset_or_splits, kind):
+        return dataset_or_splits
+    if not isinstance(dataset_or_splits, (DatasetDict, IterableDatasetDict)):
+        raise ValueError(f"{name} holds a {type(dataset_or_splits).__name__}, not a dataset")
+    if split is None and len(dataset_or_splits) == 1:
+        return cast(D, next(iter(dataset_or_splits.values())))
+    if split not in dataset_or_splits:
+        raise ValueError(f"{name} has the splits {list(dataset_or_splits)}: choose one with --split")
+    return cast(D, dataset_or_splits[split])
 
 
 def _first_line(error: BaseException) -> str:

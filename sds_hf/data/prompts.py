@@ -21,14 +21,14 @@ def classes_in_prompt(prompt: str, names: Sequence[str], class_ids: Iterable[int
         names: class names by index.
         class_ids: the classes to look for; all but 0 if None.
     """
-    text, found = _words(prompt), set()
+    text, indices = _words(prompt), set()
     class_ids = range(1, len(names)) if class_ids is None else class_ids
     spoken = [(_words(spelling), i) for i in class_ids for spelling in (names[i], *SPELLINGS.get(names[i], ()))]
-    for words, index in sorted(spoken, key=lambda each: -len(each[0])):
+    for words, index in sorted(spoken, key=lambda pair: -len(pair[0])):
         text, count = re.subn(rf"\b{re.escape(words)}(e?s)?\b", " / ", text)
         if count:
-            found.add(index)
-    return found
+            indices.add(index)
+    return indices
 
 
 def _words(text: str) -> str:

@@ -60,11 +60,11 @@ def by_concept(chosen: tuple[str, ...]) -> dict[str, dict[str, tuple[Picture, ..
     """
     if unknown := set(chosen) - set(sets()):
         raise ValueError(f"no artwork set {sorted(unknown)}; there are {list(sets())}")
-    found: dict[str, dict[str, list[Picture]]] = {}
+    concepts: dict[str, dict[str, list[Picture]]] = {}
     for picture in pictures():
         if picture.set in chosen:
-            found.setdefault(picture.concept, {}).setdefault(picture.set, []).append(picture)
-    return {concept: {name: tuple(group) for name, group in groups.items()} for concept, groups in found.items()}
+            concepts.setdefault(picture.concept, {}).setdefault(picture.set, []).append(picture)
+    return {concept: {name: tuple(group) for name, group in groups.items()} for concept, groups in concepts.items()}
 
 
 @lru_cache(maxsize=8192)

@@ -21,11 +21,11 @@ Defect = Callable[[np.random.Generator, Scene, Scene], Scene]  # (rng, scene, an
 def wrong_object(rng: np.random.Generator, scene: Scene, other: Scene) -> Scene:
     """Another class was asked for than the one drawn: mask ids and caption name classes that are not in the image."""
     absent = [name for name in CLASSES if name not in scene.classes]
-    asked = [str(name) for name in rng.choice(absent, size=len(scene.classes), replace=False)]
+    class_names = [str(name) for name in rng.choice(absent, size=len(scene.classes), replace=False)]
     mask = scene.mask.copy()
-    for drawn, name in zip(scene.classes, asked, strict=True):
+    for drawn, name in zip(scene.classes, class_names, strict=True):
         mask[scene.mask == _id(drawn)] = _id(name)
-    return replace(scene, mask=mask, caption=caption(rng, asked, []), asked=tuple(asked))
+    return replace(scene, mask=mask, caption=caption(rng, class_names, []), asked=tuple(class_names))
 
 
 def blank(rng: np.random.Generator, scene: Scene, other: Scene) -> Scene:

@@ -92,26 +92,26 @@ def draw_scene(
         concepts = np.zeros((side, side), np.uint8)
         for name, where in parts:
             concepts[where] = CONCEPTS.index(name)
-        wanted = (
+        concept_names = (
             list(classes) if classes is not None else choose_objects(rng, [name for name in CLASSES if name in art])
         )
         if rng.random() < distractors:
             others = [name for name in DISTRACTORS if name in art]
-            wanted += [str(name) for name in rng.choice(others, size=int(rng.integers(1, 3)), replace=False)]
-        wanted = [wanted[i] for i in rng.permutation(len(wanted))]
+            concept_names += [str(name) for name in rng.choice(others, size=int(rng.integers(1, 3)), replace=False)]
+        concept_names = [concept_names[i] for i in rng.permutation(len(concept_names))]
         placed: list[Placed] = []
-        for concept in wanted:
-            _paste(rng, _pick(rng, art[concept]), image, concepts, placed, len(wanted), color)
+        for concept in concept_names:
+            _paste(rng, _pick(rng, art[concept]), image, concepts, placed, len(concept_names), color)
         seen = np.bincount(concepts.ravel(), minlength=len(CONCEPTS)) / side**2
-        if all(seen[CONCEPTS.index(concept)] >= MIN_VISIBLE for concept in wanted):
+        if all(seen[CONCEPTS.index(concept)] >= MIN_VISIBLE for concept in concept_names):
             break
-    asked = [concept for concept in dict.fromkeys(wanted) if concept in CLASSES]
+    named_classes = [concept for concept in dict.fromkeys(concept_names) if concept in CLASSES]
     return Scene(
         image=_finish(rng, image),
         mask=MASK_ID[concepts],
         concepts=concepts,
-        caption=caption(rng, asked, [name for name, _ in parts]),
-        asked=tuple(asked),
+        caption=caption(rng, named_classes, [name for name, _ in parts]),
+        asked=tuple(named_classes),
         placed=tuple(placed),
     )
 
@@ -120,8 +120,8 @@ def caption(rng: np.random.Generator, classes: list[str], textures: list[str]) -
     """A sentence that names the classes, as a prompt for an image generator would."""
     names = [f"{'an' if name[0] in 'aeiou' else 'a'} {SPOKEN.get(name, name)}" for name in classes]
     subject = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "an empty scene"
-    place = f" with {textures[-1]} in the background" if textures and rng.random() < 0.35 else ""
-    return f"a picture of {subject}{place}"
+    backdrop = f" with {textures[-1]} in the background" if textures and rng.random() < 0.35 else ""
+    return f"a picture of {subject}{backdrop}"
 
 
 def choose_objects(

@@ -160,9 +160,9 @@ def export(
 def _format(name: str, options: dict[str, Any]) -> Format:
     if name not in FORMATS:
         raise ExportError(f"no format {name!r}; there are {sorted(FORMATS)}")
-    known = list(inspect.signature(FORMATS[name].write).parameters)[2 if FORMATS[name].of_files else 1 :]
-    if unknown := sorted(set(options) - set(known)):
-        raise ExportError(f"the format {name!r} has no option {', '.join(unknown)}; its options are {known}")
+    option_names = list(inspect.signature(FORMATS[name].write).parameters)[2 if FORMATS[name].of_files else 1 :]
+    if unknown := sorted(set(options) - set(option_names)):
+        raise ExportError(f"the format {name!r} has no option {', '.join(unknown)}; its options are {option_names}")
     return FORMATS[name]
 
 

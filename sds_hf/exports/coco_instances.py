@@ -32,8 +32,8 @@ def write_coco_instances(job: Job, instances: InstanceKind | None = None) -> Non
         for sample in job.samples():
             image_id = tree.add_image(sample)
             for segment in objects(sample, job.labels, kind):
-                place = {"id": tree.next_id, "image_id": image_id, "category_id": ids[segment.class_id]}
-                tree.add({**place, **_shape(segment)})
+                annotation_ids = {"id": tree.next_id, "image_id": image_id, "category_id": ids[segment.class_id]}
+                tree.add({**annotation_ids, **_shape(segment)})
 
 
 def _shape(segment: Segment) -> dict[str, Any]:

@@ -51,12 +51,12 @@ def _segments(sample: Sample, labels: LabelSpace, kind: InstanceKind, stuff: Seq
     """Disjoint segments that cover all pixels but the ignored ones."""
     mask = sample.indices
     left = mask != IGNORE_INDEX
-    things = [found for found in objects(sample, labels, kind) if labels.names[found.class_id] not in stuff]
-    for thing in sorted(things, key=lambda found: found.area):  # the smallest is in front of all others
-        shown = thing.mask & left & (mask == thing.class_id)
-        if shown.any():
-            yield Segment(thing.class_id, shown, thing.crowd)
-            left &= ~shown
+    things = [segment for segment in objects(sample, labels, kind) if labels.names[segment.class_id] not in stuff]
+    for thing in sorted(things, key=lambda segment: segment.area):  # the smallest is in front of all others
+        visible = thing.mask & left & (mask == thing.class_id)
+        if visible.any():
+            yield Segment(thing.class_id, visible, thing.crowd)
+            left &= ~visible
     for class_id in np.unique(mask[left]):
         yield Segment(int(class_id), left & (mask == class_id))
 
@@ -66,8 +66,8 @@ def _painted(
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Segment ids, (H, W) uint32 with 0 where there is none, and what they are."""
     numbers, infos = np.zeros(shape, np.uint32), []
-    for place, segment in enumerate(segments, 1):
-        number = place * SPREAD % (1 << 24)
+    for index, segment in enumerate(segments, 1):
+        number = index * SPREAD % (1 << 24)
         numbers[segment.mask] = number
         infos.append(
             {

@@ -100,8 +100,8 @@ def render_croissant(
         "recordSet": [_record_set(report)],
         **{f"rai:{name}": value for name, value in responsible_ai(recipe, report).items()},
     }
-    given = {key: value for key, value in document.items() if value is not None}
-    return json.dumps(given, indent=2, ensure_ascii=False) + "\n"
+    fields = {key: value for key, value in document.items() if value is not None}
+    return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
 
 def responsible_ai(recipe: Recipe, report: Report) -> dict[str, str | list[str]]:
@@ -110,7 +110,7 @@ def responsible_ai(recipe: Recipe, report: Report) -> dict[str, str | list[str]]
     source, models = provenance.get("source", {}), provenance.get("models", {})
     origin = public_name(source["name"]) if "name" in source else "a dataset that is not named"
     made_with = [f"{one.role}: {one.name} ({one.license or 'licence not stated'})" for one in publication.origins]
-    found: dict[str, str | list[str] | None] = {
+    answers: dict[str, str | list[str] | None] = {
         "dataCollection": " ".join(
             [f"{report.rows} image-mask pairs of {origin} were scored by machine, {report.kept} of them were kept."]
             + ([publication.attribution] if publication.attribution else [])
@@ -136,7 +136,7 @@ def responsible_ai(recipe: Recipe, report: Report) -> dict[str, str | list[str]]
         "personalSensitiveInformation": ["Not examined; generators can repeat what they were trained on"],
         "dataReleaseMaintenancePlan": "A version is a commit with a tag; manifest.json has the SHA-256 of every file",
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in answers.items() if value}
 
 
 def _biases(report: Report) -> list[str]:

@@ -45,18 +45,18 @@ class Segment:
         return [int(v) for v in (columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1)]
 
 
-def kind_of_objects(asked: str | None, columns: Collection[str], without: InstanceKind) -> InstanceKind:
+def kind_of_objects(requested_kind: str | None, columns: Collection[str], without: InstanceKind) -> InstanceKind:
     """What an object is to be.
 
     Args:
-        asked: what was asked for; if None, the column `instances` decides.
+        requested_kind: what was asked for; if None, the column `instances` decides.
         columns: of the dataset.
         without: what it is if there is no such column.
 
     Raises:
         ExportError: if there is no such kind, or what it needs is missing.
     """
-    kind = asked or ("column" if "instances" in columns else without)
+    kind = requested_kind or ("column" if "instances" in columns else without)
     if kind not in get_args(InstanceKind):
         raise ExportError(f"instances is one of {', '.join(get_args(InstanceKind))}, not {kind!r}")
     needed = "instances" if kind == "column" else "mask"
@@ -80,7 +80,7 @@ def objects(sample: Sample, labels: LabelSpace, kind: InstanceKind) -> list[Segm
     if kind != "column":
         return list(_of_mask(sample.indices, labels, kind))
     try:
-        return list(_given(sample, labels))
+        return list(_of_column(sample, labels))
     except InstanceError as error:
         raise ExportError(f"row {sample.row_id!r}: instances: {error}") from error
 
@@ -93,7 +93,7 @@ def _of_mask(mask: np.ndarray, labels: LabelSpace, kind: InstanceKind) -> Iterat
         yield from (Segment(int(class_id), parts == number) for number in range(1, count + 1))
 
 
-def _given(sample: Sample, labels: LabelSpace) -> Iterator[Segment]:
+def _of_column(sample: Sample, labels: LabelSpace) -> Iterator[Segment]:
     cell = sample.cells["instances"]
     if cell is None or "bytes" in cell:
         ids = given_instances(cell, labels)

@@ -86,17 +86,17 @@ def draft_for(api: Any, name: str, version: str, parent: str) -> Any:
         parent: commit of the main branch that it follows.
     """
     title, user = f"{TITLE} {version[:12]} after {parent[:12]}", api.whoami()["name"]
-    found = None
+    draft = None
     for other in api.get_repo_discussions(name, repo_type="dataset", discussion_type="pull_request", author=user):
         if not (other.is_pull_request and other.title.startswith(TITLE) and other.author == user):
             continue
         if other.status not in ("draft", "open"):
             continue
-        if other.title == title and found is None:
-            found = other
+        if other.title == title and draft is None:
+            draft = other
         else:
             api.change_discussion_status(name, other.num, "closed", repo_type="dataset", comment=SUPERSEDED)
-    return found or api.create_pull_request(
+    return draft or api.create_pull_request(
         name, title, repo_type="dataset", description="Files gather here; sds-hf merges them when all are there."
     )
 
@@ -183,14 +183,14 @@ class HubRepository:
             f"publishing to {self.name} comes to no end: somebody else writes there, or its .gitignore hides files"
         )
 
-    def tag(self, revision: str, wanted: str | None) -> str:
+    def tag(self, revision: str, tag: str | None) -> str:
         """Tag a commit, unless it has the tag, or with `None` any of ours, already; returns the tag.
 
         Raises:
             PublishError: if it cannot be done or the tag is taken.
         """
         return self._trying(
-            lambda: self._tag(revision, wanted), f"the data is published as {revision[:8]}, its tag is not: "
+            lambda: self._tag(revision, tag), f"the data is published as {revision[:8]}, its tag is not: "
         )
 
     def next_tag(self, head: str | None) -> str:
@@ -258,34 +258,34 @@ class HubRepository:
         except ValueError as error:
             raise PublishError(f"the Hub refuses the files for {self.name}: {' '.join(str(error).split())}") from error
 
-    def _tag(self, revision: str, wanted: str | None) -> str:
+    def _tag(self, revision: str, tag: str | None) -> str:
         tags = self._tags()
         ours = [name for name in tags if tags[name] == revision and re.fullmatch(r"v[0-9]+", name)]
-        wanted = wanted or (max(ours, key=lambda name: int(name[1:])) if ours else _next_tag(tags))
-        if wanted not in tags:
-            self._api.create_tag(self.name, tag=wanted, revision=revision, repo_type="dataset")
-        elif tags[wanted] != revision:
+        tag = tag or (max(ours, key=lambda name: int(name[1:])) if ours else _next_tag(tags))
+        if tag not in tags:
+            self._api.create_tag(self.name, tag=tag, revision=revision, repo_type="dataset")
+        elif tags[tag] != revision:
             raise PublishError(
-                f"the data is published as {revision[:8]}, but the tag {wanted!r} is taken by {tags[wanted][:8]}; "
+                f"the data is published as {revision[:8]}, but the tag {tag!r} is taken by {tags[tag][:8]}; "
                 "choose another --tag"
             )
-        return wanted
+        return tag
 
     def _tags(self) -> dict[str, str]:
         refs = self._api.list_repo_refs(self.name, repo_type="dataset")
         return {ref.name: ref.target_commit for ref in refs.tags}
 
-    def _trying(self, action: Callable[[], T], done: str = "") -> T:
+    def _trying(self, action: Callable[[], T], prefix: str = "") -> T:
         """Do something that may be repeated.
 
         Raises:
-            PublishError: if it does not work; `done` says what has.
+            PublishError: if it does not work; `prefix` says what has.
         """
         try:
             return retry(action, self.name)
         except failures() as error:
             advice = _advice(status_of(error))
-            raise PublishError(f"{done}publishing to {self.name} failed: {describe(error)}; {advice}") from error
+            raise PublishError(f"{prefix}publishing to {self.name} failed: {describe(error)}; {advice}") from error
 
 
 def _next_tag(tags: Collection[str]) -> str:

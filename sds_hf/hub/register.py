@@ -127,8 +127,8 @@ class SDS(datasets.ArrowBasedBuilder):  # type: ignore[misc]
         return datasets.DatasetInfo(features=features)
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        given = {} if self.files is None else {"files": [str(path) for path in self.files]}
-        return [datasets.SplitGenerator(name="train", gen_kwargs=given)]
+        arguments = {} if self.files is None else {"files": [str(path) for path in self.files]}
+        return [datasets.SplitGenerator(name="train", gen_kwargs=arguments)]
 
     def _generate_tables(self, files: list[str] | None = None) -> Iterator[tuple[Any, pa.Table]]:
         tables = tables_of_rows(self.reader.rows(), self.info.features) if files is None else _row_groups(files)
@@ -138,4 +138,4 @@ class SDS(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 def _row_groups(files: list[str]) -> Iterator[pa.Table]:
     for file in files:
         with pq.ParquetFile(file) as parquet:
-            yield from (parquet.read_row_group(place) for place in range(parquet.num_row_groups))
+            yield from (parquet.read_row_group(index) for index in range(parquet.num_row_groups))

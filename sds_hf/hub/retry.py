@@ -77,11 +77,11 @@ def _may_pass(error: BaseException) -> bool:
 
 def _pause(attempt: int, error: BaseException) -> float:
     """Seconds to wait, no less than the server asks for and not in step with other clients."""
-    wanted = max(_asked(error), DELAY * 2 ** (attempt - 1))
-    return float(min(LONGEST, wanted * random.uniform(1.0, 1.25)))
+    seconds = max(_retry_after(error), DELAY * 2 ** (attempt - 1))
+    return float(min(LONGEST, seconds * random.uniform(1.0, 1.25)))
 
 
-def _asked(error: BaseException) -> float:
+def _retry_after(error: BaseException) -> float:
     """Seconds that `Retry-After`, or else the Hub's `RateLimit`, asks for."""
     headers: Any = getattr(_response(error), "headers", {})
     value = headers.get("Retry-After") or ""
@@ -90,8 +90,8 @@ def _asked(error: BaseException) -> float:
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, OverflowError):
-        found = re.search(r"\br=0;\s*t=(\d+)", headers.get("RateLimit") or "")
-        return float(found[1]) if found else 0.0
+        match = re.search(r"\br=0;\s*t=(\d+)", headers.get("RateLimit") or "")
+        return float(match[1]) if match else 0.0
 
 
 def _response(error: BaseException) -> Any:

@@ -123,8 +123,8 @@ class FolderSnapshot(Snapshot):
 
     def stored(self) -> dict[str, Stored]:
         """See `Snapshot`."""
-        found = ((path, path.relative_to(self._folder)) for path in sorted(self._folder.rglob("*")) if path.is_file())
-        return {name.as_posix(): Stored(path.stat().st_size) for path, name in found if not hidden(name)}
+        files = ((path, path.relative_to(self._folder)) for path in sorted(self._folder.rglob("*")) if path.is_file())
+        return {name.as_posix(): Stored(path.stat().st_size) for path, name in files if not hidden(name)}
 
     def fetch(self, path: str, *, fresh: bool = False) -> Path:
         """See `Snapshot`."""

@@ -114,10 +114,10 @@ def publish(
     if to is not None and not REPO_ID.fullmatch(to):
         raise PublishError(f"{to!r} is no Hub id (user/name); a folder is given with --folder")
     if to is not None:
-        done = _to_hub(HubRepository(to, token, overwrite, private), make, tag, dry_run)
+        published = _to_hub(HubRepository(to, token, overwrite, private), make, tag, dry_run)
     else:
-        done = _to_folder(Path(str(folder)), make, overwrite, dry_run)
-    return done if recipe.publish.license else replace(done, warnings=[NO_LICENCE])
+        published = _to_folder(Path(str(folder)), make, overwrite, dry_run)
+    return published if recipe.publish.license else replace(published, warnings=[NO_LICENCE])
 
 
 def _to_hub(hub: HubRepository, make: Make, tag: str | None, dry_run: bool) -> Published:
@@ -142,8 +142,8 @@ def _to_folder(folder: Path, make: Make, overwrite: bool, dry_run: bool) -> Publ
     if foreign := [name for name in before if not name.startswith(OURS) and name not in OWN_FILES]:
         raise PublishError(f"{folder} also holds {foreign[0]}, which sds-hf did not write: move it away first")
     old_card = card.read_text(encoding="utf-8") if ours and card.exists() else None
-    place = tempfile.TemporaryDirectory(prefix="sds-hf-") if dry_run else new_folder(folder, replace=ours)
-    with place as part:
+    workspace = tempfile.TemporaryDirectory(prefix="sds-hf-") if dry_run else new_folder(folder, replace=ours)
+    with workspace as part:
         report = make(Path(part), old_card=old_card)
         files = _sizes(Path(part))
     removed = [name for name in before if name not in files]

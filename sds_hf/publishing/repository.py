@@ -175,15 +175,15 @@ def _write_candidates(scores: ScoreTable, selection: Selection, folder: Path) ->
     path.parent.mkdir()
     schema = pq.read_schema(selection.path)
     decided = TableStream(schema, (pa.Table.from_batches([batch]) for batch in selection.batches(schema.names)))
-    further = [field for field in schema if field.name not in ("id", "row")]
+    decision_fields = [field for field in schema if field.name not in ("id", "row")]
     scored = pq.read_schema(scores.paths[0])
-    whole = pa.schema([*scored, *further])
+    whole = pa.schema([*scored, *decision_fields])
     with pq.ParquetWriter(path, whole) as writer:
         for table in _regrouped(scores, scored):
             decisions = decided.take(table.num_rows)
             if not decisions["row"].equals(table["row"]):
                 raise ValueError(f"the selection in {selection.path} has other rows than the scores in {scores.folder}")
-            columns = [*table.columns, *(decisions[field.name] for field in further)]
+            columns = [*table.columns, *(decisions[field.name] for field in decision_fields)]
             writer.write_table(pa.table(columns, schema=whole), row_group_size=ROWS_AT_ONCE)
     return Shard(CANDIDATES, selection.report.rows, path.stat().st_size, sha256_of(path))
 
@@ -204,14 +204,14 @@ def _parts(path: Path) -> Iterator[pa.Table]:
 def _score_columns(scores: ScoreTable, folder: Path) -> TableStream:
     """The scores of the kept rows, from the file of all candidates."""
     schema = pq.read_schema(scores.paths[0])
-    shown = pa.schema([field for field in schema if field.name not in NOT_IN_DATA])
+    score_schema = pa.schema([field for field in schema if field.name not in NOT_IN_DATA])
 
     def kept() -> Iterator[pa.Table]:
         with pq.ParquetFile(folder / CANDIDATES) as file:
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=["kept", *shown.names]):
+            for batch in file.iter_batches(ROWS_AT_ONCE, columns=["kept", *score_schema.names]):
                 yield pa.Table.from_batches([batch]).filter(batch["kept"])
 
-    return TableStream(shown, kept())
+    return TableStream(score_schema, kept())
 
 
 def _truth(dataset: "Dataset", selection: Selection, column: str | None) -> dict[str, tuple[int, int]]:
@@ -224,7 +224,7 @@ def _truth(dataset: "Dataset", selection: Selection, column: str | None) -> dict
         values = defects[start : start + len(batch)][column].combine_chunks()
         start += len(batch)
         for counts, chosen in ((before, values), (after, values.filter(batch["kept"]))):
-            for each in chosen.value_counts().to_pylist():
-                counts[each["values"] or "none"] += each["counts"]
+            for entry in chosen.value_counts().to_pylist():
+                counts[entry["values"] or "none"] += entry["counts"]
     names = sorted(before, key=lambda name: (name != "none", name))
     return {name: (before[name], after[name]) for name in names}

@@ -72,12 +72,12 @@ class ASF(ReferenceSettings, ClipScore):
         import torch
 
         def compute() -> "dict[int, tuple[Tensor, Tensor]]":
-            found = {}
+            overlaps = {}
             for row, reference in self.references(rows, self.encoder()):
                 mask = torch.from_numpy(rows.masks[row]).to(reference.device)
                 class_ids = torch.tensor(rows.classes_of(row), device=reference.device)
-                found[row] = class_overlap(mask, reference, class_ids, self.ignore)
-            return found
+                overlaps[row] = class_overlap(mask, reference, class_ids, self.ignore)
+            return overlaps
 
         deciding = {**self.values(), "iou": None}  # which comes after
         return rows.share(("overlaps", *deciding.items()), compute)
@@ -89,12 +89,12 @@ class ASF(ReferenceSettings, ClipScore):
 
         from sds_hf.clip.reference.masks import reference_masks
 
-        asked = rows.asked(self.class_list)
-        annotated, features = np.flatnonzero(asked.any(1)), dict[int, Tensor]()
+        present = rows.asked(self.class_list)
+        annotated, features = np.flatnonzero(present.any(1)), dict[int, Tensor]()
         labelled = reference_masks(
             encoder,
             [rows.images[int(row)] for row in annotated],
-            torch.from_numpy(asked[annotated]),
+            torch.from_numpy(present[annotated]),
             encoding.texts(rows, encoder),
             replace(self, cam_threshold=self.cam_threshold or rows.labels.cam_threshold),
             features,

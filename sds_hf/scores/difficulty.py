@@ -80,8 +80,8 @@ class Difficulty(FittedScore):
     @property
     def reads(self) -> frozenset[str]:
         """See `Score.reads`."""
-        further = {"column": {self.probabilities}, "mask": {"mask"}}
-        return (self.needs - {"image"} if self.definition == "column" else self.needs) | further.get(
+        extra_columns = {"column": {self.probabilities}, "mask": {"mask"}}
+        return (self.needs - {"image"} if self.definition == "column" else self.needs) | extra_columns.get(
             self.definition, set()
         )
 
@@ -157,8 +157,8 @@ class Difficulty(FittedScore):
     def _column(self, rows: Rows) -> list[float]:
         import torch
 
-        given = [_probabilities(cell, len(rows.labels.class_ids)) for cell in rows.cells[self.probabilities]]
-        return self._rated(torch.tensor(given, dtype=torch.float64).reshape(len(rows), -1), rows)
+        probabilities = [_probabilities(cell, len(rows.labels.class_ids)) for cell in rows.cells[self.probabilities]]
+        return self._rated(torch.tensor(probabilities, dtype=torch.float64).reshape(len(rows), -1), rows)
 
     def _rated(self, probabilities: "Tensor", rows: Rows) -> list[float]:
         import torch
@@ -169,8 +169,8 @@ class Difficulty(FittedScore):
     def _mask(self, rows: Rows) -> list[float]:
         shared: dict[str, Any] = {"model": self.model, "dtype": self.dtype, "labels": self.labels}
         agreement = score_classes()["asf_miou"](**shared)
-        found = rows.share(agreement, lambda: agreement.compute(rows))["asf_miou"]
-        return [np.nan if value is None else 1 - value for value in found]
+        ious = rows.share(agreement, lambda: agreement.compute(rows))["asf_miou"]
+        return [np.nan if value is None else 1 - value for value in ious]
 
     def _atypical(self, rows: Rows) -> list[float]:
         import torch
@@ -180,10 +180,10 @@ class Difficulty(FittedScore):
         self._check(statistics, rows)
         queries = encoding.images(rows, encoder, encoding.View())
         values = np.full(rows.present.shape, np.nan)
-        for place in np.flatnonzero(rows.present.any(0)):
-            members, mine = statistics.arrays["present"][:, place], np.flatnonzero(rows.present[:, place])
+        for index in np.flatnonzero(rows.present.any(0)):
+            members, mine = statistics.arrays["present"][:, index], np.flatnonzero(rows.present[:, index])
             points = torch.from_numpy(statistics.arrays["points"][members]).to(queries.device)
-            values[mine, place] = 1 - mean_cosine(queries[mine], points, self.neighbors).cpu().numpy()
+            values[mine, index] = 1 - mean_cosine(queries[mine], points, self.neighbors).cpu().numpy()
         counted = ~np.isnan(values)
         with np.errstate(invalid="ignore"):
             means: list[float] = (np.where(counted, values, 0).sum(1) / counted.sum(1)).tolist()

@@ -89,22 +89,22 @@ class Diversity(WholeSetScore):
 
     def compute(self, rows: Rows) -> dict[str, Values]:
         """See `Score.compute`."""
-        weights, found = self._weights(rows.labels), self.counts(rows)
+        weights, row_counts = self._weights(rows.labels), self.counts(rows)
         return {
-            "diversity": [object_diversity(counts, weights) for counts in found],
-            "num_objects": [sum(counts.values()) for counts in found],
-            "num_distinct": [len(counts) for counts in found],
-            "effective": [effective_classes(list(counts.values())) for counts in found],
+            "diversity": [object_diversity(counts, weights) for counts in row_counts],
+            "num_objects": [sum(counts.values()) for counts in row_counts],
+            "num_distinct": [len(counts) for counts in row_counts],
+            "effective": [effective_classes(list(counts.values())) for counts in row_counts],
         }
 
     def counts(self, rows: Rows) -> list[Counter[int]]:
         """Objects of each class of interest, row by row."""
         chosen = self._ids(self.interest, rows.labels) or rows.labels.class_ids
         if self.objects == "boxes":
-            found: list[Any] = list(rows.cells["boxes"])
+            row_class_ids: list[Any] = list(rows.cells["boxes"])
         else:
-            found = [each.class_ids.tolist() for each in shapes(rows, self.objects, self.min_area)]
-        return [Counter(class_id for class_id in row if class_id in chosen) for row in found]
+            row_class_ids = [objects.class_ids.tolist() for objects in shapes(rows, self.objects, self.min_area)]
+        return [Counter(class_id for class_id in row if class_id in chosen) for row in row_class_ids]
 
     def _weights(self, labels: LabelSpace) -> Mapping[int, float]:
         """The weights that are not 1, by class."""
@@ -122,10 +122,10 @@ class Diversity(WholeSetScore):
         Raises:
             ValueError: if a name is none of the label space.
         """
-        known = {labels.names[class_id]: class_id for class_id in labels.class_ids}
-        if unknown := [name for name in names if name not in known]:
-            raise ValueError(f"diversity: {unknown} are no classes of {labels.name!r}; there are {list(known)}")
-        return [known[name] for name in names]
+        ids_by_name = {labels.names[class_id]: class_id for class_id in labels.class_ids}
+        if unknown := [name for name in names if name not in ids_by_name]:
+            raise ValueError(f"diversity: {unknown} are no classes of {labels.name!r}; there are {list(ids_by_name)}")
+        return [ids_by_name[name] for name in names]
 
 
 def object_diversity(counts: Mapping[int, int], weights: Mapping[int, float]) -> float:

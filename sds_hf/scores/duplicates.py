@@ -107,13 +107,13 @@ class Duplicates(WholeSetScore, ClipScore):
         """See `Score.compute`."""
         arrays = self._index()
         vectors, names = self._embeddings(rows), rows.cells["id"]
-        found: list[Sequence[Any]] = []
+        row_values: list[Sequence[Any]] = []
         for row, group in enumerate(self._groups(rows)):
             start, stop = (int(np.searchsorted(arrays["groups"], group or 0, side)) for side in ("left", "right"))
             members = {name: array[start:stop] for name, array in arrays.items()}
             compared = self._compare(vectors[row : row + 1], rows.images[row], str(names[row]), members)
-            found.append((None,) * 4 if group is None else compared)
-        return dict(zip(self.columns, map(list, zip(*found, strict=True)), strict=True))
+            row_values.append((None,) * 4 if group is None else compared)
+        return dict(zip(self.columns, map(list, zip(*row_values, strict=True)), strict=True))
 
     def _compare(
         self, vector: "Tensor", image: np.ndarray, name: str, members: Mapping[str, np.ndarray]
@@ -122,7 +122,7 @@ class Duplicates(WholeSetScore, ClipScore):
         import torch
 
         points = torch.from_numpy(members["points"])
-        cosines = np.concatenate([np.empty(0), *(found[0].cpu().numpy() for _, found in blocks(vector, points))])
+        cosines = np.concatenate([np.empty(0), *(block[0].cpu().numpy() for _, block in blocks(vector, points))])
         cosines = np.where(members["hashes"] == pixel_hash(image), 1, np.minimum(cosines, BELOW_ONE))
         others = members["ids"] != name
         if not others.any():

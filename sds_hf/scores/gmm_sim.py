@@ -99,18 +99,18 @@ class GMMSim(FittedScore):
         encoder = score.encoder()
         count = min(len(reference), max_elements)
         chosen = np.sort(np.random.default_rng(seed).choice(len(reference), count, replace=False))
-        each = max(1, max_elements // max(1, count))
-        found = [
-            _sample(vectors.numpy(), each, seed, row_number)
+        vectors_per_image = max(1, max_elements // max(1, count))
+        samples = [
+            _sample(vectors.numpy(), vectors_per_image, seed, row_number)
             for rows, row_numbers in reference_rows(reference, ["image"], row_numbers=chosen.tolist())
             for row_number, vectors in zip(
                 row_numbers, _elements(rows, encoder, elements, resolution).cpu(), strict=True
             )
         ]
         fitted, about = fit_elements(
-            np.concatenate(found), components=components, dimensions=dimensions, normalize=normalize, seed=seed
+            np.concatenate(samples), components=components, dimensions=dimensions, normalize=normalize, seed=seed
         )
-        about |= {"what": elements, "resolution": resolution, "images": len(found), "seed": seed}
+        about |= {"what": elements, "resolution": resolution, "images": len(samples), "seed": seed}
         return score.saved(out, about, **fitted.arrays())
 
     def compute(self, rows: Rows) -> dict[str, Values]:
@@ -130,11 +130,11 @@ def _elements(rows: Rows, encoder: "Encoder", what: Elements, resolution: int | 
     return encoding.images(rows, encoder, encoding.View(resolution=resolution))[:, None]
 
 
-def _sample(vectors: np.ndarray, count: int, seed: int, place: int) -> np.ndarray:
+def _sample(vectors: np.ndarray, count: int, seed: int, row_number: int) -> np.ndarray:
     """At most `count` of an image's vectors (n, D), the same whatever the other images are."""
     if len(vectors) <= count:
         return vectors
-    digest = hashlib.sha256(f"{seed}|{place}|elements".encode()).digest()
+    digest = hashlib.sha256(f"{seed}|{row_number}|elements".encode()).digest()
     generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "big")))
     return vectors[np.sort(generator.choice(len(vectors), count, replace=False))]
 

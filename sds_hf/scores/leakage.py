@@ -68,10 +68,10 @@ class Leakage(FittedScore):
         names = reference["id"] if "id" in reference.column_names else range(len(reference))
         encoder = score.encoder()
         points, hashes, ids = [], [], []
-        for rows, places in reference_rows(reference, ["image"]):
+        for rows, row_numbers in reference_rows(reference, ["image"]):
             points.append(encoding.images(rows, encoder, encoding.View()).half().cpu().numpy())
             hashes += [pixel_hash(image) for image in rows.images]
-            ids += [str(names[place]) for place in places]
+            ids += [str(names[row_number]) for row_number in row_numbers]
         arrays = {"points": np.concatenate(points), "hashes": np.array(hashes), "ids": np.array(ids)}
         return score.saved(out, {"images": len(ids)}, **arrays)
 
@@ -82,8 +82,8 @@ class Leakage(FittedScore):
         encoder = self.encoder()
         arrays = self.statistics(encoder).arrays
         queries = encoding.images(rows, encoder, encoding.View())
-        cosines, places = (found[:, 0].tolist() for found in nearest(queries, torch.from_numpy(arrays["points"]), 1))
-        values, names = [min(cosine, BELOW_ONE) for cosine in cosines], [str(arrays["ids"][p]) for p in places]
+        cosines, indices = (matrix[:, 0].tolist() for matrix in nearest(queries, torch.from_numpy(arrays["points"]), 1))
+        values, names = [min(cosine, BELOW_ONE) for cosine in cosines], [str(arrays["ids"][p]) for p in indices]
         for row, image in enumerate(rows.images):
             copies = np.flatnonzero(arrays["hashes"] == pixel_hash(image))
             if len(copies):

@@ -55,10 +55,10 @@ class PromptMismatch(Score):
         prompts = rows.captions if self.prompt == "caption" else rows.cells["class_prompt"]
         values: dict[str, list[int | list[int] | None]] = {name: [] for name in self.columns}
         for row, prompt in enumerate(prompts):
-            shown = set(rows.classes_of(row))
+            present = set(rows.classes_of(row))
             named = classes_in_prompt(prompt, rows.labels.names, rows.labels.class_ids) if prompt else None
-            missing, unnamed = (None, None) if named is None else (sorted(named - shown), sorted(shown - named))
+            missing, unnamed = (None, None) if named is None else (sorted(named - present), sorted(present - named))
             values["prompt_missing"].append(missing)
             values["prompt_unnamed"].append(unnamed)
-            values["prompt_mismatch"].append(None if named is None else len(named ^ shown))
+            values["prompt_mismatch"].append(None if named is None else len(named ^ present))
         return dict(values)

@@ -134,9 +134,9 @@ class RealProb(FittedScore):
         others, other_keys = _read(synthetic, encoder, about)
         vectors = torch.cat([features, others]).double().numpy()
         is_real = np.arange(len(vectors)) < len(features)
-        places = np.array([fold_of(key, seed, folds) for key in [*keys, *other_keys]])
-        probe = cross_fit(vectors, is_real, places, folds, method)
-        area = extra_module("sklearn.metrics").roc_auc_score(is_real, probe.logits(vectors, places))
+        fold_numbers = np.array([fold_of(key, seed, folds) for key in [*keys, *other_keys]])
+        probe = cross_fit(vectors, is_real, fold_numbers, folds, method)
+        area = extra_module("sklearn.metrics").roc_auc_score(is_real, probe.logits(vectors, fold_numbers))
         about |= {"synthetic": len(others), "auroc": float(area)}
         _warn(about["auroc"])
         return score.saved(out, about, **vars(probe))
@@ -180,8 +180,8 @@ def _neighbor_ranks(features: "torch.Tensor", names: list[str], statistics: Stat
     hashes = np.array([text_hash(name) for name in names])
     points = torch.from_numpy(arrays["points"])
     sims = _similarities(features, hashes, points, arrays["groups"], statistics.about["neighbors"]).double().numpy()
-    known = arrays["similarities"]
-    return (np.searchsorted(known, sims, "left") + np.searchsorted(known, sims, "right")) / (2 * len(known))
+    real_sims = arrays["similarities"]
+    return (np.searchsorted(real_sims, sims, "left") + np.searchsorted(real_sims, sims, "right")) / (2 * len(real_sims))
 
 
 def _similarities(
@@ -200,8 +200,8 @@ def _read(dataset: "Dataset", encoder: "Encoder", about: dict[str, Any]) -> "tup
 
     features, names = [], []
     for rows, _ in reference_rows(dataset, ["image", about["group_column"]]):
-        found, keys = _features(rows, encoder, about["reencode"]).cpu(), _keys(rows, about)
-        for vector, key, usable in zip(found, keys, _usable(found), strict=True):
+        vectors, keys = _features(rows, encoder, about["reencode"]).cpu(), _keys(rows, about)
+        for vector, key, usable in zip(vectors, keys, _usable(vectors), strict=True):
             if usable and key is not None:
                 features.append(vector)
                 names.append(key)
@@ -231,8 +231,8 @@ def _keys(rows: Rows, about: dict[str, Any]) -> list[str | None]:
     names = [None if value is None else str(value) for value in values]
     if pattern is None:
         return names
-    found = [None if name is None else re.match(pattern, name) for name in names]
-    return [match[1] if match else name for match, name in zip(found, names, strict=True)]
+    matches = [None if name is None else re.match(pattern, name) for name in names]
+    return [match[1] if match else name for match, name in zip(matches, names, strict=True)]
 
 
 def _warn(area: float) -> None:

@@ -79,8 +79,8 @@ class TFDP(WholeSetScore):
     def collect(self, rows: Rows) -> Totals:
         """Of each class, the sum of the base in units of 1 / ONE, and the number of objects."""
         sums, counts = Counter[int](), Counter[int]()
-        for found in shapes(rows, self.instances, self.min_area):
-            for class_id, value in zip(found.class_ids.tolist(), self._base(found).tolist(), strict=True):
+        for objects in shapes(rows, self.instances, self.min_area):
+            for class_id, value in zip(objects.class_ids.tolist(), self._base(objects).tolist(), strict=True):
                 sums[class_id] += int(value * ONE)
                 counts[class_id] += 1
         return sums, counts
@@ -98,23 +98,25 @@ class TFDP(WholeSetScore):
 
     def compute(self, rows: Rows) -> dict[str, Values]:
         """See `Score.compute`."""
-        found = shapes(rows, self.instances, self.min_area)
+        all_objects = shapes(rows, self.instances, self.min_area)
         return {
-            "scs": [float(shape_complexity(each.areas, each.perimeters).sum()) for each in found],
-            "si_scs": [float(scale_invariant_complexity(each.areas, each.perimeters).sum()) for each in found],
-            "cb_scs": [float(self._balanced(each).sum()) for each in found],
-            "num_instances": [len(each.class_ids) for each in found],
+            "scs": [float(shape_complexity(objects.areas, objects.perimeters).sum()) for objects in all_objects],
+            "si_scs": [
+                float(scale_invariant_complexity(objects.areas, objects.perimeters).sum()) for objects in all_objects
+            ],
+            "cb_scs": [float(self._balanced(objects).sum()) for objects in all_objects],
+            "num_instances": [len(objects.class_ids) for objects in all_objects],
         }
 
-    def _base(self, found: Shapes) -> np.ndarray:
+    def _base(self, objects: Shapes) -> np.ndarray:
         formula = shape_complexity if self.base == "scs" else scale_invariant_complexity
-        return formula(found.areas, found.perimeters)
+        return formula(objects.areas, objects.perimeters)
 
-    def _balanced(self, found: Shapes) -> np.ndarray:
+    def _balanced(self, objects: Shapes) -> np.ndarray:
         """The base of every object over what its class adds up to; 0 if the class adds up to nothing."""
         if self.class_norm == "none":
-            return self._base(found)
+            return self._base(objects)
         totals = self.required_statistics()[self.class_norm]
-        norms = np.array([totals.get(class_id, 0) for class_id in found.class_ids.tolist()], np.float64)
-        balanced: np.ndarray = np.divide(self._base(found), norms, out=np.zeros(len(norms)), where=norms > 0)
+        norms = np.array([totals.get(class_id, 0) for class_id in objects.class_ids.tolist()], np.float64)
+        balanced: np.ndarray = np.divide(self._base(objects), norms, out=np.zeros(len(norms)), where=norms > 0)
         return balanced

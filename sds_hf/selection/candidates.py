@@ -59,12 +59,12 @@ class Candidates:
         )
 
     def _create(self, reads: Iterable[str]) -> None:
-        shown = [*self.scores, *(name for name in self.types if name == CLASSES and self.is_list(name))]
+        report_columns = [*self.scores, *(name for name in self.types if name == CLASSES and self.is_list(name))]
         columns = [
             f"CASE WHEN NOT isnan({quoted(name)}) THEN {quoted(name)} END AS {quoted(name)}"
             if self.is_float(name)
             else quoted(name)
-            for name in dict.fromkeys([*reads, *shown])
+            for name in dict.fromkeys([*reads, *report_columns])
             if name not in OWN
         ]
         failed = "coalesce(status = 'failed', false)" if "status" in self.types else "false"
@@ -144,10 +144,10 @@ class Candidates:
 
     def value(self, query: str) -> Any:
         """The single value of a query."""
-        found = self._db.execute(query).fetchone()
-        return found[0] if found else None
+        row = self._db.execute(query).fetchone()
+        return row[0] if row else None
 
-    def found(self, query: str) -> list[tuple[Any, ...]]:
+    def fetch(self, query: str) -> list[tuple[Any, ...]]:
         """All rows of a query that gives few."""
         return self._db.execute(query).fetchall()
 
@@ -161,7 +161,7 @@ class Candidates:
         """
         value = f"CAST({quoted(column)} AS DOUBLE) AS value"
         numbers = f"(SELECT {value} FROM {self.rows} WHERE {quoted(column)} IS NOT NULL AND {where})"
-        return quantiles(self.found, numbers, shares)
+        return quantiles(self.fetch, numbers, shares)
 
     def is_list(self, column: str) -> bool:
         """Whether the column holds lists."""
@@ -204,7 +204,7 @@ class Candidates:
 
     def types_of(self, relation: str) -> dict[str, str]:
         """DuckDB types of the columns of a relation."""
-        return {name: str(kind) for name, kind, *_ in self.found(f"DESCRIBE SELECT * FROM {relation}")}
+        return {name: str(kind) for name, kind, *_ in self.fetch(f"DESCRIBE SELECT * FROM {relation}")}
 
 
 def rank(candidates: Candidates, family: str, *, group: str, key: str, where: str = "true", best: str = "DESC") -> None:
@@ -265,11 +265,11 @@ def cut(candidates: Candidates, family: str, cutoff: str) -> None:
         f"""CREATE TABLE {family} AS SELECT grp, rank, group_size, cutoff
             FROM (SELECT *, lag("row") OVER () AS last FROM {family}_lines) WHERE "row" IS DISTINCT FROM last"""
     )
-    for made, kind in {
+    for suffix, kind in {
         "ranks": "VIEW",
         "rest": "VIEW",
         "sorted": "TABLE",
         "groups": "TABLE",
         "lines": "TABLE",
     }.items():
-        candidates.execute(f"DROP {kind} {family}_{made}")
+        candidates.execute(f"DROP {kind} {family}_{suffix}")

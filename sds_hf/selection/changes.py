@@ -165,7 +165,7 @@ class Diff(_Part):
     @property
     def changed_classes(self) -> list[ClassChange]:
         """Classes that have another number of rows or of pixels."""
-        return [each for each in self.classes if each.before != each.after or each.pixels]
+        return [change for change in self.classes if change.before != change.after or change.pixels]
 
     @property
     def shifted_scores(self) -> dict[str, ScoreShift]:
@@ -174,25 +174,25 @@ class Diff(_Part):
 
     def summary(self) -> list[str]:
         """What differs, in a few sentences of plain text; none if nothing does."""
-        rows, known = self.rows, self.candidates
-        found: list[str] = []
+        rows, candidates = self.rows, self.candidates
+        sentences: list[str] = []
         if rows.added or rows.dropped:
-            found.append(f"Rows: {_turned(rows.before, rows.after)}; {rows.added:,} new, {rows.dropped:,} gone.")
-        if (known.added or known.dropped) and known != rows:
-            there = f"{known.added:,} new, {known.dropped:,} gone"
-            found.append(f"Candidates: {_turned(known.before, known.after)}; {there}.")
+            sentences.append(f"Rows: {_turned(rows.before, rows.after)}; {rows.added:,} new, {rows.dropped:,} gone.")
+        if (candidates.added or candidates.dropped) and candidates != rows:
+            there = f"{candidates.added:,} new, {candidates.dropped:,} gone"
+            sentences.append(f"Candidates: {_turned(candidates.before, candidates.after)}; {there}.")
         if self.now_dropped or self.now_kept:
-            both = f"{known.before - known.dropped:,} candidates in both"
-            found.append(f"Of {both}, {self.now_dropped:,} are dropped now and {self.now_kept:,} are kept now.")
+            both = f"{candidates.before - candidates.dropped:,} candidates in both"
+            sentences.append(f"Of {both}, {self.now_dropped:,} are dropped now and {self.now_kept:,} are kept now.")
         if self.reasons_changed:
-            found.append(f"Candidates with another reason or group: {self.reasons_changed:,}.")
-        return [*found, *self._of_classes(), *self._of_scores(), *self._of_pictures(), *self._of_settings()]
+            sentences.append(f"Candidates with another reason or group: {self.reasons_changed:,}.")
+        return [*sentences, *self._of_classes(), *self._of_scores(), *self._of_pictures(), *self._of_settings()]
 
     def _of_classes(self) -> Iterator[str]:
-        changed = [each for each in self.classes if each.before != each.after]
-        largest = sorted(changed, key=lambda each: (-abs(each.after - each.before), each.name))[:NAMED]
+        changed = [change for change in self.classes if change.before != change.after]
+        largest = sorted(changed, key=lambda change: (-abs(change.after - change.before), change.name))[:NAMED]
         if changed:
-            named = "; ".join(f"{each.name} {_turned(each.before, each.after)}" for each in largest)
+            named = "; ".join(f"{change.name} {_turned(change.before, change.after)}" for change in largest)
             yield f"Classes with another number of rows: {len(changed):,}, most of all {named}."
 
     def _of_scores(self) -> Iterator[str]:
@@ -213,16 +213,16 @@ class Diff(_Part):
         if seen.masks:
             share = f", in {100 * seen.share:.3g} % of their pixels" if seen.pixels else ""
             odd = {"of another size": seen.resized, "unreadable": seen.unreadable}
-            further = "".join(f"; {name}: {count:,}" for name, count in odd.items() if count)
-            yield f"Masks that differ: {seen.masks:,} of {seen.rows:,}{share}{further}."
+            details = "".join(f"; {name}: {count:,}" for name, count in odd.items() if count)
+            yield f"Masks that differ: {seen.masks:,} of {seen.rows:,}{share}{details}."
         if seen.recoded:
             yield f"Masks encoded in another way, with the same pixels: {seen.recoded:,}."
         if seen.images:
             yield f"Images that differ: {seen.images:,} of {seen.rows:,}."
 
     def _of_settings(self) -> Iterator[str]:
-        for each in self.settings:
-            yield f"Setting {each.name}: {_shown(each.before)} before, {_shown(each.after)} now."
+        for change in self.settings:
+            yield f"Setting {change.name}: {_value_text(change.before)} before, {_value_text(change.after)} now."
 
 
 def _turned(before: int, after: int) -> str:
@@ -230,5 +230,5 @@ def _turned(before: int, after: int) -> str:
     return f"{after:,}, before {before:,}{share}"
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     return "none" if value is None else short(value)

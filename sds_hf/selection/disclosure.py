@@ -16,15 +16,15 @@ def public_name(name: str) -> str:
 def disclosed(value: Any) -> Any:
     """Nested settings or provenance as it may be published."""
     if isinstance(value, list):
-        return [disclosed(each) for each in value]
+        return [disclosed(element) for element in value]
     if not isinstance(value, dict):
         return value
-    found: dict[str, Any] = {}
+    public: dict[str, Any] = {}
     for name, inner in value.items():
         if name == NAMED and isinstance(inner, dict):
-            found[name] = {public_name(key): disclosed(each) for key, each in inner.items()}
+            public[name] = {public_name(key): disclosed(model) for key, model in inner.items()}
         elif name in PATHS and isinstance(inner, str):
-            found[name] = public_name(inner)
+            public[name] = public_name(inner)
         else:
-            found[name] = disclosed(inner)
-    return found
+            public[name] = disclosed(inner)
+    return public

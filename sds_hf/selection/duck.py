@@ -60,9 +60,9 @@ def database(memory_limit: str | None = None, scratch: str | Path | None = None)
         try:
             yield connection
         except duckdb.OutOfMemoryException as error:
-            known = f" of {memory_limit}" if memory_limit else ""
+            limit = f" of {memory_limit}" if memory_limit else ""
             raise ValueError(
-                f"the rows do not fit into the memory limit{known}: give a larger --memory-limit"
+                f"the rows do not fit into the memory limit{limit}: give a larger --memory-limit"
             ) from error
         except duckdb.IOException as error:
             line = str(error).partition("\n")[0]
@@ -74,23 +74,25 @@ BINS = 4096
 Query = Callable[[str], list[tuple[Any, ...]]]
 
 
-def quantiles(found: Query, numbers: str, shares: Sequence[float]) -> list[float]:
+def quantiles(fetch: Query, numbers: str, shares: Sequence[float]) -> list[float]:
     """Quantiles, between neighbours in proportion; none if there is no number.
 
     Unlike the database's own aggregate, this needs no memory for all the numbers, and unlike a sort little time.
 
     Args:
-        found: runs a query that gives few rows.
+        fetch: runs a query that gives few rows.
         numbers: SQL of a relation with the column `value`, DOUBLE without nulls.
         shares: in [0, 1].
     """
-    count, low, high = found(f"SELECT count(*), min(value), max(value) FROM {numbers}")[0]
+    count, low, high = fetch(f"SELECT count(*), min(value), max(value) FROM {numbers}")[0]
     if not count:
         return []
     exact = [share * (count - 1) for share in shares]
-    neighbours = [(int(place), min(int(place) + 1, count - 1)) for place in exact]
-    at = _values_at(found, numbers, _bins(low, high), {place for pair in neighbours for place in pair})
-    return [between(at[left], at[right], place % 1) for (left, right), place in zip(neighbours, exact, strict=True)]
+    neighbours = [(int(position), min(int(position) + 1, count - 1)) for position in exact]
+    at = _values_at(fetch, numbers, _bins(low, high), {position for pair in neighbours for position in pair})
+    return [
+        between(at[left], at[right], position % 1) for (left, right), position in zip(neighbours, exact, strict=True)
+    ]
 
 
 def _bins(low: float, high: float) -> str:
@@ -99,25 +101,25 @@ def _bins(low: float, high: float) -> str:
     return f"CAST((value - {low!r}) / {width!r} AS INTEGER)" if isfinite(width) and width else "0"
 
 
-def _values_at(found: Query, numbers: str, bins: str, places: set[int]) -> dict[int, float]:
-    """The values at places of the ascending order."""
+def _values_at(fetch: Query, numbers: str, bins: str, positions: set[int]) -> dict[int, float]:
+    """The values at positions of the ascending order."""
     chosen, before, taken = [], 0, 0
     originals: dict[int, int] = {}
-    for number, size in found(f"SELECT {bins}, count(*) FROM {numbers} GROUP BY 1 ORDER BY 1"):
-        if inside := [place for place in places if before <= place < before + size]:
+    for number, size in fetch(f"SELECT {bins}, count(*) FROM {numbers} GROUP BY 1 ORDER BY 1"):
+        if inside := [position for position in positions if before <= position < before + size]:
             chosen.append(number)
-            originals |= {place - before + taken: place for place in inside}
+            originals |= {position - before + taken: position for position in inside}
             taken += size
         before += size
     near = (
         f"SELECT value, row_number() OVER (ORDER BY value) - 1 AS place FROM {numbers} WHERE {bins} IN {(*chosen, -1)}"
     )
-    ranked = found(f"SELECT place, value FROM ({near}) WHERE place IN {(*originals, -1)}")
-    return {originals[place]: value for place, value in ranked}
+    ranked = fetch(f"SELECT place, value FROM ({near}) WHERE place IN {(*originals, -1)}")
+    return {originals[position]: value for position, value in ranked}
 
 
 def read_parquet(paths: Sequence[str | Path], numbered: bool = False) -> str:
     """SQL of the rows of Parquet files; `numbered` adds `filename` and `file_row_number`."""
-    further = ", filename = true, file_row_number = true" if numbered else ""
+    numbering = ", filename = true, file_row_number = true" if numbered else ""
     listed = ", ".join(literal(str(path)) for path in paths)
-    return f"read_parquet([{listed}], hive_partitioning = false{further})"  # names of folders are no columns
+    return f"read_parquet([{listed}], hive_partitioning = false{numbering})"  # names of folders are no columns

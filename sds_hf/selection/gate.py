@@ -18,8 +18,8 @@ ROUNDING = 1e-9  # 14.5 % of 1000 rows are 145, whatever binary fractions make o
 
 def _share(value: Any) -> Any:
     """A share from `20%` or 0.2; a whole number may mean either."""
-    if isinstance(value, str) and (found := PERCENT.fullmatch(value.strip())):
-        return float(found[1]) / 100
+    if isinstance(value, str) and (match := PERCENT.fullmatch(value.strip())):
+        return float(match[1]) / 100
     if str(value).strip().isdigit() and float(value) > 0:
         raise ValueError(f"write {value}% for a percentage, or a share such as 0.2")
     return value
@@ -56,14 +56,14 @@ class Gate(BaseModel):
         Raises:
             ValueError: names what is wrong and what there is.
         """
-        given = {}
+        values = {}
         for limit in limits:
-            name, found, value = limit.partition("=")
-            if not found:
+            name, separator, value = limit.partition("=")
+            if not separator:
                 raise ValueError(f"a gate is NAME=VALUE, not {limit!r}; there are {EXAMPLES}")
-            given[name.strip()] = value.strip()
+            values[name.strip()] = value.strip()
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(values)
         except ValidationError as error:
             raise ValueError(f"gate {one_line(error, {(): list(cls.model_fields)})}; e.g. {EXAMPLES}") from error
 
@@ -83,15 +83,15 @@ class Gate(BaseModel):
             report: of the new version.
             changes: from the last version to this one; None if there is none.
         """
-        found = [*self._of_sizes(report, changes), *(self._of_changes(changes) if changes else ())]
-        return [f"{name}={_text(name, self.limits[name])}, but {what}" for name, what in found]
+        breaches = [*self._of_sizes(report, changes), *(self._of_changes(changes) if changes else ())]
+        return [f"{name}={_text(name, self.limits[name])}, but {what}" for name, what in breaches]
 
     def _of_sizes(self, report: Report, changes: Diff | None) -> Iterator[tuple[str, str]]:
         if self.min_rows is not None and report.kept < self.min_rows:
             yield "min_rows", f"{report.kept:,} rows are kept"
         if self.min_rows_per_class is not None:
-            counts = {each.name: each.after for each in changes.classes} if changes else {}
-            counts |= {each.name: each.after for each in report.classes}
+            counts = {change.name: change.after for change in changes.classes} if changes else {}
+            counts |= {count.name: count.after for count in report.classes}
             counts.pop(_background(report), None)
             few = {name: count for name, count in counts.items() if count < self.min_rows_per_class}
             if few:
@@ -100,12 +100,16 @@ class Gate(BaseModel):
     def _of_changes(self, changes: Diff) -> Iterator[tuple[str, str]]:
         rows, last = changes.rows, changes.before.title
         if self.max_class_loss is not None:
-            lost = {each.name: -each.loss for each in changes.classes if each.loss > self.max_class_loss + ROUNDING}
-            shown = {each.name: f"{each.loss:.1%} ({each.before:,} to {each.after:,})" for each in changes.classes}
+            lost = {
+                change.name: -change.loss for change in changes.classes if change.loss > self.max_class_loss + ROUNDING
+            }
+            loss_texts = {
+                change.name: f"{change.loss:.1%} ({change.before:,} to {change.after:,})" for change in changes.classes
+            }
             if lost:
                 yield (
                     "max_class_loss",
-                    f"against {last} these lost rows: {_named({n: shown[n] for n in _by_size(lost)})}",
+                    f"against {last} these lost rows: {_named({n: loss_texts[n] for n in _by_size(lost)})}",
                 )
         if self.max_rows_dropped is not None and rows.dropped > (self.max_rows_dropped + ROUNDING) * rows.before:
             share = f"{rows.dropped / rows.before:.1%}"
@@ -128,9 +132,9 @@ def _by_size(values: Mapping[str, float]) -> list[str]:
     return sorted(values, key=lambda name: (values[name], name))
 
 
-def _named(found: Mapping[str, str]) -> str:
-    shown = ", ".join(f"{name} {text}" for name, text in list(found.items())[:NAMED])
-    return f"{shown} and {len(found) - NAMED} more" if len(found) > NAMED else shown
+def _named(texts: Mapping[str, str]) -> str:
+    listing = ", ".join(f"{name} {text}" for name, text in list(texts.items())[:NAMED])
+    return f"{listing} and {len(texts) - NAMED} more" if len(texts) > NAMED else listing
 
 
 def _text(name: str, limit: float) -> str:

@@ -166,7 +166,7 @@ class Recipe(BaseModel):
     def _known_rules(cls, value: Any) -> list[Rule]:
         if not isinstance(value or [], list):
             raise ValueError(f"must be a list, each entry one of {sorted(RULES)} with its settings, not {value!r}")
-        return [rule if isinstance(rule, Rule) else make_rule(place, rule) for place, rule in enumerate(value or [])]
+        return [rule if isinstance(rule, Rule) else make_rule(index, rule) for index, rule in enumerate(value or [])]
 
     @field_serializer("rules")
     def _plain_rules(self, rules: list[Rule]) -> list[dict[str, Any]]:
@@ -213,7 +213,7 @@ class Recipe(BaseModel):
             raise RecipeError(str(error)) from error
         parts: dict[tuple[str, ...], type[BaseModel]] = {(): cls, ("source",): Source, ("publish",): Publication}
         parts[("publish", "gate")] = Gate
-        possible = {place: list(part.model_fields) for place, part in parts.items()}
+        possible = {path: list(part.model_fields) for path, part in parts.items()}
         try:
             recipe = cls.model_validate(data)
             recipe.make_scores()
@@ -243,18 +243,18 @@ class Recipe(BaseModel):
         Raises:
             RecipeError: names the score and the setting.
         """
-        made, asked = [], {key: value for key, value in defaults.items() if value is not None}
-        for name, given in self.scores.items():
+        scores, common = [], {key: value for key, value in defaults.items() if value is not None}
+        for name, own_settings in self.scores.items():
             score = score_classes()[name]
-            known = field_names(score)
+            names = field_names(score)
             named = score.preset_settings(self.preset) if self.preset else {}
-            shared = {"model": self.model, **asked} if issubclass(score, ClipScore) else asked
-            settings = {key: value for key, value in shared.items() if value is not None and key in known}
+            shared = {"model": self.model, **common} if issubclass(score, ClipScore) else common
+            settings = {key: value for key, value in shared.items() if value is not None and key in names}
             try:
-                made.append(score(**{**settings, **named, **given}))
+                scores.append(score(**{**settings, **named, **own_settings}))
             except ValidationError as error:
-                raise RecipeError(f"score {name}: {one_line(error, {(): sorted(known)})}") from error
-        return made
+                raise RecipeError(f"score {name}: {one_line(error, {(): sorted(names)})}") from error
+        return scores
 
     def computed_as(self, identities: Iterable[Mapping[str, Any]]) -> "Recipe":
         """This recipe, saying how the scores were computed that its rules are applied to.
@@ -262,20 +262,22 @@ class Recipe(BaseModel):
         Args:
             identities: `Score.identity()` of each score, as the manifest of a score table has them.
         """
-        found = {
-            each["score"]: _defaults(each["score"]) | _asked(each)
-            for each in identities
-            if each["score"] in score_classes()
+        settings_by_score = {
+            identity["score"]: _defaults(identity["score"]) | _recipe_settings(identity)
+            for identity in identities
+            if identity["score"] in score_classes()
         }
-        found.pop("classes_present", None)  # comes by itself
-        if found == {score.name: _asked({"score": score.name, **score.values()}) for score in self.make_scores()}:
+        settings_by_score.pop("classes_present", None)  # comes by itself
+        if settings_by_score == {
+            score.name: _recipe_settings({"score": score.name, **score.values()}) for score in self.make_scores()
+        }:
             return self
-        models = {settings["model"] for settings in found.values() if "model" in settings}
+        models = {settings["model"] for settings in settings_by_score.values() if "model" in settings}
         model = models.pop() if len(models) == 1 else None
         common = {"model": model} if model else {}
         scores = {
             name: {key: value for key, value in settings.items() if (common | _defaults(name)).get(key) != value}
-            for name, settings in found.items()
+            for name, settings in settings_by_score.items()
         }
         return self.model_copy(update={"scores": scores, "model": model, "preset": None})
 
@@ -299,17 +301,17 @@ def recipe_names() -> list[str]:
     )
 
 
-def _asked(identity: Mapping[str, Any]) -> dict[str, Any]:
+def _recipe_settings(identity: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in a score's identity that a recipe decides; the rest follows from the data and the machine."""
-    known = field_names(score_classes()[identity["score"]]) - {"labels", "dtype", "statistics"}
-    plain: dict[str, Any] = json.loads(json.dumps({name: identity[name] for name in sorted(known) if name in identity}))
+    names = field_names(score_classes()[identity["score"]]) - {"labels", "dtype", "statistics"}
+    plain: dict[str, Any] = json.loads(json.dumps({name: identity[name] for name in sorted(names) if name in identity}))
     return plain
 
 
 def _defaults(score: str) -> dict[str, Any]:
     """Default settings of a score but `model`, as JSON has them."""
-    known = field_names(score_classes()[score]) - {"labels", "dtype", "model", "statistics"}
-    values = {field.name: field.default for field in fields(cast(Any, score_classes()[score])) if field.name in known}
+    names = field_names(score_classes()[score]) - {"labels", "dtype", "model", "statistics"}
+    values = {field.name: field.default for field in fields(cast(Any, score_classes()[score])) if field.name in names}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

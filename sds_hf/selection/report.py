@@ -25,8 +25,8 @@ class Step(BaseModel):
     @property
     def text(self) -> str:
         """The rule for people: with the numbers behind quantiles."""
-        found = ", ".join(f"{name} {value:.4g}" for name, value in self.bounds.items())
-        return f"{self.rule} ({found})" if found else self.rule
+        bounds = ", ".join(f"{name} {value:.4g}" for name, value in self.bounds.items())
+        return f"{self.rule} ({bounds})" if bounds else self.rule
 
 
 class ClassCount(BaseModel):

@@ -213,9 +213,9 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     """
     count = "SELECT count(*) FROM state WHERE dropped IS NULL"
     reasons = "SELECT dropped, count(*) FROM state WHERE dropped IS NOT NULL GROUP BY 1"
-    before, old = candidates.value(count), dict(candidates.found(reasons))
+    before, old = candidates.value(count), dict(candidates.fetch(reasons))
     bounds = rule.apply(candidates)
-    after, new = candidates.value(count), dict(candidates.found(reasons))
+    after, new = candidates.value(count), dict(candidates.fetch(reasons))
     if not after:
         raise EmptySelectionError(
             f"nothing is left after {rule.label!r} ({before} rows before it)"
@@ -229,5 +229,5 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
 
 
 def _described(candidates: Candidates, column: str) -> str:
-    found = quantiles(candidates, column)
-    return ", ".join(f"{share:.0%} {value:.3g}" for share, value in found.items()) or "only nulls"
+    values = quantiles(candidates, column)
+    return ", ".join(f"{share:.0%} {value:.3g}" for share, value in values.items()) or "only nulls"

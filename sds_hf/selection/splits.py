@@ -37,14 +37,14 @@ def split_unlabeled(
     """
     if not 0 <= lo < hi <= 1:
         raise ValueError(f"lo and hi must be probabilities with lo below hi, not {lo} and {hi}")
-    real, known = _numbers(dataset, real_col), _known(dataset)
+    real, provenance = _numbers(dataset, real_col), _provenance(dataset)
     labeled = np.zeros(len(dataset), bool)
     if labeled_col in dataset.column_names:
         labeled = np.array([value is True for value in _column(dataset, labeled_col)], bool)
     if dataset.features[real_col].dtype == "float32":  # a stored 0.7 is not below 0.7
         lo, hi = float(np.float32(lo)), float(np.float32(hi))
-    synthetic = ~labeled & ((known == 1) | ((known < 0) & (real <= lo)))
-    is_real = ~labeled & ((known == 0) | ((known < 0) & (real >= hi)))
+    synthetic = ~labeled & ((provenance == 1) | ((provenance < 0) & (real <= lo)))
+    is_real = ~labeled & ((provenance == 0) | ((provenance < 0) & (real >= hi)))
     pool = _pool(dataset, real, synthetic)
     members = dict(zip(SPLITS, (labeled, is_real, synthetic, ~(labeled | is_real | synthetic)), strict=True))
     splits = {name: pool.select(np.flatnonzero(chosen)) for name, chosen in members.items()}
@@ -74,8 +74,8 @@ def class_queue(dataset: Dataset, q: int = 64, real_col: str = "real_prob") -> d
         synthetic = _numbers(dataset, "synthetic_prob")
     else:
         synthetic = 1 - _numbers(dataset, real_col)
-    known = _known(dataset)
-    synthetic = np.where(known < 0, synthetic, np.where(known == 1, 1.0, np.nan))
+    provenance = _provenance(dataset)
+    synthetic = np.where(provenance < 0, synthetic, np.where(provenance == 1, 1.0, np.nan))
     ids: Any = [str(name) for name in _column(dataset, "id")] if "id" in dataset.column_names else range(len(dataset))
     order = sorted(np.flatnonzero(~np.isnan(synthetic)).tolist(), key=lambda row: (-synthetic[row], ids[row]))
     queues: dict[int, list[int]] = {}
@@ -107,7 +107,7 @@ def _numbers(dataset: Dataset, name: str) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in _column(dataset, name)], np.float64)
 
 
-def _known(dataset: Dataset) -> np.ndarray:
+def _provenance(dataset: Dataset) -> np.ndarray:
     """What is known of each row: 1 if it is synthetic, 0 if not, -1 if nothing is."""
     if "is_synthetic" not in dataset.column_names:
         return np.full(len(dataset), -1)

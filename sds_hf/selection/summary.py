@@ -30,8 +30,8 @@ def make_report(
         class_names: by class id, if they are known.
         provenance: where the scores come from.
     """
-    totals = candidates.found("SELECT count(*), count(*) FILTER (dropped IS NULL) FROM state")[0]
-    reasons = candidates.found(
+    totals = candidates.fetch("SELECT count(*), count(*) FILTER (dropped IS NULL) FROM state")[0]
+    reasons = candidates.fetch(
         "SELECT coalesce(dropped, kept_by, 'kept:all_rules'), count(*) FROM state GROUP BY 1 ORDER BY 1"
     )
     classes = _class_counts(candidates, class_names)
@@ -52,13 +52,13 @@ def make_report(
 def _class_counts(candidates: Candidates, class_names: Sequence[str]) -> list[ClassCount]:
     if "classes_present" not in candidates.types or not candidates.is_list("classes_present"):
         return []
-    found = candidates.found(
+    counts = candidates.fetch(
         f"""SELECT class_id, count(*), count(*) FILTER (kept) FROM (
                 SELECT unnest(classes_present) AS class_id, dropped IS NULL AS kept FROM {candidates.rows})
             GROUP BY 1 ORDER BY 1"""
     )
     names = dict(enumerate(class_names))
-    return [ClassCount(id=i, name=names.get(i, str(i)), before=before, after=after) for i, before, after in found]
+    return [ClassCount(id=i, name=names.get(i, str(i)), before=before, after=after) for i, before, after in counts]
 
 
 def _failures(candidates: Candidates) -> list[str]:
@@ -66,7 +66,7 @@ def _failures(candidates: Candidates) -> list[str]:
         return []
     return [
         f"{i}: {error}"
-        for i, error in candidates.found('SELECT id, error FROM scores WHERE error IS NOT NULL ORDER BY "row" LIMIT 5')
+        for i, error in candidates.fetch('SELECT id, error FROM scores WHERE error IS NOT NULL ORDER BY "row" LIMIT 5')
     ]
 
 
@@ -74,20 +74,20 @@ def _summary(candidates: Candidates, column: str) -> ScoreSummary:
     """Distribution of a score among all candidates and among the kept."""
     finite = f"FROM {candidates.rows} WHERE isfinite({quoted(column)})"
     nulls = candidates.value(f"SELECT (SELECT count(*) FROM base) - (SELECT count(*) {finite})")
-    found = quantiles(candidates, column)
-    if not found:
+    values = quantiles(candidates, column)
+    if not values:
         return ScoreSummary(nulls=nulls)
-    low, high = found[0], found[1]
+    low, high = values[0], values[1]
     width = (high - low) / BINS or 1.0
     counts = np.zeros((2, BINS), int)
-    place = f"floor((CAST({quoted(column)} AS DOUBLE) - {low!r}) / {width!r})"
-    query = f"""SELECT CAST(least(greatest({place}, 0), {BINS - 1}) AS INT) AS bin,
+    bin_number = f"floor((CAST({quoted(column)} AS DOUBLE) - {low!r}) / {width!r})"
+    query = f"""SELECT CAST(least(greatest({bin_number}, 0), {BINS - 1}) AS INT) AS bin,
                        count(*), count(*) FILTER (dropped IS NULL) {finite} GROUP BY 1"""
-    for bin_, total, kept in candidates.found(query):
+    for bin_, total, kept in candidates.fetch(query):
         counts[:, bin_] = total, kept
     return ScoreSummary(
         nulls=nulls,
-        quantiles={f"{q:g}": value for q, value in found.items()},
+        quantiles={f"{q:g}": value for q, value in values.items()},
         edges=[low + width * i for i in range(BINS + 1)],
         all=counts[0].tolist(),
         kept=counts[1].tolist(),

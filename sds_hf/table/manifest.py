@@ -42,11 +42,11 @@ def request(
     from datasets import Dataset
 
     columns = columns_read(scores)
-    further = {"columns": columns} if set(columns) > set(READABLE) else {}
+    read_columns = {"columns": columns} if set(columns) > set(READABLE) else {}
     length = {"rows": len(dataset)} if isinstance(dataset, Dataset) else {"stream": True}
     return {
         "format": FORMAT,
-        "source": {**length, "sha256": None, **further},
+        "source": {**length, "sha256": None, **read_columns},
         "scores": [{**score.identity(), "labels": labels.name} for score in scores],
         "labels": asdict(labels),
         "rows_per_shard": rows_per_shard,
@@ -68,12 +68,12 @@ def circumstances(scores: Sequence[Score]) -> dict[str, Any]:
     }
 
 
-def check_request(out: Path, asked: dict[str, Any], ignore: Collection[str] = ()) -> dict[str, Any]:
+def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str] = ()) -> dict[str, Any]:
     """The manifest of an unfinished or finished table of the same request in the folder; empty if there is none.
 
     Args:
         out: the folder.
-        asked: what `request` says.
+        new_request: what `request` says.
         ignore: names in which the requests may differ, e.g. `source.sha256`, with all below them.
 
     Raises:
@@ -84,7 +84,9 @@ def check_request(out: Path, asked: dict[str, Any], ignore: Collection[str] = ()
         if any(out.glob("scores-*.parquet")):
             raise ValueError(f"{out} holds scores without {MANIFEST}; choose another --out or delete it")
         return {}
-    old, new = (_flat({key: value.get(key) for key in asked}) for value in (manifest, json.loads(json.dumps(asked))))
+    old, new = (
+        _flat({key: value.get(key) for key in new_request}) for value in (manifest, json.loads(json.dumps(new_request)))
+    )
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     names = [name for name in names if not f"{name}.".startswith(tuple(f"{one}." for one in (*NAMES, *ignore)))]
     # A model is its digest, wherever it lies; where digests differ, its name helps to see why.

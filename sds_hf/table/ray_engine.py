@@ -33,10 +33,10 @@ class RayJob(Job):
             ray.init(log_to_driver=False, logging_level="ERROR")
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         score_shard = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_score_shard)
-        asked = ray.put((self.task.scores, self.task.request["scores"], self.task.labels, self.batch_size))
+        shared_arguments = ray.put((self.task.scores, self.task.request["scores"], self.task.labels, self.batch_size))
         running: deque[Any] = deque()
         for rows in pieces:
-            running.append(score_shard.remote(asked, self._cells(rows), list(rows)))
+            running.append(score_shard.remote(shared_arguments, self._cells(rows), list(rows)))
             workers = ray.cluster_resources().get("GPU" if gpus else "CPU", 1)
             if len(running) >= AHEAD * max(1, workers):
                 yield ray.get(running.popleft())
@@ -71,7 +71,7 @@ def _held(cell: Any) -> Any:
 
 
 def _score_shard(
-    asked: tuple[Sequence[Score], list[dict[str, Any]], LabelSpace, int],
+    shared_arguments: tuple[Sequence[Score], list[dict[str, Any]], LabelSpace, int],
     cells: Mapping[str, Sequence[Any]],
     rows: Sequence[int],
 ) -> Part:
@@ -80,7 +80,7 @@ def _score_shard(
     Raises:
         ValueError: if the worker's models are others.
     """
-    scores, identities, labels, batch_size = asked
+    scores, identities, labels, batch_size = shared_arguments
     if [{**score.identity(), "labels": labels.name} for score in scores] != identities:
         raise ValueError("the model of a worker is another one than here; put the same files on all machines")
 

@@ -73,38 +73,38 @@ class Shards:
         self._journal = folder / (f"finished-{rank}.jsonl" if rank else JOURNAL)
         self._read: dict[Path, int] = {}  # bytes of each journal that were read
 
-    def rows(self, place: int) -> range:
+    def rows(self, number: int) -> range:
         """Rows of a shard."""
-        stop = (place + 1) * self._size
-        return range(place * self._size, stop if self._rows is None else min(stop, self._rows))
+        stop = (number + 1) * self._size
+        return range(number * self._size, stop if self._rows is None else min(stop, self._rows))
 
-    def place(self, row: int) -> int:
+    def number(self, row: int) -> int:
         """The shard a row is in."""
         return row // self._size
 
-    def name(self, place: int) -> str:
+    def name(self, number: int) -> str:
         """File name of a shard."""
-        return f"scores-{place:05d}-of-{self.count:05d}.parquet" if self.count else f"scores-{place:05d}.parquet"
+        return f"scores-{number:05d}-of-{self.count:05d}.parquet" if self.count else f"scores-{number:05d}.parquet"
 
     def finished(self, manifest: Mapping[str, Any]) -> dict[int, Shard]:
-        """The finished shards that are intact, by place.
+        """The finished shards that are intact, by number.
 
         Args:
             manifest: of the table, whose `shards` are older than the journals.
         """
-        found = dict[int, Shard]()
-        known = [(self._place_of(entry["path"]), Shard(**entry)) for entry in manifest.get("shards", ())]
+        intact = dict[int, Shard]()
+        listed = [(self._number_of(entry["path"]), Shard(**entry)) for entry in manifest.get("shards", ())]
         digests: dict[int, str] = {}
-        for place, shard in [*known, *self.news()]:
-            path = self.folder / self.name(place)
+        for number, shard in [*listed, *self.news()]:
+            path = self.folder / self.name(number)
             if path.name == shard.path and path.exists():
-                digests[place] = digests.get(place) or read_sha256(path)
-                found |= {place: shard} if shard.sha256 == digests[place] else {}
-        return found
+                digests[number] = digests.get(number) or read_sha256(path)
+                intact |= {number: shard} if shard.sha256 == digests[number] else {}
+        return intact
 
     def news(self) -> list[tuple[int, Shard]]:
-        """What the journals say that was not read before, by place; a line that was cut off says nothing."""
-        found = []
+        """What the journals say that was not read before, by number; a line that was cut off says nothing."""
+        shards = []
         for path in sorted(self.folder.glob("finished*.jsonl")):
             with path.open("rb") as file:
                 file.seek(self._read.get(path, 0))
@@ -114,29 +114,29 @@ class Shards:
                     self._read[path] = self._read.get(path, 0) + len(line)
                     with suppress(ValueError, TypeError):
                         shard = Shard(**json.loads(line))
-                        found.append((self._place_of(shard.path), shard))
-        return found
+                        shards.append((self._number_of(shard.path), shard))
+        return shards
 
-    def _place_of(self, name: str) -> int:
+    def _number_of(self, name: str) -> int:
         return int(name.removesuffix(".parquet").split("-")[1])
 
-    def read(self, place: int, columns: Sequence[str] | None = None) -> pa.Table:
+    def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """A finished shard, or some of its columns."""
-        data = pa.BufferReader((self.folder / self.name(place)).read_bytes())
+        data = pa.BufferReader((self.folder / self.name(number)).read_bytes())
         return pq.read_table(data, columns=columns)
 
-    def write(self, place: int, table: pa.Table, content: str, **more: Any) -> Shard:
+    def write(self, number: int, table: pa.Table, content: str, **more: Any) -> Shard:
         """Write a shard aside, move it into place and note it in the journal; after that no crash loses it."""
         sink = pa.BufferOutputStream()
         pq.write_table(table.combine_chunks(), sink)  # chunks, which follow the batches, would show in the file
         data = sink.getvalue()
-        write_whole(self.folder / self.name(place), data)
+        write_whole(self.folder / self.name(number), data)
         failed = table["status"].to_pylist().count("failed")
         digest = hashlib.sha256(data).hexdigest()
-        shard = Shard(self.name(place), table.num_rows, failed, digest, content, **more)
+        shard = Shard(self.name(number), table.num_rows, failed, digest, content, **more)
         line = json.dumps(shard.entry()).encode() + b"\n"
         if is_remote(self.folder):
-            (self.folder / f"finished-{place:05d}.jsonl").write_bytes(line)
+            (self.folder / f"finished-{number:05d}.jsonl").write_bytes(line)
             return shard
         with self._journal.open("ab+") as journal:
             if journal.tell() and not _ends_with_a_line(journal):

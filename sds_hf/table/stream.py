@@ -46,27 +46,27 @@ class Stream:
     def shards(self, size: int, finished: Mapping[int, Shard], batch_size: int) -> Iterator[Batch]:
         """The rows of shards that are not finished, batch by batch; the last one of a shard has the stream's state."""
         at, rows = 0, self._read()
-        for place in count():
-            if place in finished:
+        for number in count():
+            if number in finished:
                 continue
-            if place != at:
-                rows = self._read(finished[place - 1] if place else None)
-            for start in range(place * size, (place + 1) * size, batch_size):
-                wanted = min(batch_size, (place + 1) * size - start)
-                cells = self._cells(islice(rows, wanted))
+            if number != at:
+                rows = self._read(finished[number - 1] if number else None)
+            for start in range(number * size, (number + 1) * size, batch_size):
+                limit = min(batch_size, (number + 1) * size - start)
+                cells = self._cells(islice(rows, limit))
                 got = len(next(iter(cells.values())))
-                at = place + 1
+                at = number + 1
                 if got:
-                    ends = got < wanted or start + got == (place + 1) * size
+                    ends = got < limit or start + got == (number + 1) * size
                     state = self.state() if ends else None
                     row_numbers = range(start, start + got)
                     yield read_batch(self.task.scores, self.task.labels, cells, row_numbers, state)
-                if got < wanted:
+                if got < limit:
                     return
 
-    def digests(self, place: int, size: int, finished: Mapping[int, Shard]) -> list[bytes]:
+    def digests(self, number: int, size: int, finished: Mapping[int, Shard]) -> list[bytes]:
         """Digests of the rows of a shard."""
-        return cell_digests(self._cells(islice(self._read(finished[place - 1] if place else None), size)))
+        return cell_digests(self._cells(islice(self._read(finished[number - 1] if number else None), size)))
 
     def goes_on(self, last: Shard) -> bool:
         """Whether there are rows after a shard."""
@@ -85,8 +85,8 @@ class Stream:
         return iter(self._dataset)
 
     def _cells(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
-        found = list(rows)
-        return {name: [_fetched(row.get(name)) for row in found] for name in self.columns}
+        all_rows = list(rows)
+        return {name: [_fetched(row.get(name)) for row in all_rows] for name in self.columns}
 
 
 class Ids:
@@ -95,7 +95,7 @@ class Ids:
     def __init__(self, shards: Shards) -> None:
         self._shards, self._runs = shards, list[np.ndarray]()
 
-    def add(self, place: int, names: Sequence[str]) -> None:
+    def add(self, number: int, names: Sequence[str]) -> None:
         """Note the ids of a shard.
 
         Raises:
@@ -103,21 +103,21 @@ class Ids:
         """
         new = np.sort(np.fromiter(map(hash, names), np.int64, len(names)))
         if (new[1:] == new[:-1]).any() or any(np.isin(new, run, assume_unique=True).any() for run in self._runs):
-            self._check(place, names)
+            self._check(number, names)
         while self._runs and len(self._runs[-1]) <= 2 * len(new):  # few runs, each merged a few times
             new = np.sort(np.concatenate([self._runs.pop(), new]))
         self._runs.append(new)
 
-    def _check(self, place: int, names: Sequence[str]) -> None:
+    def _check(self, number: int, names: Sequence[str]) -> None:
         first: dict[str, int] = {}
-        for row, name in zip(self._shards.rows(place), names, strict=False):
+        for row, name in zip(self._shards.rows(number), names, strict=False):
             first.setdefault(name, row)
             if first[name] != row:
                 raise RepeatedIdError(name, first[name], row)
         for path in sorted(self._shards.folder.glob("scores-*.parquet")):
-            for known in pq.read_table(path, columns=["id", "row"]).to_pylist():
-                if first.get(known["id"], known["row"]) != known["row"]:
-                    raise RepeatedIdError(known["id"], known["row"], first[known["id"]])
+            for scored_row in pq.read_table(path, columns=["id", "row"]).to_pylist():
+                if first.get(scored_row["id"], scored_row["row"]) != scored_row["row"]:
+                    raise RepeatedIdError(scored_row["id"], scored_row["row"], first[scored_row["id"]])
 
 
 def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = None) -> None:
@@ -141,10 +141,10 @@ def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = 
         task.fit()
         manifest = task.manifest(ignore=task.unknown)
         finished, ids = shards.finished(manifest), Ids(shards)
-        for place in sorted({0, *([max(finished)] if finished else ())} & set(finished)):
-            _check_shard(stream, shards, place, finished)
-        for place in finished:
-            ids.add(place, shards.read(place, ["id"])["id"].to_pylist())
+        for number in sorted({0, *([max(finished)] if finished else ())} & set(finished)):
+            _check_shard(stream, shards, number, finished)
+        for number in finished:
+            ids.add(number, shards.read(number, ["id"])["id"].to_pylist())
         whole = manifest.get("complete") and len(finished) == len(manifest["shards"])
         if whole and stream.goes_on(finished[max(finished)]):
             raise ValueError(f"{out} holds scores of a shorter stream; choose another --out or delete it")
@@ -153,17 +153,17 @@ def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = 
             return
         manifest = begin(task, manifest, finished)
         batches = stream.shards(rows_per_shard, finished, batch_size or default_batch_size())
-        found: list[Part] = []
+        parts: list[Part] = []
         for part in score_batches(task.scores, batches):
-            found.append(part)
+            parts.append(part)
             told.add(part.table.num_rows, part.failed)
-            if sum(part.table.num_rows for part in found) == rows_per_shard:
-                _write(shards, ids, found, finished, stream)
-                found = []
+            if sum(part.table.num_rows for part in parts) == rows_per_shard:
+                _write(shards, ids, parts, finished, stream)
+                parts = []
                 stop_if_asked()
-        if found:
-            _write(shards, ids, found, finished, stream)
-    ordered = [finished[place] for place in sorted(finished)]
+        if parts:
+            _write(shards, ids, parts, finished, stream)
+    ordered = [finished[number] for number in sorted(finished)]
     manifest["source"] |= {
         "rows": sum(shard.rows for shard in ordered),
         "sha256": joint_digest(shard.content_sha256.encode() for shard in ordered),
@@ -173,22 +173,24 @@ def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = 
 
 def _write(shards: Shards, ids: Ids, parts: Sequence[Part], finished: dict[int, Shard], stream: Stream) -> None:
     table, content = joined(parts)
-    place = shards.place(table["row"][0].as_py())
-    ids.add(place, table["id"].to_pylist())
-    finished[place] = shards.write(place, table, content, state=parts[-1].state or stream.state())
+    number = shards.number(table["row"][0].as_py())
+    ids.add(number, table["id"].to_pylist())
+    finished[number] = shards.write(number, table, content, state=parts[-1].state or stream.state())
 
 
-def _check_shard(stream: Stream, shards: Shards, place: int, finished: Mapping[int, Shard]) -> None:
+def _check_shard(stream: Stream, shards: Shards, number: int, finished: Mapping[int, Shard]) -> None:
     """Refuse a stream that does not yield what a shard was made of.
 
     Raises:
         ValueError: says where.
     """
-    rows, size = shards.rows(place), len(shards.rows(place))
-    known = place == 0 or place - 1 in finished  # else nobody knows where it begins
-    digests = stream.digests(place, size, finished) if known else []
-    table = shards.read(place, ["status"])
-    if known and (len(digests) != table.num_rows or scored_content(digests, table) != finished[place].content_sha256):
+    rows, size = shards.rows(number), len(shards.rows(number))
+    start_known = number == 0 or number - 1 in finished  # else nobody knows where it begins
+    digests = stream.digests(number, size, finished) if start_known else []
+    table = shards.read(number, ["status"])
+    if start_known and (
+        len(digests) != table.num_rows or scored_content(digests, table) != finished[number].content_sha256
+    ):
         raise ValueError(
             f"{shards.folder} holds scores of rows {rows.start} to {rows.start + table.num_rows - 1} that the stream "
             "does not yield any more (a shuffled one never does twice); choose another --out or delete it"

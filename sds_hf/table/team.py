@@ -33,9 +33,9 @@ class Rank:
     index: int = 0
     count: int = 1
 
-    def owns(self, place: int) -> bool:
-        """Whether the shard at this place is this process's."""
-        return place % self.count == self.index
+    def owns(self, number: int) -> bool:
+        """Whether the shard of this number is this process's."""
+        return number % self.count == self.index
 
 
 def current_rank() -> Rank:
@@ -152,17 +152,17 @@ def finishing(what: str) -> Iterator[Callable[[], None]]:
     ):
         yield lambda: None
         return
-    asked = False
+    interrupted = False
 
     def note(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal interrupted
+        if interrupted:
             raise KeyboardInterrupt
-        asked = True
+        interrupted = True
         logger.warning("finishing %s before stopping; Ctrl-C again stops at once", what)
 
     def stop_if_asked() -> None:
-        if asked:
+        if interrupted:
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, note)

@@ -23,19 +23,19 @@ class Told:
     """How far a job is, and who is told.
 
     Args:
-        done: rows of earlier runs.
+        finished_rows: rows of earlier runs.
         failed: those of them that could not be scored.
         tell: is told at once, and whenever there is more.
     """
 
-    def __init__(self, done: int, failed: int, tell: Tell | None) -> None:
-        self.done, self.failed, self._tell = done, failed, tell or (lambda done, failed: None)
-        self._tell(done, failed)
+    def __init__(self, finished_rows: int, failed: int, tell: Tell | None) -> None:
+        self.finished_rows, self.failed, self._tell = finished_rows, failed, tell or (lambda rows, failed: None)
+        self._tell(finished_rows, failed)
 
     def add(self, rows: int, failed: int) -> None:
         """More rows are done."""
-        self.done, self.failed = self.done + rows, self.failed + failed
-        self._tell(self.done, self.failed)
+        self.finished_rows, self.failed = self.finished_rows + rows, self.failed + failed
+        self._tell(self.finished_rows, self.failed)
 
 
 def write_table(job: Job, shards: Shards, team: Team, retry: str | None = None, tell: Tell | None = None) -> None:
@@ -63,34 +63,34 @@ def write_table(job: Job, shards: Shards, team: Team, retry: str | None = None, 
         finished = shards.finished(manifest)
         if manifest and manifest["source"]["sha256"] != task.request["source"]["sha256"]:
             _check_rows(job.stored, shards, finished)
-        todo = {place: _rows_to_score(shards, place, finished, retry) for place in range(shards.count)}
+        todo = {number: _rows_to_score(shards, number, finished, retry) for number in range(shards.count)}
         told = _told(todo, finished, tell if first else None)
-        todo = {place: rows for place, rows in todo.items() if rows}
+        todo = {number: rows for number, rows in todo.items() if rows}
         if manifest.get("complete") and not todo:
             return
         if first:
             manifest = begin(task, manifest, finished)
-        mine = {place: rows for place, rows in todo.items() if team.rank.owns(place)}
-        theirs = {place: len(rows) for place, rows in todo.items() if place not in mine}
+        mine = {number: rows for number, rows in todo.items() if team.rank.owns(number)}
+        theirs = {number: len(rows) for number, rows in todo.items() if number not in mine}
 
         def is_done() -> bool:
             stop_if_asked()
             if not first:
                 return is_whole(out)
-            for place, shard in shards.news() if theirs else ():
-                if place in theirs:
-                    finished[place] = shard
-                    told.add(theirs.pop(place), shard.failed)
+            for number, shard in shards.news() if theirs else ():
+                if number in theirs:
+                    finished[number] = shard
+                    told.add(theirs.pop(number), shard.failed)
             return not theirs
 
         parts = job.score(mine.values())
-        for place, rows in mine.items():
+        for number, rows in mine.items():
             stop_if_asked()
-            found = _take(parts, len(rows), told)
-            finished[place] = shards.write(place, *_merged(found, place, finished, shards, job.stored))
+            shard_parts = _take(parts, len(rows), told)
+            finished[number] = shards.write(number, *_merged(shard_parts, number, finished, shards, job.stored))
             if first:
                 is_done()
-        team.wait(is_done, lambda: {place % team.rank.count for place in theirs} if first else {0})
+        team.wait(is_done, lambda: {number % team.rank.count for number in theirs} if first else {0})
     if first:
         end(shards, manifest, finished)
 
@@ -113,7 +113,7 @@ def end(shards: Shards, manifest: dict[str, Any], finished: Mapping[int, Shard])
 
 def _save(out: Path, manifest: dict[str, Any], finished: Mapping[int, Shard]) -> None:
     """Write the manifest with the shards there are."""
-    manifest["shards"] = [finished[place].entry() for place in sorted(finished)]
+    manifest["shards"] = [finished[number].entry() for number in sorted(finished)]
     write_manifest(out, manifest)
 
 
@@ -136,27 +136,27 @@ def joined(parts: Sequence[Part]) -> tuple[pa.Table, str]:
 
 
 def _told(todo: Mapping[int, Sequence[int]], finished: Mapping[int, Shard], tell: Tell | None) -> Told:
-    again = sum(len(todo[place]) for place in finished)
-    done, failed = (sum(getattr(shard, name) for shard in finished.values()) for name in ("rows", "failed"))
-    return Told(done - again, failed - again, tell)
+    again = sum(len(todo[number]) for number in finished)
+    finished_rows, failed = (sum(getattr(shard, name) for shard in finished.values()) for name in ("rows", "failed"))
+    return Told(finished_rows - again, failed - again, tell)
 
 
 def _take(parts: Iterator[Part], rows: int, told: Told) -> list[Part]:
     """The parts of so many rows."""
-    found: list[Part] = []
-    while sum(part.table.num_rows for part in found) < rows:
-        found.append(next(parts))
-        told.add(found[-1].table.num_rows, found[-1].failed)
-    return found
+    shard_parts: list[Part] = []
+    while sum(part.table.num_rows for part in shard_parts) < rows:
+        shard_parts.append(next(parts))
+        told.add(shard_parts[-1].table.num_rows, shard_parts[-1].failed)
+    return shard_parts
 
 
-def _rows_to_score(shards: Shards, place: int, finished: Mapping[int, Shard], retry: str | None) -> Sequence[int]:
+def _rows_to_score(shards: Shards, number: int, finished: Mapping[int, Shard], retry: str | None) -> Sequence[int]:
     """Rows of a shard that have no score yet, or are to get another."""
-    if place not in finished:
-        return shards.rows(place)
-    if not retry or not finished[place].failed:
+    if number not in finished:
+        return shards.rows(number)
+    if not retry or not finished[number].failed:
         return ()
-    table = shards.read(place, ["row", "status"])
+    table = shards.read(number, ["row", "status"])
     rows: list[int] = table.filter(pc.field("status") == "failed")["row"].to_pylist()
     return rows
 
@@ -167,26 +167,26 @@ def _check_rows(stored: "Dataset", shards: Shards, finished: Mapping[int, Shard]
     Raises:
         ValueError: says where.
     """
-    for place, shard in finished.items():
-        if _content(stored, shards, place, shards.read(place, ["status"])) != shard.content_sha256:
-            rows = shards.rows(place)
+    for number, shard in finished.items():
+        if _content(stored, shards, number, shards.read(number, ["status"])) != shard.content_sha256:
+            rows = shards.rows(number)
             raise ValueError(
                 f"{shards.folder} holds scores of rows that have changed since, some of rows {rows.start} to "
                 f"{rows.stop - 1}; choose another --out or delete it"
             )
 
 
-def _content(stored: "Dataset", shards: Shards, place: int, table: pa.Table) -> str:
-    return scored_content(row_digests(stored, shards.rows(place)), table)
+def _content(stored: "Dataset", shards: Shards, number: int, table: pa.Table) -> str:
+    return scored_content(row_digests(stored, shards.rows(number)), table)
 
 
 def _merged(
-    parts: Sequence[Part], place: int, finished: Mapping[int, Shard], shards: Shards, stored: "Dataset"
+    parts: Sequence[Part], number: int, finished: Mapping[int, Shard], shards: Shards, stored: "Dataset"
 ) -> tuple[pa.Table, str]:
     """The table of a shard from newly scored rows and those it has, and the digest of what was scored."""
-    if place not in finished:
+    if number not in finished:
         return joined(parts)
     table = pa.concat_tables(part.table for part in parts)
-    known = shards.read(place).filter(pc.field("status") == "ok").cast(table.schema)
-    table = pa.concat_tables([known, table]).sort_by("row")
-    return table, _content(stored, shards, place, table)
+    scored_rows = shards.read(number).filter(pc.field("status") == "ok").cast(table.schema)
+    table = pa.concat_tables([scored_rows, table]).sort_by("row")
+    return table, _content(stored, shards, number, table)

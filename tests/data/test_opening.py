@@ -105,7 +105,7 @@ def test_a_hub_that_cannot_be_reached_is_said_at_once(monkeypatch):
     """No server listens at this port; `load_dataset` would try again for minutes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
+        monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", f"http://127.0.0.1:{free.getsockname()[1]}")
     started = time.monotonic()
     said = "^cannot open candidats: no such folder here, and the Hub cannot be reached$"
     with pytest.raises(ValueError, match=said):

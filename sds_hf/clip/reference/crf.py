@@ -120,7 +120,7 @@ def _softmax(logits: Tensor) -> Tensor:
 def _kernels(images: Sequence[Tensor], settings: CRFSettings) -> tuple[Lattice, Lattice]:
     """The kernel that sees positions and the one that sees colours too, over the pixels of all images."""
     shapes, device = tuple((image.shape[0], image.shape[1]) for image in images), images[0].device
-    positions, groups = _places(shapes, device)
+    positions, groups = _pixel_positions(shapes, device)
     colours = torch.cat([image.reshape(-1, 3) for image in images]) / settings.bilateral_srgb
     bilateral = permutohedral(torch.cat([positions / settings.bilateral_sxy, colours], 1), groups)
     return (
@@ -132,11 +132,11 @@ def _kernels(images: Sequence[Tensor], settings: CRFSettings) -> tuple[Lattice, 
 @lru_cache(maxsize=1)
 def _gaussian(shapes: tuple[tuple[int, int], ...], device: torch.device, sxy: float, compat: float) -> Lattice:
     """The kernel of positions, kept for the next images of the same sizes."""
-    positions, groups = _places(shapes, device)
+    positions, groups = _pixel_positions(shapes, device)
     return permutohedral(positions / sxy, groups).normalised(compat)
 
 
-def _places(shapes: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor]:
+def _pixel_positions(shapes: Sequence[tuple[int, int]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Column and row of each pixel of all images, (N, 2), and which image it is of, (N,)."""
     grids = [torch.cartesian_prod(*(torch.arange(side, device=device) for side in shape)) for shape in shapes]
     groups = torch.arange(len(grids), device=device)

@@ -86,13 +86,13 @@ def permutohedral(features: Tensor, group: Tensor) -> Lattice:
     ordered, order = keys.flatten().sort(stable=True)
     first = F.pad(ordered.diff() != 0, (1, 0), value=True)
     vertices = ordered[first]
-    places = torch.empty_like(order, dtype=torch.int32)
-    places[order] = first.cumsum(0, dtype=torch.int32) - 1
+    vertex_indices = torch.empty_like(order, dtype=torch.int32)
+    vertex_indices[order] = first.cumsum(0, dtype=torch.int32) - 1
     starts = torch.arange(0, count * (dim + 1), dim + 1, dtype=torch.int32, device=features.device)
     return Lattice(
         splat=SparseRows((order % count).int(), weights.flatten()[order], first.nonzero()[:, 0].int()),
         blurs=tuple(_blur(vertices, step) for step in steps),
-        slice=SparseRows(places.view(dim + 1, count).T.flatten(), weights.T.flatten(), starts),
+        slice=SparseRows(vertex_indices.view(dim + 1, count).T.flatten(), weights.T.flatten(), starts),
     )
 
 
@@ -158,10 +158,10 @@ def _blur(vertices: Tensor, step: int) -> SparseRows:
     count = len(vertices)
     own = torch.arange(count, dtype=torch.int32, device=vertices.device)
     after = torch.searchsorted(vertices, vertices + step, out_int32=True).clamp_(max=count - 1)
-    found = vertices[after] == vertices + step
+    occupied = vertices[after] == vertices + step
     before = torch.full_like(own, -1)
-    before[after[found]] = own[found]
-    columns = torch.stack([own, torch.where(found, after, -1), before], 1)
+    before[after[occupied]] = own[occupied]
+    columns = torch.stack([own, torch.where(occupied, after, -1), before], 1)
     there = columns >= 0
     lengths = there.sum(1, dtype=torch.int32)
     entries = there.flatten().nonzero()[:, 0]

@@ -139,8 +139,8 @@ def label_map(maps: Tensor, present: Tensor, confidence: float | None = None) ->
         (H, W) int64: 0 for the background, 1 + k for class k, -1 where nothing is large enough.
     """
     ids = F.pad(present.nonzero()[:, 0] + 1, (1, 0)).to(maps.device)
-    largest, places = maps.max(0)
-    labels = ids[places]
+    largest, indices = maps.max(0)
+    labels = ids[indices]
     return labels if confidence is None else labels.masked_fill(largest < confidence, UNSURE)
 
 
@@ -166,21 +166,21 @@ def class_cams(encoder: Encoder, hidden: Tensor, present: Tensor, texts: Tensor)
         # The image feature of CLIP-ES is the mean over the patch tokens, the class token left out.
         feature = F.normalize(vit.project(output[:, 1:]).mean(1), dim=-1)
         logarithms = present_log_softmax(feature @ texts.T, present, encoder.scale)
-        places = _present_places(present)
+        class_indices = _present_indices(present)
         # Gradients of logarithms: those of a tiny probability would vanish in half precision.
         slopes = [
-            torch.autograd.grad(logarithms.gather(1, place[:, None]).sum(), shift, retain_graph=True)[0][:, 0]
-            for place in places
+            torch.autograd.grad(logarithms.gather(1, indices[:, None]).sum(), shift, retain_graph=True)[0][:, 0]
+            for indices in class_indices
         ]
     probabilities = logarithms.detach().exp()
-    chosen = probabilities.gather(1, places.T).T
+    chosen = probabilities.gather(1, class_indices.T).T
     means = torch.stack(slopes).float() * chosen[..., None] / (hidden.shape[1] - 1)
     tokens = vit.blocks[-1].layer_norm1(hidden)[:, 1:].float()
     assert weights is not None
     return grad_cam(tokens, means), weights.detach(), probabilities, feature.detach()
 
 
-def _present_places(present: Tensor) -> Tensor:
+def _present_indices(present: Tensor) -> Tensor:
     """(B, K) bool -> (J, B) int64: the first present class of each image, the second ...; the last one repeated."""
     order = present.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
     counts = present.sum(1)

@@ -81,8 +81,8 @@ class Cityscapes(Reader):
             return self.missing("image without instances", ids)
         stored = read_mask(path)
         mask = _from_label_ids(stored, path) if path == files[0] else _from_train_ids(stored)
-        further: dict[str, Any] = {column: _objects(ids) for column in self.further}
-        return self.row(name, entry, self.check_mask(mask, path), **further)
+        extra_cells: dict[str, Any] = {column: _objects(ids) for column in self.further}
+        return self.row(name, entry, self.check_mask(mask, path), **extra_cells)
 
     def _annotation(self, image: Path, kind: str) -> Path:
         name = image.name.removesuffix(IMAGE_END)

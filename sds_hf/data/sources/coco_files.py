@@ -123,15 +123,15 @@ class COCOAnnotated(Reader):
         return IGNORE_INDEX if annotation.get("iscrowd") and self.crowd == "ignore" else index
 
     def _listed(self, name: str, file: Path) -> Iterator[Listed]:
-        found = _read_object(file)
-        indices = category_indices(found.get("categories", []), self.labels, file)
+        document = _read_object(file)
+        indices = category_indices(document.get("categories", []), self.labels, file)
         captions = _captions(file, self.kind)
         try:
             annotations = defaultdict(list)
-            for annotation in found["annotations"]:
+            for annotation in document["annotations"]:
                 annotations[annotation["image_id"]].append(annotation)
             images = [
-                (image, Path(image["file_name"]).name, annotations.get(image["id"], [])) for image in found["images"]
+                (image, Path(image["file_name"]).name, annotations.get(image["id"], [])) for image in document["images"]
             ]
         except (KeyError, TypeError) as error:
             raise UnknownLayoutError(f"{file} holds no annotations of COCO: {error!r}") from error
@@ -159,10 +159,10 @@ def chosen_splits(names: Iterable[str], split: str | None, where: Path) -> list[
         if len(names) > 1:
             raise UnknownLayoutError(f"{where} has the splits {names}; say which, e.g. --split {names[0]}")
         return names
-    found = [name for name in names if fnmatchcase(name, split) or re.fullmatch(rf"{re.escape(split)}\d{{4}}", name)]
-    if not found:
+    splits = [name for name in names if fnmatchcase(name, split) or re.fullmatch(rf"{re.escape(split)}\d{{4}}", name)]
+    if not splits:
         raise UnknownLayoutError(f"no split {split!r} in {where}; there are {names}")
-    return found
+    return splits
 
 
 def category_indices(categories: Iterable[Mapping[str, Any]], labels: LabelSpace, file: Path) -> dict[int, int]:
@@ -192,10 +192,10 @@ def category_indices(categories: Iterable[Mapping[str, Any]], labels: LabelSpace
 
 
 def _read_object(file: Path) -> dict[str, Any]:
-    found = read_json(file)
-    if not isinstance(found, dict):
-        raise UnknownLayoutError(f"{file} holds a {type(found).__name__}; annotations of COCO are an object")
-    return found
+    document = read_json(file)
+    if not isinstance(document, dict):
+        raise UnknownLayoutError(f"{file} holds a {type(document).__name__}; annotations of COCO are an object")
+    return document
 
 
 def _captions(file: Path, kind: str) -> dict[int, str]:
@@ -203,19 +203,19 @@ def _captions(file: Path, kind: str) -> dict[int, str]:
     beside = file.with_name(file.name.replace(kind, "captions", 1))
     if not beside.exists():
         return {}
-    found = _read_object(beside)
+    document = _read_object(beside)
     try:
-        entries = sorted(found["annotations"], key=lambda entry: entry["id"], reverse=True)
+        entries = sorted(document["annotations"], key=lambda entry: entry["id"], reverse=True)
         return {entry["image_id"]: entry["caption"].strip() for entry in entries}
     except (KeyError, TypeError, AttributeError) as error:
         raise UnknownLayoutError(f"{beside} holds no captions of COCO: {error!r}") from error
 
 
-def _image_folder(path: Path, name: str, given: str | None) -> Path:
-    bases = (given,) if given else (".", *IMAGE_FOLDERS)
+def _image_folder(path: Path, name: str, images: str | None) -> Path:
+    bases = (images,) if images else (".", *IMAGE_FOLDERS)
     candidates = [*(path / base / name for base in bases), *(path / base for base in bases if base != ".")]
     for folder in candidates:
         if folder.is_dir():
             return folder
-    found = sorted(folder.name for folder in path.iterdir() if folder.is_dir())
-    raise UnknownLayoutError(f"{path} has no folder of images called {given or name}; it has {found}: give --images")
+    folders = sorted(folder.name for folder in path.iterdir() if folder.is_dir())
+    raise UnknownLayoutError(f"{path} has no folder of images called {images or name}; it has {folders}: give --images")

@@ -60,7 +60,7 @@ def to_indices(mask: np.ndarray, ids: Ids, labels: LabelSpace, path: Path) -> np
 
 
 def find_ids(
-    masks: Mapping[str, Path], labels: LabelSpace, folder: Path, asked: Callable[[str], set[int]] | None = None
+    masks: Mapping[str, Path], labels: LabelSpace, folder: Path, class_ids_of: Callable[[str], set[int]] | None = None
 ) -> Ids:
     """The encoding of masks, from the values of all of them; if those do not tell, from what was asked for.
 
@@ -68,20 +68,20 @@ def find_ids(
         masks: files by name; each is read once, and passed over if it cannot be: its row will say why.
         labels: of COCO.
         folder: where they are, for errors.
-        asked: the class indices that the image of that name was asked to show, if known.
+        class_ids_of: the class indices that the image of that name was asked to show, if known.
 
     Raises:
         UnknownLayoutError: if more than one encoding or none is possible; names the flag.
     """
     values = {name: _values(path) for name, path in masks.items()}
     seen = set().union(*values.values()) - {0, IGNORE_INDEX}
-    if found := _ids_of(seen, labels, folder):
-        return found
-    if asked:
+    if encoding := _ids_of(seen, labels, folder):
+        return encoding
+    if class_ids_of:
         original = {original: index for index, original in enumerate(labels.original_ids)}
         agreed = dict.fromkeys(("contiguous", "original"), 0)
         for name, held in values.items():
-            named = asked(name)
+            named = class_ids_of(name)
             agreed["contiguous"] += len(held & named)
             agreed["original"] += len({original.get(value) for value in held} & named)
         (fewer, _), (more, best) = sorted((count, ids) for ids, count in agreed.items())

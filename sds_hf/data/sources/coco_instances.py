@@ -70,13 +70,13 @@ class COCOInstances(COCOAnnotated):
     def read_annotated(self, listed: Listed) -> Row:
         """See `COCOAnnotated.read_annotated`."""
         size = picture_size(listed.image.read_bytes(), str(listed.image))
-        given = tuple(listed.entry.get(side, length) for side, length in zip(("height", "width"), size, strict=True))
-        if given != size:
+        expected = tuple(listed.entry.get(side, length) for side, length in zip(("height", "width"), size, strict=True))
+        if expected != size:
             raise UnknownLayoutError(
-                f"{listed.image}: {size[1]}x{size[0]} pixels, but {given[1]}x{given[0]} in {listed.file.name}"
+                f"{listed.image}: {size[1]}x{size[0]} pixels, but {expected[1]}x{expected[0]} in {listed.file.name}"
             )
-        found = (self._region(listed, annotation, size) for annotation in listed.annotations)
-        regions = [region for region in found if region is not None]
+        all_regions = (self._region(listed, annotation, size) for annotation in listed.annotations)
+        regions = [region for region in all_regions if region is not None]
         mask = np.zeros(size, np.uint8)
         for region in sorted(regions, key=lambda region: region.order):
             mask[_coco().decode(region.runs) == 1] = region.value
@@ -122,16 +122,16 @@ class COCOInstances(COCOAnnotated):
         return whole
 
 
-def canonical_runs(given: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+def canonical_runs(run_lengths: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
     """Run lengths, given as a list or as their text, as `pycocotools` writes them.
 
     Raises:
         ValueError: if they are not of a picture of that size.
     """
-    if tuple(given["size"]) != size:
-        raise ValueError(f"run lengths for {given['size']} in a picture of {list(size)}, [height, width]")
+    if tuple(run_lengths["size"]) != size:
+        raise ValueError(f"run lengths for {run_lengths['size']} in a picture of {list(size)}, [height, width]")
     # pycocotools checks nothing: of text that is cut off it reads beyond the end.
-    pixels = decode_rle(given["counts"], size)
+    pixels = decode_rle(run_lengths["counts"], size)
     runs: dict[str, Any] = _coco().encode(np.asfortranarray(pixels, np.uint8))
     return runs
 

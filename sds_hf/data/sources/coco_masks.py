@@ -102,13 +102,13 @@ class COCOMasks(Reader):
         return self.row(entry, self.images[entry], indices)
 
 
-def _mask_folder(path: Path, given: str | None) -> Path:
+def _mask_folder(path: Path, masks: str | None) -> Path:
     inner = subfolders(path)
-    for name in (given,) if given else MASK_FOLDERS:
+    for name in (masks,) if masks else MASK_FOLDERS:
         if (path / name).is_dir():
             return path / name
     raise UnknownLayoutError(
-        f"{path} has no folder of masks called {given or ' or '.join(MASK_FOLDERS)}; it has {sorted(inner)}: "
+        f"{path} has no folder of masks called {masks or ' or '.join(MASK_FOLDERS)}; it has {sorted(inner)}: "
         "give --masks (stuff_*_pixelmaps have no classes of things, so they will not do)"
     )
 
@@ -119,12 +119,12 @@ def _splits(folder: Path) -> set[str]:
 
 def _chosen(folders: list[Path], splits: set[str], suffixes: tuple[str, ...] | None = None) -> dict[str, Path]:
     """Files by name in the inner folders of the splits; in those folders themselves that have no such inner ones."""
-    places = [folder / split for folder in folders for split in sorted(splits) if (folder / split).is_dir()]
-    places += [folder for folder in folders if not _splits(folder)]
-    found: dict[str, Path] = {}
-    for place in places:
-        found |= files_by_stem(place, suffixes) if suffixes else files_by_stem(place)
-    return found
+    chosen_folders = [folder / split for folder in folders for split in sorted(splits) if (folder / split).is_dir()]
+    chosen_folders += [folder for folder in folders if not _splits(folder)]
+    files: dict[str, Path] = {}
+    for folder in chosen_folders:
+        files |= files_by_stem(folder, suffixes) if suffixes else files_by_stem(folder)
+    return files
 
 
 def _has_image_of_coco(folder: Path) -> bool:

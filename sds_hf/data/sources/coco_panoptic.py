@@ -38,10 +38,10 @@ class COCOPanoptic(COCOAnnotated):
         segments = listed.annotations[0]["segments_info"]
         values = {segment["id"]: self.value(listed, segment) for segment in segments} | {0: IGNORE_INDEX}
         ids = decode_image(str(picture), str(picture)).astype(np.int64) @ (1, 256, 256**2)
-        found, places = np.unique(ids, return_inverse=True)
-        if unknown := [int(segment) for segment in found if segment not in values]:
+        segment_ids, indices = np.unique(ids, return_inverse=True)
+        if unknown := [int(segment) for segment in segment_ids if segment not in values]:
             raise UnknownLayoutError(f"{picture}: {listed.file.name} has no segments {unknown} of it")
-        mask = np.array([values[segment] for segment in found], np.uint8)[places].reshape(ids.shape)
+        mask = np.array([values[segment] for segment in segment_ids], np.uint8)[indices].reshape(ids.shape)
         return self.row(listed.image.stem, listed.image, mask, listed.caption)
 
     def _picture(self, listed: Listed) -> Path | None:
@@ -49,5 +49,5 @@ class COCOPanoptic(COCOAnnotated):
         if not listed.annotations:
             return None
         name, folder = Path(listed.annotations[0]["file_name"]).name, listed.file.stem
-        places = (listed.file.parent / folder / name, self.path / folder / name)
-        return next((place for place in places if place.exists()), places[0])
+        paths = (listed.file.parent / folder / name, self.path / folder / name)
+        return next((path for path in paths if path.exists()), paths[0])

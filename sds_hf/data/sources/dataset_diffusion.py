@@ -38,7 +38,7 @@ class DatasetDiffusion(Reader):
             raise UnknownLayoutError(f"{self.path / 'image'} holds no images")
         self.prompts = _read_prompts(self._prompts_file) if self._prompts_file else {}
         self.ids: Ids = ids or (
-            find_ids(self.masks, self.labels, self.path / "mask", self._asked)
+            find_ids(self.masks, self.labels, self.path / "mask", self._prompt_class_ids)
             if self.labels.original_ids
             else "contiguous"
         )
@@ -65,11 +65,11 @@ class DatasetDiffusion(Reader):
         path, prompt = self.masks[entry], self.prompts.get(entry, {})
         mask = self.check_mask(to_indices(read_mask(path), self.ids, self.labels, path), path)
         row = self.row(entry, self.images[entry], mask, prompt.get("caption"), prompt.get("class_prompt"))
-        if prompt.get("class_prompt") is not None and not set(row["classes"]) <= self._asked(entry):
+        if prompt.get("class_prompt") is not None and not set(row["classes"]) <= self._prompt_class_ids(entry):
             self.counts["mask shows a class its prompt does not name"] += 1
         return row
 
-    def _asked(self, name: str) -> set[int]:
+    def _prompt_class_ids(self, name: str) -> set[int]:
         """The class indices that the prompt of an image names."""
         return set(classes_in_prompt(self.prompts.get(name, {}).get("class_prompt") or "", self.labels.names))
 

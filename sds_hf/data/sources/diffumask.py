@@ -64,9 +64,9 @@ class DiffuMask(Reader):
         mask = read_mask(path)
         if not self.labels.has_background:
             mask = np.where(mask == 0, IGNORE_INDEX, mask).astype(np.uint8)
-        asked = _class_in(image.stem)
-        row = self.row(name, image, self.check_mask(mask, path), prompt=asked)
-        if asked and not set(row["classes"]) <= classes_in_prompt(asked, self.labels.names, self.labels.class_ids):
+        prompt = _class_in(image.stem)
+        row = self.row(name, image, self.check_mask(mask, path), prompt=prompt)
+        if prompt and not set(row["classes"]) <= classes_in_prompt(prompt, self.labels.names, self.labels.class_ids):
             self.counts["mask shows a class its name does not"] += 1
         return row
 

@@ -50,16 +50,16 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, deep
     Raises:
         UnknownLayoutError: if two have the same name.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in files_in(folder, deep) if folder.is_dir() else ():
         if path.suffix.lower() in suffixes:
             stem = path.relative_to(folder).with_suffix("").as_posix()
-            if stem in found:
+            if stem in files:
                 raise UnknownLayoutError(
-                    f"{folder} has {found[stem].name} and {path.name}; which one is {stem!r}? Remove one"
+                    f"{folder} has {files[stem].name} and {path.name}; which one is {stem!r}? Remove one"
                 )
-            found[stem] = path
-    return dict(sorted(found.items(), key=lambda item: natural(item[0])))
+            files[stem] = path
+    return dict(sorted(files.items(), key=lambda item: natural(item[0])))
 
 
 def files_in(folder: Path, deep: bool = True, above: tuple[str, ...] = ()) -> Iterator[Path]:
@@ -68,8 +68,8 @@ def files_in(folder: Path, deep: bool = True, above: tuple[str, ...] = ()) -> It
     Linked folders are entered, but none that is `above` already.
     """
     above = (*above, os.path.realpath(folder)) if deep else above
-    with os.scandir(folder) as found:
-        entries = [entry for entry in found if not entry.name.startswith(".")]
+    with os.scandir(folder) as listing:
+        entries = [entry for entry in listing if not entry.name.startswith(".")]
     for entry in entries:
         linked = entry.is_symlink()
         if not (os.path.isdir(entry) if linked else entry.is_dir()):  # a link may lead to itself

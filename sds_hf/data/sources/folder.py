@@ -127,36 +127,36 @@ class Folder(Reader):
 
     def _file(self, folder: Path, name: str) -> Path:
         """A file that a table names; never one outside the folder."""
-        given = Path(name)
-        if not given.is_absolute() and ".." not in given.parts:
+        path = Path(name)
+        if not path.is_absolute() and ".." not in path.parts:
             for start in (folder, self.path):
-                if (start / given).exists():
-                    return start / given
-        return folder / given.name
+                if (start / path).exists():
+                    return start / path
+        return folder / path.name
 
 
-def _find(path: Path, given: str | None, names: tuple[str, ...], kind: str) -> Path:
-    for name in (given,) if given else names:
+def _find(path: Path, folder_name: str | None, names: tuple[str, ...], kind: str) -> Path:
+    for name in (folder_name,) if folder_name else names:
         if (path / name).is_dir():
             return path / name
-    found = sorted(folder.name for folder in path.iterdir() if folder.is_dir())
+    folders = sorted(folder.name for folder in path.iterdir() if folder.is_dir())
     raise UnknownLayoutError(
-        f"{path} has no folder of {kind} called {given or ' or '.join(names)}; it has {found}: give --{kind}"
+        f"{path} has no folder of {kind} called {folder_name or ' or '.join(names)}; it has {folders}: give --{kind}"
     )
 
 
 def _files(folder: Path, suffixes: tuple[str, ...], beside: Path) -> dict[str, Path]:
     """Files by name, without those of the other folder if it is inside."""
-    found = files_by_stem(folder, suffixes, deep=True)
+    files = files_by_stem(folder, suffixes, deep=True)
     inside = beside != folder and beside.is_relative_to(folder)
-    return {stem: file for stem, file in found.items() if not (inside and file.is_relative_to(beside))}
+    return {stem: file for stem, file in files.items() if not (inside and file.is_relative_to(beside))}
 
 
 def _why(folder: Path) -> str:
     """Why the files there are no masks, if it can be told."""
     there = {file.suffix.lower() for file in folder.rglob("*") if file.is_file()}
-    if found := sorted(there & set(UNSAFE_SUFFIXES)):
-        return f"; {' and '.join(found)} are not loaded, since they can run code: save masks as index PNG"
+    if unsafe_suffixes := sorted(there & set(UNSAFE_SUFFIXES)):
+        return f"; {' and '.join(unsafe_suffixes)} are not loaded, since they can run code: save masks as index PNG"
     if there & {".jpg", ".jpeg", ".webp"}:
         return "; JPEG and WebP lose indices: save masks as index PNG"
     return ""

@@ -155,10 +155,10 @@ def _chosen(path: Path, classes: str | Sequence[str] | None) -> dict[str, str]:
     """Names of the wanted classes by MID; several MIDs may have one name."""
     if isinstance(classes, str) and classes in CHOICES:
         return CHOICES[classes]
-    asked = [part.strip() for part in classes.split(",")] if isinstance(classes, str) else list(classes or ())
+    names_or_mids = [part.strip() for part in classes.split(",")] if isinstance(classes, str) else list(classes or ())
     described = _descriptions(path)
     by_name = {name.lower(): mid for mid, name in described.items()}
-    mids = {one: one if one in described else by_name.get(one.lower()) for one in asked}
+    mids = {one: one if one in described else by_name.get(one.lower()) for one in names_or_mids}
     if unknown := [one for one, mid in mids.items() if mid is None]:
         raise UnknownLayoutError(
             f"--classes: {unknown} are no classes of {path}; there are {sorted(described.values())[:20]}"
@@ -181,8 +181,8 @@ def _boxes_file(path: Path, split: str | None) -> Path:
     files = _find(path, BOXES)
     fitting = [file for file in files if split is None or f"-{split}-" in f"-{file.name}"]
     if len(fitting) != 1:
-        found = [file.name for file in files]
-        raise UnknownLayoutError(f"{path} has {found or 'no ' + BOXES}: choose one with --split or --table")
+        file_names = [file.name for file in files]
+        raise UnknownLayoutError(f"{path} has {file_names or 'no ' + BOXES}: choose one with --split or --table")
     return fitting[0]
 
 

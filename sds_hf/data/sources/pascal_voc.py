@@ -38,8 +38,8 @@ class PascalVOC(Reader):
         lists = self.path / "ImageSets" / "Segmentation"
         self.list = lists / f"{split}.txt"
         if not self.list.exists():
-            found = sorted(file.stem for file in lists.glob("*.txt"))
-            raise UnknownLayoutError(f"no split {split!r} in {lists}; there are {found}")
+            splits = sorted(file.stem for file in lists.glob("*.txt"))
+            raise UnknownLayoutError(f"no split {split!r} in {lists}; there are {splits}")
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -66,8 +66,8 @@ class PascalVOC(Reader):
         for path, what in ((image, "an image"), (mask, "a mask"), *([(ids, "instances")] if self.further else [])):
             if not path.exists():
                 return self.missing(f"listed without {what}", path)
-        further: dict[str, Any] = {name: read_mask(ids) for name in self.further}
-        return self.row(entry, image, self.check_mask(read_mask(mask), mask), **further)
+        extra_cells: dict[str, Any] = {name: read_mask(ids) for name in self.further}
+        return self.row(entry, image, self.check_mask(read_mask(mask), mask), **extra_cells)
 
 
 def _root(path: Path) -> Path:

@@ -54,13 +54,13 @@ class Reader(ABC):
         self.path, self.counts = Path(path), Counter[str]()
         if not self.path.is_dir():
             raise UnknownLayoutError(f"{self.path} is no folder")
-        found = labels or self.default_labels()
-        if found is None:
+        space = labels or self.default_labels()
+        if space is None:
             raise UnknownLayoutError(
                 f"nothing in {self.path} says what its mask indices mean: give --labels voc or --labels coco, "
                 "or a text file with the name of a class in each line"
             )
-        self.labels: LabelSpace = label_space(found) if isinstance(found, str) else found
+        self.labels: LabelSpace = label_space(space) if isinstance(space, str) else space
 
     @classmethod
     @abstractmethod
@@ -128,7 +128,7 @@ class Reader(ABC):
         mask: np.ndarray | None,
         caption: str | None = None,
         prompt: str | None = None,
-        **further: Any,
+        **extra_cells: Any,
     ) -> Row:
         """One row of files and a checked mask.
 
@@ -138,7 +138,7 @@ class Reader(ABC):
             mask: (H, W) uint8 class indices.
             caption: what the image shows.
             prompt: names of the classes that were asked for.
-            **further: cells of the columns `further`; an array is a picture of ids.
+            **extra_cells: cells of the columns `further`; an array is a picture of ids.
 
         Raises:
             BadImageError: if the image is none, or differs in size from the mask or the ids; names the file.
@@ -152,14 +152,18 @@ class Reader(ABC):
                 "rename the file or correct the caption"
             ) from error
         data = image.read_bytes()
-        for pixels in (mask, *(cell for cell in further.values() if isinstance(cell, np.ndarray))):
+        for pixels in (mask, *(cell for cell in extra_cells.values() if isinstance(cell, np.ndarray))):
             if pixels is not None and pixels.shape != (size := picture_size(data, str(image))):
-                given, found = (f"{width}x{height}" for height, width in (size, pixels.shape))
-                raise BadImageError(f"{image}: {given} pixels, but its mask has {found}; they must be of one size")
+                image_size, mask_size = (f"{width}x{height}" for height, width in (size, pixels.shape))
+                raise BadImageError(
+                    f"{image}: {image_size} pixels, but its mask has {mask_size}; they must be of one size"
+                )
         row: Row = {"id": name, "image": {"bytes": data, "path": image.name}}
         if self.has_masks:
             row["mask"] = None if mask is None else _picture(mask, name)
-        cells = {key: _picture(cell, name) if isinstance(cell, np.ndarray) else cell for key, cell in further.items()}
+        cells = {
+            key: _picture(cell, name) if isinstance(cell, np.ndarray) else cell for key, cell in extra_cells.items()
+        }
         present = np.unique(mask).tolist() if mask is not None else []
         classes = [value for value in present if value in self.labels.class_ids]
         return {**row, "caption": caption, "classes": classes, "class_prompt": prompt, **cells}
@@ -204,10 +208,10 @@ def make_reader(
     kind = _recognising(Path(path)) if name == "auto" else READERS.get(name)
     if kind is None:
         raise UnknownLayoutError(f"no reader {name!r}; there are {sorted(READERS)}")
-    given = {option: value for option, value in options.items() if value is not None}
-    if unknown := set(given) - set(inspect.signature(kind.__init__).parameters):
+    arguments = {option: value for option, value in options.items() if value is not None}
+    if unknown := set(arguments) - set(inspect.signature(kind.__init__).parameters):
         raise UnknownLayoutError(f"the reader {kind.name!r} has no option {sorted(unknown)}")
-    reader = kind(path, **given)
+    reader = kind(path, **arguments)
     reader.on_missing, reader.on_error = on_missing or "skip", on_error or "raise"
     return reader
 

@@ -32,8 +32,8 @@ class SBD(Reader):
         self.list = self.path / f"{split}.txt" if split else None
         self.further = {"instances": "picture"} if instances else {}
         if self.list and not self.list.exists():
-            found = sorted(file.stem for file in self.path.glob("*.txt"))
-            raise UnknownLayoutError(f"no split {split!r} in {self.path}; there are {found}")
+            splits = sorted(file.stem for file in self.path.glob("*.txt"))
+            raise UnknownLayoutError(f"no split {split!r} in {self.path}; there are {splits}")
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -60,8 +60,8 @@ class SBD(Reader):
             if not path.exists():
                 return self.missing(f"listed without {what}", path)
         mask, *ids = (_segmentation(path) for path in files)
-        further: dict[str, Any] = dict(zip(self.further, ids, strict=True))
-        return self.row(entry, image, self.check_mask(mask, files[0]), **further)
+        extra_cells: dict[str, Any] = dict(zip(self.further, ids, strict=True))
+        return self.row(entry, image, self.check_mask(mask, files[0]), **extra_cells)
 
 
 def _segmentation(path: Path) -> np.ndarray:
@@ -72,14 +72,14 @@ def _segmentation(path: Path) -> np.ndarray:
         raise ModuleNotFoundError("SBD comes as MATLAB files, which need SciPy: pip install scipy") from error
     struct = f"GT{path.parent.name}"
     try:
-        found = loadmat(path, variable_names=[struct])[struct]["Segmentation"][0, 0]
+        label_map = loadmat(path, variable_names=[struct])[struct]["Segmentation"][0, 0]
     except Exception as error:  # of a parser that believes what a file says: of many kinds
         raise UnknownLayoutError(f"{path}: no MATLAB file with {struct}.Segmentation ({error})") from error
-    if found.ndim != 2 or found.dtype != np.uint8:
+    if label_map.ndim != 2 or label_map.dtype != np.uint8:
         raise UnknownLayoutError(
-            f"{path}: {struct}.Segmentation is {found.dtype} of shape {found.shape}, not 8-bit (H, W)"
+            f"{path}: {struct}.Segmentation is {label_map.dtype} of shape {label_map.shape}, not 8-bit (H, W)"
         )
-    return np.asarray(found)
+    return np.asarray(label_map)
 
 
 def _root(path: Path) -> Path:

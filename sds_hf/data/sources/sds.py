@@ -78,8 +78,8 @@ class SDS(Reader):
         path, named = self.masks[entry], NAME.fullmatch(entry)
         mask = self.check_mask(to_indices(read_mask(path), self.ids, self.labels, path), path)
         row = self.row(entry, self.images[entry], mask, group=named and named[1])
-        asked = self.listed[entry]
-        if asked is not None and not set(row["classes"]) <= asked:
+        listed_classes = self.listed[entry]
+        if listed_classes is not None and not set(row["classes"]) <= listed_classes:
             self.counts["mask shows a class that the list does not name"] += 1
         return row
 

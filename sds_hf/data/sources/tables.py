@@ -18,29 +18,31 @@ ROLES = {  # what a column says, and what it may be called
 }
 
 
-def roles(path: Path, rows: Sequence[Mapping[str, Any]], given: str | Mapping[str, str] | None) -> dict[str, str]:
+def roles(path: Path, rows: Sequence[Mapping[str, Any]], columns: str | Mapping[str, str] | None) -> dict[str, str]:
     """Columns of a table by what they say.
 
     Args:
         path: the table.
         rows: its rows.
-        given: `role=column`, with commas between them, or a mapping.
+        columns: `role=column`, with commas between them, or a mapping.
 
     Raises:
         UnknownLayoutError: if there is no such role or column, or none with file names.
     """
     there = list(dict.fromkeys(name for row in rows for name in row))
     pairs = (
-        [part.partition("=")[::2] for part in given.split(",")] if isinstance(given, str) else [*(given or {}).items()]
+        [part.partition("=")[::2] for part in columns.split(",")]
+        if isinstance(columns, str)
+        else [*(columns or {}).items()]
     )
     chosen = {role.strip(): column.strip() for role, column in pairs}
     for role, column in chosen.items():
         if role not in ROLES or column not in there:
             raise UnknownLayoutError(f"--columns {role}={column}: {path} has {there}, to be taken as {list(ROLES)}")
     for role, names in ROLES.items():
-        found = next((name for name in names if name in there), None)
-        if role not in chosen and found:
-            chosen[role] = found
+        table_column = next((name for name in names if name in there), None)
+        if role not in chosen and table_column:
+            chosen[role] = table_column
     if rows and "file_name" not in chosen:
         raise UnknownLayoutError(f"{path} needs a column `file_name`; it has {there}: give --columns file_name=...")
     return chosen

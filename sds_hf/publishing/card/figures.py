@@ -24,11 +24,11 @@ def score_histograms(
 ) -> None:
     """One panel a score: all candidates in grey, the kept ones in blue before them, thresholds as dashed lines."""
     plt = _pyplot()
-    shown = {name: summary for name, summary in scores.items() if summary.edges}
-    columns, lines = max(1, min(len(shown), PANELS)), max(1, -(-len(shown) // PANELS))
+    summaries = {name: summary for name, summary in scores.items() if summary.edges}
+    columns, lines = max(1, min(len(summaries), PANELS)), max(1, -(-len(summaries) // PANELS))
     figure, grid = plt.subplots(lines, columns, figsize=(3.9 * columns, 2.9 * lines), squeeze=False)
     handles: dict[str, Any] = {}
-    for axis, (name, summary) in zip(grid.flat, shown.items(), strict=False):
+    for axis, (name, summary) in zip(grid.flat, summaries.items(), strict=False):
         handles["all candidates"] = axis.stairs(summary.all, summary.edges, fill=True, color=GREY)
         handles["kept"] = axis.stairs(summary.kept, summary.edges, fill=True, color=BLUE)
         if thresholds and name in thresholds:
@@ -38,7 +38,7 @@ def score_histograms(
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=10)
         axis.set_ylabel("rows", fontsize=11)
-    for axis in grid.flat[len(shown) :]:
+    for axis in grid.flat[len(summaries) :]:
         axis.set_axis_off()
     figure.tight_layout(rect=(0, 0.36 / (2.9 * lines), 1, 1))
     figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=3, frameon=False, fontsize=11)
@@ -48,27 +48,27 @@ def score_histograms(
 def class_bars(classes: Sequence[ClassCount], path: Path) -> None:
     """Images that show each class: candidates in grey, the kept ones in blue before them; beside a class its colour."""
     plt = _pyplot()
-    shown = [count for count in classes if count.before]
-    height = 0.27 * len(shown) + 1.3
+    counts = [count for count in classes if count.before]
+    height = 0.27 * len(counts) + 1.3
     figure, axis = plt.subplots(figsize=(7.8, height))
-    places = range(len(shown))
-    axis.barh(places, [count.before for count in shown], height=0.8, color=GREY, label="candidates")
-    axis.barh(places, [count.after for count in shown], height=0.8, color=BLUE, label="kept")
-    names = [" ".join(count.name.split())[:30] for count in shown]
-    axis.set_yticks(places, names, fontsize=11, parse_math=False)
+    positions = range(len(counts))
+    axis.barh(positions, [count.before for count in counts], height=0.8, color=GREY, label="candidates")
+    axis.barh(positions, [count.after for count in counts], height=0.8, color=BLUE, label="kept")
+    names = [" ".join(count.name.split())[:30] for count in counts]
+    axis.set_yticks(positions, names, fontsize=11, parse_math=False)
     axis.tick_params("y", length=0, pad=18)
     axis.tick_params("x", labelsize=10)
     # Squares of 13 points between the names and the bars.
     side = 13 / (0.27 * 72)
-    for place, count in enumerate(shown):
-        box = (-0.024, place - side / 2)
+    for position, count in enumerate(counts):
+        box = (-0.024, position - side / 2)
         axis.add_patch(
             plt.Rectangle(
                 box, 0.02, side, transform=axis.get_yaxis_transform(), clip_on=False,
                 facecolor=[channel / 255 for channel in VOC.palette[count.id % 255]], edgecolor=INK, linewidth=0.6,
             )
         )  # fmt: skip
-    axis.set_ylim(len(shown) - 0.4, -0.6)
+    axis.set_ylim(len(counts) - 0.4, -0.6)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("images that show the class", fontsize=11)
     axis.spines[["top", "right", "left"]].set_visible(False)
@@ -113,8 +113,8 @@ def sample_grid(
     for heading, cells in samples:
         draw.text((GAP, y), heading, fill=INK, font=bold)
         y += HEAD
-        for place, cell in enumerate(cells):
-            x, top = GAP + place % columns * (2 * TILE + GAP), y + place // columns * step
+        for cell_number, cell in enumerate(cells):
+            x, top = GAP + cell_number % columns * (2 * TILE + GAP), y + cell_number // columns * step
             classes = _paste_sample(sheet, cell, labels, x, top)
             names = ", ".join(labels.names[index] for index in classes) or "no class"
             for line, text in enumerate([names, *cell["lines"]]):
@@ -156,8 +156,8 @@ def _paste_sample(sheet: Image.Image, cell: Mapping[str, Any], labels: LabelSpac
         tiles = [small, overlay(small, _resized(mask, small.shape, Image.Resampling.NEAREST), labels)]
     except BadImageError:
         classes, tiles = [], [np.full((TILE, TILE, 3), 230, np.uint8)] * 2
-    for place, tile in enumerate(tiles):
-        sheet.paste(Image.fromarray(tile), (x + place * TILE, y))
+    for column, tile in enumerate(tiles):
+        sheet.paste(Image.fromarray(tile), (x + column * TILE, y))
     return classes
 
 

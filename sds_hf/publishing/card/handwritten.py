@@ -27,14 +27,14 @@ def split_card(text: str) -> tuple[dict[str, Any], str]:
         ValueError: if the YAML is broken or no mapping.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    found = FRONT.match(text)
+    front = FRONT.match(text)
     try:
-        data = yaml.safe_load(found[1]) if found else None
+        data = yaml.safe_load(front[1]) if front else None
     except yaml.YAMLError as error:
         raise ValueError(f"the YAML of the card cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict | None):
         raise ValueError(f"the YAML of the card is a {type(data).__name__}, not keys with values")
-    return data or {}, text[found.end() :] if found else text
+    return data or {}, text[front.end() :] if front else text
 
 
 def join_card(data: dict[str, Any], body: str) -> str:
@@ -65,8 +65,8 @@ def keep_by_hand(old: str, new: str) -> str:
     present = {block for _, block in _blocks(text)}
     for heading, block in kept:
         if block not in present:
-            place = _end_of_section(text, heading)
-            text = f"{text[:place].rstrip()}\n\n{block}\n\n{text[place:].lstrip()}"
+            position = _end_of_section(text, heading)
+            text = f"{text[:position].rstrip()}\n\n{block}\n\n{text[position:].lstrip()}"
     return join_card(fresh | foreign, text)
 
 
@@ -77,11 +77,11 @@ def _blocks(body: str) -> list[tuple[str | None, str]]:
         what, other = (START, END) if lonely[0].strip() == START else (END, START)
         raise ValueError(f"the card has a line {what} without {other}: add it, or take the line out")
     outside = _blanked(visible, BLOCK)
-    found = []
+    sections = []
     for block in BLOCK.finditer(visible):
         before = HEADING.findall(outside, 0, block.start())
-        found.append((before[-1].strip() if before else None, body[block.start() : block.end()]))
-    return found
+        sections.append((before[-1].strip() if before else None, body[block.start() : block.end()]))
+    return sections
 
 
 def _end_of_section(text: str, heading: str | None) -> int:
@@ -89,7 +89,7 @@ def _end_of_section(text: str, heading: str | None) -> int:
     headings = list(HEADING.finditer(_blanked(text, FENCE, BLOCK)))
     if heading is None:
         return headings[0].start() if headings else len(text)
-    starts = [found[0].strip() for found in headings]
+    starts = [match[0].strip() for match in headings]
     if heading not in starts or heading == starts[-1]:
         return len(text)
     return headings[starts.index(heading) + 1].start()
@@ -98,5 +98,5 @@ def _end_of_section(text: str, heading: str | None) -> int:
 def _blanked(text: str, *patterns: re.Pattern[str]) -> str:
     """The text with spaces where the patterns match; line breaks stay."""
     for pattern in patterns:
-        text = pattern.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+        text = pattern.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
     return text

@@ -74,24 +74,24 @@ def check_folder(folder: Path, text: str | None = None) -> CardCheck:
         text: of the card; that of `README.md` if None.
     """
     text = (folder / "README.md").read_text(encoding="utf-8") if text is None else text
-    found = check_card(text)
-    if found.errors:
-        return found
+    card_check = check_card(text)
+    if card_check.errors:
+        return card_check
     data, _ = split_card(text)
     beside = _sorted([*_license_file(data, folder), *_data(data, folder)])
-    return CardCheck(beside.errors, found.warnings + beside.warnings)
+    return CardCheck(beside.errors, card_check.warnings + beside.warnings)
 
 
 def size_category(rows: int) -> str:
     """As the Hub names it: n<1K, 1K<n<10K and so on to n>1T."""
-    place = max(0, len(str(rows)) - 3)
-    if place >= len(SIZES):
+    index = max(0, len(str(rows)) - 3)
+    if index >= len(SIZES):
         return "n>1T"
-    return f"{SIZES[place - 1]}<n<{SIZES[place]}" if place else "n<1K"
+    return f"{SIZES[index - 1]}<n<{SIZES[index]}" if index else "n<1K"
 
 
 def _sorted(findings: Sequence[Finding]) -> CardCheck:
-    return CardCheck(*([found.text for found in findings if found.fatal is fatal] for fatal in (True, False)))
+    return CardCheck(*([finding.text for finding in findings if finding.fatal is fatal] for fatal in (True, False)))
 
 
 # Rules: each takes the YAML of a card.
@@ -110,21 +110,21 @@ def _kinds(data: dict[str, Any]) -> Iterator[Finding]:
         value = data.get(key, [])
         if key in LISTS and not isinstance(value, list):
             yield Finding(f"{key} must be a list, not {value!r}")
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, bool):
-                yield Finding(f"{key} has {each}, which YAML makes of a plain yes, no, on or off; put it in quotes")
-            elif not isinstance(each, str) or not each.strip():
-                yield Finding(f"{key} must be text, not {each!r}")
+        for entry in value if isinstance(value, list) else [value]:
+            if isinstance(entry, bool):
+                yield Finding(f"{key} has {entry}, which YAML makes of a plain yes, no, on or off; put it in quotes")
+            elif not isinstance(entry, str) or not entry.strip():
+                yield Finding(f"{key} must be text, not {entry!r}")
 
 
 def _license(data: dict[str, Any]) -> Iterator[Finding]:
-    given = _texts(data, "license")
-    for each in given:
-        if each not in _ids()["licenses"]:
-            yield Finding(f"license {each!r} is no id the Hub is known to have, such as 'cc-by-4.0'; others are "
+    license_ids = _texts(data, "license")
+    for license_id in license_ids:
+        if license_id not in _ids()["licenses"]:
+            yield Finding(f"license {license_id!r} is no id the Hub is known to have, such as 'cc-by-4.0'; others are "
                           "'other' with license_name and license_link", fatal=False)  # fmt: skip
     name, address = data.get("license_name"), data.get("license_link")
-    if "other" in given:
+    if "other" in license_ids:
         if not isinstance(name, str) or not name.strip():
             yield Finding("license 'other' needs a license_name")
         if not isinstance(address, str) or not (address in LICENSE_FILES or re.match(r"https?://\S+$", address)):
@@ -135,24 +135,24 @@ def _license(data: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("license_name and license_link count only with license 'other'", fatal=False)
 
 
-def _known(data: dict[str, Any]) -> Iterator[Finding]:
-    known = {
+def _values(data: dict[str, Any]) -> Iterator[Finding]:
+    vocabulary = {
         "task_categories": _ids()["task_categories"],
         "task_ids": _ids()["task_ids"],
         "size_categories": _resource("size_categories"),
         "annotations_creators": _resource("creators")["annotations"],
         "language": {*_resource("languages"), "multilingual"},
     }
-    for key, possible in known.items():
-        for each in _texts(data, key):
-            if each not in possible:
-                shown = "ISO 639-1 or 639-3 codes" if key == "language" else _nearest(each, possible)
+    for key, possible in vocabulary.items():
+        for value in _texts(data, key):
+            if value not in possible:
+                hint = "ISO 639-1 or 639-3 codes" if key == "language" else _nearest(value, possible)
                 # The table has no three-letter code where there is one of two letters; the Hub may.
-                fatal = not (key == "language" and re.fullmatch("[a-z]{3}", each))
-                yield Finding(f"{key} {each!r} is unknown to the Hub; it knows {shown}", fatal)
-    for each in _texts(data, "source_datasets"):
-        if not SOURCE_DATASET.fullmatch(each):
-            yield Finding(f"source_datasets {each!r} is neither 'original', 'extended|...' nor a Hub id")
+                fatal = not (key == "language" and re.fullmatch("[a-z]{3}", value))
+                yield Finding(f"{key} {value!r} is unknown to the Hub; it knows {hint}", fatal)
+    for source in _texts(data, "source_datasets"):
+        if not SOURCE_DATASET.fullmatch(source):
+            yield Finding(f"source_datasets {source!r} is neither 'original', 'extended|...' nor a Hub id")
 
 
 def _configs(data: dict[str, Any]) -> Iterator[Finding]:
@@ -184,7 +184,7 @@ def _dataset_info(data: dict[str, Any]) -> Iterator[Finding]:
         yield Finding(f"size_categories is {sizes}, but dataset_info has {rows:,} rows: {size_category(rows)!r}")
 
 
-RULES = (_keys, _kinds, _license, _known, _configs, _dataset_info)
+RULES = (_keys, _kinds, _license, _values, _configs, _dataset_info)
 
 
 # Rules that need the folder.
@@ -206,11 +206,11 @@ def _data(data: dict[str, Any], folder: Path) -> Iterator[Finding]:
         patterns = config["data_files"]
         by_split = isinstance(patterns, list) and all(isinstance(one, dict) for one in patterns)
         for split in patterns if by_split else [{"split": "train", "path": patterns}]:
-            found = [path for one in _as_list(split["path"]) for path in sorted(folder.glob(one))]
-            if not found:
+            paths = [path for one in _as_list(split["path"]) for path in sorted(folder.glob(one))]
+            if not paths:
                 yield Finding(f"config {name!r}: no file is called {split['path']}")
             elif name in infos:
-                yield from _split(infos[name], f"config {name!r}, split {split['split']!r}", split["split"], found)
+                yield from _split(infos[name], f"config {name!r}, split {split['split']!r}", split["split"], paths)
 
 
 def _split(info: "DatasetInfo", what: str, split: str, paths: list[Path]) -> Iterator[Finding]:
@@ -241,7 +241,7 @@ def _card_data(data: dict[str, Any], key: str) -> "DatasetCardData":
 
 
 def _texts(data: dict[str, Any], key: str) -> list[str]:
-    return [each for each in _as_list(data.get(key, [])) if isinstance(each, str)]
+    return [text for text in _as_list(data.get(key, [])) if isinstance(text, str)]
 
 
 def _as_list(value: Any) -> list[Any]:

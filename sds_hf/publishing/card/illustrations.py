@@ -114,19 +114,19 @@ def _spread(sizes: dict[str, int]) -> dict[str, list[int]]:
     return {kind: np.linspace(0, sizes[kind] - 1, count).astype(int).tolist() for kind, count in room.items()}
 
 
-def _chosen(selection: Selection, side: bool, wanted: dict[str, list[int]]) -> dict[int, str]:
+def _chosen(selection: Selection, side: bool, positions_by_kind: dict[str, list[int]]) -> dict[int, str]:
     """The rows at these positions among the kept or dropped ones of each kind, kind by kind, and their reasons."""
-    passed, rows = dict.fromkeys(wanted, 0), dict[tuple[str, int], tuple[int, str]]()
+    passed, rows = dict.fromkeys(positions_by_kind, 0), dict[tuple[str, int], tuple[int, str]]()
     for batch in selection.batches(["row", "kept", "reason"]):
         codes, keys = _coded(batch)
-        for kind in wanted:
+        for kind in positions_by_kind:
             members = np.flatnonzero(codes == keys.index((side, kind))) if (side, kind) in keys else np.empty(0, int)
-            for position in wanted[kind]:
+            for position in positions_by_kind[kind]:
                 if 0 <= position - passed[kind] < len(members):
                     index = int(members[position - passed[kind]])
                     rows[kind, position] = (batch["row"][index].as_py(), batch["reason"][index].as_py())
             passed[kind] += len(members)
-    return dict(rows[kind, position] for kind, positions in wanted.items() for position in positions)
+    return dict(rows[kind, position] for kind, positions in positions_by_kind.items() for position in positions)
 
 
 def _scores_of(scores: Path, rows: list[int]) -> dict[int, dict[str, float | None]]:
@@ -134,12 +134,12 @@ def _scores_of(scores: Path, rows: list[int]) -> dict[int, dict[str, float | Non
     if not scores.exists():
         return {}
     names = [name for name in SHOWN if name in pq.read_schema(scores).names]
-    found = dict[int, dict[str, float | None]]()
+    scores_by_row = dict[int, dict[str, float | None]]()
     with pq.ParquetFile(scores) as file:
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=["row", *names]):
             few = pa.Table.from_batches([batch]).filter(pc.is_in(batch["row"], pa.array(rows)))
-            found |= {each.pop("row"): each for each in few.to_pylist()}
-    return found
+            scores_by_row |= {row.pop("row"): row for row in few.to_pylist()}
+    return scores_by_row
 
 
 def _short(value: float | None) -> str:

@@ -18,7 +18,7 @@ def escape(value: Any) -> str:
 
 def linked(value: Any) -> str:
     """As `escape`, but web addresses become links: for what the publisher wrote."""
-    parts = [f"<{part}>" if place % 2 else _escaped(part) for place, part in enumerate(URL.split(_one_line(value)))]
+    parts = [f"<{part}>" if index % 2 else _escaped(part) for index, part in enumerate(URL.split(_one_line(value)))]
     return LINE_START.sub(r"\1\\\2", "".join(parts))
 
 

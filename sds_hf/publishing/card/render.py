@@ -42,7 +42,7 @@ def render_card(recipe: Recipe, report: Report) -> str:
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     environment.filters.update(
         md=escape, linked=linked, code=code, fenced=fenced, link=link, python=_python, number=_number,
-        percent=_percent, dropped=_dropped, place=public_name, settings=_settings, versions=_versions,
+        percent=_percent, dropped=_dropped, public_name=public_name, settings=_settings, versions=_versions,
     )  # fmt: skip
     template = environment.from_string((files(__package__) / "dataset_card.md.jinja").read_text(encoding="utf-8"))
     publication, terms = recipe.publish, report.provenance.get("terms", {})

@@ -36,7 +36,7 @@ class MapBatch:
         single: whether it is one row of an unbatched `map`.
     """
 
-    def __init__(self, batch: Any, wanted: Sequence[str]) -> None:
+    def __init__(self, batch: Any, columns: Sequence[str]) -> None:
         if not isinstance(batch, Mapping):
             raise TypeError("a score takes whole rows: call map(score, batched=True) without input_columns")
         self._formatter = getattr(batch, "formatter", None)
@@ -44,14 +44,14 @@ class MapBatch:
         self._metadata: dict[bytes, bytes] = (table.schema.metadata or {}) if table is not None else {}
         if table is not None:
             self.single = type(batch).__name__ == "LazyRow"
-            self.cells = {name: column_cells(table[name]) for name in wanted if name in table.column_names}
+            self.cells = {name: column_cells(table[name]) for name in columns if name in table.column_names}
         else:
-            found = {name: batch[name] for name in wanted if name in batch}
-            known = {name: value for name, value in found.items() if name in READABLE} or found
-            self.single = bool(found) and not any(_is_column(name, value) for name, value in known.items())
-            self.cells = {name: [value] if self.single else value for name, value in found.items()}
+            values = {name: batch[name] for name in columns if name in batch}
+            readable_values = {name: value for name, value in values.items() if name in READABLE} or values
+            self.single = bool(values) and not any(_is_column(name, value) for name, value in readable_values.items())
+            self.cells = {name: [value] if self.single else value for name, value in values.items()}
         if not self.cells:
-            raise ValueError(f"a score reads the columns {list(wanted)}; this batch has {sorted(batch.keys())}")
+            raise ValueError(f"a score reads the columns {list(columns)}; this batch has {sorted(batch.keys())}")
 
     def labels(self, name: str) -> LabelSpace:
         """The label space of that name; `"auto"` is the one of the schema's ClassLabel names."""

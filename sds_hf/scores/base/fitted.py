@@ -177,8 +177,8 @@ def reference_rows(
         ValueError: if a column is missing, or nothing can be read.
     """
     space = VOC if labels == "auto" and "classes" not in needs else labels_of(dataset.features, labels)
-    wanted = {*needs, "mask"} if "classes" in needs else {*needs}
-    stored = dataset.select_columns([name for name in dataset.column_names if name in wanted]).with_format("arrow")
+    columns = {*needs, "mask"} if "classes" in needs else {*needs}
+    stored = dataset.select_columns([name for name in dataset.column_names if name in columns]).with_format("arrow")
     row_numbers = range(len(dataset)) if row_numbers is None else row_numbers
     failed, example = 0, ""
     for start in range(0, len(row_numbers), ROWS_AT_ONCE):
@@ -230,7 +230,11 @@ def _checked_settings(name: str, fit: Callable[..., Any], settings: Mapping[str,
         ValueError: names the one that makes no sense.
     """
     parameters = inspect.signature(fit, eval_str=True, locals={"Dataset": Any}).parameters.values()
-    keywords = {each.name: (each.annotation, each.default) for each in parameters if each.kind is each.KEYWORD_ONLY}
+    keywords = {
+        parameter.name: (parameter.annotation, parameter.default)
+        for parameter in parameters
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
     model = create_model(name, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **keywords)  # type: ignore[call-overload]
     try:
         return {key: getattr(model(**settings), key) for key in settings}

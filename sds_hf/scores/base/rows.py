@@ -59,8 +59,8 @@ class Rows:
         """The result of `compute`, made once for these rows under that key."""
         if key not in self._shared:
             self._shared[key] = compute()
-        found: T = self._shared[key]
-        return found
+        value: T = self._shared[key]
+        return value
 
     def part(self, start: int, stop: int) -> "Rows":
         """Rows `start` to `stop`, without the errors of others."""
@@ -103,7 +103,7 @@ def read_rows(cells: Mapping[str, Sequence[Any]], needs: set[str], labels: Label
     if missing := [name for name in needs if name not in cells and not (name == "classes" and with_mask)]:
         raise ValueError(f"the scores need the columns {sorted(needs)}; {missing} missing among {sorted(cells)}")
     count = len(next(iter(cells.values())))
-    further = sorted(needs - {"image", "mask", "classes", "caption"})
+    other_columns = sorted(needs - {"image", "mask", "classes", "caption"})
 
     def read(position: int) -> tuple[Any, ...] | str:
         try:
@@ -111,7 +111,7 @@ def read_rows(cells: Mapping[str, Sequence[Any]], needs: set[str], labels: Label
                 decode_image(cells["image"][position], _name(cells, "image", position)) if "image" in needs else None
             )
             caption = _caption(cells["caption"][position]) if "caption" in needs else None
-            others = [_given(name, cells[name][position], labels) for name in further]
+            others = [_checked_cell(name, cells[name][position], labels) for name in other_columns]
             ids = next((other for other in others if isinstance(other, np.ndarray)), None)
             if ids is not None and not with_mask:
                 raise BadRowError("instances: a picture of ids needs the column `mask`, which says the classes")
@@ -134,14 +134,14 @@ def read_rows(cells: Mapping[str, Sequence[Any]], needs: set[str], labels: Label
         results = list(map(read, range(count))) if threads == 1 else list(pool.map(read, range(count)))
     errors = {position: result for position, result in enumerate(results) if isinstance(result, str)}
     good = [result for result in results if not isinstance(result, str)]
-    images, masks, present, captions, *others = zip(*good, strict=True) if good else [()] * (4 + len(further))
+    images, masks, present, captions, *others = zip(*good, strict=True) if good else [()] * (4 + len(other_columns))
     return Rows(
         labels,
         images if "image" in needs else (),
         masks if with_mask else (),
         np.array(present, bool).reshape(len(good), len(labels.class_ids)),
         captions if "caption" in needs else (),
-        dict(zip(further, others, strict=True)),
+        dict(zip(other_columns, others, strict=True)),
         [position for position in range(count) if position not in errors],
         errors,
     )
@@ -165,7 +165,7 @@ def _caption(cell: Any, name: str = "caption") -> str | None:
     return cell if cell and cell.strip() else None
 
 
-def _given(name: str, cell: Any, labels: LabelSpace) -> Any:
+def _checked_cell(name: str, cell: Any, labels: LabelSpace) -> Any:
     """The cell of a further column, checked where its form is known."""
     if name == "class_prompt":
         return _caption(cell, name)

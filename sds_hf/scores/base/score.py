@@ -63,9 +63,9 @@ class Score(ABC):
 
     def __init_subclass__(cls) -> None:
         if not inspect.isabstract(cls) and "name" in cls.__dict__:
-            known = REGISTRY.setdefault(cls.name, cls)
-            if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-                raise TypeError(f"two scores are called {cls.name!r}: {known.__module__} and {cls.__module__}")
+            holder = REGISTRY.setdefault(cls.name, cls)
+            if (holder.__module__, holder.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise TypeError(f"two scores are called {cls.name!r}: {holder.__module__} and {cls.__module__}")
             REGISTRY[cls.name] = cls
 
     @classmethod
@@ -140,8 +140,8 @@ class Score(ABC):
 
 
 def _rebuild(cls: type[Score], identity: str) -> Score:
-    known = field_names(cls)
-    return cls(**{key: value for key, value in json.loads(identity).items() if key in known})
+    names = field_names(cls)
+    return cls(**{key: value for key, value in json.loads(identity).items() if key in names})
 
 
 def field_names(cls: type[Score]) -> set[str]:
@@ -318,17 +318,17 @@ def in_parts(
     waiting = [(start, min(start + size, len(rows))) for start in reversed(range(0, len(rows), size))]
     while waiting:
         start, stop = waiting.pop()
-        found = _if_it_fits(compute, rows.part(start, stop) if stop - start < len(rows) else rows)
-        if found is None and stop - start > 1:
+        part_columns = _if_it_fits(compute, rows.part(start, stop) if stop - start < len(rows) else rows)
+        if part_columns is None and stop - start > 1:
             middle = start + (stop - start) // 2
             waiting += [(middle, stop), (start, middle)]
             continue
-        if found is None:
+        if part_columns is None:
             errors[start] = f"image: {_size(rows, start)} pixels do not fit into the memory that is free"
         else:
             fitted.append(stop - start)
         for name, column in columns.items():
-            column += [None] if found is None else found[name]
+            column += [None] if part_columns is None else part_columns[name]
     if fitted and max(fitted) < min(size, len(rows)):  # one large image says nothing of the others
         _fitting[key] = max(fitted)
     return columns, errors

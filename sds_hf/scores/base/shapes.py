@@ -43,15 +43,15 @@ def shapes(rows: Rows, kind: InstanceKind, min_area: int = 1) -> list[Shapes]:
 
 def _shapes(rows: Rows, row: int, kind: InstanceKind, min_area: int) -> Shapes:
     if kind == "column":
-        given = rows.cells["instances"][row]
-        found = _of_ids(rows, row, given) if isinstance(given, np.ndarray) else [_of_instance(one) for one in given]
+        cell = rows.cells["instances"][row]
+        objects = _of_ids(rows, row, cell) if isinstance(cell, np.ndarray) else [_of_instance(one) for one in cell]
     else:
-        found = []
+        objects = []
         for class_id in rows.classes_of(row):
             mask = rows.masks[row] == class_id
             outlines = component_outlines(mask, min_area) if kind == "components" else [largest_outline(mask)]
-            found += [(class_id, outline) for outline in outlines]
-    numbers = np.array([(class_id, *outline) for class_id, outline in found], np.float64).reshape(-1, 3)
+            objects += [(class_id, outline) for outline in outlines]
+    numbers = np.array([(class_id, *outline) for class_id, outline in objects], np.float64).reshape(-1, 3)
     return Shapes(numbers[:, 0].astype(np.int64), numbers[:, 1], numbers[:, 2])
 
 
@@ -64,11 +64,11 @@ def _of_instance(instance: Instance) -> tuple[int, Outline]:
 def _of_ids(rows: Rows, row: int, ids: np.ndarray) -> list[tuple[int, Outline]]:
     from scipy import ndimage
 
-    mask, found = rows.masks[row], []
-    for place, box in enumerate(ndimage.find_objects(ids.astype(np.int32)), 1):
-        if box is None or place in NO_INSTANCE:
+    mask, objects = rows.masks[row], []
+    for instance_id, box in enumerate(ndimage.find_objects(ids.astype(np.int32)), 1):
+        if box is None or instance_id in NO_INSTANCE:
             continue
-        inside = ids[box] == place
+        inside = ids[box] == instance_id
         for class_id in np.intersect1d(mask[box][inside], rows.labels.class_ids):
-            found.append((int(class_id), largest_outline(inside & (mask[box] == class_id))))
-    return found
+            objects.append((int(class_id), largest_outline(inside & (mask[box] == class_id))))
+    return objects

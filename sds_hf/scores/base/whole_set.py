@@ -105,11 +105,11 @@ def fit_scores(
     def compute() -> str:
         return json.dumps(_statistics(unfitted, dataset, labels, num_proc or 1))
 
-    known = files_behind(dataset, columns_read(unfitted)) if isinstance(dataset, Dataset) else None
-    key = json.dumps([known, asdict(labels), [score.identity() for score in unfitted]], sort_keys=True)
-    found = iter(json.loads(compute() if known is None else remembered(KIND, key, compute)))
+    content_key = files_behind(dataset, columns_read(unfitted)) if isinstance(dataset, Dataset) else None
+    key = json.dumps([content_key, asdict(labels), [score.identity() for score in unfitted]], sort_keys=True)
+    statistics = iter(json.loads(compute() if content_key is None else remembered(KIND, key, compute)))
     return [
-        cast(Score, replace(cast(Any, score), statistics=next(found))) if not score.is_fitted else score
+        cast(Score, replace(cast(Any, score), statistics=next(statistics))) if not score.is_fitted else score
         for score in scores
     ]
 
@@ -123,7 +123,7 @@ def _statistics(
     if isinstance(dataset, IterableDataset) or min(processes, len(dataset)) < 2:
         collected = collect(dataset)
     else:
-        parts = [dataset.shard(processes, place, contiguous=True) for place in range(processes)]
+        parts = [dataset.shard(processes, index, contiguous=True) for index in range(processes)]
         with ProcessPoolExecutor(processes) as pool:
             collected = reduce(partial(_merged, scores), pool.map(collect, parts))
     return [score.freeze(part) for score, part in zip(scores, collected, strict=True)]

@@ -124,8 +124,8 @@ def fit_elements(
     tried = [_fit(projected, count, seed) for count in _counts(components, len(projected))]
     scores = {mixture.n_components: float(mixture.bic(projected)) for mixture in tried}
     best = min(tried, key=lambda mixture: scores[mixture.n_components])
-    found = Mixture(best.weights_, best.means_, best.covariances_)
-    model = ElementModel(normalize, pca.mean_.astype(np.float64), pca.components_.astype(np.float64), found)
+    best_mixture = Mixture(best.weights_, best.means_, best.covariances_)
+    model = ElementModel(normalize, pca.mean_.astype(np.float64), pca.components_.astype(np.float64), best_mixture)
     return model, {
         "components": best.n_components,
         "dimensions": len(model.axes),
@@ -153,12 +153,12 @@ def aggregate(values: np.ndarray, how: Aggregate) -> float:
 def _counts(components: int | Literal["bic"], elements: int) -> list[int]:
     """Numbers of components to try: as many as the elements suffice for."""
     most = max(1, elements // ELEMENTS_A_COMPONENT)
-    wanted = CANDIDATES if components == "bic" else (components,)
-    if max(wanted) > most:
+    counts = CANDIDATES if components == "bic" else (components,)
+    if max(counts) > most:
         warnings.warn(
-            f"{elements} elements are too few for {max(wanted)} components: at most {most} are fitted", stacklevel=2
+            f"{elements} elements are too few for {max(counts)} components: at most {most} are fitted", stacklevel=2
         )
-    return sorted({min(count, most) for count in wanted})
+    return sorted({min(count, most) for count in counts})
 
 
 def _fit(projected: np.ndarray, components: int, seed: int) -> Any:

@@ -24,7 +24,7 @@ def blocks(queries: "Tensor", points: "Tensor", size: int = BLOCK) -> "Iterator[
         size: points compared at once; does not change the result.
 
     Yields:
-        The place of the first point, and cosines (m, up to `size`) float32.
+        The index of the first point, and cosines (m, up to `size`) float32.
     """
     for start in range(0, len(points), size):
         yield start, queries.float() @ points[start : start + size].to(queries.device).float().T
@@ -43,28 +43,28 @@ def nearest(
         size: see `blocks`.
 
     Returns:
-        Cosines (m, k) float32, descending, and places (m, k) int64; where a query has fewer points, minus infinity
+        Cosines (m, k) float32, descending, and indices (m, k) int64; where a query has fewer points, minus infinity
         and -1.
     """
     import torch
 
     best = queries.new_full((len(queries), k), -torch.inf, dtype=torch.float32)
-    places = torch.full_like(best, -1, dtype=torch.int64)
+    indices = torch.full_like(best, -1, dtype=torch.int64)
     for start, cosines in blocks(queries, points, size):
         stop = start + cosines.shape[1]
         if allowed is not None:
             cosines = cosines.masked_fill(~allowed(start, stop).to(cosines.device), -torch.inf)
         here = torch.arange(start, stop, device=best.device).expand(len(queries), -1)
         best, order = torch.cat([best, cosines], 1).topk(k)
-        places = torch.cat([places, here], 1).gather(1, order)
-    return best, places.masked_fill(best == -torch.inf, -1)
+        indices = torch.cat([indices, here], 1).gather(1, order)
+    return best, indices.masked_fill(best == -torch.inf, -1)
 
 
 def mean_cosine(queries: "Tensor", points: "Tensor", k: int, allowed: "Allowed | None" = None) -> "Tensor":
     """Mean cosine with the `k` nearest points, or as many as there are: (m,) float32, NaN where there is none."""
-    cosines, places = nearest(queries, points, k, allowed)
-    found = places >= 0
-    return cosines.masked_fill(~found, 0).sum(1) / found.sum(1)
+    cosines, indices = nearest(queries, points, k, allowed)
+    is_neighbor = indices >= 0
+    return cosines.masked_fill(~is_neighbor, 0).sum(1) / is_neighbor.sum(1)
 
 
 def text_hash(text: str) -> int:

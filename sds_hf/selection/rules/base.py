@@ -57,25 +57,25 @@ class Rule(ABC):
         """
 
 
-def make_rule(place: int, given: Any) -> Rule:
+def make_rule(index: int, entry: Any) -> Rule:
     """The rule that a recipe writes as `{kind: settings}`.
 
     Args:
-        place: of the rule in its list, for the error.
-        given: what the recipe has there.
+        index: of the rule in its list, for the error.
+        entry: what the recipe has there.
 
     Raises:
         ValueError: in one line, if it is none or makes no sense.
     """
-    if not isinstance(given, dict) or len(given) != 1:
-        raise ValueError(f"rule {place} must be one of {sorted(RULES)} with its settings, not {given!r}")
-    ((kind, settings),) = given.items()
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise ValueError(f"rule {index} must be one of {sorted(RULES)} with its settings, not {entry!r}")
+    ((kind, settings),) = entry.items()
     if kind not in RULES:
-        raise ValueError(f"rule {place}: no rule {kind!r}; there are {sorted(RULES)}")
-    known = [field.name for field in fields(cast(Any, RULES[kind]))]
+        raise ValueError(f"rule {index}: no rule {kind!r}; there are {sorted(RULES)}")
+    names = [field.name for field in fields(cast(Any, RULES[kind]))]
     if not isinstance(settings or {}, dict):
-        raise ValueError(f"rule {place}, {kind}: takes the settings {known}, not {settings!r}")
+        raise ValueError(f"rule {index}, {kind}: takes the settings {names}, not {settings!r}")
     try:
         return RULES[kind](**{str(name): value for name, value in (settings or {}).items()})
     except ValidationError as error:
-        raise ValueError(f"rule {place}, {kind}: {one_line(error, {(): known})}") from error
+        raise ValueError(f"rule {index}, {kind}: {one_line(error, {(): names})}") from error

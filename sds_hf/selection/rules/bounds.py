@@ -40,8 +40,8 @@ class Bounded(Rule):
     @property
     def bounds(self) -> dict[str, float | str]:
         """The bounds that are set."""
-        given = {name: getattr(self, name) for name in self.signs}
-        return {name: value for name, value in given.items() if value is not None}
+        values = {name: getattr(self, name) for name in self.signs}
+        return {name: value for name, value in values.items() if value is not None}
 
     @model_validator(mode="after")
     def _some_bound(self) -> "Bounded":
@@ -80,8 +80,8 @@ class Bounded(Rule):
     def _number(self, candidates: Candidates, value: float | str) -> float:
         if not isinstance(value, str):
             return value
-        found = candidates.quantiles(self.column, [float(value[1:])], "dropped IS NULL")
-        return found[0] if found else 0.0  # no row has a score
+        quantiles = candidates.quantiles(self.column, [float(value[1:])], "dropped IS NULL")
+        return quantiles[0] if quantiles else 0.0  # no row has a score
 
 
 @settings

@@ -56,7 +56,7 @@ class TopPerGroup(Sized):
     def apply(self, candidates: Candidates) -> dict[str, float]:
         """See `Rule.apply`."""
         score = candidates.number(self.column)
-        families = {f"family_{place}": column for place, column in enumerate(self.by)}
+        families = {f"family_{number}": column for number, column in enumerate(self.by)}
         for family, column in families.items():
             rank(candidates, family, group=quoted(column), key=score, where=f"{score} IS NOT NULL")
         cutoff = self._cutoff(candidates, list(families))
@@ -94,7 +94,7 @@ class TopPerGroup(Sized):
         )
         if first_too_many is None:
             return "group_size"
-        better, size = candidates.found(
+        better, size = candidates.fetch(
             f"""SELECT better, group_size FROM ({all_ranks}) WHERE better / group_size = {first_too_many!r}
                 ORDER BY group_size LIMIT 1"""
         )[0]
@@ -108,7 +108,7 @@ class TopPerGroup(Sized):
         counts = f"SELECT count(*) FROM {rows} WHERE CASE {kept} END IS NOT NULL"
         if not (missing := self.target - candidates.value(counts)):
             return ""
-        last = candidates.found(
+        last = candidates.fetch(
             f"""SELECT {score}, {tie} FROM {rows} WHERE dropped IS NULL AND {score} IS NOT NULL
                     AND CASE {kept} END IS NULL
                 ORDER BY {score} DESC, {tie} LIMIT 1 OFFSET {missing - 1}"""

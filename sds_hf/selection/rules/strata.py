@@ -55,11 +55,11 @@ class Stratified(Sized):
         high_enough = self._cut(candidates, scored)
         stratum = self._stratum(candidates, f"{scored} AND {high_enough}")
         sizes = dict(
-            candidates.found(
+            candidates.fetch(
                 f"SELECT {stratum}, count(*) FROM {candidates.rows} WHERE {scored} AND {high_enough} GROUP BY 1"
             )
         )
-        budgets = ccs_budgets([sizes.get(place, 0) for place in range(self.strata)], budget)
+        budgets = ccs_budgets([sizes.get(number, 0) for number in range(self.strata)], budget)
         rank(
             candidates, "stratum", group=stratum, key=drawn(self.seed), where=f"{scored} AND {high_enough}", best="ASC"
         )
@@ -79,7 +79,7 @@ class Stratified(Sized):
         total = candidates.value(f"SELECT count(*) FROM {candidates.rows} WHERE {scored}")
         if not (lowest := int(self.drop_lowest * total + 1e-9)):
             return "true"
-        value, tie = candidates.found(
+        value, tie = candidates.fetch(
             f"""SELECT {column}, {candidates.tie} FROM {candidates.rows} WHERE {scored}
                 ORDER BY {column}, {candidates.tie} DESC LIMIT 1 OFFSET {lowest - 1}"""
         )[0]  # the best of the lowest
@@ -92,7 +92,7 @@ class Stratified(Sized):
         ends = (
             f"SELECT min(v), max(v) FROM (SELECT {value} AS v FROM {candidates.rows} WHERE {where}) WHERE isfinite(v)"
         )
-        low, high = candidates.found(ends)[0]
+        low, high = candidates.fetch(ends)[0]
         if low is None or high <= low:  # infinite scores do not matter then: all rows are in one stratum
             return "0"
         width = (high + 1e-4 * abs(high) - low) / self.strata
@@ -112,8 +112,8 @@ def ccs_budgets(sizes: Sequence[int], budget: int) -> list[int]:
     Source:
         Zheng et al., CCS, ICLR 2023, Algorithm 1.
     """
-    given = [0] * len(sizes)
-    for done, place in enumerate(sorted(range(len(sizes)), key=lambda place: sizes[place])):
-        given[place] = min(sizes[place], budget // (len(sizes) - done))
-        budget -= given[place]
-    return given
+    budgets = [0] * len(sizes)
+    for position, stratum in enumerate(sorted(range(len(sizes)), key=lambda stratum: sizes[stratum])):
+        budgets[stratum] = min(sizes[stratum], budget // (len(sizes) - position))
+        budget -= budgets[stratum]
+    return budgets
