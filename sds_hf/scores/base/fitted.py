@@ -14,11 +14,12 @@ import numpy as np
 from pydantic import ConfigDict, ValidationError, create_model
 
 from sds_hf.clip.checkpoints import model_files
+from sds_hf.data.cells import stored_cells
 from sds_hf.data.labels import VOC, labels_of
 from sds_hf.errors import one_line
 from sds_hf.files import sha256_of, whole_file
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.rows import Rows, read_rows
+from sds_hf.scores.base.rows import Rows, cells_of, read_parts, read_rows
 from sds_hf.scores.base.score import ClipScore, settings
 
 if TYPE_CHECKING:
@@ -183,11 +184,12 @@ def reference_rows(
     failed, example = 0, ""
     for start in range(0, len(row_numbers), ROWS_AT_ONCE):
         chosen = list(row_numbers[start : start + ROWS_AT_ONCE])
-        table = stored[chosen]
-        rows = read_rows({n: table[n].to_pylist() for n in table.column_names}, {*needs}, space)
-        failed, example = failed + len(rows.errors), next(iter(rows.errors.values()), example)
-        if len(rows):
-            yield rows, [chosen[position] for position in rows.positions]
+        cells = stored_cells(stored, chosen)
+        for part in read_parts(cells):
+            rows = read_rows(cells_of(cells, part), {*needs}, space)
+            failed, example = failed + len(rows.errors), next(iter(rows.errors.values()), example)
+            if len(rows):
+                yield rows, [chosen[part.start + position] for position in rows.positions]
     if failed == len(row_numbers):
         raise ValueError(f"no row of the reference set can be read{f', e.g. {example}' if example else ''}")
     if failed:
