@@ -1,4 +1,4 @@
-"""Columns as whoever loads a published dataset gets them: files embedded, decoded once to see that they are what they say.
+"""Columns as those who load a published dataset get them: files embedded, and decoded to see that they are files.
 
 `image` and `mask` go out as `Image()` in whatever form they came: paths, bytes, structs, arrays, images that are not
 decoded or that are decoded into another mode, which would make greys of a mask's palette.
@@ -57,8 +57,8 @@ def published_column(
         ColumnError: if a cell names a file that may not or cannot be read, or does not decode as what its column says.
     """
     if name in PICTURES:
-        embed = _picture if name == "image" else _mask
-        return pa.chunked_array([pa.array(_each(embed, name, held_cells(name, column, reach), row_names), STORED)])
+        pictures = _each(_picture if name == "image" else _mask, name, held_cells(name, column, reach), row_names)
+        return pa.chunked_array([pa.array(pictures, STORED)])
     if not names_files(column.type):
         return column
     before, cells = column_cells(column), held_cells(name, column, reach)

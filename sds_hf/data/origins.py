@@ -186,8 +186,8 @@ class MapCall:
 def map_call() -> MapCall | None:
     """The call of `map` that is on its way, None if there is none.
 
-    `datasets` hands a function rows and says nothing of where they are from, and in some formats not what is stored; its
-    own frames know both.
+    `datasets` hands a function rows and says nothing of where they are from, and in some formats not what is stored;
+    its own frames know both.
     """
     table = None
     for frame in _frames():

@@ -1,4 +1,4 @@
-"""Files that data names: read only inside the data's own folder, or where the user allows it; addresses only if allowed.
+"""Files that data names: read only inside its own folder, or where the user allows it; addresses only if allowed.
 
 The user's word is kept in the environment, so that worker processes have it too.
 """
@@ -101,8 +101,8 @@ class Reach:
             return Path(path)
         target = f", it leads to {path}" if os.path.islink(name) else ""
         raise PathError(
-            f"{name} lies outside the dataset's own folder{target}, so it is not read; if you trust it, allow its folder "
-            "with --allow-path (in Python: allow_paths)"
+            f"{name} lies outside the dataset's own folder{target}, so it is not read; if you trust it, allow its "
+            "folder with --allow-path (in Python: allow_paths)"
         )
 
     def _check_address(self, name: str) -> None:

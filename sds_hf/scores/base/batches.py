@@ -54,7 +54,7 @@ class MapBatch:
         self._call = map_call()
         self._table = _table_of(batch, self._call)
         self._keeps_table = not isinstance(batch, Mapping)  # of the formats arrow, pandas and polars
-        if self._keeps_table and self._table is None:
+        if self._keeps_table and not isinstance(batch, pa.Table) and type(batch).__name__ != "DataFrame":
             raise TypeError("a score takes whole rows: call map(score, batched=True) without input_columns")
         reach = reach_of(self._call.dataset if self._call else None)
         if self._table is not None:
@@ -84,7 +84,8 @@ class MapBatch:
         features = self._features() if name == "auto" else None
         if name == "auto" and features is None and self._call and self._call.is_stream:
             raise ValueError(
-                "this stream does not tell what its columns are (`map` hides it without features=), so nothing says what the indices of masks mean: "
+                "this stream does not tell what its columns are (`map` hides it without features=), so nothing says "
+                "what the indices of masks mean: "
                 'say it, e.g. labels="voc"'
             )
         return labels_of(features, name)
@@ -219,9 +220,8 @@ def _note(identity: str, dataset: Any) -> Any:
 def _is_column(name: str, value: Any) -> bool:
     """Whether a value of a plain dict is a column, not a cell; one row's `classes` are a list too, but of numbers."""
     if hasattr(value, "ndim"):  # a cell has 0 dimensions, `classes` 1, a mask 2, an image 3
-        return getattr(value, "dtype", None) == object or value.ndim > {"classes": 1, "mask": 2, "image": 3}.get(
-            name, 0
-        )
+        dimensions = {"classes": 1, "mask": 2, "image": 3}.get(name, 0)
+        return getattr(value, "dtype", None) == np.dtype(object) or value.ndim > dimensions
     if name == "classes":
         return isinstance(value, Sequence) and (not value or isinstance(value[0], (list, tuple, type(None))))
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))

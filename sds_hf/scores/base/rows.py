@@ -1,7 +1,7 @@
 """The rows of a batch as scores see them: decoded once, checked, with the passes of an encoder shared."""
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
 
@@ -150,34 +150,6 @@ def read_rows(cells: Mapping[str, Sequence[Any]], needs: set[str], labels: Label
     )
 
 
-def read_parts(cells: Mapping[str, Sequence[Any]]) -> Iterator[range]:
-    """Rows that are decoded together: as many as fit into `PART_BYTES`, or one; a single empty part of no rows."""
-    pictures = [(cells[name], channels) for name, channels in (("image", 3), ("mask", 1)) if name in cells]
-    count = len(next(iter(cells.values())))
-    start, total = 0, 0
-    for position in range(count if count > 1 else 0):
-        size = sum(channels * _pixel_count(column[position]) for column, channels in pictures)
-        if total and total + size > PART_BYTES:
-            yield range(start, position)
-            start, total = position, 0
-        total += size
-    yield range(start, count)
-
-
-def cells_of(cells: Mapping[str, Sequence[Any]], rows: range) -> dict[str, Sequence[Any]]:
-    """The cells of some rows."""
-    return {name: column[rows.start : rows.stop] for name, column in cells.items()}
-
-
-def _pixel_count(cell: Any) -> int:
-    """Pixels of a picture by its header; 0 if it is none, or has more than are decoded."""
-    try:
-        height, width = picture_size(cell)
-    except ValueError:
-        return 0
-    return height * width
-
-
 def _present(values: Any, labels: LabelSpace, name: str = "classes") -> np.ndarray:
     """Which foreground classes occur among the indices: (K,) bool."""
     if unknown := labels.unknown(values):
@@ -231,3 +203,85 @@ def _name(cells: Mapping[str, Sequence[Any]], column: str, position: int) -> str
 
 def _size(pixels: np.ndarray) -> str:
     return f"{pixels.shape[1]}x{pixels.shape[0]}"
+
+
+def read_parts(cells: Mapping[str, Sequence[Any]]) -> Iterator[range]:
+    """Rows that are decoded together: as many as fit into `PART_BYTES`, or one; a single empty part of no rows."""
+    pictures = [(cells[name], channels) for name, channels in (("image", 3), ("mask", 1)) if name in cells]
+    count = len(next(iter(cells.values())))
+    start, total = 0, 0
+    for position in range(count if count > 1 else 0):
+        size = sum(channels * _pixel_count(column[position]) for column, channels in pictures)
+        if total and total + size > PART_BYTES:
+            yield range(start, position)
+            start, total = position, 0
+        total += size
+    yield range(start, count)
+
+
+def cells_of(cells: Mapping[str, Sequence[Any]], rows: range) -> dict[str, Sequence[Any]]:
+    """The cells of some rows."""
+    return {name: column[rows.start : rows.stop] for name, column in cells.items()}
+
+
+def _pixel_count(cell: Any) -> int:
+    """Pixels of a picture by its header; 0 if it is none, or has more than are decoded."""
+    try:
+        height, width = picture_size(cell)
+    except ValueError:
+        return 0
+    return height * width
+
+
+Columns = dict[str, list[Any]]
+
+_fitting: dict[Hashable, int] = {}  # rows at a time that fitted where more did not
+
+
+def in_parts(
+    compute: Callable[[Rows], Columns], rows: Rows, names: Collection[str], key: Hashable
+) -> tuple[Columns, dict[int, str]]:
+    """Columns of rows, which are halved while they do not fit into the memory; what fitted is remembered.
+
+    Args:
+        compute: makes the columns.
+        rows: at least one.
+        names: of the columns.
+        key: stands for what is computed.
+
+    Returns:
+        The columns, null for a row that does not fit alone, and for such rows what is wrong.
+    """
+    columns: Columns = {name: [] for name in names}
+    errors, fitted, size = dict[int, str](), list[int](), _fitting.get(key, len(rows))
+    waiting = [(start, min(start + size, len(rows))) for start in reversed(range(0, len(rows), size))]
+    while waiting:
+        start, stop = waiting.pop()
+        part_columns = _if_it_fits(compute, rows.part(start, stop) if stop - start < len(rows) else rows)
+        if part_columns is None and stop - start > 1:
+            middle = start + (stop - start) // 2
+            waiting += [(middle, stop), (start, middle)]
+            continue
+        if part_columns is None:
+            errors[start] = (
+                f"image: {_size(rows.images[start]) if len(rows.images) else 'its'} pixels do not fit into the memory that is free"
+            )
+        else:
+            fitted.append(stop - start)
+        for name, column in columns.items():
+            column += [None] if part_columns is None else part_columns[name]
+    if fitted and max(fitted) < min(size, len(rows)):  # one large image says nothing of the others
+        _fitting[key] = max(fitted)
+    return columns, errors
+
+
+def _if_it_fits(compute: Callable[[Rows], Columns], rows: Rows) -> Columns | None:
+    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+    try:
+        return compute(rows)
+    except (RuntimeError, MemoryError) as error:
+        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+            raise
+    clear_device_cache(garbage_collection=True)
+    return None

@@ -3,7 +3,7 @@
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform, get_args
 
@@ -16,8 +16,9 @@ from sds_hf.clip.kinds import DTypeName
 from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
 from sds_hf.scores.base.batches import Column, MapBatch, map_state
+from sds_hf.scores.base.memory import cells_of, in_parts, read_parts
 from sds_hf.scores.base.presets import preset
-from sds_hf.scores.base.rows import Rows, cells_of, read_parts, read_rows
+from sds_hf.scores.base.rows import Rows, read_rows
 
 if TYPE_CHECKING:
     from sds_hf.clip.encoder import Encoder
@@ -309,59 +310,3 @@ def all_columns(scores: Sequence[Score]) -> dict[str, pa.DataType]:
 def columns_read(scores: Sequence[Score]) -> list[str]:
     """Columns to hand to the scores: those that any may read, then what only these do."""
     return list(dict.fromkeys([*READABLE, *sorted(name for score in scores for name in score.reads)]))
-
-
-Columns = dict[str, list[Any]]
-
-_fitting: dict[Hashable, int] = {}  # rows at a time that fitted where more did not
-
-
-def in_parts(
-    compute: Callable[[Rows], Columns], rows: Rows, names: Collection[str], key: Hashable
-) -> tuple[Columns, dict[int, str]]:
-    """Columns of rows, which are halved while they do not fit into the memory; what fitted is remembered.
-
-    Args:
-        compute: makes the columns.
-        rows: at least one.
-        names: of the columns.
-        key: stands for what is computed.
-
-    Returns:
-        The columns, null for a row that does not fit alone, and for such rows what is wrong.
-    """
-    columns: Columns = {name: [] for name in names}
-    errors, fitted, size = dict[int, str](), list[int](), _fitting.get(key, len(rows))
-    waiting = [(start, min(start + size, len(rows))) for start in reversed(range(0, len(rows), size))]
-    while waiting:
-        start, stop = waiting.pop()
-        part_columns = _if_it_fits(compute, rows.part(start, stop) if stop - start < len(rows) else rows)
-        if part_columns is None and stop - start > 1:
-            middle = start + (stop - start) // 2
-            waiting += [(middle, stop), (start, middle)]
-            continue
-        if part_columns is None:
-            errors[start] = f"image: {_size(rows, start)} pixels do not fit into the memory that is free"
-        else:
-            fitted.append(stop - start)
-        for name, column in columns.items():
-            column += [None] if part_columns is None else part_columns[name]
-    if fitted and max(fitted) < min(size, len(rows)):  # one large image says nothing of the others
-        _fitting[key] = max(fitted)
-    return columns, errors
-
-
-def _if_it_fits(compute: Callable[[Rows], Columns], rows: Rows) -> Columns | None:
-    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
-
-    try:
-        return compute(rows)
-    except (RuntimeError, MemoryError) as error:
-        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
-            raise
-    clear_device_cache(garbage_collection=True)
-    return None
-
-
-def _size(rows: Rows, row: int) -> str:
-    return "x".join(str(side) for side in rows.images[row].shape[1::-1]) if len(rows.images) else "its"
