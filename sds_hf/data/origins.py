@@ -12,6 +12,7 @@ Those that a builder wrote lie in a cache, where nothing says what was read, exc
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,13 +23,18 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sds_hf.data.paths import ANYWHERE, NOWHERE, Reach
+from sds_hf.data.paths import ANYWHERE, NOWHERE, Reach, read_file
+from sds_hf.limits import read_json, read_yaml
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 USER_CODE = "generator"
 LISTING = ("imagefolder", "audiofolder", "videofolder", "pdffolder", "niftifolder", "meshfolder")
+
+CARDS = ("README.md", ".huggingface.yaml")  # what may name data files
+BUILT = "dataset_info.json"  # of a builder, or beside STATE of `save_to_disk`
+STATES = ("state.json", "dataset_dict.json")  # of `save_to_disk`
 
 _opened: dict[str, str] = {}  # by folder of Arrow or data files, the folder that `open_dataset` was given
 
@@ -155,6 +161,90 @@ def _repository(address: str) -> str:
     if address.startswith("hf://") and len(parts) > 4 and "@" in parts[4]:  # hf://datasets/user/name@commit
         return "/".join(parts[:5]) + "/"
     return address + "/"
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether `save_to_disk` wrote a folder."""
+    return any((folder / name).exists() for name in STATES)
+
+
+def check_saved(folder: Path) -> None:
+    """Refuse a folder of `save_to_disk` that names Arrow files outside of it.
+
+    Raises:
+        PathError: names the file.
+    """
+    for state in [*folder.glob("state.json"), *folder.glob("*/state.json")]:
+        listed = read_json(read_file(state), str(state))
+        for entry in (listed.get("_data_files") if isinstance(listed, dict) else None) or ():
+            Reach((os.path.realpath(folder),)).check(state.parent / str(entry["filename"]))
+
+
+def folder_builder(folder: Path, config: str | None = None) -> Any:
+    """What reads a folder as `load_dataset` does, if its card names no data files outside of it.
+
+    Raises:
+        PathError: if it does; names the file.
+    """
+    from datasets import load_dataset_builder
+
+    for name in CARDS:
+        if os.path.lexists(folder / name):
+            check_card(read_file(folder / name).decode("utf-8", "replace"), str(folder / name), Path(folder))
+    builder = load_dataset_builder(str(folder.absolute()), config)
+    reach = Reach((os.path.realpath(folder),))
+    for file in data_files_of(builder):
+        reach.check_data_file(file)
+    return builder
+
+
+def data_files_of(builder: Any) -> list[str]:
+    """The data files that a builder of `datasets` reads."""
+    return [str(file) for files in (builder.config.data_files or {}).values() for file in files]
+
+
+def check_card(text: str, name: str, folder: Path | None = None) -> None:
+    """Refuse a card whose configurations name data files outside of its own folder or repository.
+
+    It is done before `datasets` sees the card, since that asks for every address in it.
+
+    Args:
+        text: a card with YAML between two lines `---`, or YAML alone.
+        name: what to call it in errors.
+        folder: that it lies in, if it is one of this machine.
+
+    Raises:
+        PathError: names the file.
+    """
+    parts = re.split(r"(?m)^---[ \t]*\r?$", text, maxsplit=2)
+    data = read_yaml(
+        parts[1] if len(parts) == 3 and not parts[0].strip() else text if name.endswith("yaml") else "", name
+    )
+    configs = data.get("configs") if isinstance(data, dict) else None
+    reach = Reach((os.path.realpath(folder),) if folder else ())
+    for pattern in _texts(configs):
+        if "://" in pattern or "::" in pattern or ".." in re.split(r"[/\\]", pattern) or _is_absolute(pattern):
+            reach.check_data_file(pattern)
+
+
+def _is_absolute(pattern: str) -> bool:
+    return os.path.isabs(pattern) or pattern.startswith(("~", "\\")) or bool(re.match(r"[A-Za-z]:", pattern))
+
+
+def _texts(configs: Any) -> Iterator[str]:
+    """The patterns that configurations name."""
+    waiting = [
+        config.get(key)
+        for config in (configs if isinstance(configs, list) else ())
+        for key in ("data_files", "data_dir")
+        if isinstance(config, dict)
+    ]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, (dict, list)):
+            waiting += value.values() if isinstance(value, dict) else value
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ The user's word is kept in the environment, so that worker processes have it too
 """
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,6 +105,21 @@ class Reach:
             f"{name} lies outside the dataset's own folder{target}, so it is not read; if you trust it, allow its "
             "folder with --allow-path (in Python: allow_paths)"
         )
+
+    def check_data_file(self, name: str) -> None:
+        """Refuse a data file, or a pattern of some, that a card names and that lies elsewhere.
+
+        Raises:
+            PathError: says where.
+        """
+        target = name.rpartition("::")[2]
+        if "://" in target and target.partition("://")[0] not in LOCAL:
+            return self._check_address(target)
+        path = target.partition("://")[2] if "://" in target else target
+        self.check(os.path.expanduser(re.split(r"[*?\[]", path, maxsplit=1)[0] if "*" in path else path))
+        if "://" not in target and os.path.exists(path) and not os.path.isfile(path):
+            raise PathError(f"{path} is no regular file")
+        return None
 
     def _check_address(self, name: str) -> None:
         inside = ".." not in name and "%" not in name and name.startswith(self.addresses)

@@ -253,8 +253,8 @@ def in_parts(
         The columns, null for a row that does not fit alone, and for such rows what is wrong.
     """
     columns: Columns = {name: [] for name in names}
-    errors, fitted, size = dict[int, str](), list[int](), _fitting.get(key, len(rows))
-    waiting = [(start, min(start + size, len(rows))) for start in reversed(range(0, len(rows), size))]
+    errors, fitted, most = dict[int, str](), list[int](), _fitting.get(key, len(rows))
+    waiting = [(start, min(start + most, len(rows))) for start in reversed(range(0, len(rows), most))]
     while waiting:
         start, stop = waiting.pop()
         part_columns = _if_it_fits(compute, rows.part(start, stop) if stop - start < len(rows) else rows)
@@ -263,14 +263,13 @@ def in_parts(
             waiting += [(middle, stop), (start, middle)]
             continue
         if part_columns is None:
-            errors[start] = (
-                f"image: {_size(rows.images[start]) if len(rows.images) else 'its'} pixels do not fit into the memory that is free"
-            )
+            size = _size(rows.images[start]) if len(rows.images) else "its"
+            errors[start] = f"image: {size} pixels do not fit into the memory that is free"
         else:
             fitted.append(stop - start)
         for name, column in columns.items():
             column += [None] if part_columns is None else part_columns[name]
-    if fitted and max(fitted) < min(size, len(rows)):  # one large image says nothing of the others
+    if fitted and max(fitted) < min(most, len(rows)):  # one large image says nothing of the others
         _fitting[key] = max(fitted)
     return columns, errors
 

@@ -16,9 +16,8 @@ from sds_hf.clip.kinds import DTypeName
 from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
 from sds_hf.scores.base.batches import Column, MapBatch, map_state
-from sds_hf.scores.base.memory import cells_of, in_parts, read_parts
 from sds_hf.scores.base.presets import preset
-from sds_hf.scores.base.rows import Rows, read_rows
+from sds_hf.scores.base.rows import Rows, cells_of, in_parts, read_parts, read_rows
 
 if TYPE_CHECKING:
     from sds_hf.clip.encoder import Encoder

@@ -14,9 +14,8 @@ from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.data.origins import reach_of
 from sds_hf.data.paths import held
 from sds_hf.files import remembered
-from sds_hf.scores.base.memory import cells_of, read_parts
 from sds_hf.scores.base.prefetch import prefetch
-from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.rows import Rows, cells_of, read_parts
 from sds_hf.scores.base.score import Score, columns_read, read_cells, settings
 
 if TYPE_CHECKING:
