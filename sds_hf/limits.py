@@ -1,4 +1,4 @@
-"""Limits of what is read into memory: YAML whose aliases or depth have no end, deep JSON, arrays that claim terabytes."""
+"""Limits of what is read into memory: YAML whose aliases or depth have no end, deep JSON, arrays of terabytes."""
 
 import io
 import json

@@ -31,8 +31,8 @@ ROOMS = {
     "exports": "errors files data scores selection hub",
     "bench": "data clip scores table",
     "pipeline": "errors files limits progress data demo clip table selection publishing",
-    "cli": "errors files limits progress version data clip demo scores table selection hub check publishing exports bench "
-    "pipeline",
+    "cli": "errors files limits progress version data clip demo scores table selection hub check publishing "
+    "exports bench pipeline",
     "__main__": "cli",
 }
 MANY_FILES = {"data/sources", "scores", "exports", "cli"}  # one file a source, score, format, command

@@ -24,6 +24,8 @@ def command(
     ] = None,
     labels: options.Labels = None,
     split: options.Split = None,
+    config: options.Config = None,
+    revision: options.Revision = None,
     dtype: Annotated[str | None, typer.Option(help="`auto`, `fp32`, `bf16` or `fp16`.")] = None,
     batch_size: options.BatchSize = None,
     rows_per_shard: options.RowsPerShard = 1000,
@@ -42,6 +44,8 @@ def command(
     settings: options.Sets = None,
     progress: options.Progress = None,
     quiet: options.Quiet = False,
+    allow_path: options.AllowPath = None,
+    allow_url: options.AllowURL = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -65,7 +69,11 @@ def command(
     plan = Recipe.load(recipe, settings or ()) if recipe else Recipe.from_dict({"scores": names}, settings or ())
     plan = plan.model_copy(update={"model": model or plan.model})
     named = {"labels": labels} if labels else {}
-    data = open_stream(dataset, split) if streaming else open_dataset(dataset, split, **named)
+    data = (
+        open_stream(dataset, split, config, revision)
+        if streaming
+        else open_dataset(dataset, split, config, revision, **named)
+    )
     chosen_scores = plan.make_scores(labels=labels, dtype=dtype)
     job: dict[str, Any] = {"rows_per_shard": rows_per_shard, "source": dataset}
     if dry_run:

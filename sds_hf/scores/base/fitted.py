@@ -98,8 +98,6 @@ def _read(path: Path, digest: str) -> Statistics:
     try:
         arrays = dict(read_arrays(path))
         about = read_json(str(arrays.pop(ABOUT)), f"{path}: {ABOUT}")
-        if not isinstance(about["model_digest"], str):
-            raise ValueError("no digest of a model")
         return Statistics(about.pop("kind"), _Parts(path, about), _Parts(path, arrays), digest)
     except LimitError:
         raise
