@@ -50,9 +50,10 @@ def command(
 
     chosen, table = Selection.load(selection), ScoreTable.load(scores)
     plan = Recipe.load(recipe or selection / RECIPE_FILE, settings or ()).gated(gate or ())
+    candidates = open_dataset(dataset, split, config, revision)
     with watcher(json)("publishing", chosen.report.kept) as tell:
         published = publish(
-            open_dataset(dataset, split, config, revision), chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
+            candidates, chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
             overwrite=overwrite, dry_run=dry_run, progress=adding(tell),
         )  # fmt: skip
     verification = after_push(published, verify)

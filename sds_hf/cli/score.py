@@ -69,11 +69,8 @@ def command(
     plan = Recipe.load(recipe, settings or ()) if recipe else Recipe.from_dict({"scores": names}, settings or ())
     plan = plan.model_copy(update={"model": model or plan.model})
     named = {"labels": labels} if labels else {}
-    data = (
-        open_stream(dataset, split, config, revision)
-        if streaming
-        else open_dataset(dataset, split, config, revision, **named)
-    )
+    which = (dataset, split, config, revision)
+    data = open_stream(*which) if streaming else open_dataset(*which, **named)
     chosen_scores = plan.make_scores(labels=labels, dtype=dtype)
     job: dict[str, Any] = {"rows_per_shard": rows_per_shard, "source": dataset}
     if dry_run:
