@@ -154,6 +154,8 @@ class Reader(ABC):
                 "rename the file or correct the caption"
             ) from error
         data = read_file(inside(image), image)
+        if mask is None:
+            picture_size(data, str(image))  # refuses what is no picture
         for pixels in (mask, *(cell for cell in extra_cells.values() if isinstance(cell, np.ndarray))):
             if pixels is not None and pixels.shape != (size := picture_size(data, str(image))):
                 image_size, mask_size = (f"{width}x{height}" for height, width in (size, pixels.shape))

@@ -88,8 +88,8 @@ def _of_dataset(dataset: "Dataset", together: Together, batch_size: int, num_pro
     plain = dataset if dataset.format["type"] is None else dataset.with_format(None)
     kept = plain.remove_columns([name for name in new if name in plain.column_names])
     if not len(dataset):  # `map` of no rows adds no columns
-        scored = Dataset.from_dict({name: [] for name in new}, features=new)
-        return _formatted(concatenate_datasets([kept, scored], axis=1), dataset)
+        features = Features({**kept.features, **new})
+        return _formatted(Dataset.from_dict({name: [] for name in features}, features=features), dataset)
     columns = columns_read(together.scores)
     inputs = plain.select_columns([name for name in columns if name in plain.column_names])
     parts = (inputs._fingerprint, together.digest(), named_files_state(inputs, columns))
