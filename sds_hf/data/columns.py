@@ -129,11 +129,14 @@ def _embedded(feature: Any, before: Any, cell: Any, name: str) -> Any:
         if from_path or (type(feature).__name__ == "Image" and cell.get("bytes") is not None):
             _decode(feature, cell, name)
         return {**cell, "path": _last_part(cell["path"])} if "path" in cell else cell
-    if isinstance(feature, dict):
-        return {key: _embedded(feature.get(key), before[key], value, f"{name}.{key}") for key, value in cell.items()}
-    if cell != before:
-        raise PathError(f"{name}: a struct of bytes and path, of which nothing says what the file is; cast the column")
-    return cell
+    if set(cell) == {"bytes", "path"}:
+        if cell != before:
+            raise PathError(
+                f"{name}: it names a file, and nothing says what the file is: cast the column, or remove it"
+            )
+        return cell
+    inner_features = feature if isinstance(feature, dict) else {}
+    return {key: _embedded(inner_features.get(key), before[key], item, f"{name}.{key}") for key, item in cell.items()}
 
 
 def _decode(feature: Any, cell: dict[str, Any], name: str) -> None:
