@@ -131,9 +131,7 @@ def _embedded(feature: Any, before: Any, cell: Any, name: str) -> Any:
         return {**cell, "path": _last_part(cell["path"])} if "path" in cell else cell
     if set(cell) == {"bytes", "path"}:
         if cell != before:
-            raise PathError(
-                f"{name}: it names a file, and nothing says what the file is: cast the column, or remove it"
-            )
+            raise PathError(f"{name}: it names a file, and nothing says what the file is; cast the column")
         return cell
     inner_features = feature if isinstance(feature, dict) else {}
     return {key: _embedded(inner_features.get(key), before[key], item, f"{name}.{key}") for key, item in cell.items()}
