@@ -54,9 +54,10 @@ def command(
     from sds_hf.cli.progress import watcher
     from sds_hf.clip.device import current_device
     from sds_hf.data.opening import open_dataset, open_stream
+    from sds_hf.scores.base.batches import AllFailedError
     from sds_hf.selection.recipe import Recipe
     from sds_hf.table.plan import plan_table
-    from sds_hf.table.score_table import score_table
+    from sds_hf.table.score_table import ScoreTable, score_table
     from sds_hf.table.team import current_rank
 
     if recipe and scores:
@@ -79,7 +80,10 @@ def command(
         return
     with watch("scoring", None if streaming else len(data), str(current_device())) as tell:
         job |= {"batch_size": batch_size, "retry": retry, "engine": engine}
-        table = score_table(data, chosen_scores, out, progress=tell, **job)
+        try:
+            table = score_table(data, chosen_scores, out, progress=tell, **job)
+        except AllFailedError:  # the table says why
+            table = ScoreTable.load(out)
     if first:
         _show(table, out, recipe, quiet, json)
 
