@@ -77,6 +77,7 @@ def decode_mask(cell: Any, name: str = "mask", highest: int = 255) -> Array:
         raise BadImageError(f"{name}: a JPEG mask has lost its indices; save masks as PNG")
     if _is_scaled(image):
         raise BadImageError(f"{name}: a grey mask of 2 or 4 bits, whose 1 may mean 1 or a grey; save it with 8 bits")
+    _pixels(image.load, name)
     pixels = _pixels(lambda: np.asarray(image), name)
     if image.mode not in ("1", "P", "L", "RGB", "RGBA") and not image.mode.startswith("I"):
         raise BadImageError(f"{name}: mode {image.mode} holds no class indices; save it as an 8-bit index PNG")

@@ -96,9 +96,7 @@ def test_all_rows_failing_is_an_error(score, tmp_path):
         lambda: score_table(rows, [score], tmp_path / "scores"),
         lambda: score_table(rows, [score], tmp_path / "scores"),  # finished, and as before
     ):
-        with pytest.raises(
-            AllFailedError, match=r"all 2 rows failed, the first with: image b\.jpg: 6 bytes that are no"
-        ):
+        with pytest.raises(AllFailedError, match=r"all 2 rows failed, the first with: image b\.jpg: 6 bytes"):
             compute()
 
 
@@ -155,12 +153,12 @@ def with_exif(jpeg: bytes, *entries: tuple[int, int, int]) -> bytes:
 def test_a_picture_is_turned_by_its_tag_alone(turn):
     buffer = io.BytesIO()
     Pillow.fromarray(np.arange(8 * 12 * 3, dtype=np.uint8).reshape(8, 12, 3)).save(buffer, "JPEG", quality=95)
-    plain, odd = (
+    plain, odd = (  # the second does not survive a rewrite
         with_exif(buffer.getvalue(), *entries)
         for entries in (
             [(0x0112, 3, turn)],
             [(0x0102, 5, 8), (0x0112, 3, turn)],
-        )  # the second does not survive a rewrite
+        )
     )
     from PIL import ImageOps
 
@@ -169,15 +167,13 @@ def test_a_picture_is_turned_by_its_tag_alone(turn):
     np.testing.assert_array_equal(decode_image(odd), expected)
 
 
-@pytest.mark.parametrize(
-    "error", [struct.error("x"), KeyError("x"), RecursionError("x"), AttributeError("x"), MemoryError()]
-)
+@pytest.mark.parametrize("error", [struct.error(), KeyError("x"), RecursionError(), AttributeError("x"), MemoryError()])
 def test_whatever_a_decoder_raises_is_its_row(dataset, monkeypatch, error):
     def fail(*arguments, **options):
         raise error
 
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
-    with pytest.raises(AllFailedError, match="mask row000: "):
+    with pytest.raises(AllFailedError, match=r"mask row000\.png: (broken image data|does not fit)"):
         add_scores(dataset, PRESENT)
 
 
