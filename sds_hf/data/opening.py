@@ -142,12 +142,14 @@ def _hub_builder(name: str, config: str | None, revision: str | None) -> Any:
     api, kept = HfApi(), (Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___")).exists()
     for card in CARDS:
         try:
-            if api.file_exists(name, card, repo_type="dataset", revision=revision):
-                path = api.hf_hub_download(name, card, repo_type="dataset", revision=revision)
-                check_card(Path(path).read_text(encoding="utf-8", errors="replace"), name)
-        except OSError:  # no network: what an earlier download left was checked then
+            if not api.file_exists(name, card, repo_type="dataset", revision=revision):
+                continue
+            path = api.hf_hub_download(name, card, repo_type="dataset", revision=revision)
+        except Exception:  # no network, in whatever way: what an earlier download left was checked then
             if not kept:
                 raise
+            continue
+        check_card(Path(path).read_text(encoding="utf-8", errors="replace"), f"{name}/{card}")
     builder = load_dataset_builder(name, config, revision=revision)
     for file in data_files_of(builder):
         if not file.startswith(f"hf://datasets/{name}@"):

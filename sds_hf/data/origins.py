@@ -216,10 +216,10 @@ def check_card(text: str, name: str, folder: Path | None = None) -> None:
     Raises:
         PathError: names the file.
     """
-    parts = re.split(r"(?m)^---[ \t]*\r?$", text, maxsplit=2)
-    data = read_yaml(
-        parts[1] if len(parts) == 3 and not parts[0].strip() else text if name.endswith("yaml") else "", name
-    )
+    from huggingface_hub.repocard import REGEX_YAML_BLOCK  # what `datasets` takes for the front, to the last blank
+
+    front = REGEX_YAML_BLOCK.search(text)
+    data = read_yaml(text if name.endswith(CARDS[1]) else front[2] if front else "", name)
     configs = data.get("configs") if isinstance(data, dict) else None
     reach = Reach((os.path.realpath(folder),) if folder else ())
     for pattern in _texts(configs):

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Image, IterableDataset, Sequence, Value, load_dataset
 from datasets.arrow_writer import ArrowWriter
+from huggingface_hub import DatasetCard
 from support.rows import random_row
 
 from sds_hf import ClassesPresent, add_scores, score_table
@@ -17,6 +18,7 @@ from sds_hf.data.labels import VOC
 from sds_hf.data.opening import open_dataset, open_stream
 from sds_hf.data.origins import check_card, reach_of
 from sds_hf.data.paths import NOWHERE, PathError, Reach, allow_paths, held, read_file
+from sds_hf.pipeline import import_source
 
 FEATURES = Features(
     {"id": Value("string"), "image": Image(), "mask": Image(), "classes": Sequence(ClassLabel(names=list(VOC.names)))}
@@ -254,6 +256,40 @@ def test_a_saved_dataset_names_no_arrow_files_elsewhere(tmp_path):
         open_dataset(tmp_path / "saved")
 
 
+# Raw folders
+
+
+@pytest.mark.parametrize("how", ["link", "link to a folder", "table", "absolute", "device", "pipe"])
+def test_a_raw_folder_that_leads_outside_is_refused_by_name(how, private, tmp_path):
+    raw = tmp_path / "raw"
+    for name in ("images", "masks"):
+        (raw / name).mkdir(parents=True)
+    (raw / "masks/a.png").write_bytes(random_row(1)["mask"]["bytes"])
+    (private.parent / "a.jpg").write_bytes(random_row(1)["image"]["bytes"])
+    target = private.parent / "a.jpg"
+    if how == "link":
+        (raw / "images/a.jpg").symlink_to(target)
+    elif how == "link to a folder":
+        (raw / "images").rmdir()
+        (raw / "images").symlink_to(private.parent)
+    elif how in ("table", "absolute"):
+        name = "../../private/a.jpg" if how == "table" else target
+        (raw / "images/b.jpg").write_bytes(target.read_bytes())
+        (raw / "metadata.csv").write_text(f"file_name,mask_file_name\n{name},a.png\n")
+    elif how == "device":
+        (raw / "images/a.jpg").symlink_to("/dev/zero")
+    else:
+        os.mkfifo(raw / "images/a.jpg")
+    with pytest.raises(ValueError, match=r"a\.jpg|a\.png|listed without an image") as caught:
+        import_source("folder", raw, tmp_path / "out", labels="voc")
+    reasons = {"pipe": "no regular file", "table": "without an image", "absolute": "without an image"}
+    assert reasons.get(how, "lies outside") in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    if how == "link":
+        with allow_paths(private.parent):
+            assert import_source("folder", raw, tmp_path / "out", labels="voc")[0] == 1
+
+
 # Data files that a card names
 
 
@@ -285,6 +321,25 @@ def test_a_card_that_names_data_files_elsewhere_is_refused(tmp_path, files):
             read(folder)
     with pytest.raises(PathError):
         check_card((folder / "README.md").read_text(), "u/x")  # of a repository
+
+
+@pytest.mark.parametrize("front", [" ---\n{}---\n", "\n\n---\n{}---\n", "---\r\n{}---\r\n", "--- \n{}---\n"])
+def test_whatever_datasets_takes_for_a_front_is_checked(tmp_path, front):
+    folder = write_folder(tmp_path / "folder", row(0))
+    text = front.format("configs:\n- config_name: default\n  data_files: http://127.0.0.1:9/x.parquet\n")
+    (folder / "README.md").write_bytes(text.encode())
+    if DatasetCard.load(folder / "README.md").data.to_dict():
+        with pytest.raises(PathError, match="is an address"):
+            open_dataset(folder)
+    else:  # `datasets` sees no front there either
+        assert len(open_dataset(folder)) == 1
+
+
+def test_a_standalone_yaml_is_checked_too(tmp_path):
+    folder = write_folder(tmp_path / "folder", row(0))
+    (folder / ".huggingface.yaml").write_text("configs:\n- config_name: default\n  data_files: http://127.0.0.1:9/x\n")
+    with pytest.raises(PathError, match="is an address"):
+        open_dataset(folder)
 
 
 def test_a_card_names_what_is_in_its_folder(tmp_path):

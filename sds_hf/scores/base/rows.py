@@ -183,6 +183,8 @@ def _caption(cell: Any, name: str = "caption") -> str | None:
 
 def _checked_cell(name: str, cell: Any, labels: LabelSpace) -> Any:
     """The cell of a further column, checked where its form is known."""
+    if isinstance(cell, Unreadable):
+        raise BadRowError(f"{name}: {cell.reason}")
     if name == "class_prompt":
         return _caption(cell, name)
     check = {"instances": given_instances, "boxes": given_boxes}.get(name)
