@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sds_hf.data.origins import reach_of
 from sds_hf.data.paths import Reach, held
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, IterableDataset
 
 READABLE = ("image", "mask", "classes", "caption", "id")  # what any score may read
 PICTURES = ("image", "mask")
@@ -124,3 +125,28 @@ def _scalar_of_any_text(scalar: pa.Scalar) -> Any:
         if pa.types.is_struct(scalar.type):  # bytes and path of an image
             return {"bytes": scalar["bytes"].as_py(), "path": os.fsdecode(scalar["path"].as_buffer().to_pybytes())}
         return scalar.as_buffer().to_pybytes()
+
+
+def undecoded(stream: "IterableDataset") -> "IterableDataset":
+    """A stream of what is stored, also in lists and structs: decoding would follow paths, wherever they lead."""
+    from datasets import Features
+
+    stream = stream.with_format(None) if stream._formatting else stream
+    if not stream.features:
+        return stream
+    features = Features({name: _stored(feature) for name, feature in stream.features.items()})
+    return stream if features == stream.features else stream.cast(features)
+
+
+def _stored(feature: Any) -> Any:
+    """A feature that decodes nothing."""
+    if isinstance(feature, dict):
+        return {name: _stored(inner) for name, inner in feature.items()}
+    if isinstance(feature, list):
+        return [_stored(inner) for inner in feature]
+    feature = copy(feature)
+    if hasattr(feature, "feature"):
+        feature.feature = _stored(feature.feature)
+    if getattr(feature, "decode", False) is True:
+        feature.decode = False
+    return feature

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow.parquet as pq
 
-from sds_hf.data.cells import PICTURES
+from sds_hf.data.cells import PICTURES, undecoded
 from sds_hf.data.content import cell_digests, joint_digest
 from sds_hf.data.ids import RepeatedIdError
 from sds_hf.data.origins import reach_of
@@ -36,10 +36,7 @@ class Stream:
 
         dataset = cast(IterableDataset, task.dataset)
         self._reach = reach_of(dataset)
-        dataset = dataset.with_format(None) if dataset._formatting else dataset
-        for name, feature in (dataset.features or {}).items():
-            if getattr(feature, "decode", False):  # decoding would follow paths wherever they lead
-                dataset = dataset.cast_column(name, type(feature)(decode=False))
+        dataset = undecoded(dataset)
         first = next(iter(dataset), None)
         if first is None:
             raise ValueError("the stream has no rows")

@@ -193,6 +193,25 @@ def test_paths_of_data_that_python_loads_lead_nowhere(stranger, private):
         assert failed({"num_classes_present": [r["num_classes_present"] for r in undecoded(add_scores(stream, SCORE))]})
 
 
+def test_streams_ask_for_nothing_that_a_row_names(stranger, tmp_path, monkeypatch):
+    """Nor in columns that no score reads, and in lists: there `datasets` would ask with the user's token."""
+    features = Features({**FEATURES, "pages": Sequence(Image()), "more": {"page": Image()}})
+    address = named("hf://datasets/u/x/a.png")
+    rows = [row(index, pages=[address], more={"page": address}) for index in range(2)]
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema=features.arrow_schema), path)
+    asked = []
+    monkeypatch.setattr("datasets.features.image.xopen", lambda name, *a, **k: asked.append(name))
+    monkeypatch.setattr("datasets.utils.file_utils.xopen", lambda name, *a, **k: asked.append(name))
+    stream = load_dataset("parquet", data_files=str(path), split="train", streaming=True)
+    assert stream.features == features
+    score_table(stream, [SCORE], tmp_path / "scores")
+    scored = add_scores(stream, SCORE)
+    assert scored.features == Features({**features, **{name: scored.features[name] for name in SCORE.columns}})
+    assert all(r["num_classes_present"] for r in undecoded(scored))
+    assert not asked
+
+
 def undecoded(stream: IterableDataset) -> IterableDataset:
     return stream.select_columns(["num_classes_present"])
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
+from sds_hf.data.cells import undecoded
 from sds_hf.data.content import named_files_state
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.scores.base.batches import AllFailedError, warn_of_failures
@@ -140,15 +141,11 @@ def _of_stream(stream: "IterableDataset", together: Together, batch_size: int) -
     """The stream with the scores; its pictures are not decoded on the way, so they stay as they are stored."""
     from datasets import Features
 
-    form, features = stream._formatting, stream.features
-    stream = stream.with_format(None) if form else stream
-    pictures = {name: feature for name, feature in (features or {}).items() if getattr(feature, "decode", False)}
-    for name, feature in pictures.items():
-        stream = stream.cast_column(name, type(feature)(decode=False))
-    known = Features({**(stream.features or {}), **score_features(together.scores)}) if features else None
-    stream = stream.map(together, batched=True, batch_size=batch_size, features=known)
-    for name, feature in pictures.items():
-        stream = stream.cast_column(name, feature)
+    form, features, new = stream._formatting, stream.features, score_features(together.scores)
+    stream = undecoded(stream)
+    stored = Features({**stream.features, **new}) if features else None
+    stream = stream.map(together, batched=True, batch_size=batch_size, features=stored)
+    stream = stream.cast(Features({**features, **new})) if features else stream
     return stream.with_format(form.format_type) if form else stream
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, field, replace
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from sds_hf.data.cells import PICTURES, readable, stored_cells
+from sds_hf.data.cells import PICTURES, readable, stored_cells, undecoded
 from sds_hf.data.content import files_behind
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.data.origins import reach_of
@@ -153,11 +153,8 @@ def _cells(dataset: "Dataset | IterableDataset", columns: Sequence[str]) -> "Ite
 
     if isinstance(dataset, IterableDataset):
         names = [name for name in columns if name in (dataset.column_names or columns)]
-        reach, stream = reach_of(dataset), dataset.select_columns(names)
-        for name, feature in (stream.features or {}).items():
-            if getattr(feature, "decode", False):  # decoding would follow paths wherever they lead
-                stream = stream.cast_column(name, type(feature)(decode=False))
-        for batch in (stream.with_format(None) if stream._formatting else stream).iter(ROWS_AT_ONCE):
+        reach = reach_of(dataset)
+        for batch in undecoded(dataset).select_columns(names).iter(ROWS_AT_ONCE):
             yield {name: [held(cell, reach, name in PICTURES) for cell in column] for name, column in batch.items()}
         return
     stored = readable(dataset, columns)
