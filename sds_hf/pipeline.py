@@ -193,7 +193,8 @@ def _source(recipe: Recipe, out: Path, watch: Watch, team: Team) -> tuple[Datase
             "a recipe that is run needs a source: either `source.path` (a raw folder) or `source.dataset`"
         )
     if source.dataset is not None:
-        return open_dataset(source.dataset, source.split), source.dataset
+        dataset = open_dataset(source.dataset, source.split, config=source.config, revision=source.revision)
+        return dataset, source.dataset
     assert source.path is not None
     options, imported = source.reader_options(), out / "source"
     if team.rank.index > 0:

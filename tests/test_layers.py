@@ -16,22 +16,23 @@ import sds_hf
 ROOMS = {
     "errors": "",
     "files": "",
+    "limits": "",
     "progress": "",
     "version": "",
-    "data": "errors files",
+    "data": "errors files limits",
     "clip": "errors files",
     "demo": "data",
-    "scores": "errors files data clip",
-    "table": "errors files progress version data clip scores",
-    "selection": "errors files data scores table",
-    "hub": "errors files version data",
-    "check": "errors files data clip scores table selection hub",
-    "publishing": "errors files data scores table selection hub check",
+    "scores": "errors files limits data clip",
+    "table": "errors files limits progress version data clip scores",
+    "selection": "errors files limits data scores table",
+    "hub": "errors files limits version data",
+    "check": "errors files limits data clip scores table selection hub",
+    "publishing": "errors files limits data scores table selection hub check",
     "exports": "errors files data scores selection hub",
     "bench": "data clip scores table",
-    "pipeline": "errors files progress data demo clip table selection publishing",
-    "cli": "errors files progress version data clip demo scores table selection hub check publishing exports bench "
-    "pipeline",
+    "pipeline": "errors files limits progress data demo clip table selection publishing",
+    "cli": "errors files limits progress version data clip demo scores table selection hub check publishing "
+    "exports bench pipeline",
     "__main__": "cli",
 }
 MANY_FILES = {"data/sources", "scores", "exports", "cli"}  # one file a source, score, format, command
@@ -110,7 +111,7 @@ def test_formulas_know_no_rows_models_or_files(name):
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("data.sources")])
 def test_readers_work_without_datasets_torch_and_pydantic(name):
     inside = {module for module in IMPORTS[name] if not module.startswith("data.sources")}
-    assert inside <= {"errors", "files", "data.labels", "data.images", "data.instances", "data.prompts"}
+    assert inside <= {"errors", "files", "data.labels", "data.images", "data.instances", "data.paths", "data.prompts"}
     assert not packages_imported(name) & {"datasets", "torch", "pydantic"}
 
 

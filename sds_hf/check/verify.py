@@ -20,6 +20,7 @@ from sds_hf.check.file_checks import (
 )
 from sds_hf.check.rescore import check_scores_again
 from sds_hf.check.row_checks import check_ids, check_masks, check_scores
+from sds_hf.data.columns import published_features
 from sds_hf.hub.layout import DATA, MANIFEST, SCORES
 from sds_hf.hub.snapshot import HubSnapshot, Snapshot, SnapshotError, open_snapshot
 
@@ -157,6 +158,8 @@ def _check_plain(contents: Contents) -> str:
                 raise Mismatch(f"{config} has {len(dataset):,} rows, {MANIFEST} says {contents.rows(folder):,}")
             if config == "default":
                 same_features(dataset.features, contents.info.features, "what is loaded")
+                if dataset.features != published_features(dataset.features):
+                    raise Mismatch("whoever loads it gets no pictures: image and mask must be plain Image()")
             row_counts.append(f"{config} {len(dataset):,}")
             del dataset  # or its files could not be removed everywhere
     return f"rows: {', '.join(row_counts)}"

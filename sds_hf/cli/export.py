@@ -30,6 +30,8 @@ def command(
         list[str] | None, typer.Option(metavar="CLASS", help="COCO panoptic: a class that is no countable thing.")
     ] = None,
     shard_bytes: Annotated[int | None, typer.Option(help="Size of a tar of `webdataset`; default 256 MiB.")] = None,
+    allow_path: options.AllowPath = None,
+    allow_url: options.AllowURL = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

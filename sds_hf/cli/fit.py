@@ -21,6 +21,8 @@ def command(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the fit, e.g. `components=16`.")
     ] = None,
+    allow_path: options.AllowPath = None,
+    allow_url: options.AllowURL = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

@@ -35,6 +35,7 @@ def command(
         str | None, typer.Option(metavar="raise|skip", help="What a broken file does; default raise.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split, or name of a list, e.g. `train`.")] = None,
+    allow_path: options.AllowPath = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

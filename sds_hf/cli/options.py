@@ -49,6 +49,41 @@ BatchSize = Annotated[
 ]
 RowsPerShard = Annotated[int, typer.Option(min=1, help="Rows a shard: what an interrupted run can lose.")]
 
+Config = Annotated[str | None, typer.Option(help="Configuration of the dataset, if it has several.")]
+Revision = Annotated[str | None, typer.Option(help="Version of a Hub dataset: branch, tag or commit.")]
+
+
+def _allow_paths(context: typer.Context, folders: list[str] | None) -> list[str] | None:
+    from sds_hf.data.paths import allow_paths
+
+    if folders:
+        context.with_resource(allow_paths(*folders))
+    return folders
+
+
+def _allow_urls(context: typer.Context, value: bool) -> bool:
+    from sds_hf.data.paths import allow_paths
+
+    if value:
+        context.with_resource(allow_paths(urls=True))
+    return value
+
+
+AllowPath = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-path", metavar="DIR", callback=_allow_paths,
+        help="Follow paths in the data into this folder too; else they are followed only inside the dataset's own.",
+    ),
+]  # fmt: skip
+AllowURL = Annotated[
+    bool,
+    typer.Option(
+        "--allow-url", callback=_allow_urls,
+        help="Ask for the addresses that the data names, with your credentials; else none is asked for.",
+    ),
+]  # fmt: skip
+
 MemoryLimit = Annotated[str | None, typer.Option(help="Memory to use, e.g. `3GB`; what does not fit goes to disk.")]
 Scratch = Annotated[Path | None, typer.Option(help="Folder for what does not fit into memory.")]
 

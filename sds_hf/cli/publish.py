@@ -17,6 +17,8 @@ def command(
     to: Annotated[str | None, typer.Option(help="Hub id, user/name.")] = None,
     folder: Annotated[Path | None, typer.Option(help="A folder instead of the Hub.")] = None,
     split: options.Split = None,
+    config: options.Config = None,
+    revision: options.Revision = None,
     private: Annotated[bool | None, typer.Option("--private/--public", help="Visibility of a new repository.")] = None,
     tag: Annotated[str | None, typer.Option(help="Tag of this version; v1, v2, ... if not given.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace what is there.")] = False,
@@ -31,6 +33,8 @@ def command(
     ] = None,
     verify: options.Verify = True,
     settings: options.Sets = None,
+    allow_path: options.AllowPath = None,
+    allow_url: options.AllowURL = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -46,9 +50,10 @@ def command(
 
     chosen, table = Selection.load(selection), ScoreTable.load(scores)
     plan = Recipe.load(recipe or selection / RECIPE_FILE, settings or ()).gated(gate or ())
+    candidates = open_dataset(dataset, split, config, revision)
     with watcher(json)("publishing", chosen.report.kept) as tell:
         published = publish(
-            open_dataset(dataset, split), chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
+            candidates, chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
             overwrite=overwrite, dry_run=dry_run, progress=adding(tell),
         )  # fmt: skip
     verification = after_push(published, verify)

@@ -20,6 +20,8 @@ def command(
     settings: options.Sets = None,
     progress: options.Progress = None,
     quiet: options.Quiet = False,
+    allow_path: options.AllowPath = None,
+    allow_url: options.AllowURL = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

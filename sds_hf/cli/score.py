@@ -24,6 +24,8 @@ def command(
     ] = None,
     labels: options.Labels = None,
     split: options.Split = None,
+    config: options.Config = None,
+    revision: options.Revision = None,
     dtype: Annotated[str | None, typer.Option(help="`auto`, `fp32`, `bf16` or `fp16`.")] = None,
     batch_size: options.BatchSize = None,
     rows_per_shard: options.RowsPerShard = 1000,
@@ -42,6 +44,8 @@ def command(
     settings: options.Sets = None,
     progress: options.Progress = None,
     quiet: options.Quiet = False,
+    allow_path: options.AllowPath = None,
+    allow_url: options.AllowURL = False,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -50,9 +54,10 @@ def command(
     from sds_hf.cli.progress import watcher
     from sds_hf.clip.device import current_device
     from sds_hf.data.opening import open_dataset, open_stream
+    from sds_hf.scores.base.batches import AllFailedError
     from sds_hf.selection.recipe import Recipe
     from sds_hf.table.plan import plan_table
-    from sds_hf.table.score_table import score_table
+    from sds_hf.table.score_table import ScoreTable, score_table
     from sds_hf.table.team import current_rank
 
     if recipe and scores:
@@ -65,7 +70,8 @@ def command(
     plan = Recipe.load(recipe, settings or ()) if recipe else Recipe.from_dict({"scores": names}, settings or ())
     plan = plan.model_copy(update={"model": model or plan.model})
     named = {"labels": labels} if labels else {}
-    data = open_stream(dataset, split) if streaming else open_dataset(dataset, split, **named)
+    which = (dataset, split, config, revision)
+    data = open_stream(*which) if streaming else open_dataset(*which, **named)
     chosen_scores = plan.make_scores(labels=labels, dtype=dtype)
     job: dict[str, Any] = {"rows_per_shard": rows_per_shard, "source": dataset}
     if dry_run:
@@ -74,7 +80,10 @@ def command(
         return
     with watch("scoring", None if streaming else len(data), str(current_device())) as tell:
         job |= {"batch_size": batch_size, "retry": retry, "engine": engine}
-        table = score_table(data, chosen_scores, out, progress=tell, **job)
+        try:
+            table = score_table(data, chosen_scores, out, progress=tell, **job)
+        except AllFailedError:  # the table says why
+            table = ScoreTable.load(out)
     if first:
         _show(table, out, recipe, quiet, json)
 

@@ -4,6 +4,8 @@ import hashlib
 import json
 import logging
 import os
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -70,10 +72,10 @@ def _state(folder: Path) -> tuple[object, ...]:
 def _read(model: str, folder: Path, state: tuple[object, ...]) -> ModelFiles:
     weights = sorted(folder.glob("*.safetensors"))
     file_names = {path.name for path in folder.iterdir()}
-    if not weights or "config.json" not in file_names or not file_names & TOKENIZER_FILES:
+    if not has_weights(file_names) or "config.json" not in file_names or not file_names & TOKENIZER_FILES:
         raise ModelNotFoundError(
             f"model {model!r} needs config.json, *.safetensors weights (nothing else is read) and a tokenizer, and has "
-            f"{sorted(file_names)} in {folder}{_pickled(file_names)}; {WAY_OUT}"
+            f"{sorted(file_names)} in {folder}{_passed_over(file_names)}; {WAY_OUT}"
         )
     settings = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".model"))
     sums = {path.name: sha256_of(path) for path in (*weights, *settings)}
@@ -83,8 +85,15 @@ def _read(model: str, folder: Path, state: tuple[object, ...]) -> ModelFiles:
     return ModelFiles(model, folder, weights_sum, _sum_of(sums))
 
 
-def _pickled(file_names: set[str]) -> str:
+def has_weights(file_names: Iterable[str]) -> bool:
+    """Whether there are weights that `transformers` reads; `open_clip_model.safetensors` are another library's."""
+    return any(re.fullmatch(r"model(-\d+-of-\d+)?\.safetensors", name) for name in file_names)
+
+
+def _passed_over(file_names: set[str]) -> str:
     """Why weights that are there do not count."""
+    if foreign := sorted(name for name in file_names if name.endswith(".safetensors")):
+        return f", of which {foreign[0]} is of another library than transformers, whose weights are model.safetensors"
     pickles = sorted(name for name in file_names if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl")))
     return f", of which {pickles[0]} is a pickle and could run code" if pickles else ""
 
@@ -117,7 +126,7 @@ def _safetensors_revision(repo_id: str) -> str | None:
     from huggingface_hub import HfApi
 
     api = HfApi()
-    if any(file.rfilename.endswith(".safetensors") for file in api.model_info(repo_id).siblings or ()):
+    if has_weights({file.rfilename for file in api.model_info(repo_id).siblings or ()}):
         return None
     for discussion in api.get_repo_discussions(repo_id, author=CONVERSION_BOT, discussion_type="pull_request"):
         description = (discussion.author, discussion.title, discussion.status)
@@ -132,7 +141,7 @@ def _cached(repo_id: str) -> Path | None:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     copies = Path(HF_HUB_CACHE, f"models--{repo_id.replace('/', '--')}", "snapshots").glob("*")
-    usable = [copy for copy in copies if (copy / "config.json").exists() and any(copy.glob("*.safetensors"))]
+    usable = [copy for copy in copies if (copy / "config.json").exists() and has_weights(os.listdir(copy))]
     return max(usable, key=lambda copy: copy.stat().st_mtime, default=None)
 
 

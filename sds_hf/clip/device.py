@@ -1,6 +1,7 @@
-"""Where and in which precision models run: Accelerate says where, the hardware says how."""
+"""Where and in which precision models run: the launcher says where, the hardware says how."""
 
 import os
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -20,24 +21,47 @@ def use_rank(extra: Sequence[object]) -> None:
 
 
 def current_device() -> torch.device:
-    """The device of this process: what Accelerate assigns, or under `Dataset.map(with_rank=True)` the rank's own GPU.
+    """The device of this process: that of its local rank, or under `Dataset.map(with_rank=True)` the rank's own GPU.
+
+    A device that Accelerate has assigned in this process is taken. It is not asked to: under `torchrun` it would open a
+    process group and wait for processes that may never ask, and in the way of the script's own.
 
     Raises:
         RuntimeError: in a process forked after CUDA was used, where a model would hang.
     """
-    from accelerate import PartialState
-
     # A try to use CUDA where there is none spoils forks as well; only one that worked would make a model hang.
     if torch.cuda._is_in_bad_fork() and torch.cuda._initialized:
         raise RuntimeError(
             "a GPU score cannot run in a forked worker: drop num_proc, start processes with `accelerate launch`, or "
             'call multiprocess.set_start_method("spawn") first'
         )
-    state = PartialState()
-    if state.device.type == "cuda" and state.num_processes == 1 and _rank is not None:
+    # What Accelerate gave this process, if the script has asked it.
+    state = getattr(getattr(sys.modules.get("accelerate.state"), "PartialState", None), "_shared_state", {})
+    device: torch.device = state.get("device") or _own_device()
+    processes = state.get("num_processes") or _number("WORLD_SIZE", 1)
+    if device.type == "cuda" and processes == 1 and _rank is not None:
         return torch.device("cuda", _rank % torch.cuda.device_count())
-    device: torch.device = state.device
     return device
+
+
+def _own_device() -> torch.device:
+    """The device by the variables of `torchrun` and Accelerate."""
+    if name := os.environ.get("ACCELERATE_TORCH_DEVICE"):
+        return torch.device(name)
+    if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "y", "on"):
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda", _number("LOCAL_RANK", 0) % torch.cuda.device_count())
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    if torch.xpu.is_available():
+        return torch.device("xpu", _number("LOCAL_RANK", 0) % torch.xpu.device_count())
+    return torch.device("cpu")
+
+
+def _number(name: str, default: int) -> int:
+    value = os.environ.get(name, "")
+    return int(value) if value.isdecimal() else default
 
 
 def default_batch_size() -> int:

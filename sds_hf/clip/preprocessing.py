@@ -1,6 +1,7 @@
 """What a checkpoint's own processor does to an image, read from its settings; resizing as Pillow does it."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,24 @@ from torch import Tensor
 from sds_hf.clip.checkpoints import WAY_OUT, ModelNotFoundError
 
 RESAMPLE = {2: "bilinear", 3: "bicubic"}  # by Pillow's numbers
-DEFAULTS: dict[str, dict[str, Any]] = {  # of the processor classes of transformers, for settings that a file leaves out
-    "clip": {
-        "do_center_crop": True,
-        "image_mean": (0.48145466, 0.4578275, 0.40821073),
-        "image_std": (0.26862954, 0.26130258, 0.27577711),
-    },
-    "siglip": {"do_center_crop": False, "image_mean": (0.5, 0.5, 0.5), "image_std": (0.5, 0.5, 0.5)},
+CLIP = {
+    "do_center_crop": True,
+    "resample": 3,
+    "image_mean": (0.48145466, 0.4578275, 0.40821073),
+    "image_std": (0.26862954, 0.26130258, 0.27577711),
+    "square": False,  # what a size of one number means: of a square, or of the shorter side
 }
+SIGLIP = {**CLIP, "do_center_crop": False, "image_mean": (0.5, 0.5, 0.5), "image_std": (0.5, 0.5, 0.5)}
+DEFAULTS: dict[str, dict[str, Any]] = {  # of the image processors of transformers, for settings that a file leaves out
+    "CLIP": CLIP,
+    "ChineseCLIP": CLIP,
+    "Bit": CLIP,
+    "Siglip": SIGLIP,
+    "ViT": {**SIGLIP, "resample": 2, "square": True},
+    "Blip": {**CLIP, "do_center_crop": False, "square": True},
+}
+FAMILIES = {"clip": "CLIP", "siglip": "Siglip"}  # where no file names the processor
+STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")  # all others are refused
 
 
 @dataclass(frozen=True)
@@ -52,17 +63,20 @@ class Preprocessing:
             ModelNotFoundError: if the processor does what cannot be done here.
         """
         file_settings = {name: value for name, value in _settings(folder).items() if value is not None}
-        settings = {"size": image_size, "crop_size": image_size, "resample": 3, **DEFAULTS[family], **file_settings}
-        size, crop = settings["size"], _sides(settings["crop_size"])
-        if isinstance(size, int):
-            size = {"shortest_edge": size} if settings["do_center_crop"] else {"height": size, "width": size}
-        edge, target = size.get("shortest_edge"), (crop if settings["do_center_crop"] else _sides(size))
+        settings = {**_defaults(folder, family, file_settings), **file_settings}
+        crops = settings["do_center_crop"]
+        square = settings["square"] or ("size" not in settings and not crops)
+        settings = {"size": image_size, "crop_size": image_size, **settings}
+        size = _size(settings, square)
+        edge = size.get("shortest_edge")
+        target = _sides(_size({"size": settings["crop_size"]}, square=True) if crops else size)
         unit = 255 * settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 255
         strange = {
             "do_resize": not settings.get("do_resize", True),
-            "do_pad": settings.get("do_pad", False),
             "resample": settings["resample"] not in RESAMPLE,
-            "size": target is None or not (edge or _sides(size) == target),
+            "size": target is None or not (edge or _sides(size) == target) or len(size) > (1 if edge else 2),
+            "use_square_size": settings.get("use_square_size") and size != {"height": 224, "width": 224},
+            **{name: bool(value) for name, value in settings.items() if name.startswith("do_") and name not in STEPS},
         }
         if target is None or any(strange.values()):
             what = {name: settings.get(name) for name, is_so in strange.items() if is_so}
@@ -74,8 +88,8 @@ class Preprocessing:
         return cls(
             size=target,
             shortest_edge=edge,
-            mean=tuple(value / unit for value in settings["image_mean"]) if normalizes else (0.0, 0.0, 0.0),
-            std=tuple(value / unit for value in settings["image_std"]) if normalizes else (1 / unit,) * 3,
+            mean=tuple(value / unit for value in _channels(settings["image_mean"])) if normalizes else (0.0, 0.0, 0.0),
+            std=tuple(value / unit for value in _channels(settings["image_std"])) if normalizes else (1 / unit,) * 3,
             resample=RESAMPLE[settings["resample"]],
         )
 
@@ -94,11 +108,42 @@ def _settings(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def _sides(size: Any) -> tuple[int, int] | None:
-    """(height, width) of a size, None if it does not say."""
+def _defaults(folder: Path, family: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What the class of an image processor does where its file does not say.
+
+    Raises:
+        ModelNotFoundError: if the class is not known.
+    """
+    kind = str(settings.get("image_processor_type") or settings.get("feature_extractor_type") or FAMILIES[family])
+    name = re.sub(r"(ImageProcessor(Fast|Pil)?|FeatureExtractor)$", "", kind)
+    if name not in DEFAULTS:
+        raise ModelNotFoundError(
+            f"the image processor in {folder} is a {kind}; known are those of {', '.join(DEFAULTS)}; {WAY_OUT}"
+        )
+    return DEFAULTS[name]
+
+
+def _size(settings: dict[str, Any], square: bool) -> dict[str, Any]:
+    """A size as transformers reads it: by height and width, or by the shorter side."""
+    size = settings["size"]
+    if settings.get("use_square_size") or (isinstance(size, int) and square):
+        side = size.get("shortest_edge") if isinstance(size, dict) else size
+        return {"height": side, "width": side}
     if isinstance(size, int):
-        return size, size
-    return (size["height"], size["width"]) if "height" in size and "width" in size else None
+        return {"shortest_edge": size}
+    if isinstance(size, (list, tuple)):
+        return dict(zip(("height", "width"), size, strict=False))
+    return {name: side for name, side in size.items() if side is not None}
+
+
+def _channels(value: Any) -> tuple[float, ...]:
+    """A value for each channel, of one for all."""
+    return (float(value),) * 3 if isinstance(value, (int, float)) else tuple(value)
+
+
+def _sides(size: dict[str, Any]) -> tuple[int, int] | None:
+    """(height, width) of a size, None if it does not say."""
+    return (size["height"], size["width"]) if set(size) == {"height", "width"} else None
 
 
 def resize(pixels: Tensor, size: tuple[int, int], mode: str = "bicubic") -> Tensor:

@@ -2,15 +2,22 @@
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from sds_hf.data.origins import reach_of
+from sds_hf.data.paths import Reach, held
+
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, IterableDataset
 
 READABLE = ("image", "mask", "classes", "caption", "id")  # what any score may read
+PICTURES = ("image", "mask")
+READERS = 8  # threads that read files
 
 
 def column_cells(column: pa.ChunkedArray) -> list[Any]:
@@ -60,19 +67,51 @@ def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
+def held_cells(name: str, column: pa.ChunkedArray, reach: Reach) -> list[Any]:
+    """The cells of a column with the bytes of the files that they name, see `held`; text that is not UTF-8 stays bytes.
+
+    Args:
+        name: of the column; a text in `image` or `mask` is a path.
+        column: as it is stored.
+        reach: where the files may lie.
+    """
+    cells, is_picture = _cells_of_any_text(column), name in PICTURES
+    if not names_files(column.type, is_picture):
+        return cells
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(lambda cell: held(cell, reach, is_picture), cells))
+
+
+def names_files(kind: pa.DataType, is_picture: bool = False) -> bool:
+    """Whether cells of a type can name files, also in lists and structs; see `held`."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return names_files(kind.storage_type, is_picture)
+    if pa.types.is_struct(kind):
+        names = {field.name for field in kind}
+        is_file = names == {"bytes", "path"} or (is_picture and names == {"path"})
+        return is_file or any(names_files(field.type) for field in kind)
+    if _is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return names_files(kind.value_type, is_picture)
+    return is_picture and _is_text(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
 def readable(dataset: "Dataset", columns: Sequence[str] = READABLE) -> "Dataset":
     """These columns of a dataset if it has them, images as they are stored."""
     return dataset.select_columns([name for name in columns if name in dataset.column_names]).with_format("arrow")
 
 
 def stored_cells(stored: "Dataset", rows: Sequence[int]) -> dict[str, list[Any]]:
-    """Cells of some rows of what `readable` returns, by column."""
+    """Cells of some rows of what `readable` returns, by column, with the files that they name."""
     table = stored[rows.start : rows.stop] if isinstance(rows, range) else stored[list(rows)]
-    return {name: _column_of_any_text(table[name]) for name in table.column_names}
+    reach = reach_of(stored)
+    return {name: held_cells(name, table[name], reach) for name in table.column_names}
 
 
-def _column_of_any_text(column: pa.ChunkedArray) -> list[Any]:
-    """The cells of a column; text that is not UTF-8 stays bytes."""
+def _cells_of_any_text(column: pa.ChunkedArray) -> list[Any]:
     try:
         return column_cells(column)
     except UnicodeDecodeError:
@@ -86,3 +125,28 @@ def _scalar_of_any_text(scalar: pa.Scalar) -> Any:
         if pa.types.is_struct(scalar.type):  # bytes and path of an image
             return {"bytes": scalar["bytes"].as_py(), "path": os.fsdecode(scalar["path"].as_buffer().to_pybytes())}
         return scalar.as_buffer().to_pybytes()
+
+
+def undecoded(stream: "IterableDataset") -> "IterableDataset":
+    """A stream of what is stored, also in lists and structs: decoding would follow paths, wherever they lead."""
+    from datasets import Features
+
+    stream = stream.with_format(None) if stream._formatting else stream
+    if not stream.features:
+        return stream
+    features = Features({name: _stored(feature) for name, feature in stream.features.items()})
+    return stream if features == stream.features else stream.cast(features)
+
+
+def _stored(feature: Any) -> Any:
+    """A feature that decodes nothing."""
+    if isinstance(feature, dict):
+        return {name: _stored(inner) for name, inner in feature.items()}
+    if isinstance(feature, list):
+        return [_stored(inner) for inner in feature]
+    feature = copy(feature)
+    if hasattr(feature, "feature"):
+        feature.feature = _stored(feature.feature)
+    if getattr(feature, "decode", False) is True:
+        feature.decode = False
+    return feature

@@ -10,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sds_hf.data.cells import READABLE, readable, stored_cells
+from sds_hf.data.cells import PICTURES, READABLE, names_files, readable, stored_cells
 from sds_hf.data.images import cell_bytes
+from sds_hf.data.paths import Unreadable
 from sds_hf.files import identity_of, is_remembered, remembered
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 ROWS_AT_ONCE = 256
-PICTURES = ("image", "mask")
 KIND = "content"
 
 
@@ -70,15 +70,18 @@ def _read_digest(stored: "Dataset") -> str:
 
 
 def _content(name: str, cell: Any) -> bytes:
-    try:
-        if name in PICTURES or isinstance(cell, bytes) or (isinstance(cell, dict) and "bytes" in cell):
-            return cell_bytes(cell) or b""
-        return json.dumps(cell, default=_plain).encode()
-    except (OSError, ValueError):  # a file that cannot be read is its row's failure, not the table's
+    if isinstance(cell, Unreadable):  # a file that cannot be read is its row's failure, not the table's
         return b""
+    if isinstance(cell, bytes) or (isinstance(cell, dict) and "bytes" in cell):
+        return cell_bytes(cell) or b""
+    if name in PICTURES and cell is None:
+        return b""
+    return json.dumps(cell, default=_plain).encode()
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):  # of a file in a list or a struct
+        return hashlib.sha256(value).hexdigest()
     return value.tolist() if isinstance(value, np.ndarray) else str(value)
 
 
@@ -97,19 +100,48 @@ def files_behind(dataset: "Dataset", columns: Sequence[str] = READABLE) -> str |
     indices_digest = joint_digest(chunk.to_numpy(zero_copy_only=False) for chunk in indices)
     try:
         files = sorted({identity_of(Path(file["filename"])) for file in dataset.cache_files})
-        paths = _named_files(dataset, columns)
-        named = joint_digest(identity_of(path).encode(errors="surrogateescape") for path in paths)
-    except OSError:
+        named = joint_digest(
+            identity_of(Path(path)).encode(errors="surrogateescape") for path in named_files(dataset, columns)
+        )
+    except (OSError, ValueError):
         return None
     return json.dumps([columns, files, dataset._fingerprint, indices_digest, named])
 
 
-def _named_files(dataset: "Dataset", columns: Sequence[str]) -> Iterator[Path]:
-    """Files that cells name instead of holding their bytes."""
+def named_files_state(dataset: "Dataset", columns: Sequence[str]) -> str:
+    """Digest of names, sizes and times of the files that cells name; empty if they name none."""
+    columns = [name for name in columns if name in dataset.column_names]
+    states = [_state(path).encode(errors="surrogateescape") for path in named_files(dataset, columns)]
+    return joint_digest(states) if states else ""
+
+
+def _state(path: str) -> str:
+    try:
+        return identity_of(Path(path))
+    except (OSError, ValueError):
+        return f"{path}|not there"
+
+
+def named_files(dataset: "Dataset", columns: Sequence[str]) -> Iterator[str]:
+    """Files that cells name instead of holding their bytes, also in lists and structs."""
     for name in columns:
-        column = dataset.data.column(name)
-        of_images = pa.types.is_struct(column.type) and {field.name for field in column.type} == {"bytes", "path"}
-        if of_images:
-            column = pc.struct_field(column, "path").filter(pc.is_null(pc.struct_field(column, "bytes")))
-        if (of_images or name in PICTURES) and pa.types.is_string(column.type):
-            yield from (Path(path) for path in column.drop_null().to_pylist())
+        for chunk in dataset.data.column(name).chunks:
+            yield from _names_in(chunk, name in PICTURES)
+
+
+def _names_in(array: pa.Array, is_picture: bool) -> Iterator[str]:
+    if not names_files(array.type, is_picture):
+        return
+    if isinstance(array, pa.ExtensionArray):
+        yield from _names_in(array.storage, is_picture)
+    elif not pa.types.is_struct(array.type):
+        texts = not pa.types.is_nested(array.type)
+        yield from array.drop_null().to_pylist() if texts else _names_in(array.flatten(), is_picture)
+    elif {field.name for field in array.type} <= {"bytes", "path"}:
+        paths = pc.struct_field(array, "path")
+        stored = [field.name for field in array.type if field.name == "bytes"]
+        paths = paths.filter(pc.is_null(pc.struct_field(array, "bytes"))) if stored else paths
+        yield from paths.drop_null().to_pylist()
+    else:
+        for field in array.type:
+            yield from _names_in(pc.struct_field(array, field.name), False)

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.data.cells import column_cells
+from sds_hf.data.columns import published_column, published_features
 from sds_hf.data.labels import LabelSpace
+from sds_hf.data.origins import reach_of
 from sds_hf.data.sources import Reader
 from sds_hf.files import new_folder, sha256_of, write_whole
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from huggingface_hub import DatasetCardData
 
 ROWS_PER_GROUP = 100  # the Hub's viewer chokes on large row groups of images
+GROUP_BYTES = 64 << 20  # it stops at 286 MiB
 SHARD_BYTES = 256 << 20
 ORIGIN = "origin.json"
 
@@ -52,11 +56,13 @@ def row_features(labels: LabelSpace, extra: Mapping[str, Any] | None = None) -> 
 def tables_of_rows(rows: Iterable[Mapping[str, Any]], features: "Features") -> Iterator[pa.Table]:
     """Rows of a reader as Arrow tables of a row group each."""
     group: list[Mapping[str, Any]] = []
+    size = 0
     for row in rows:
         group.append(row)
-        if len(group) == ROWS_PER_GROUP:
+        size += sum(len(cell["bytes"] or b"") for cell in row.values() if isinstance(cell, dict) and "bytes" in cell)
+        if len(group) == ROWS_PER_GROUP or size > GROUP_BYTES:
             yield pa.Table.from_pylist(group, schema=features.arrow_schema)
-            group = []
+            group, size = [], 0
     if group:
         yield pa.Table.from_pylist(group, schema=features.arrow_schema)
 
@@ -89,29 +95,49 @@ class TableStream:
 
 
 def tables_of_dataset(dataset: "Dataset", beside: TableStream | None = None) -> Iterator[pa.Table]:
-    """A dataset as Arrow tables of a row group each, with the bytes of images that are stored as paths.
+    """A dataset as Arrow tables of at most a row group each, as it is published: see `published_column`.
 
     Args:
         dataset: the rows.
         beside: further columns of the same rows, in their order.
-    """
-    from datasets.table import embed_table_storage
 
-    stored, schema = dataset.with_format("arrow"), features_beside(dataset, beside).arrow_schema
+    Raises:
+        ColumnError: if a cell cannot be published; names its row.
+    """
+    stored, features, reach = dataset.with_format("arrow"), dataset.features, reach_of(dataset)
+    schema = features_beside(dataset, beside).arrow_schema
     for start in range(0, len(dataset), ROWS_PER_GROUP):
-        table = embed_table_storage(stored[start : start + ROWS_PER_GROUP].cast(dataset.features.arrow_schema))
+        table = stored[start : start + ROWS_PER_GROUP]
+        names = _row_names(table, start)
+        columns = [published_column(name, features[name], table[name], reach, names) for name in features]
         if beside is not None:
-            extra_columns = beside.take(ROWS_PER_GROUP)
-            for name, column in zip(extra_columns.column_names, extra_columns.columns, strict=True):
-                table = table.append_column(name, column)
-        yield table.cast(schema)
+            columns += beside.take(ROWS_PER_GROUP).columns
+        table = pa.table(columns, names=schema.names).cast(schema)
+        yield from _groups(table)
+
+
+def _row_names(table: pa.Table, start: int) -> list[str]:
+    if "id" in table.column_names:
+        return [str(name) for name in column_cells(table["id"])]
+    return [str(start + row) for row in range(table.num_rows)]
+
+
+def _groups(table: pa.Table) -> Iterator[pa.Table]:
+    """Parts of a table of at most `GROUP_BYTES`, or of one row."""
+    if table.num_rows < 2 or table.nbytes <= GROUP_BYTES:
+        yield table
+        return
+    middle = table.num_rows // 2
+    for part in (table.slice(0, middle), table.slice(middle)):
+        yield from _groups(part)
 
 
 def features_beside(dataset: "Dataset", beside: TableStream | None = None) -> "Features":
-    """Features of a dataset and of further columns."""
+    """Features of a dataset as it is published, and of further columns."""
     from datasets import Features
 
-    return Features({**dataset.features, **(Features.from_arrow_schema(beside.schema) if beside is not None else {})})
+    more = Features.from_arrow_schema(beside.schema) if beside is not None else {}
+    return published_features(Features({**dataset.features, **more}))
 
 
 def write_shards(

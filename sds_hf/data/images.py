@@ -3,15 +3,26 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from sds_hf.data.paths import PathError, Unreadable, read_file
 
 Array = np.ndarray
-BROKEN = (OSError, SyntaxError, TypeError, ValueError, IndexError, EOFError)  # what Pillow makes of broken data
+T = TypeVar("T")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # Pillow knows some that run other programs
 ORIENTATION = 0x0112  # the EXIF tag
+TURNS = {  # what makes a picture upright, by that tag
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 LFS = b"version https://git-lfs"
 LONGEST = 100  # times the shorter side; beyond that, resizing the shorter side to a model's size fills the memory
 PHOTO_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
@@ -25,7 +36,9 @@ def decode_image(cell: Any, name: str = "image") -> Array:
     """The picture of a cell, upright.
 
     Args:
-        cell: `{"bytes": ..., "path": ...}`, a path, encoded bytes, a PIL image or a (H, W, 3) uint8 array.
+        cell: `{"bytes": ..., "path": ...}` or encoded bytes; the `Path` of a file; a PIL image; or (H, W, 3) integers
+            from 0 to 255, as an array, a tensor of either order or nested lists. A path that is text comes from data
+            and is not followed here, see `sds_hf.data.paths`.
         name: what to call it in errors.
 
     Returns:
@@ -34,13 +47,13 @@ def decode_image(cell: Any, name: str = "image") -> Array:
     Raises:
         BadImageError: if there is none or it cannot be decoded.
     """
-    image = _open(cell, name)
+    image = _open(_picture(cell, name), name)
     if image.mode not in PHOTO_MODES:
         raise BadImageError(f"{name}: mode {image.mode} is no 8-bit picture; convert it to RGB")
     if max(image.size) > LONGEST * min(image.size):
         size = f"{image.width}x{image.height}"
         raise BadImageError(f"{name}: {size} pixels; one side may be {LONGEST} times the other, not more")
-    return np.asarray(_load(ImageOps.exif_transpose, image, name).convert("RGB"))
+    return _pixels(lambda: np.asarray(_upright(image).convert("RGB")), name)
 
 
 def decode_mask(cell: Any, name: str = "mask", highest: int = 255) -> Array:
@@ -57,29 +70,41 @@ def decode_mask(cell: Any, name: str = "mask", highest: int = 255) -> Array:
     Raises:
         BadImageError: if there is no mask, it cannot be decoded, or it holds colours or indices that are too high.
     """
+    if (array := _array(cell, name)) is not None:
+        return _indices(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array, name, highest)
     image = _open(cell, name)
     if image.format in ("JPEG", "MPO"):
         raise BadImageError(f"{name}: a JPEG mask has lost its indices; save masks as PNG")
     if _is_scaled(image):
         raise BadImageError(f"{name}: a grey mask of 2 or 4 bits, whose 1 may mean 1 or a grey; save it with 8 bits")
-    indices = np.asarray(_load(lambda opened: opened, image, name))
-    if image.mode in ("RGB", "RGBA"):
-        colors = indices[..., :3]
+    _pixels(image.load, name)
+    pixels = _pixels(lambda: np.asarray(image), name)
+    if image.mode not in ("1", "P", "L", "RGB", "RGBA") and not image.mode.startswith("I"):
+        raise BadImageError(f"{name}: mode {image.mode} holds no class indices; save it as an 8-bit index PNG")
+    return _indices(pixels, name, highest)
+
+
+def _indices(pixels: Array, name: str, highest: int) -> Array:
+    """The indices that the pixels of a mask are: (H, W), or (H, W, 3 or 4) where all colours are grey.
+
+    Raises:
+        BadImageError: if they are none.
+    """
+    if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
+        colors = pixels[..., :3]
         if (colors != colors[..., :1]).any():
             y, x = np.argwhere((colors != colors[..., :1]).any(-1))[0]
             color = tuple(int(v) for v in colors[y, x])
             raise BadImageError(
                 f"{name}: holds colours, e.g. {color} at row {y}, column {x}; masks must hold class indices"
             )
-        indices = colors[..., 0]
-    elif image.mode == "1":
-        indices = indices.astype(np.uint8)
-    elif image.mode not in ("P", "L") and not image.mode.startswith("I"):
-        raise BadImageError(f"{name}: mode {image.mode} holds no class indices; save it as an 8-bit index PNG")
-    if indices.dtype != np.uint8 and ((indices < 0) | (indices > highest)).any():
-        value = indices[(indices < 0) | (indices > highest)][0]
+        pixels = colors[..., 0]
+    if pixels.ndim != 2 or not pixels.size or pixels.dtype.kind not in "biu":
+        raise BadImageError(f"{name}: {pixels.dtype} of shape {pixels.shape}; a mask is (H, W) integers")
+    if pixels.dtype.kind != "b" and (pixels.min() < 0 or pixels.max() > highest):
+        value = pixels[(pixels < 0) | (pixels > highest)][0]
         raise BadImageError(f"{name}: holds the index {value}; indices go from 0 to {highest}")
-    return indices.astype(np.uint8 if highest <= 255 else np.uint16)
+    return pixels.astype(np.uint8 if highest <= 255 else np.uint16)
 
 
 def picture_size(cell: Any, name: str = "image") -> tuple[int, int]:
@@ -88,12 +113,21 @@ def picture_size(cell: Any, name: str = "image") -> tuple[int, int]:
     Raises:
         BadImageError: if there is none.
     """
+    if (array := _array(cell, name)) is not None:
+        return array.shape[0], array.shape[1]
     image = _open(cell, name)
-    try:
-        turned = image.getexif().get(ORIENTATION, 1) >= 5  # lies on its side
-    except BROKEN as error:
-        raise BadImageError(f"{name}: broken image data: {error}") from error
+    turned = _pixels(lambda: _orientation(image), name) >= 5  # lies on its side
     return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def check_picture(cell: Any, name: str = "image") -> None:
+    """Refuse a cell that is no picture that can be decoded.
+
+    Raises:
+        BadImageError: says why.
+    """
+    image = _open(_picture(cell, name), name)
+    _pixels(image.load, name)
 
 
 def encode_mask(mask: Array) -> bytes:
@@ -106,15 +140,28 @@ def encode_jpeg(image: Array, quality: int = 92) -> bytes:
     return _encode(Image.fromarray(image), "JPEG", quality=quality)
 
 
+def encode_picture(image: Array) -> bytes:
+    """Bytes of a PNG of a (H, W, 3) uint8 image."""
+    return _encode(Image.fromarray(image), "PNG")
+
+
 def cell_bytes(cell: Any) -> bytes | None:
-    """The encoded bytes of a cell, read from its path if need be; None for a decoded image or an empty cell."""
+    """The encoded bytes of a cell, of a file if the cell is a `Path`; None for a decoded image or an empty cell.
+
+    Raises:
+        PathError: if the file cannot be read, or the cell is a path that comes from data.
+    """
+    if isinstance(cell, Unreadable):
+        raise PathError(cell.reason)
     if isinstance(cell, dict):
         if cell.get("bytes") is not None:
             return bytes(cell["bytes"])
         cell = cell.get("path")
-    if isinstance(cell, (str, Path)):
-        return Path(cell).read_bytes()
-    return cell if isinstance(cell, bytes) else None
+    if isinstance(cell, str):
+        raise PathError(f"{cell} is a path in data of which nobody knows where it comes from; it is not followed")
+    if isinstance(cell, Path):
+        return read_file(cell)
+    return bytes(cell) if isinstance(cell, (bytes, bytearray, memoryview)) else None
 
 
 def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -123,15 +170,60 @@ def _encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def _array(cell: Any, name: str) -> Array | None:
+    """The array of a cell that is one, a tensor, or nested lists; None for files and pictures.
+
+    Raises:
+        BadImageError: if it is none that can be used.
+    """
+    if isinstance(cell, (list, tuple)):
+        try:
+            array = np.array(cell)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise BadImageError(f"{name}: lists of unequal lengths are no picture") from error
+    elif isinstance(cell, np.ndarray):
+        array = cell
+    elif type(cell).__module__.partition(".")[0] in ("torch", "jax", "jaxlib", "tensorflow"):
+        array = np.asarray(cell.detach().cpu() if hasattr(cell, "detach") else cell)
+        if array.ndim == 3 and type(cell).__module__.startswith("torch") and array.shape[0] in (1, 3):
+            array = np.moveaxis(array, 0, -1)  # `datasets` puts the channels of tensors first
+    else:
+        return None
+    if array.dtype == object:
+        raise BadImageError(f"{name}: lists of unequal lengths are no picture")
+    if array.dtype.kind not in "biu":
+        raise BadImageError(
+            f"{name}: an array of {array.dtype}, whose 1 may be white or nearly black; give integers from 0 to 255"
+        )
+    if array.ndim not in (2, 3) or not array.size:
+        raise BadImageError(f"{name}: an array of shape {array.shape} is no picture")
+    return array
+
+
+def _picture(cell: Any, name: str) -> Any:
+    """A cell, as a picture if it is an array.
+
+    Raises:
+        BadImageError: if it is an array that is none.
+    """
+    array = _array(cell, name)
+    if array is None:
+        return cell
+    if array.dtype != bool and (array.min() < 0 or array.max() > 255):
+        raise BadImageError(f"{name}: holds {array.min()} to {array.max()}; pixels go from 0 to 255")
+    array = array.astype(np.uint8) * (255 if array.dtype == bool else 1)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim == 3 and array.shape[2] not in (3, 4):
+        raise BadImageError(f"{name}: an array of shape {array.shape} is no picture; it is (H, W, 3)")
+    return Image.fromarray(np.ascontiguousarray(array, np.uint8))
+
+
 def _open(cell: Any, name: str) -> Image.Image:
     if isinstance(cell, Image.Image):
         return cell
-    if isinstance(cell, np.ndarray):
-        return Image.fromarray(cell)
     try:
         data = cell_bytes(cell)
-    except OSError as error:
-        raise BadImageError(f"{name}: cannot read {error.filename}: {error.strerror}") from error
     except ValueError as error:
         raise BadImageError(f"{name}: {error}") from error
     if data is None:
@@ -148,8 +240,8 @@ def _open(cell: Any, name: str) -> Image.Image:
         raise BadImageError(f"{name}: {len(data)} bytes that are no image") from error
     except Image.DecompressionBombError as error:
         raise BadImageError(f"{name}: too large: {error}") from error
-    except BROKEN as error:
-        raise BadImageError(f"{name}: broken image data: {error}") from error
+    except Exception as error:  # what Pillow's plugins make of broken data has no end
+        raise _broken(name, error) from error
     if frames > 1:
         raise BadImageError(f"{name}: {frames} frames; an image has one")
     # Pillow only warns up to twice its limit; warnings made errors here would be errors in all threads.
@@ -164,10 +256,26 @@ def _is_scaled(image: Image.Image) -> bool:
     return "L;2" in str(tiles) or "L;4" in str(tiles)  # of each tile the mode, alone or in a tuple
 
 
-def _load(transform: Callable[[Image.Image], Image.Image], image: Image.Image, name: str) -> Image.Image:
-    """Read the pixels and apply a transform; broken data becomes one kind of error."""
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF tag says; by the tag alone, since others need not be well-formed."""
+    turn = TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    value = image.getexif().get(ORIENTATION, 1)
+    return value if isinstance(value, int) else 1
+
+
+def _pixels(read: Callable[[], T], name: str) -> T:
+    """What is read of a picture; whatever a decoder makes of broken data becomes one kind of error."""
     try:
-        image.load()
-        return transform(image)
-    except BROKEN as error:
-        raise BadImageError(f"{name}: broken image data: {error}") from error
+        return read()
+    except Exception as error:
+        raise _broken(name, error) from error
+
+
+def _broken(name: str, error: Exception) -> BadImageError:
+    if isinstance(error, MemoryError):
+        return BadImageError(f"{name}: does not fit into the memory that is free")
+    return BadImageError(f"{name}: broken image data: {str(error) or type(error).__name__}")

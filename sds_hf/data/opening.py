@@ -2,17 +2,39 @@
 
 import glob
 import hashlib
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, DatasetDict, Image, IterableDataset, IterableDatasetDict, load_dataset, load_from_disk
+from datasets import (
+    Dataset,
+    DatasetDict,
+    Image,
+    IterableDataset,
+    IterableDatasetDict,
+    concatenate_datasets,
+    load_dataset,
+    load_dataset_builder,
+    load_from_disk,
+)
 from datasets.exceptions import DatasetGenerationError
 
 from sds_hf.data.folder import source_features
+from sds_hf.data.origins import (
+    BUILT,
+    CARDS,
+    check_card,
+    check_saved,
+    data_files_of,
+    folder_builder,
+    is_saved,
+    note_opened,
+)
+from sds_hf.data.paths import NOWHERE
 from sds_hf.data.sources import READERS, make_reader
 from sds_hf.data.sources.files import files_in
 from sds_hf.data.sources.reader import Reader, Row
@@ -30,48 +52,67 @@ NEITHER = "no such folder here, and as a Hub dataset:"
 HUB_SECONDS = 10  # a Hub that answers at all does so by then
 
 
-def open_dataset(name: str | Path, split: str | None = None, **options: Any) -> Dataset:
+def open_dataset(
+    name: str | Path, split: str | None = None, config: str | None = None, revision: str | None = None, **options: Any
+) -> Dataset:
     """A dataset from a folder, Parquet files or the Hub.
 
     Args:
         name: a folder that `load_dataset` or `load_from_disk` reads, a folder in a layout that a reader knows, a
             Parquet file or pattern, or a Hub id.
         split: which split, if there are several.
+        config: which configuration, if there are several.
+        revision: which version of a Hub dataset.
         **options: of the reader, e.g. `labels`.
 
     Raises:
-        ValueError: if nothing is there, or there are several splits and none is chosen.
+        ValueError: if nothing is there, there are several splits and none is chosen, or a card names data files outside
+            of its own folder or repository.
     """
     path = Path(name).expanduser()
     text = str(path) if str(name).startswith("~") else str(name)
     if path.is_dir():
-        return _one_split(_reading(text, lambda: _open_folder(path, split, options)), text, split, Dataset)
+        dataset_or_splits = _reading(text, lambda: _open_folder(path, split, config, options))
+        return _one_split(dataset_or_splits, text, split, Dataset)
     if text.endswith(".parquet"):
-        files = text if "://" in text else sorted(glob.glob(text))
-        if not files:
-            raise ValueError(f"no file matches {text}")
-        return _one_split(_reading(text, lambda: load_dataset("parquet", data_files=files)), text, split, Dataset)
+        files = _parquet_files(text)
+        dataset = _one_split(_reading(text, lambda: load_dataset("parquet", data_files=files)), text, split, Dataset)
+        if isinstance(files, list):
+            note_opened(Path(files[0]).parent, [file["filename"] for file in dataset.cache_files])
+        return dataset
     if path.exists():
         raise ValueError(f"{text} is a file; give a dataset's folder, Parquet files or a Hub id")
     if text.startswith((".", "/")) or text.count("/") > 1:
         raise ValueError(f"{text} does not exist")
     _check_hub(text)
     try:
-        return _one_split(_reading(text, lambda: load_dataset(text)), text, split, Dataset)
+        builder = _reading(text, lambda: _hub_builder(text, config, revision))
+        return _one_split(_reading(text, lambda: _prepared(builder, text, split)), text, split, Dataset)
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot open {text}: {NEITHER} {_first_line(error)}") from error
 
 
-def open_stream(name: str | Path, split: str | None = None) -> IterableDataset:
+def _parquet_files(pattern: str) -> str | list[str]:
+    files = pattern if "://" in pattern else sorted(glob.glob(pattern))
+    if not files:
+        raise ValueError(f"no file matches {pattern}")
+    return files
+
+
+def open_stream(
+    name: str | Path, split: str | None = None, config: str | None = None, revision: str | None = None
+) -> IterableDataset:
     """A dataset that is read as it comes, never stored.
 
     Args:
         name: a folder that `load_dataset` or `load_from_disk` reads, Parquet files or tars of `webdataset` (files or
             patterns, also as URLs), a folder of such tars, or a Hub id.
         split: which split, if there are several.
+        config: which configuration, if there are several.
+        revision: which version of a Hub dataset.
 
     Raises:
-        ValueError: if nothing is there, or there are several splits and none is chosen.
+        ValueError: see `open_dataset`.
     """
     path, text = Path(name).expanduser(), str(name)
     if path.is_dir() and any(path.glob("*.tar")):
@@ -82,12 +123,51 @@ def open_stream(name: str | Path, split: str | None = None) -> IterableDataset:
             raise ValueError(f"no file matches {text}")
         kind = "webdataset" if path.suffix == ".tar" else "parquet"
         return _named(_one_split(load_dataset(kind, data_files=files, streaming=True), text, split, IterableDataset))
-    if path.is_dir() and ((path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists()):
+    if path.is_dir() and is_saved(path):
+        check_saved(path)
         return _one_split(load_from_disk(str(path)), text, split, Dataset).to_iterable_dataset()
-    if not path.is_dir():
+    if path.is_dir():
+        builder = _reading(text, lambda: folder_builder(path, config))
+        note_opened(path, data_files_of(builder))
+    else:
         _check_hub(text)
-    dataset_or_splits = _reading(text, lambda: load_dataset(str(path) if path.is_dir() else text, streaming=True))
-    return _one_split(dataset_or_splits, text, split, IterableDataset)
+        builder = _reading(text, lambda: _hub_builder(text, config, revision))
+    return _one_split(_reading(text, builder.as_streaming_dataset), text, split, IterableDataset)
+
+
+def _hub_builder(name: str, config: str | None, revision: str | None) -> Any:
+    """What reads a dataset of the Hub, whose card names no data files outside of its repository."""
+    from huggingface_hub import HfApi
+
+    api, kept = HfApi(), (Path(datasets.config.HF_DATASETS_CACHE) / name.replace("/", "___")).exists()
+    for card in CARDS:
+        try:
+            if not api.file_exists(name, card, repo_type="dataset", revision=revision):
+                continue
+            path = api.hf_hub_download(name, card, repo_type="dataset", revision=revision)
+        except Exception:  # no network, in whatever way: what an earlier download left was checked then
+            if not kept:
+                raise
+            continue
+        check_card(Path(path).read_text(encoding="utf-8", errors="replace"), f"{name}/{card}")
+    builder = load_dataset_builder(name, config, revision=revision)
+    for file in data_files_of(builder):
+        if not file.startswith(f"hf://datasets/{name}@"):
+            NOWHERE.check_data_file(file)
+    return builder
+
+
+def _prepared(builder: Any, name: str, split: str | None) -> Any:
+    """The split of that name, or all splits that have rows, in the cache of `datasets`."""
+    builder.download_and_prepare()
+    splits = {key: info.num_examples for key, info in (builder.info.splits or {}).items()}
+    if split is not None and split not in splits:
+        raise ValueError(f"{name} has the splits {list(splits)}: choose one with --split")
+    if not any(splits.values()):
+        raise ValueError(f"{name} has no rows")
+    if split is not None and not splits[split]:
+        raise ValueError(f"the split {split!r} of {name} has no rows")
+    return DatasetDict({key: builder.as_dataset(split=key) for key, rows in splits.items() if rows})
 
 
 def _named(stream: IterableDataset) -> IterableDataset:
@@ -146,20 +226,37 @@ def _check_hub(name: str) -> None:
         raise ValueError(f"cannot open {name}: no such folder here, and the Hub cannot be reached") from error
 
 
-def _open_folder(path: Path, split: str | None, options: dict[str, Any]) -> Any:
-    if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
+def _open_folder(path: Path, split: str | None, config: str | None, options: dict[str, Any]) -> Any:
+    if is_saved(path):
+        check_saved(path)
         return load_from_disk(str(path))
     card = path / "README.md"
-    described = card.exists() and "\nconfigs:" in card.read_text(encoding="utf-8", errors="replace")
+    described = card.is_file() and "\nconfigs:" in card.read_text(encoding="utf-8", errors="replace")
     if not described and any(reader.recognises(path) for reader in READERS.values()):
         # Some readers know splits; of the others, a raw folder is one.
         reader = make_reader("auto", path, **{**options, "split": split})
         # The state is part of the cache's key: a folder that has changed is read again.
         arguments = {"reader": reader, "state": folder_state(path)}
         return Dataset.from_generator(_rows, features=source_features(reader), gen_kwargs=arguments)
-    if card.exists() or any(path.glob("**/*.parquet")):
-        return load_dataset(str(path))
-    raise ValueError(f"{path} is no dataset: neither Parquet nor a layout of the readers {sorted(READERS)}")
+    if card.exists() or (path / BUILT).exists() or any(path.glob("**/*.parquet")):
+        splits = _prepared(folder_builder(path, config), str(path), split)
+    elif arrow := sorted(path.glob("*.arrow")):
+        splits = _cached(arrow)
+    else:
+        raise ValueError(f"{path} is no dataset: neither Parquet nor a layout of the readers {sorted(READERS)}")
+    for dataset in splits.values():
+        note_opened(path, [file["filename"] for file in dataset.cache_files])
+    return splits
+
+
+def _cached(files: Iterable[Path]) -> Any:
+    """The splits of a folder of the cache of `datasets`: NAME-SPLIT.arrow, or NAME-SPLIT-00000-of-00002.arrow."""
+    splits: dict[str, list[Dataset]] = {}
+    for file in files:
+        match = re.fullmatch(r".+?-([^-]+)(-\d{5}-of-\d{5})?", file.stem)
+        if match and not file.name.startswith("cache-"):
+            splits.setdefault(match[1], []).append(Dataset.from_file(str(file)))
+    return DatasetDict({split: concatenate_datasets(parts) for split, parts in splits.items()})
 
 
 def _rows(reader: Reader, state: str) -> Iterator[Row]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from sds_hf.data.images import BROKEN, FORMATS, cell_bytes, decode_mask, picture_size
+from sds_hf.data.cells import stored_cells
+from sds_hf.data.images import FORMATS, cell_bytes, check_picture, decode_mask, picture_size
 from sds_hf.data.labels import LabelSpace
 from sds_hf.exports.names import FileNames
 
@@ -69,11 +70,13 @@ def samples(dataset: "Dataset", labels: LabelSpace, names: FileNames, masks: boo
     """
     stored, masks = dataset.with_format("arrow"), masks and "mask" in dataset.column_names
     for start in range(0, len(dataset), ROWS_AT_ONCE):
-        for number, cells in enumerate(stored[start : start + ROWS_AT_ONCE].to_pylist(), start):
+        columns = stored_cells(stored, range(start, min(start + ROWS_AT_ONCE, len(dataset))))
+        for number, row in enumerate(zip(*columns.values(), strict=True), start):
+            cells = dict(zip(columns, row, strict=True))
             row_id = str(cells["id"]) if cells.get("id") is not None else str(number)
             try:
                 sample = _sample(number, row_id, names.name(row_id), cells, labels, masks)
-            except BROKEN as error:
+            except (OSError, ValueError) as error:
                 raise ExportError(f"row {row_id!r}: {error}") from error
             yield sample
 
@@ -82,6 +85,7 @@ def _sample(number: int, row_id: str, name: str, cells: dict[str, Any], labels: 
     image = cell_bytes(cells["image"])
     if not image:
         raise ValueError("has no image")
+    check_picture(image)
     size = picture_size(image)
     mask = decode_mask(cells["mask"]) if masks else None
     if mask is not None:

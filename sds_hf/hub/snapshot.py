@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
 
+from sds_hf.data.origins import folder_builder
 from sds_hf.errors import one_line
 from sds_hf.hub.layout import MANIFEST, read_manifest
 from sds_hf.hub.retry import describe, failures, retry
@@ -140,6 +141,7 @@ class FolderSnapshot(Snapshot):
         """See `Snapshot`."""
         from datasets import load_dataset
 
+        folder_builder(self._folder, config)  # refuses a card that names data files elsewhere
         return load_dataset(str(self._folder.absolute()), config, split="train", **options)
 
 

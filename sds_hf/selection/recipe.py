@@ -8,10 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from sds_hf.errors import one_line, short
+from sds_hf.limits import read_yaml
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.presets import preset, preset_names
 from sds_hf.scores.base.score import ClipScore, Score, field_names
@@ -107,11 +107,13 @@ class Source(BaseModel):
     on_missing: str | None = None
     on_error: str | None = None
     dataset: str | None = None
+    config: str | None = None
+    revision: str | None = None
     split: str | None = None
 
     def reader_options(self) -> dict[str, Any]:
         """What a reader is told."""
-        return self.model_dump(exclude={"path", "reader", "dataset"}, exclude_none=True)
+        return self.model_dump(exclude={"path", "reader", "dataset", "config", "revision"}, exclude_none=True)
 
 
 class Recipe(BaseModel):
@@ -195,9 +197,9 @@ class Recipe(BaseModel):
     def from_yaml(cls, text: str | bytes, overrides: Iterable[str] = ()) -> "Recipe":
         """See `load`."""
         try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise RecipeError(f"the recipe is no YAML: {' '.join(str(error).split())}") from error
+            data = read_yaml(text, "the recipe")
+        except ValueError as error:
+            raise RecipeError(str(error)) from error
         if not isinstance(data, dict):
             raise RecipeError(f"a recipe is a mapping with name, scores and rules, not {short(data)}")
         return cls.from_dict(data, overrides)

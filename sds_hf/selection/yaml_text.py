@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from sds_hf.limits import read_yaml
+
 BREAK = re.compile("[\x85\u2028\u2029]")
 
 
@@ -43,9 +45,9 @@ def apply_override(data: Any, override: str) -> None:
         except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"--set {override}: the recipe has no {part!r} there") from error
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"--set {override}: the value is no YAML: {' '.join(str(error).split())}") from error
+        value = read_yaml(text, "the value")
+    except ValueError as error:
+        raise ValueError(f"--set {override}: {error}") from error
     try:
         data[int(last) if isinstance(data, list) else last] = value
     except (IndexError, ValueError, TypeError) as error:

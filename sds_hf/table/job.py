@@ -13,7 +13,7 @@ from sds_hf.data.ids import RepeatedIdError, repeated_ids
 from sds_hf.data.labels import LabelSpace
 from sds_hf.scores.base.batches import Column
 from sds_hf.scores.base.prefetch import prefetch
-from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.rows import Rows, cells_of, read_parts
 from sds_hf.scores.base.score import Score, all_columns, read_cells, score_cells, score_rows
 from sds_hf.table.task import Task
 
@@ -82,28 +82,42 @@ class Job:
 
     def check(self, rows: Sequence[int]) -> dict[int, str]:
         """What is wrong with rows that cannot be read, by row."""
-        cells = stored_cells(self.stored, rows)
-        errors = read_cells(self.task.scores, cells, self.task.labels).errors
-        return {rows[position]: error for position, error in errors.items()}
+        cells, errors = stored_cells(self.stored, rows), dict[int, str]()
+        for part in read_parts(cells):
+            part_errors = read_cells(self.task.scores, cells_of(cells, part), self.task.labels).errors
+            errors |= {rows[part.start + position]: error for position, error in part_errors.items()}
+        return errors
 
     def _read(self, pieces: Iterable[Sequence[int]]) -> Iterator[Batch]:
         scores, labels = self.task.scores, self.task.labels
         for piece in pieces:
             for start in range(0, len(piece), self.batch_size):
                 row_numbers = piece[start : start + self.batch_size]
-                yield read_batch(scores, labels, stored_cells(self.stored, row_numbers), row_numbers)
+                yield from read_batches(scores, labels, stored_cells(self.stored, row_numbers), row_numbers)
 
 
-def read_batch(
+def read_batches(
     scores: Sequence[Score],
     labels: LabelSpace,
     cells: Mapping[str, Sequence[Any]],
     row_numbers: Sequence[int],
     state: dict[str, Any] | None = None,
-) -> Batch:
-    """Decode the cells of some rows; without ids their numbers name them."""
-    ids = [str(name) for name in cells.get("id", row_numbers)]
-    return Batch(row_numbers, ids, cell_digests(cells), read_cells(scores, cells, labels), state)
+) -> Iterator[Batch]:
+    """Decode the cells of some rows, as many together as fit into the memory; without ids their numbers name them.
+
+    Args:
+        scores: what they are decoded for.
+        labels: what indices mean.
+        cells: by column.
+        row_numbers: of the rows.
+        state: of a stream after the last of them.
+    """
+    for part in read_parts(cells):
+        part_cells, part_numbers = cells_of(cells, part), row_numbers[part.start : part.stop]
+        ids = [str(name) for name in part_cells.get("id", part_numbers)]
+        rows = read_cells(scores, part_cells, labels)
+        is_last = part.stop == len(row_numbers)
+        yield Batch(part_numbers, ids, cell_digests(part_cells), rows, state if is_last else None)
 
 
 def score_batches(scores: Sequence[Score], batches: Iterable[Batch]) -> Iterator[Part]:

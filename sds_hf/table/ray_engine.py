@@ -7,11 +7,10 @@ from typing import Any
 import pyarrow as pa
 
 from sds_hf.data.cells import stored_cells
-from sds_hf.data.content import PICTURES
-from sds_hf.data.images import cell_bytes
 from sds_hf.data.labels import LabelSpace
+from sds_hf.scores.base.rows import cells_of
 from sds_hf.scores.base.score import Score
-from sds_hf.table.job import Batch, Job, Part, read_batch, score_batches
+from sds_hf.table.job import Batch, Job, Part, read_batches, score_batches
 
 AHEAD = 2  # shards on their way for each processor that works
 
@@ -36,17 +35,12 @@ class RayJob(Job):
         shared_arguments = ray.put((self.task.scores, self.task.request["scores"], self.task.labels, self.batch_size))
         running: deque[Any] = deque()
         for rows in pieces:
-            running.append(score_shard.remote(shared_arguments, self._cells(rows), list(rows)))
+            running.append(score_shard.remote(shared_arguments, stored_cells(self.stored, rows), list(rows)))
             workers = ray.cluster_resources().get("GPU" if gpus else "CPU", 1)
             if len(running) >= AHEAD * max(1, workers):
                 yield ray.get(running.popleft())
         while running:
             yield ray.get(running.popleft())
-
-    def _cells(self, rows: Sequence[int]) -> dict[str, list[Any]]:
-        """The cells of some rows, with the bytes of files that only this machine may have."""
-        cells = stored_cells(self.stored, rows)
-        return {name: [_held(cell) for cell in cells[name]] if name in PICTURES else cells[name] for name in cells}
 
 
 def ray_module() -> Any:
@@ -60,14 +54,6 @@ def ray_module() -> Any:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError('the engine "ray" needs Ray: pip install "sds-hf[ray]"') from error
     return ray
-
-
-def _held(cell: Any) -> Any:
-    """The cell of an image with its bytes; one that cannot be read stays, and its row fails."""
-    try:
-        return {"bytes": cell_bytes(cell), "path": cell.get("path")} if isinstance(cell, dict) else cell
-    except (OSError, ValueError):
-        return cell
 
 
 def _score_shard(
@@ -84,10 +70,11 @@ def _score_shard(
     if [{**score.identity(), "labels": labels.name} for score in scores] != identities:
         raise ValueError("the model of a worker is another one than here; put the same files on all machines")
 
-    def read(start: int) -> Batch:
-        some = slice(start, start + batch_size)
-        return read_batch(scores, labels, {name: cells[name][some] for name in cells}, rows[some])
+    def read() -> Iterator[Batch]:
+        for start in range(0, len(rows), batch_size):
+            some = range(start, min(start + batch_size, len(rows)))
+            yield from read_batches(scores, labels, cells_of(cells, some), rows[some.start : some.stop])
 
-    parts = list(score_batches(scores, map(read, range(0, len(rows), batch_size))))
+    parts = list(score_batches(scores, read()))
     table = pa.concat_tables(part.table for part in parts)
     return Part(table, [digest for part in parts for digest in part.digests], sum(part.failed for part in parts))

@@ -113,7 +113,8 @@ def score_table(
 
     Raises:
         ValueError: if the folder holds a table of another request (it names the difference), ids repeat, a column is
-            missing, the label space is not known, a model cannot be had or a number makes no sense.
+            missing, the label space is not known, a model cannot be had or a number makes no sense; as
+            `AllFailedError`, if not one row could be scored, after the table is written.
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
     """
@@ -140,7 +141,7 @@ def score_table(
             )
         task = Task(dataset, scores, out, rows_per_shard, source)
         score_stream(task, batch_size, progress)
-        return ScoreTable.load(task.folder)
+        return _some_scored(ScoreTable.load(task.folder))
     task = Task(dataset, scores, out, rows_per_shard, source)
     job = _job_of(engine)(task, batch_size)
     make_folder(task.folder)
@@ -148,7 +149,21 @@ def score_table(
         task.fit()
         task.request["source"]["sha256"] = content_digest(dataset, task.columns)
         write_table(job, Shards(task.folder, len(dataset), rows_per_shard, team.rank.index), team, retry, progress)
-    return ScoreTable.load(task.folder)
+    return _some_scored(ScoreTable.load(task.folder))
+
+
+def _some_scored(table: ScoreTable) -> ScoreTable:
+    """The table, if any of its rows could be scored.
+
+    Raises:
+        AllFailedError: if not.
+    """
+    from sds_hf.scores.base.batches import AllFailedError
+
+    rows = sum(shard["rows"] for shard in table.manifest["shards"])
+    if rows and table.manifest["failed"] == rows:
+        raise AllFailedError(rows, str(pq.read_table(table.paths[0], columns=["error"])["error"][0]))
+    return table
 
 
 def _job_of(engine: Engine) -> "type[Job]":

@@ -6,13 +6,15 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow.parquet as pq
-from datasets import Image
 
+from sds_hf.data.cells import PICTURES, undecoded
 from sds_hf.data.content import cell_digests, joint_digest
 from sds_hf.data.ids import RepeatedIdError
+from sds_hf.data.origins import reach_of
+from sds_hf.data.paths import held
 from sds_hf.progress import Tell
 from sds_hf.scores.base.score import score_cells
-from sds_hf.table.job import Batch, Part, read_batch, score_batches
+from sds_hf.table.job import Batch, Part, read_batches, score_batches
 from sds_hf.table.shards import Shard, Shards
 from sds_hf.table.task import Task, make_folder
 from sds_hf.table.team import Team, current_rank, finishing
@@ -33,9 +35,8 @@ class Stream:
         from datasets import IterableDataset
 
         dataset = cast(IterableDataset, task.dataset)
-        for name, feature in (dataset.features or {}).items():
-            if isinstance(feature, Image):
-                dataset = dataset.cast_column(name, Image(decode=False))
+        self._reach = reach_of(dataset)
+        dataset = undecoded(dataset)
         first = next(iter(dataset), None)
         if first is None:
             raise ValueError("the stream has no rows")
@@ -60,7 +61,7 @@ class Stream:
                     ends = got < limit or start + got == (number + 1) * size
                     state = self.state() if ends else None
                     row_numbers = range(start, start + got)
-                    yield read_batch(self.task.scores, self.task.labels, cells, row_numbers, state)
+                    yield from read_batches(self.task.scores, self.task.labels, cells, row_numbers, state)
                 if got < limit:
                     return
 
@@ -86,7 +87,7 @@ class Stream:
 
     def _cells(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
         all_rows = list(rows)
-        return {name: [_fetched(row.get(name)) for row in all_rows] for name in self.columns}
+        return {name: [held(row.get(name), self._reach, name in PICTURES) for row in all_rows] for name in self.columns}
 
 
 class Ids:
@@ -195,18 +196,3 @@ def _check_shard(stream: Stream, shards: Shards, number: int, finished: Mapping[
             f"{shards.folder} holds scores of rows {rows.start} to {rows.start + table.num_rows - 1} that the stream "
             "does not yield any more (a shuffled one never does twice); choose another --out or delete it"
         )
-
-
-def _fetched(cell: Any) -> Any:
-    """The cell of an image, with the bytes of a file that lies elsewhere."""
-    from datasets.utils.file_utils import xopen
-
-    if not (isinstance(cell, dict) and set(cell) == {"bytes", "path"} and cell["bytes"] is None):
-        return cell
-    if "://" not in (cell["path"] or ""):
-        return cell
-    try:
-        with xopen(cell["path"], "rb") as file:
-            return {**cell, "bytes": file.read()}
-    except OSError:  # its row fails
-        return cell

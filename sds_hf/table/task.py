@@ -46,6 +46,8 @@ class Task:
         rows_per_shard: int = 1000,
         source: str = "",
     ) -> None:
+        if isinstance(dataset, dict):
+            raise ValueError(f"a score table is of one split, not of several: choose one of {sorted(dataset)}")
         if rows_per_shard < 1:
             raise ValueError(f"rows_per_shard must be at least 1, not {rows_per_shard}")
         self.dataset, self.source, self.rows_per_shard, self.folder = dataset, source, rows_per_shard, folder_at(out)

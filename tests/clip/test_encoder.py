@@ -374,6 +374,17 @@ def test_the_converted_weights_of_the_hubs_bot_are_used(old_clip, folder, tiny_c
     assert model_files(old_clip).weights_sha256 == model_files(tiny_clip).weights_sha256
 
 
+def test_weights_of_another_library_do_not_hide_them(old_clip, folder, tiny_clip):
+    shutil.copy(folder / "model.safetensors", folder / "open_clip_model.safetensors")
+    (folder / "model.safetensors").unlink()
+    put(folder, old_clip)
+    with pytest.raises(ModelNotFoundError, match=r"of which open_clip_model\.safetensors is of another library"):
+        model_files(str(folder))
+    (folder / "open_clip_model.safetensors").rename(folder / "model.safetensors")
+    put(folder, old_clip, "hf_bot", create_pr=True, commit_message=CONVERSION_TITLE)
+    assert model_files(old_clip).folder.joinpath("model.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("token", "title"), [("hf_other", CONVERSION_TITLE), ("hf_bot", "Adding something else")], ids=["author", "title"]
 )

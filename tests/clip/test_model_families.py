@@ -246,11 +246,24 @@ def test_natural_images_are_seen_as_through_pillow(families, pictures, name, dev
         ("CLIP", {"size": {"height": 48, "width": 48}, "crop_size": {"height": 48, "width": 48}}),
         ("CLIP", {"size": {"height": 32, "width": 48}, "do_center_crop": False}),
         ("Siglip", {**SQUEEZED, "image_mean": [0.1, 0.2, 0.3]}),
+        ("ChineseCLIP", CROPPED),
+        ("Bit", CROPPED),
+        ("ViT", {"size": {"height": 48, "width": 48}}),
+        ("ViT", {"size": 48}),
+        ("ViT", {"size": 48, "do_rescale": False, "image_mean": 100.0, "image_std": 50.0}),
+        ("Blip", {"size": [32, 48]}),
+        ("CLIP", {"size": 60, "crop_size": 48}),
+        ("CLIP", {"size": 60, "crop_size": [48, 32]}),
+        ("CLIP", {"use_square_size": True, "size": 224, "do_center_crop": False}),
     ],
 )
 def test_unusual_settings_are_kept(families, tmp_path, pictures, family, settings):
     folder = Path(shutil.copytree(families["CLIP"], tmp_path / "model"))
-    processor_of(family)(**settings).save_pretrained(folder)
+    # As files of any age have them: only what was given, not what the class of today makes of it.
+    (folder / "processor_config.json").unlink(missing_ok=True)
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps({"image_processor_type": f"{family}ImageProcessor", **settings})
+    )
     expected = processor_of(family).from_pretrained(folder)(pictures[3:5], return_tensors="np")["pixel_values"]
     found = Encoder(model_files(str(folder)), CPU, torch.float32).preprocess(pictures[3:5]).numpy()
     assert found.shape == expected.shape
@@ -267,6 +280,8 @@ def test_unusual_settings_are_kept(families, tmp_path, pictures, family, setting
         ({"size": {"height": 60, "width": 60}, "crop_size": 48}, r"\{'size': \{'height': 60, 'width': 60\}\}"),
         ({"size": {"longest_edge": 60}, "do_center_crop": False}, r"\{'size': \{'longest_edge': 60\}\}"),
         ({"do_pad": True}, r"\{'do_pad': True\}"),
+        ({"do_flip_channel_order": True}, r"\{'do_flip_channel_order': True\}"),
+        ({"use_square_size": True, "size": 64, "do_center_crop": False}, r"\{'use_square_size': True\}"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, settings, found):
@@ -274,6 +289,15 @@ def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, settings, found):
     with pytest.raises(ModelNotFoundError, match=f"the image processor in .* has {found}; it must resize") as caught:
         Preprocessing.read(tmp_path, 48)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind", ["EfficientNetImageProcessor", "ConvNextFeatureExtractor", "BridgeTowerImageProcessorPil"]
+)
+def test_a_processor_that_is_not_known_is_refused(tmp_path, kind):
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": kind, "size": 48}))
+    with pytest.raises(ModelNotFoundError, match=f"is a {kind}; known are those of CLIP, ChineseCLIP"):
+        Preprocessing.read(tmp_path, 48)
 
 
 def test_settings_that_are_missing_are_those_of_the_family(tmp_path):

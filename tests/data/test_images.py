@@ -86,7 +86,7 @@ def test_missing_cells_and_files_say_so(tmp_path):
     with pytest.raises(BadImageError, match="image: the cell is empty"):
         decode_image({"bytes": None, "path": None})
     with pytest.raises(BadImageError, match=r"cannot read .*gone.jpg: No such file"):
-        decode_image({"bytes": None, "path": str(tmp_path / "gone.jpg")})
+        decode_image(tmp_path / "gone.jpg")
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
@@ -137,9 +137,12 @@ def test_cells_of_every_kind_are_read(tmp_path):
     picture = np.zeros((4, 6, 3), np.uint8)
     data = encode_jpeg(picture)
     (tmp_path / "a.jpg").write_bytes(data)
-    path = str(tmp_path / "a.jpg")
-    for cell in ({"bytes": data, "path": "x"}, {"bytes": None, "path": path}, path, data):
+    path = tmp_path / "a.jpg"
+    for cell in ({"bytes": data, "path": "x"}, path, data):
         assert cell_bytes(cell) == data
         assert decode_image(cell).shape == (4, 6, 3)
+    for cell in (str(path), {"bytes": None, "path": str(path)}):
+        with pytest.raises(BadImageError, match="a path in data of which nobody knows"):
+            decode_image(cell)
     assert cell_bytes(Image.fromarray(picture)) is None
     assert decode_image(picture).shape == (4, 6, 3)

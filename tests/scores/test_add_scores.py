@@ -101,7 +101,7 @@ def test_a_batch_that_does_not_fit_is_halved(dataset, pcs, monkeypatch, error):
 
     monkeypatch.setattr(PCS, "compute", compute)
     monkeypatch.setattr(PCS, "version", 99)
-    monkeypatch.setattr("sds_hf.scores.base.score._fitting", {})
+    monkeypatch.setattr("sds_hf.scores.base.rows._fitting", {})
     np.testing.assert_allclose(add_scores(dataset, pcs)["pcs"], expected, atol=2e-5)
     assert sizes == [12, 6, 3, 3, 6, 3, 3]
     sizes.clear()

@@ -112,5 +112,5 @@ def test_what_makes_no_sense():
         Recipe.from_dict({"scores": {"diversity": {"weights": {"car": 0}}}})
     with pytest.raises(ValueError, match=r"the scores need the columns \['boxes'\]"):
         add_scores(masks_as_rows(np.ones((4, 4), np.uint8)), Diversity(objects="boxes"))
-    with pytest.warns(UserWarning, match='boxes: must be a list of {"class": ..., ...}, not'):
+    with pytest.raises(ValueError, match=r"boxes: must be a list of .*, not 'car'"):
         add_scores(Dataset.from_dict({"boxes": ["car"]}), Diversity(objects="boxes", labels="voc"))

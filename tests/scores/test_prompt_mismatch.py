@@ -48,8 +48,8 @@ def test_captions():
 
 def test_it_is_text_or_the_row_fails():
     dataset = masks_as_rows(np.full((2, 2), DOG, np.uint8)).add_column("class_prompt", [7])
-    with pytest.warns(UserWarning, match="class_prompt: 7 is no text"):
-        assert add_scores(dataset, PromptMismatch())["prompt_mismatch"][:] == [None]
+    with pytest.raises(ValueError, match="all 1 rows failed, the first with: class_prompt: 7 is no text"):
+        add_scores(dataset, PromptMismatch())
 
 
 def test_a_rule_keeps_rows_that_agree():

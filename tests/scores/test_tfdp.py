@@ -268,7 +268,7 @@ def test_a_bad_instance_fails_its_row_only(entry, message):
 def test_ids_of_another_size_fail_their_row():
     cell = {"bytes": encode_mask(RECT[:20]), "path": None}
     dataset = masks_as_rows(RECT).add_column("instances", [cell])
-    with pytest.warns(UserWarning, match="instances: 64x20 pixels, but the mask has 64x64"):
+    with pytest.raises(ValueError, match="instances: 64x20 pixels, but the mask has 64x64"):
         add_scores(dataset, TFDP(instances="column", class_norm="none"))
 
 

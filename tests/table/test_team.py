@@ -182,6 +182,23 @@ def test_each_process_has_its_own_device(state, monkeypatch):
     assert current_device() == torch.device("cuda", 1)
 
 
+def test_asking_for_the_device_opens_no_process_group(monkeypatch):
+    """Of two processes one may ask alone; before, it waited for the other one in a group of Accelerate's."""
+    from accelerate import PartialState
+
+    monkeypatch.setattr(PartialState, "_shared_state", {})
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda *a, **k: pytest.fail("a group was opened"))
+    assert current_device() == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert current_device() == torch.device("cuda", 1)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert current_device() == torch.device("cpu")
+
+
 def test_a_gpu_score_in_a_forked_worker_says_what_to_do(dataset, monkeypatch):
     monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: True)
     assert current_device().type == "cpu"  # CUDA was tried where there is none

@@ -9,8 +9,9 @@ import numpy as np
 
 from sds_hf.data.images import picture_size
 from sds_hf.data.instances import decode_rle
+from sds_hf.data.paths import read_file
 from sds_hf.data.sources.coco_files import COCOAnnotated, Listed, annotation_files
-from sds_hf.data.sources.files import UnknownLayoutError
+from sds_hf.data.sources.files import UnknownLayoutError, inside
 from sds_hf.data.sources.reader import Row
 from sds_hf.errors import extra_module
 
@@ -69,7 +70,7 @@ class COCOInstances(COCOAnnotated):
 
     def read_annotated(self, listed: Listed) -> Row:
         """See `COCOAnnotated.read_annotated`."""
-        size = picture_size(listed.image.read_bytes(), str(listed.image))
+        size = picture_size(read_file(inside(listed.image), listed.image), str(listed.image))
         expected = tuple(listed.entry.get(side, length) for side, length in zip(("height", "width"), size, strict=True))
         if expected != size:
             raise UnknownLayoutError(

@@ -8,7 +8,7 @@ import numpy as np
 from sds_hf.data.images import decode_image
 from sds_hf.data.labels import IGNORE_INDEX
 from sds_hf.data.sources.coco_files import COCOAnnotated, Listed, annotation_files
-from sds_hf.data.sources.files import UnknownLayoutError
+from sds_hf.data.sources.files import UnknownLayoutError, inside
 from sds_hf.data.sources.reader import Row
 
 
@@ -37,7 +37,7 @@ class COCOPanoptic(COCOAnnotated):
             return None
         segments = listed.annotations[0]["segments_info"]
         values = {segment["id"]: self.value(listed, segment) for segment in segments} | {0: IGNORE_INDEX}
-        ids = decode_image(str(picture), str(picture)).astype(np.int64) @ (1, 256, 256**2)
+        ids = decode_image(inside(picture), str(picture)).astype(np.int64) @ (1, 256, 256**2)
         segment_ids, indices = np.unique(ids, return_inverse=True)
         if unknown := [int(segment) for segment in segment_ids if segment not in values]:
             raise UnknownLayoutError(f"{picture}: {listed.file.name} has no segments {unknown} of it")

@@ -1,16 +1,19 @@
 """Files of raw folders: images by name, and masks in the formats they come in."""
 
+import io
 import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
 from sds_hf.data.images import decode_mask
+from sds_hf.data.paths import PathError, Reach, read_file
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".npy")
@@ -36,7 +39,30 @@ def read_mask(path: Path, highest: int = 255) -> np.ndarray:
     """
     if path.suffix == ".npy":
         return _array(path, highest)
-    return decode_mask(str(path), str(path), highest)
+    return decode_mask(inside(path), str(path), highest)
+
+
+_root: ContextVar[Path | None] = ContextVar("root", default=None)
+
+
+@contextmanager
+def reading_in(root: Path) -> Iterator[None]:
+    """While this lasts, files are read only if they lie in the folder after their links are followed."""
+    token = _root.set(root)
+    try:
+        yield
+    finally:
+        _root.reset(token)
+
+
+def inside(path: Path) -> Path:
+    """The real path of a file of the folder that is read.
+
+    Raises:
+        PathError: if it leads outside, and where to is not allowed.
+    """
+    root = _root.get()
+    return path if root is None else Reach((os.path.realpath(root),)).check(path)
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, deep: bool = False) -> dict[str, Path]:
@@ -85,7 +111,8 @@ def read_text(path: Path) -> str:
         UnknownLayoutError: if it is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = read_file(inside(path), path).decode("utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise UnknownLayoutError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
 
@@ -116,9 +143,10 @@ def natural(text: str) -> list[tuple[int, int | str]]:
 
 def _array(path: Path, highest: int) -> np.ndarray:
     try:
-        with path.open("rb") as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError, TokenError, MemoryError) as error:
+        array = np.lib.format.read_array(io.BytesIO(read_file(inside(path), path)), allow_pickle=False)
+    except PathError:
+        raise
+    except Exception as error:  # a broken header fails in many ways
         raise UnknownLayoutError(
             f"{path}: no plain array of numbers; pickled objects can run code and are not loaded; save masks as PNG"
         ) from error

@@ -12,7 +12,8 @@ import numpy as np
 
 from sds_hf.data.images import BadImageError, encode_mask, picture_size
 from sds_hf.data.labels import LabelSpace, label_space
-from sds_hf.data.sources.files import UnknownLayoutError
+from sds_hf.data.paths import read_file
+from sds_hf.data.sources.files import UnknownLayoutError, inside, reading_in
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +93,8 @@ class Reader(ABC):
         number, problem = 0, ""
         for entry in self.entries():
             try:
-                row = self.read(entry)
+                with reading_in(self.path):
+                    row = self.read(entry)
             except MissingFileError:
                 raise
             except (ValueError, OSError) as error:
@@ -151,7 +153,9 @@ class Reader(ABC):
                 f"{image}: its name or its caption holds {error.object[error.start]!r}, which is no character: "
                 "rename the file or correct the caption"
             ) from error
-        data = image.read_bytes()
+        data = read_file(inside(image), image)
+        if mask is None:
+            picture_size(data, str(image))  # refuses what is no picture
         for pixels in (mask, *(cell for cell in extra_cells.values() if isinstance(cell, np.ndarray))):
             if pixels is not None and pixels.shape != (size := picture_size(data, str(image))):
                 image_size, mask_size = (f"{width}x{height}" for height, width in (size, pixels.shape))

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sds_hf.data.cells import stored_cells
 from sds_hf.data.labels import LabelSpace
 from sds_hf.hub.layout import CANDIDATES
 from sds_hf.publishing.card import figures
@@ -80,8 +81,12 @@ def _samples(dataset: "Dataset", selection: Selection, scores: Path) -> list[tup
             lines = {row: [reason] for row, reason in reasons.items()}
             for row, values in _scores_of(scores, list(reasons)).items():
                 lines[row].append(", ".join(f"{name} {_short(value)}" for name, value in values.items()))
-            samples.append((heading, [{**stored[row].to_pylist()[0], "lines": lines[row]} for row in reasons]))
+            samples.append((heading, [{**_cells(stored, row), "lines": lines[row]} for row in reasons]))
     return samples
+
+
+def _cells(stored: "Dataset", row: int) -> dict[str, Any]:
+    return {name: column[0] for name, column in stored_cells(stored, [row]).items()}
 
 
 def _kinds(selection: Selection) -> Counter[tuple[bool, str]]:

@@ -4,10 +4,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pyarrow as pa
+
+from sds_hf.data.cells import undecoded
+from sds_hf.data.content import named_files_state
 from sds_hf.data.labels import LabelSpace, labels_of
-from sds_hf.scores.base.score import Score, all_columns, columns_read, common_labels, score_batch
+from sds_hf.scores.base.batches import AllFailedError, warn_of_failures
+from sds_hf.scores.base.score import ERROR, Score, all_columns, columns_read, common_labels, score_batch
 from sds_hf.scores.base.whole_set import fit_scores
 
 if TYPE_CHECKING:
@@ -19,15 +25,15 @@ AnyDataset = TypeVar("AnyDataset", "Dataset", "IterableDataset")
 class Together:
     """Several scores as one function for `map`: each row is decoded once and encoder passes are shared."""
 
-    def __init__(self, scores: Sequence[Score], labels: LabelSpace | None = None) -> None:
-        self.scores, self.labels = tuple(scores), labels
+    def __init__(self, scores: Sequence[Score], labels: LabelSpace | None = None, with_errors: bool = False) -> None:
+        self.scores, self.labels, self.with_errors = tuple(scores), labels, with_errors
 
-    def __call__(self, batch: Mapping[str, Any], *extra: Any) -> dict[str, Any]:
+    def __call__(self, batch: Mapping[str, Any], *extra: Any) -> Any:
         """See `score_batch`."""
-        return score_batch(self.scores, batch, *extra, labels=self.labels)
+        return score_batch(self.scores, batch, *extra, labels=self.labels, with_errors=self.with_errors)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Together, (self.scores, self.labels)
+        return Together, (self.scores, self.labels, self.with_errors)
 
     def digest(self) -> str:
         """What decides the numbers, as a hash."""
@@ -44,11 +50,10 @@ def add_scores(
     Scores that need statistics of the whole set, e.g. `TFDP`, are fitted to the dataset first, all in one pass.
 
     Only the new columns are computed and cached; columns of the same names are replaced. Rows that cannot be scored get
-    nulls and one warning sums them up.
+    nulls and one warning sums them up; such a result is not cached. The format of the dataset is kept.
 
     Args:
-        dataset: with the columns `image` and `mask` (or `classes` where the mask is not needed). A stream's images stay
-            untouched only after `cast_column("image", Image(decode=False))`.
+        dataset: with the columns `image` and `mask` (or `classes` where the mask is not needed).
         *scores: what to add, e.g. `pcs_score, asf_miou`.
         batch_size: rows at a time; it does not change the numbers and does not invalidate the cache. By default 32, on
             a GPU 256.
@@ -58,37 +63,90 @@ def add_scores(
         The dataset with the columns of the scores.
 
     Raises:
-        ValueError: if no score is given, a column is missing, the label space is not known, a model cannot be had.
+        ValueError: if no score is given, a column is missing, the label space is not known, a model cannot be had, or
+            not one row of a `Dataset` can be scored.
     """
-    from datasets import Features, IterableDataset, concatenate_datasets
+    from datasets import IterableDataset
 
     from sds_hf.clip.device import default_batch_size
 
     if not scores:
         raise ValueError("add_scores needs at least one score, e.g. add_scores(dataset, pcs_score, asf_miou)")
+    if isinstance(dataset, dict):
+        raise ValueError(f"add_scores takes one split, not several: choose one of {sorted(dataset)}")
     batch_size = batch_size or default_batch_size()
     labels = labels_of(dataset.features, common_labels(scores))
     scores = tuple(fit_scores(scores, dataset, labels, num_proc))
-    together = Together(scores, labels)
-    new = score_features(scores)
     if isinstance(dataset, IterableDataset):
-        features = Features({**(dataset.features or {}), **new}) if dataset.features else None
-        return dataset.map(together, batched=True, batch_size=batch_size, features=features)
-    inputs = dataset.select_columns([name for name in columns_read(scores) if name in dataset.column_names])
-    fingerprint = hashlib.sha256(f"{inputs._fingerprint}|{together.digest()}".encode()).hexdigest()[:32]
-    scored = inputs.map(
+        return _of_stream(dataset, Together(scores, labels), batch_size)
+    return _of_dataset(dataset, Together(scores, labels, with_errors=True), batch_size, num_proc)
+
+
+def _of_dataset(dataset: "Dataset", together: Together, batch_size: int, num_proc: int | None) -> "Dataset":
+    from datasets import Dataset, Features, Value, concatenate_datasets
+
+    new = score_features(together.scores)
+    plain = dataset if dataset.format["type"] is None else dataset.with_format(None)
+    kept = plain.remove_columns([name for name in new if name in plain.column_names])
+    if not len(dataset):  # `map` of no rows adds no columns
+        features = Features({**kept.features, **new})
+        return _formatted(Dataset.from_dict({name: [] for name in features}, features=features), dataset)
+    columns = columns_read(together.scores)
+    inputs = plain.select_columns([name for name in columns if name in plain.column_names])
+    parts = (inputs._fingerprint, together.digest(), named_files_state(inputs, columns))
+    computed = inputs.map(
         together,
         batched=True,
         batch_size=batch_size,
         with_rank=True,
         num_proc=num_proc,
         remove_columns=inputs.column_names,
-        features=new,
-        new_fingerprint=fingerprint,
-        desc=" + ".join(score.name for score in scores),
+        features=Features({**new, ERROR: Value("string")}),
+        new_fingerprint=hashlib.sha256("|".join(filter(None, parts)).encode()).hexdigest()[:32],
+        desc=" + ".join(score.name for score in together.scores),
     )
-    kept = dataset.remove_columns([name for name in new if name in dataset.column_names])
-    return concatenate_datasets([kept, scored], axis=1)
+    errors = computed.data.column(ERROR).drop_null()
+    if len(errors):  # rows that failed may be repaired by the next time
+        computed = _out_of_cache(computed, inputs)
+        if len(errors) == len(dataset):
+            raise AllFailedError(len(dataset), errors[0].as_py())
+        warn_of_failures(len(errors), errors[0].as_py())
+    return _formatted(concatenate_datasets([kept, computed.remove_columns(ERROR)], axis=1), dataset)
+
+
+def _out_of_cache(computed: "Dataset", inputs: "Dataset") -> "Dataset":
+    """The same in memory; its files are removed, so that it is computed again the next time."""
+    from datasets import Dataset
+
+    table = pa.table(computed.with_format("arrow")[:].to_pydict(), schema=computed.features.arrow_schema)
+    inputs_files = {file["filename"] for file in inputs.cache_files}
+    for file in computed.cache_files:
+        if file["filename"] not in inputs_files:
+            Path(file["filename"]).unlink(missing_ok=True)
+    return Dataset(table, info=computed.info, fingerprint=computed._fingerprint)
+
+
+def _formatted(scored: "Dataset", like: "Dataset") -> "Dataset":
+    """The scored dataset in the format of the other, which covers the new columns too."""
+    form = like.format
+    if form["type"] is None:
+        return scored
+    covered = [name for name in scored.column_names if name in form["columns"] or name not in like.column_names]
+    columns = None if covered == scored.column_names else covered
+    options = {"output_all_columns": form["output_all_columns"], **form["format_kwargs"]}
+    return scored.with_format(form["type"], columns=columns, **options)
+
+
+def _of_stream(stream: "IterableDataset", together: Together, batch_size: int) -> "IterableDataset":
+    """The stream with the scores; its pictures are not decoded on the way, so they stay as they are stored."""
+    from datasets import Features
+
+    form, features, new = stream._formatting, stream.features, score_features(together.scores)
+    stream = undecoded(stream)
+    stored = Features({**stream.features, **new}) if features else None
+    stream = stream.map(together, batched=True, batch_size=batch_size, features=stored)
+    stream = stream.cast(Features({**features, **new})) if features else stream
+    return stream.with_format(form.format_type) if form else stream
 
 
 def score_features(scores: Sequence[Score]) -> "Features":

@@ -3,7 +3,6 @@
 import inspect
 import json
 import logging
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,11 +13,13 @@ import numpy as np
 from pydantic import ConfigDict, ValidationError, create_model
 
 from sds_hf.clip.checkpoints import model_files
+from sds_hf.data.cells import stored_cells
 from sds_hf.data.labels import VOC, labels_of
 from sds_hf.errors import one_line
 from sds_hf.files import sha256_of, whole_file
+from sds_hf.limits import LimitError, read_arrays, read_json
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.rows import Rows, read_rows
+from sds_hf.scores.base.rows import Rows, cells_of, read_parts, read_rows
 from sds_hf.scores.base.score import ClipScore, settings
 
 if TYPE_CHECKING:
@@ -81,14 +82,26 @@ def load_statistics(path: str | Path, kind: str) -> Statistics:
     return model
 
 
+class _Parts(dict[str, Any]):
+    """What a file holds, by name."""
+
+    def __init__(self, path: Path, parts: Mapping[str, Any]) -> None:
+        super().__init__(parts)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise ValueError(f"{self._path} has no {name!r}: it is no fitted model of this version; fit it again")
+
+
 @lru_cache(maxsize=8)
 def _read(path: Path, digest: str) -> Statistics:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        about = json.loads(str(arrays.pop(ABOUT)))
-        return Statistics(about.pop("kind"), about, arrays, digest)
-    except (ValueError, KeyError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        arrays = dict(read_arrays(path))
+        about = read_json(str(arrays.pop(ABOUT)), f"{path}: {ABOUT}")
+        return Statistics(about.pop("kind"), _Parts(path, about), _Parts(path, arrays), digest)
+    except LimitError:
+        raise
+    except (ValueError, KeyError, OSError, TypeError, AttributeError) as error:
         with path.open("rb") as file:
             is_pickle = file.read(1) == b"\x80"
         if is_pickle or "Object arrays" in str(error):
@@ -183,11 +196,12 @@ def reference_rows(
     failed, example = 0, ""
     for start in range(0, len(row_numbers), ROWS_AT_ONCE):
         chosen = list(row_numbers[start : start + ROWS_AT_ONCE])
-        table = stored[chosen]
-        rows = read_rows({n: table[n].to_pylist() for n in table.column_names}, {*needs}, space)
-        failed, example = failed + len(rows.errors), next(iter(rows.errors.values()), example)
-        if len(rows):
-            yield rows, [chosen[position] for position in rows.positions]
+        cells = stored_cells(stored, chosen)
+        for part in read_parts(cells):
+            rows = read_rows(cells_of(cells, part), {*needs}, space)
+            failed, example = failed + len(rows.errors), next(iter(rows.errors.values()), example)
+            if len(rows):
+                yield rows, [chosen[part.start + position] for position in rows.positions]
     if failed == len(row_numbers):
         raise ValueError(f"no row of the reference set can be read{f', e.g. {example}' if example else ''}")
     if failed:

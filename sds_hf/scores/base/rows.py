@@ -1,21 +1,23 @@
 """The rows of a batch as scores see them: decoded once, checked, with the passes of an encoder shared."""
 
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from sds_hf.clip.stages import stage
-from sds_hf.data.images import BadImageError, decode_image, decode_mask
+from sds_hf.data.images import BadImageError, decode_image, decode_mask, picture_size
 from sds_hf.data.instances import InstanceError, given_boxes, given_instances
 from sds_hf.data.labels import LabelSpace
+from sds_hf.data.paths import Unreadable
 from sds_hf.errors import short
 
 T = TypeVar("T")
 ClassList = Literal["all", "inner"]
 DECODE_THREADS = min(8, os.cpu_count() or 1)
+PART_BYTES = 512 << 20  # of pixels that are decoded together; with those read ahead, four times as much is in memory
 
 
 class BadRowError(ValueError):
@@ -116,8 +118,7 @@ def read_rows(cells: Mapping[str, Sequence[Any]], needs: set[str], labels: Label
             if ids is not None and not with_mask:
                 raise BadRowError("instances: a picture of ids needs the column `mask`, which says the classes")
             if not with_mask:
-                classes = cells["classes"][position] if "classes" in cells else None
-                return image, None, _present(classes or [], labels), caption, *others
+                return image, None, _present(_classes(cells, position), labels), caption, *others
             name = _name(cells, "mask", position)
             mask = decode_mask(cells["mask"][position], name)
             if image is not None and image.shape[:2] != mask.shape:
@@ -127,6 +128,8 @@ def read_rows(cells: Mapping[str, Sequence[Any]], needs: set[str], labels: Label
             return image, mask, _present(np.unique(mask), labels, name), caption, *others
         except (BadImageError, BadRowError) as error:
             return str(error)
+        except Exception as error:  # whatever one row holds, the others are scored
+            return f"{type(error).__name__}: {short(str(error))}"
 
     # Only pictures are decoded without Python's lock; threads would hold up everything else.
     threads = min(DECODE_THREADS, max(1, count)) if with_mask or "image" in needs else 1
@@ -158,6 +161,19 @@ def _present(values: Any, labels: LabelSpace, name: str = "classes") -> np.ndarr
     return np.array([class_id in present for class_id in labels.class_ids])
 
 
+def _classes(cells: Mapping[str, Sequence[Any]], position: int) -> Sequence[int]:
+    """The class ids that a row gives.
+
+    Raises:
+        BadRowError: if it gives something else, such as names.
+    """
+    cell = cells["classes"][position] if "classes" in cells else None
+    values = [] if cell is None else np.asarray(cell).reshape(-1).tolist()
+    if not all(isinstance(value, int) for value in values):
+        raise BadRowError(f"classes: {short(cell)} is no list of class ids; cast it to Sequence(ClassLabel(names=...))")
+    return values
+
+
 def _caption(cell: Any, name: str = "caption") -> str | None:
     """The text of a cell; None if it says nothing."""
     if cell is not None and not isinstance(cell, str):
@@ -167,6 +183,8 @@ def _caption(cell: Any, name: str = "caption") -> str | None:
 
 def _checked_cell(name: str, cell: Any, labels: LabelSpace) -> Any:
     """The cell of a further column, checked where its form is known."""
+    if isinstance(cell, Unreadable):
+        raise BadRowError(f"{name}: {cell.reason}")
     if name == "class_prompt":
         return _caption(cell, name)
     check = {"instances": given_instances, "boxes": given_boxes}.get(name)
@@ -179,10 +197,92 @@ def _checked_cell(name: str, cell: Any, labels: LabelSpace) -> Any:
 def _name(cells: Mapping[str, Sequence[Any]], column: str, position: int) -> str:
     """What to call a cell in an error: its column, and the row's id or the file's name if it has one."""
     cell = cells[column][position]
-    path = cell.get("path") if isinstance(cell, dict) else cell if isinstance(cell, str) else None
+    named = cell.path if isinstance(cell, Unreadable) else cell
+    path = named.get("path") if isinstance(named, dict) else named if isinstance(named, str) else None
     label = os.path.basename(path) if path else cells["id"][position] if "id" in cells else None
     return f"{column} {label}" if label is not None else column
 
 
 def _size(pixels: np.ndarray) -> str:
     return f"{pixels.shape[1]}x{pixels.shape[0]}"
+
+
+def read_parts(cells: Mapping[str, Sequence[Any]]) -> Iterator[range]:
+    """Rows that are decoded together: as many as fit into `PART_BYTES`, or one; a single empty part of no rows."""
+    pictures = [(cells[name], channels) for name, channels in (("image", 3), ("mask", 1)) if name in cells]
+    count = len(next(iter(cells.values())))
+    start, total = 0, 0
+    for position in range(count if count > 1 else 0):
+        size = sum(channels * _pixel_count(column[position]) for column, channels in pictures)
+        if total and total + size > PART_BYTES:
+            yield range(start, position)
+            start, total = position, 0
+        total += size
+    yield range(start, count)
+
+
+def cells_of(cells: Mapping[str, Sequence[Any]], rows: range) -> dict[str, Sequence[Any]]:
+    """The cells of some rows."""
+    return {name: column[rows.start : rows.stop] for name, column in cells.items()}
+
+
+def _pixel_count(cell: Any) -> int:
+    """Pixels of a picture by its header; 0 if it is none, or has more than are decoded."""
+    try:
+        height, width = picture_size(cell)
+    except ValueError:
+        return 0
+    return height * width
+
+
+Columns = dict[str, list[Any]]
+
+_fitting: dict[Hashable, int] = {}  # rows at a time that fitted where more did not
+
+
+def in_parts(
+    compute: Callable[[Rows], Columns], rows: Rows, names: Collection[str], key: Hashable
+) -> tuple[Columns, dict[int, str]]:
+    """Columns of rows, which are halved while they do not fit into the memory; what fitted is remembered.
+
+    Args:
+        compute: makes the columns.
+        rows: at least one.
+        names: of the columns.
+        key: stands for what is computed.
+
+    Returns:
+        The columns, null for a row that does not fit alone, and for such rows what is wrong.
+    """
+    columns: Columns = {name: [] for name in names}
+    errors, fitted, most = dict[int, str](), list[int](), _fitting.get(key, len(rows))
+    waiting = [(start, min(start + most, len(rows))) for start in reversed(range(0, len(rows), most))]
+    while waiting:
+        start, stop = waiting.pop()
+        part_columns = _if_it_fits(compute, rows.part(start, stop) if stop - start < len(rows) else rows)
+        if part_columns is None and stop - start > 1:
+            middle = start + (stop - start) // 2
+            waiting += [(middle, stop), (start, middle)]
+            continue
+        if part_columns is None:
+            size = _size(rows.images[start]) if len(rows.images) else "its"
+            errors[start] = f"image: {size} pixels do not fit into the memory that is free"
+        else:
+            fitted.append(stop - start)
+        for name, column in columns.items():
+            column += [None] if part_columns is None else part_columns[name]
+    if fitted and max(fitted) < min(most, len(rows)):  # one large image says nothing of the others
+        _fitting[key] = max(fitted)
+    return columns, errors
+
+
+def _if_it_fits(compute: Callable[[Rows], Columns], rows: Rows) -> Columns | None:
+    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+    try:
+        return compute(rows)
+    except (RuntimeError, MemoryError) as error:
+        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+            raise
+    clear_device_cache(garbage_collection=True)
+    return None

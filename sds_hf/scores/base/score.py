@@ -3,7 +3,7 @@
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform, get_args
 
@@ -15,14 +15,15 @@ from sds_hf.clip.checkpoints import DEFAULT_MODEL, model_files
 from sds_hf.clip.kinds import DTypeName
 from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
-from sds_hf.scores.base.batches import Column, MapBatch
+from sds_hf.scores.base.batches import Column, MapBatch, map_state
 from sds_hf.scores.base.presets import preset
-from sds_hf.scores.base.rows import Rows, read_rows
+from sds_hf.scores.base.rows import Rows, cells_of, in_parts, read_parts, read_rows
 
 if TYPE_CHECKING:
     from sds_hf.clip.encoder import Encoder
 
 REGISTRY: dict[str, type["Score"]] = {}
+ERROR = "sds_hf_error"  # a column that lasts as long as `add_scores`
 Values = Sequence[Any]  # numbers, lists or structs, as the column's type asks; None where a row has none
 Cost = Literal["light", "forward", "forwards", "dense"]  # no model, one encoder pass, several, a large one
 COSTS: tuple[Cost, ...] = get_args(Cost)
@@ -125,21 +126,22 @@ class Score(ABC):
         """The settings as given."""
         return asdict(cast(Any, self))
 
-    def __call__(self, batch: Mapping[str, Any], *extra: Any) -> dict[str, Any]:
+    def __call__(self, batch: Mapping[str, Any], *extra: Any) -> Any:
         """The new columns for a batch of `Dataset.map`; see `score_batch`."""
         return score_batch((self,), batch, *extra)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # `datasets` fingerprints and ships a score by its pickle: what decides the numbers, in a few hundred bytes.
         try:
-            return _rebuild, (type(self), json.dumps(self.identity(), sort_keys=True))
+            identity = json.dumps(self.identity(), sort_keys=True)
+            return _rebuild, (type(self), identity, *filter(None, [map_state(identity, columns_read((self,)))]))
         except Exception as error:
             # `datasets` would swallow this and go on with a random fingerprint: fail at the call that follows.
             object.__setattr__(self, "_unresolved", error)
             raise
 
 
-def _rebuild(cls: type[Score], identity: str) -> Score:
+def _rebuild(cls: type[Score], identity: str, state: str = "") -> Score:
     names = field_names(cls)
     return cls(**{key: value for key, value in json.loads(identity).items() if key in names})
 
@@ -198,8 +200,12 @@ class ClipScore(Score):
 
 
 def score_batch(
-    scores: Sequence[Score], batch: Mapping[str, Any], *extra: Any, labels: LabelSpace | None = None
-) -> dict[str, Any]:
+    scores: Sequence[Score],
+    batch: Mapping[str, Any],
+    *extra: Any,
+    labels: LabelSpace | None = None,
+    with_errors: bool = False,
+) -> Any:
     """Compute scores for a batch of `map`, decoding each row once.
 
     Args:
@@ -207,9 +213,10 @@ def score_batch(
         batch: what `map` hands over, batched or a single row.
         *extra: indices and rank, as `map` adds them; the rank chooses the GPU.
         labels: label space, if it is known better than from the batch.
+        with_errors: whether to add a column `ERROR` that says what is wrong with rows, in place of a warning.
 
     Returns:
-        The new columns only.
+        The new columns only; where `map` hands over tables, these with them.
     """
     from sds_hf.clip.device import limit_threads_in_worker, use_rank
 
@@ -222,7 +229,10 @@ def score_batch(
         use_rank(extra)
     labels = labels or mapped.labels(common_labels(scores))
     columns, errors = score_cells(scores, mapped.cells, labels)
-    mapped.report(errors)
+    if with_errors:
+        columns[ERROR] = Column([errors.get(position) for position in range(mapped.rows)], pa.string())
+    else:
+        mapped.report(errors, json.dumps(scores[0].identity(), sort_keys=True) if errors else "")
     return mapped.output(columns)
 
 
@@ -234,7 +244,14 @@ def score_cells(
     Returns:
         The columns with nulls for rows that could not be scored, and what is wrong with these, by position.
     """
-    return score_rows(scores, read_cells(scores, cells, labels))
+    columns = {name: Column([], dtype) for name, dtype in all_columns(scores).items()}
+    errors: dict[int, str] = {}
+    for part in read_parts(cells):
+        part_columns, part_errors = score_rows(scores, read_cells(scores, cells_of(cells, part), labels))
+        errors |= {part.start + position: error for position, error in part_errors.items()}
+        for name, column in columns.items():
+            column += part_columns[name]
+    return columns, errors
 
 
 def read_cells(scores: Sequence[Score], cells: Mapping[str, Sequence[Any]], labels: LabelSpace) -> Rows:
@@ -292,59 +309,3 @@ def all_columns(scores: Sequence[Score]) -> dict[str, pa.DataType]:
 def columns_read(scores: Sequence[Score]) -> list[str]:
     """Columns to hand to the scores: those that any may read, then what only these do."""
     return list(dict.fromkeys([*READABLE, *sorted(name for score in scores for name in score.reads)]))
-
-
-Columns = dict[str, list[Any]]
-
-_fitting: dict[Hashable, int] = {}  # rows at a time that fitted where more did not
-
-
-def in_parts(
-    compute: Callable[[Rows], Columns], rows: Rows, names: Collection[str], key: Hashable
-) -> tuple[Columns, dict[int, str]]:
-    """Columns of rows, which are halved while they do not fit into the memory; what fitted is remembered.
-
-    Args:
-        compute: makes the columns.
-        rows: at least one.
-        names: of the columns.
-        key: stands for what is computed.
-
-    Returns:
-        The columns, null for a row that does not fit alone, and for such rows what is wrong.
-    """
-    columns: Columns = {name: [] for name in names}
-    errors, fitted, size = dict[int, str](), list[int](), _fitting.get(key, len(rows))
-    waiting = [(start, min(start + size, len(rows))) for start in reversed(range(0, len(rows), size))]
-    while waiting:
-        start, stop = waiting.pop()
-        part_columns = _if_it_fits(compute, rows.part(start, stop) if stop - start < len(rows) else rows)
-        if part_columns is None and stop - start > 1:
-            middle = start + (stop - start) // 2
-            waiting += [(middle, stop), (start, middle)]
-            continue
-        if part_columns is None:
-            errors[start] = f"image: {_size(rows, start)} pixels do not fit into the memory that is free"
-        else:
-            fitted.append(stop - start)
-        for name, column in columns.items():
-            column += [None] if part_columns is None else part_columns[name]
-    if fitted and max(fitted) < min(size, len(rows)):  # one large image says nothing of the others
-        _fitting[key] = max(fitted)
-    return columns, errors
-
-
-def _if_it_fits(compute: Callable[[Rows], Columns], rows: Rows) -> Columns | None:
-    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
-
-    try:
-        return compute(rows)
-    except (RuntimeError, MemoryError) as error:
-        if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
-            raise
-    clear_device_cache(garbage_collection=True)
-    return None
-
-
-def _size(rows: Rows, row: int) -> str:
-    return "x".join(str(side) for side in rows.images[row].shape[1::-1]) if len(rows.images) else "its"

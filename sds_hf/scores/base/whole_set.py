@@ -8,12 +8,14 @@ from dataclasses import asdict, field, replace
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from sds_hf.data.cells import readable, stored_cells
+from sds_hf.data.cells import PICTURES, readable, stored_cells, undecoded
 from sds_hf.data.content import files_behind
 from sds_hf.data.labels import LabelSpace, labels_of
+from sds_hf.data.origins import reach_of
+from sds_hf.data.paths import held
 from sds_hf.files import remembered
 from sds_hf.scores.base.prefetch import prefetch
-from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.base.rows import Rows, cells_of, read_parts
 from sds_hf.scores.base.score import Score, columns_read, read_cells, settings
 
 if TYPE_CHECKING:
@@ -131,7 +133,11 @@ def _statistics(
 
 def _collected(scores: Sequence[WholeSetScore], labels: LabelSpace, dataset: "Dataset | IterableDataset") -> list[Any]:
     """What the rows of a dataset contribute to each score."""
-    parts = (read_cells(scores, cells, labels) for cells in _cells(dataset, columns_read(scores)))
+    parts = (
+        read_cells(scores, cells_of(cells, part), labels)
+        for cells in _cells(dataset, columns_read(scores))
+        for part in read_parts(cells)
+    )
     # Only pictures are decoded without Python's lock; reading the rest ahead would hold up the collecting.
     ahead = prefetch(parts) if any(score.reads & {"image", "mask"} for score in scores) else parts
     return reduce(partial(_merged, scores), ([score.collect(rows) for score in scores] for rows in ahead))
@@ -147,7 +153,9 @@ def _cells(dataset: "Dataset | IterableDataset", columns: Sequence[str]) -> "Ite
 
     if isinstance(dataset, IterableDataset):
         names = [name for name in columns if name in (dataset.column_names or columns)]
-        yield from dataset.select_columns(names).iter(ROWS_AT_ONCE)
+        reach = reach_of(dataset)
+        for batch in undecoded(dataset).select_columns(names).iter(ROWS_AT_ONCE):
+            yield {name: [held(cell, reach, name in PICTURES) for cell in column] for name, column in batch.items()}
         return
     stored = readable(dataset, columns)
     for start in range(0, max(1, len(stored)), ROWS_AT_ONCE):

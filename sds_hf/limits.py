@@ -1,0 +1,132 @@
+"""Limits of what is read into memory: YAML whose aliases or depth have no end, deep JSON, arrays of terabytes."""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+MOST_TEXT = 4 << 20  # bytes of YAML or JSON that people write
+MOST_NODES = 100_000  # in it, aliases followed
+MOST_DEPTH = 100
+MOST_ARRAYS = 4 << 30  # bytes of the arrays of a file
+
+
+class LimitError(ValueError):
+    """Something that is larger or deeper than what is read; the message names the limit."""
+
+
+def read_yaml(text: str | bytes, name: str = "YAML") -> Any:
+    """What a YAML text holds, of plain types.
+
+    Raises:
+        LimitError: if it is longer, deeper or, its aliases followed, larger than any that people write.
+        ValueError: if it is no YAML; says where.
+    """
+    import yaml
+
+    if len(text) > MOST_TEXT:
+        raise LimitError(f"{name} has {len(text):,} characters; at most {MOST_TEXT:,} are read")
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        _check_events(yaml.parse(text, Loader=loader), name)
+        return yaml.load(text, Loader=loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{name} is no YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise LimitError(f"{name} nests deeper than {MOST_DEPTH} levels") from error
+
+
+def _check_events(events: Any, name: str) -> None:
+    """Count the nodes of a YAML text, those of aliases as often as they are named; no text is expanded for it."""
+    import yaml
+
+    sizes: dict[str, int | None] = {}  # by anchor; None while it is open
+    open_nodes: list[tuple[str | None, int]] = []  # anchor, and nodes before it
+    total = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            size = sizes.get(str(event.anchor), 1)
+            if size is None:
+                raise LimitError(f"{name}: *{event.anchor} holds itself, which has no end")
+            total += size
+        elif isinstance(event, yaml.NodeEvent):
+            total += 1
+            if isinstance(event, yaml.ScalarEvent):
+                if event.anchor:
+                    sizes[event.anchor] = 1
+            else:
+                open_nodes.append((event.anchor, total))
+                if event.anchor:
+                    sizes[event.anchor] = None
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            if anchor:
+                sizes[anchor] = total - before + 1
+        if total > MOST_NODES:
+            raise LimitError(f"{name} holds more than {MOST_NODES:,} values, aliases followed")
+        if len(open_nodes) > MOST_DEPTH:
+            raise LimitError(f"{name} nests deeper than {MOST_DEPTH} levels")
+
+
+def read_json(text: str | bytes, name: str = "JSON") -> Any:
+    """What a JSON text holds.
+
+    Raises:
+        LimitError: if it nests too deeply.
+        ValueError: if it is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise LimitError(f"{name} nests too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"{name} is no JSON: {error}") from error
+
+
+def read_arrays(path: Path) -> Mapping[str, Any]:
+    """The arrays of an `.npz` file, none of Python objects; what their headers claim is checked before memory is taken.
+
+    Raises:
+        LimitError: if they claim more than `MOST_ARRAYS` bytes.
+        ValueError: if it is no such file, or it holds objects.
+    """
+    import numpy as np
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = 0
+            for entry in archive.infolist():
+                total += max(entry.file_size, _claimed(archive, entry))
+                if total > MOST_ARRAYS:
+                    raise LimitError(
+                        f"{path} claims arrays of more than {total:,} bytes; at most {MOST_ARRAYS:,} are read"
+                    )
+            arrays = {}
+            for entry in archive.infolist():
+                data = archive.read(entry)
+                arrays[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(
+                    io.BytesIO(data), allow_pickle=False
+                )
+            return arrays
+    except (LimitError, OSError):
+        raise
+    except Exception as error:  # broken archives and headers fail in many ways
+        raise ValueError(f"{path}: {str(error) or type(error).__name__}") from error
+
+
+def _claimed(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
+    """Bytes of an array by its header."""
+    import numpy as np
+
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    count = 1
+    for side in shape:
+        if side < 0:
+            raise ValueError(f"{entry.filename} has a side of {side}")
+        count *= side
+    return count * int(dtype.itemsize)

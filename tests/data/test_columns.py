@@ -1,0 +1,138 @@
+"""Published columns are what a consumer must get, in whatever form they came."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from datasets import Array2D, Dataset, Features, Image, Sequence, Value, load_dataset
+from PIL import Image as Pillow
+from support.rows import random_row
+
+from sds_hf.data import folder as folders
+from sds_hf.data.columns import ColumnError
+from sds_hf.data.folder import features_beside, tables_of_dataset, write_shards
+from sds_hf.data.images import decode_mask
+from sds_hf.data.labels import VOC
+
+ROWS = [random_row(index) for index in range(1, 4)]
+MASKS = [decode_mask(row["mask"]) for row in ROWS]
+
+
+def palette_bytes(mask: np.ndarray) -> bytes:
+    picture = Pillow.fromarray(mask).convert("P")
+    picture.putpalette([value for color in VOC.palette for value in color])
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def dataset_of(form: str, folder: Path) -> Dataset:
+    images, masks = [row["image"]["bytes"] for row in ROWS], [palette_bytes(mask) for mask in MASKS]
+    paths = {"image": [], "mask": []}
+    for name, contents in (("image", images), ("mask", masks)):
+        for index, data in enumerate(contents):
+            (folder / f"{name}{index}").write_bytes(data)
+            paths[name].append(str(folder / f"{name}{index}"))
+    files = {"image": images, "mask": masks}
+    structs = {name: [{"bytes": data, "path": None} for data in files[name]] for name in files}
+    if form in ("string", "large_string"):
+        return Dataset.from_dict(paths, features=Features(image=Value(form), mask=Value(form)))
+    if form in ("binary", "large_binary"):
+        return Dataset.from_dict(files, features=Features(image=Value(form), mask=Value(form)))
+    if form == "struct":
+        return Dataset.from_dict(structs)
+    if form == "struct of a path":
+        return Dataset.from_dict({name: [{"path": path} for path in paths[name]] for name in paths})
+    if form == "array":
+        masks = [mask.tolist() for mask in MASKS]
+        features = Features(image=Image(), mask=Array2D(MASKS[0].shape, "uint8"))
+        return Dataset.from_dict({"image": structs["image"], "mask": masks}, features=features)
+    if form == "lists":
+        pictures = [np.asarray(Pillow.open(io.BytesIO(data)).convert("RGB")).tolist() for data in images]
+        return Dataset.from_dict({"image": pictures, "mask": [mask.tolist() for mask in MASKS]})
+    features = {"decode=False": Image(decode=False), "L": Image(mode="L"), "RGB": Image(mode="RGB")}
+    feature = features.get(form, Image())
+    dataset = Dataset.from_dict(structs, features=Features(image=Image(), mask=Image()))
+    return dataset.cast_column("image", Image(decode=feature.decode)).cast_column("mask", feature)
+
+
+FORMS = ["plain", "string", "large_string", "binary", "large_binary", "struct", "struct of a path", "array", "lists",
+         "decode=False", "L", "RGB"]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_consumer_gets_pictures_and_indices(form, tmp_path):
+    (tmp_path / "private").mkdir()
+    dataset = dataset_of(form, tmp_path / "private")
+    write_shards(tables_of_dataset(dataset), tmp_path)
+    loaded = load_dataset("parquet", data_files=str(tmp_path / "data/*.parquet"), split="train")
+    assert loaded.features == features_beside(dataset) == Features(image=Image(), mask=Image())
+    for row, source, mask in zip(loaded, ROWS, MASKS, strict=True):
+        np.testing.assert_array_equal(np.asarray(row["mask"]), mask)
+        expected = np.asarray(Pillow.open(io.BytesIO(source["image"]["bytes"])).convert("RGB"))
+        np.testing.assert_array_equal(np.asarray(row["image"].convert("RGB")), expected)
+    assert b"private" not in (tmp_path / "data/train-00000.parquet").read_bytes()
+
+
+def published(column: str, feature, *cells) -> list:
+    features = Features({"id": Value("string"), column: feature})
+    dataset = Dataset.from_dict({"id": list("abc")[: len(cells)], column: list(cells)}, features=features)
+    return [cell for table in tables_of_dataset(dataset) for cell in table[column].to_pylist()]
+
+
+@pytest.mark.parametrize("content", [b"machine x password y", b"", b"\x89PNG\r\n\x1a\nbroken"])
+@pytest.mark.parametrize("column", ["image", "mask", "thumb"])
+def test_what_is_no_picture_is_not_embedded(column, content, tmp_path):
+    path = tmp_path / "secret"
+    path.write_bytes(content)
+    with pytest.raises(ColumnError, match=f"row b cannot be published: {column}: "):
+        published(column, Image(), ROWS[0]["mask"], {"bytes": None, "path": str(path)})
+    with pytest.raises(ColumnError, match=f"row b cannot be published: {column}: "):
+        published(column, Image(), ROWS[0]["mask"], {"bytes": content, "path": None})
+
+
+@pytest.mark.parametrize("kind", ["Audio", "Video", "Pdf"])
+def test_other_files_are_embedded_only_if_they_decode_as_what_they_are(kind, tmp_path):
+    import datasets
+
+    path = tmp_path / "secret"
+    path.write_bytes(b"machine x password y")
+    cells = [{"bytes": None, "path": str(path)}]
+    dataset = Dataset.from_dict({"file": cells}).cast_column("file", getattr(datasets, kind)())
+    with pytest.raises(ColumnError, match=f"row 0 cannot be published: file: .* {kind}"):
+        list(tables_of_dataset(dataset))
+
+
+def test_pictures_in_lists(tmp_path):
+    (tmp_path / "a.png").write_bytes(ROWS[0]["mask"]["bytes"])
+    (cells,) = published("pages", Sequence(Image()), [{"bytes": None, "path": str(tmp_path / "a.png")}, None])
+    assert cells == [{"bytes": ROWS[0]["mask"]["bytes"], "path": "a.png"}, None]
+    with pytest.raises(ColumnError, match="row a cannot be published: pages: cannot read"):
+        published("pages", Sequence(Image()), [{"bytes": None, "path": str(tmp_path / "gone.png")}])
+
+
+def test_a_struct_that_names_a_file_and_says_not_what_it_is(tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
+    feature = {"bytes": Value("binary"), "path": Value("string")}
+    with pytest.raises(ColumnError, match="file: it names a file, and nothing says what the file is"):
+        published("file", feature, {"bytes": None, "path": str(tmp_path / "a")})
+    assert published("file", feature, {"bytes": b"x", "path": "a"}) == [{"bytes": b"x", "path": "a"}]
+
+
+def test_empty_cells_stay_empty():
+    assert published("mask", Image(), ROWS[0]["mask"], None)[1] is None
+
+
+def test_row_groups_are_bounded_by_their_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "GROUP_BYTES", 20_000)
+    dataset = Dataset.from_dict({"data": [b"x" * 4000] * 30 + [b"x" * 50_000] * 2})
+    (shard,), _ = write_shards(tables_of_dataset(dataset), tmp_path)
+    metadata = pq.read_metadata(tmp_path / shard.path)
+    sizes = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+    assert sum(sizes) == 32
+    assert max(sizes) <= 5
+    rows = [{"id": str(index), "image": {"bytes": b"x" * 4000, "path": None}} for index in range(30)]
+    tables = folders.tables_of_rows(rows, Features(id=Value("string"), image=Image()))
+    assert [table.num_rows for table in tables] == [6] * 5
