@@ -1,5 +1,6 @@
 """`sds-hf import`: a raw layout becomes a dataset folder."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ def command(
     out: Annotated[Path, typer.Option(help="The new dataset folder.")],
     labels: options.Labels = None,
     ids: Annotated[
-        str | None, typer.Option(help="COCO masks: `contiguous` (1-80) or `original` (1-90) ids, or `stuffthingmaps`.")
+        str | None, typer.Option(help="Masks with `--labels coco`: `contiguous` (1-80) or `original` (1-90) ids, or `stuffthingmaps`.")
     ] = None,
     crowd: Annotated[str | None, typer.Option(help="COCO crowds: `ignore` (255, the default) or `paint`.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="Prompts file, if it is not in the folder.")] = None,
@@ -35,25 +36,27 @@ def command(
         str | None, typer.Option(metavar="raise|skip", help="What a broken file does; default raise.")
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split, or name of a list, e.g. `train`.")] = None,
+    allow_path: Annotated[
+        list[Path] | None, typer.Option(help="A folder elsewhere that links in PATH may lead to; may be repeated.")
+    ] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Read a raw layout into a folder that `load_dataset` reads; masks become indices, images stay as they are."""
     from sds_hf.cli import show
     from sds_hf.cli.progress import watcher
-    from sds_hf.pipeline import import_source
+    from sds_hf.pipeline import import_folder
 
     chosen = {"labels": labels, "ids": ids, "crowd": crowd, "prompts": prompts, "images": images,
               "masks": masks, "mask_end": mask_end, "table": table, "columns": columns,
               "classes": classes, "ignore": ignore, "instances": instances, "on_missing": on_missing,
-              "on_error": on_error, "split": split}  # fmt: skip
+              "on_error": on_error, "split": split,
+              "allow_path": [str(folder) for folder in allow_path or ()] or None}  # fmt: skip
     reader_options = {
         name: str(value) if isinstance(value, Path) else value for name, value in chosen.items() if value is not None
     }
-    rows, counts, name = import_source(reader, path, out, watch=watcher(json), **reader_options)
+    imported = import_folder(reader, path, out, watch=watcher(json), **reader_options)
     if json:
-        return options.print_json({"rows": rows, "skipped": counts, "reader": name, "out": str(out)})
-    show.out.print(f"{rows:,} rows read by [bold]{name}[/] into {out}")
-    for reason, count in counts.items():
-        show.out.print(f"  [yellow]{count:,}[/] {reason}")
-    return None
+        found = {"ids_unique": True, **asdict(imported)}  # two rows of one id would have been an error
+        return options.print_json({**found, "out": str(out)})
+    return show.imported(imported, out)

@@ -4,15 +4,18 @@ import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from sds_hf.data.images import BadImageError, encode_mask, picture_size
-from sds_hf.data.labels import LabelSpace, label_space
-from sds_hf.data.sources.files import UnknownLayoutError
+from sds_hf.data.images import encode_mask
+from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, MaskValues, is_names_file, mask_values
+from sds_hf.data.sources.coco_ids import Ids, check_ids, find_ids, to_indices
+from sds_hf.data.sources.files import UnknownLayoutError, check_links, checked_file
+from sds_hf.data.sources.findings import Findings, check_sizes
+from sds_hf.data.sources.masks import read_mask
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +34,17 @@ class Reader(ABC):
     Attributes:
         path: the folder.
         labels: what the indices of the masks mean.
+        values: what the mask files hold for them.
+        ids: what the masks of COCO hold.
+        ignore: value in the mask files that is to be ignored, besides 255.
         further: columns besides those, with their kind: `text`; `picture` of ids; `outlines`, a list of
             `{"class", "polygons", "counts", "size", "iscrowd"}`; `boxes`. See `sds_hf.data.folder`.
         has_masks: whether there is a column `mask`.
         on_missing: what an image without a mask does: `skip` counts it, `error` stops.
         on_error: what a broken file does: `raise` stops and names it, `skip` names it in a warning and counts it.
+        allowed: folders outside of `path` that links may lead to.
         counts: what was skipped and why, by reason; complete when all rows were read.
+        findings: what else the rows showed; complete when all were read.
     """
 
     name: ClassVar[str]
@@ -45,13 +53,16 @@ class Reader(ABC):
     has_masks: ClassVar[bool] = True
     on_missing: Missing = "skip"
     on_error: Errors = "raise"
+    allowed: Sequence[Path] = ()
+    ids: Ids = "contiguous"
+    ignore: int | None = None
 
     def __init_subclass__(cls) -> None:
         if "name" in vars(cls):  # a base of several readers has none
             READERS[cls.name] = cls
 
     def __init__(self, path: str | Path, labels: str | None = None) -> None:
-        self.path, self.counts = Path(path), Counter[str]()
+        self.path, self.counts, self.findings = Path(path), Counter[str](), Findings()
         if not self.path.is_dir():
             raise UnknownLayoutError(f"{self.path} is no folder")
         space = labels or self.default_labels()
@@ -60,7 +71,10 @@ class Reader(ABC):
                 f"nothing in {self.path} says what its mask indices mean: give --labels voc or --labels coco, "
                 "or a text file with the name of a class in each line"
             )
-        self.labels: LabelSpace = label_space(space) if isinstance(space, str) else space
+        self.values = mask_values(space) if isinstance(space, str) else MaskValues(space)
+        self.labels: LabelSpace = self.values.labels
+        self._names_file = space if isinstance(space, str) and is_names_file(space) else None
+        self._files_by_id: dict[str, Path] = {}
 
     @classmethod
     @abstractmethod
@@ -87,9 +101,10 @@ class Reader(ABC):
         """All rows, in the order of the entries.
 
         Raises:
-            ValueError: if a file is broken, or no entry became a row; `on_missing` and `on_error` say more.
+            ValueError: if a file is broken, two rows have one id, or no entry became a row; `on_missing` and `on_error`
+                say more.
         """
-        number, problem = 0, ""
+        self.findings, self._files_by_id, problem = Findings(), {}, ""
         for entry in self.entries():
             try:
                 row = self.read(entry)
@@ -103,23 +118,47 @@ class Reader(ABC):
                 logger.warning("skipped: %s", error)
                 continue
             if row is not None:
-                number += 1
+                self.findings.add(row["classes"])
                 yield row
         self.counts = +self.counts
-        if not number:
+        if not self.findings.rows:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.counts.items()) or "none is listed"
-            raise UnknownLayoutError(f"{self.path}: no row could be read: {reasons}{problem and f'; {problem}'}")
+            first = f"; looked for {next(iter(self.findings.missing.values()))}" if self.findings.missing else ""
+            raise UnknownLayoutError(
+                f"{self.path}: no row could be read: {reasons}{problem and f'; {problem}'}{first}"
+            )
 
-    def missing(self, reason: str, where: str | Path) -> Row | None:
+    def missing(self, reason: str, where: str | Path, expected: Path | None = None) -> Row | None:
         """Count what is not there; None, in place of a row.
+
+        Args:
+            reason: what is missing.
+            where: the file or path that it is about.
+            expected: the path that was looked for, if `where` is not.
 
         Raises:
             MissingFileError: with `on_missing="error"`.
         """
         if self.on_missing == "error":
-            raise MissingFileError(f"{where}: {reason}; with --on-missing skip such rows are left out and counted")
+            looked = f"; looked for {expected}" if expected else ""
+            raise MissingFileError(
+                f"{where}: {reason}; with --on-missing skip such rows are left out and counted{looked}"
+            )
         self.counts[reason] += 1
+        self.findings.missing.setdefault(reason, str(expected or where))
         return None
+
+    def notes(self) -> list[str]:
+        """What may be wrong with the rows, in one line each; complete when all were read."""
+        return self.findings.notes(self.labels, self._names_file)
+
+    def file(self, path: Path) -> Path:
+        """A file of the folder that may be read.
+
+        Raises:
+            UnknownLayoutError: if it is a link that leads out of the folder, a device or a pipe.
+        """
+        return checked_file(path, self.path, self.allowed)
 
     def row(
         self,
@@ -142,7 +181,7 @@ class Reader(ABC):
 
         Raises:
             BadImageError: if the image is none, or differs in size from the mask or the ids; names the file.
-            UnknownLayoutError: if a text cannot be written as UTF-8; names the file.
+            UnknownLayoutError: if a text cannot be written as UTF-8, or another row has the id; names the files.
         """
         try:
             "".join(filter(None, (name, caption, prompt))).encode()
@@ -151,13 +190,16 @@ class Reader(ABC):
                 f"{image}: its name or its caption holds {error.object[error.start]!r}, which is no character: "
                 "rename the file or correct the caption"
             ) from error
-        data = image.read_bytes()
+        if name in self._files_by_id:
+            raise UnknownLayoutError(
+                f"two rows would have the id {name!r}: {self._files_by_id[name]} and {image}; ids must be unique: rename one "
+                "file, take one line out of a list, or give a table with a column `id`"
+            )
+        self._files_by_id[name] = image
+        data = self.file(image).read_bytes()
         for pixels in (mask, *(cell for cell in extra_cells.values() if isinstance(cell, np.ndarray))):
-            if pixels is not None and pixels.shape != (size := picture_size(data, str(image))):
-                image_size, mask_size = (f"{width}x{height}" for height, width in (size, pixels.shape))
-                raise BadImageError(
-                    f"{image}: {image_size} pixels, but its mask has {mask_size}; they must be of one size"
-                )
+            if pixels is not None:
+                check_sizes(data, pixels.shape, image)
         row: Row = {"id": name, "image": {"bytes": data, "path": image.name}}
         if self.has_masks:
             row["mask"] = None if mask is None else _picture(mask, name)
@@ -165,8 +207,76 @@ class Reader(ABC):
             key: _picture(cell, name) if isinstance(cell, np.ndarray) else cell for key, cell in extra_cells.items()
         }
         present = np.unique(mask).tolist() if mask is not None else []
+        self.findings.values.update(present)
         classes = [value for value in present if value in self.labels.class_ids]
         return {**row, "caption": caption, "classes": classes, "class_prompt": prompt, **cells}
+
+    def choose_ids(
+        self,
+        ids: str | None,
+        masks: Mapping[str, Path],
+        folder: Path,
+        class_ids_of: Callable[[str], set[int]] | None = None,
+        unless_same: bool = False,
+    ) -> None:
+        """Decide what the masks of COCO hold; other label spaces have one encoding, and so have names from a file.
+
+        Args:
+            ids: as it was asked for; if None it is found, see `find_ids`.
+            masks: files by name.
+            folder: where they are, for errors.
+            class_ids_of: the class indices that the image of that name was asked to show, if known.
+            unless_same: whether it need not be told where indices and category ids mean the same, as 1 to 11 do.
+
+        Raises:
+            UnknownLayoutError: if there are no ids to choose, or nothing tells which they are.
+        """
+        check_ids(ids)
+        if ids and not self.labels.original_ids:
+            raise UnknownLayoutError(
+                f"the reader {self.name!r} has no option ['ids'] with the labels {self.labels.name!r}, only with coco"
+            )
+        if ids:
+            self.ids, self.values = ids, MaskValues(self.labels)  # type: ignore[assignment]
+        elif self.labels.original_ids and self._names_file is None:
+            checked = {name: self.file(path) for name, path in masks.items()}
+            self.ids = find_ids(checked, self.labels, folder, class_ids_of, unless_same)
+
+    def read_indices(self, path: Path) -> np.ndarray:
+        """The mask of a file as indices of `labels`: (H, W) uint8.
+
+        Raises:
+            ValueError: names the file and what is wrong with it.
+        """
+        values = read_mask(self.file(path), colors=self.values.colors, palette=self._palette)
+        indices = self._to_indices(values if self.ignore is None else values[values != self.ignore], path)
+        if self.ignore is not None:
+            rest, indices = indices, np.full(values.shape, IGNORE_INDEX, np.uint8)
+            indices[values != self.ignore] = rest
+        return self.check_mask(indices, path)
+
+    def _to_indices(self, values: np.ndarray, path: Path) -> np.ndarray:
+        if self.values.indices is None:
+            return to_indices(values, self.ids, self.labels, path)
+        table = np.full(256, -1)
+        table[list(self.values.indices)] = list(self.values.indices.values())
+        indices = table[values]
+        if (indices < 0).any():
+            unknown = np.unique(values[indices < 0]).tolist()
+            hint = "; say what 0 is with a line `0: background` or `0: unlabeled`" if unknown == [0] else ""
+            raise UnknownLayoutError(f"{path}: {unknown} stand for no class, having no name in {self._names_file}{hint}")
+        return np.asarray(indices, np.uint8)
+
+    @property
+    def _palette(self) -> Mapping[tuple[int, int, int], int]:
+        """Value of each colour of a palette: those that a names file says, else those of PASCAL VOC and our exports."""
+        ignored = {self.labels.palette[IGNORE_INDEX]: IGNORE_INDEX}
+        if self.values.colors:
+            return {**ignored, **self.values.colors}
+        moved = [value for value, index in (self.values.indices or {}).items() if index not in (value, IGNORE_INDEX)]
+        if moved or self.ids != "contiguous":
+            return {}
+        return {**{color: index for index, color in enumerate(self.labels.palette[: len(self.labels.names)])}, **ignored}
 
     def check_mask(self, mask: np.ndarray, path: Path) -> np.ndarray:
         """The mask, if all its indices are of the label space.
@@ -188,7 +298,13 @@ class MissingFileError(UnknownLayoutError):
 
 
 def make_reader(
-    name: str, path: str | Path, *, on_missing: Missing | None = None, on_error: Errors | None = None, **options: Any
+    name: str,
+    path: str | Path,
+    *,
+    on_missing: Missing | None = None,
+    on_error: Errors | None = None,
+    allow_path: Sequence[str | Path] = (),
+    **options: Any,
 ) -> Reader:
     """The reader of that name, or with `"auto"` the one that recognises the folder.
 
@@ -197,10 +313,12 @@ def make_reader(
         path: the folder.
         on_missing: see `Reader`; `skip` if None.
         on_error: see `Reader`; `raise` if None.
+        allow_path: folders elsewhere that links in the folder may lead to.
         **options: of the reader; None leaves the choice to it.
 
     Raises:
-        UnknownLayoutError: if there is none, or no such option; names those that exist.
+        UnknownLayoutError: if there is none, or no such option, which names those that exist; or if a link leads out of
+            the folder.
     """
     for option, value, possible in (("missing", on_missing, Missing), ("error", on_error, Errors)):
         if value not in (None, *get_args(possible)):
@@ -211,8 +329,12 @@ def make_reader(
     arguments = {option: value for option, value in options.items() if value is not None}
     if unknown := set(arguments) - set(inspect.signature(kind.__init__).parameters):
         raise UnknownLayoutError(f"the reader {kind.name!r} has no option {sorted(unknown)}")
-    reader = kind(path, **arguments)
-    reader.on_missing, reader.on_error = on_missing or "skip", on_error or "raise"
+    allowed = [Path(folder) for folder in allow_path or ()]
+    if Path(path).is_dir():
+        check_links(Path(path), allowed)
+    reader = kind.__new__(kind)
+    reader.on_missing, reader.on_error, reader.allowed = on_missing or "skip", on_error or "raise", allowed
+    reader.__init__(path, **arguments)  # type: ignore[misc]  # which may read masks already
     return reader
 
 
