@@ -2,11 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sds_hf.cli import options
+
+if TYPE_CHECKING:
+    from sds_hf.pipeline import Imported
+
+MOST_CLASSES = 20  # that are listed
 
 
 def command(
@@ -15,7 +20,10 @@ def command(
     out: Annotated[Path, typer.Option(help="The new dataset folder.")],
     labels: options.Labels = None,
     ids: Annotated[
-        str | None, typer.Option(help="Masks with `--labels coco`: `contiguous` (1-80) or `original` (1-90) ids, or `stuffthingmaps`.")
+        str | None,
+        typer.Option(
+            help="Masks with `--labels coco`: `contiguous` (1-80) or `original` (1-90) ids, or `stuffthingmaps`."
+        ),
     ] = None,
     crowd: Annotated[str | None, typer.Option(help="COCO crowds: `ignore` (255, the default) or `paint`.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="Prompts file, if it is not in the folder.")] = None,
@@ -43,7 +51,6 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Read a raw layout into a folder that `load_dataset` reads; masks become indices, images stay as they are."""
-    from sds_hf.cli import show
     from sds_hf.cli.progress import watcher
     from sds_hf.pipeline import import_folder
 
@@ -57,6 +64,26 @@ def command(
     }
     imported = import_folder(reader, path, out, watch=watcher(json), **reader_options)
     if json:
-        found = {"ids_unique": True, **asdict(imported)}  # two rows of one id would have been an error
-        return options.print_json({**found, "out": str(out)})
-    return show.imported(imported, out)
+        # Two rows of one id would have been an error.
+        return options.print_json({**asdict(imported), "ids_unique": True, "out": str(out)})
+    return _show(imported, out)
+
+
+def _show(imported: "Imported", folder: Path) -> None:
+    """What was read: rows, classes, what was skipped and what may be wrong."""
+    from rich.markup import escape
+
+    from sds_hf.cli.show import out
+
+    out.print(f"{imported.rows:,} rows read by [bold]{imported.reader}[/] into {escape(str(folder))}", soft_wrap=True)
+    classes = [f"{name} {count:,}" for name, count in imported.classes.items()]
+    rest = f", and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
+    listed = escape(", ".join(classes[:MOST_CLASSES])) or "none"
+    out.print(f"  classes of {escape(imported.labels)}, by rows: {listed}{rest}; all ids are unique", soft_wrap=True)
+    if imported.without_class:
+        out.print(f"  [yellow]{imported.without_class:,}[/] rows that show no class")
+    for reason, count in imported.skipped.items():
+        first = f"; the first that was looked for: {imported.missing[reason]}" if reason in imported.missing else ""
+        out.print(f"  [yellow]{count:,}[/] {escape(reason + first)}", soft_wrap=True)
+    for note in imported.notes:
+        out.print(f"  [yellow]note[/] {escape(note)}", soft_wrap=True)

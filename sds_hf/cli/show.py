@@ -22,23 +22,6 @@ if TYPE_CHECKING:
 out = Console(highlight=False)
 
 
-def imported(imported: "Imported", out_folder: Path) -> None:
-    """What an import read: rows, classes, what was skipped and what may be wrong."""
-    line = f"{imported.rows:,} rows read by [bold]{imported.reader}[/] into {escape(str(out_folder))}; each has its own id"
-    out.print(line, soft_wrap=True)
-    shown = [f"{name} {count:,}" for name, count in imported.classes.items()]
-    rest = f", and {len(shown) - MOST_CLASSES} more" if len(shown) > MOST_CLASSES else ""
-    if shown:
-        out.print(f"  {len(shown)} classes of {escape(imported.labels)}: {escape(', '.join(shown[:MOST_CLASSES]))}{rest}", soft_wrap=True)
-    if imported.without_class:
-        out.print(f"  [yellow]{imported.without_class:,}[/] rows show no class")
-    for reason, count in imported.skipped.items():
-        first = f"; looked first for {imported.missing[reason]}" if reason in imported.missing else ""
-        out.print(f"  [yellow]{count:,}[/] {escape(reason + first)}", soft_wrap=True)
-    for note in imported.notes:
-        out.print(f"  [yellow]note[/] {escape(note)}", soft_wrap=True)
-
-
 def funnel(report: "Report") -> None:
     """The funnel, and how much is clean where the truth is known."""
     table = Table(title="Funnel", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))

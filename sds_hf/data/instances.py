@@ -214,7 +214,8 @@ def _instance(entry: Mapping[str, Any], labels: LabelSpace) -> Instance:
     class_id, size = _class_of(entry, labels), entry.get("size")
     try:
         if entry.get("counts") is not None:
-            return Instance(class_id, part=part_of_rle(entry["counts"], size or ()), size=(int(size[0]), int(size[1])))
+            part = part_of_rle(entry["counts"], size or ())
+            return Instance(class_id, part=part, size=(int(entry["size"][0]), int(entry["size"][1])))
         polygons = tuple(np.asarray(flat, np.float64).reshape(-1, 2) for flat in entry.get("polygons") or ())
     except InstanceError:
         raise

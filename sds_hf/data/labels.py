@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sds_hf.data.names_files import SUFFIXES, Color, Names, is_background, is_ignored, letters, read_names
+from sds_hf.data.names_files import SUFFIXES, Color, Names, is_background, is_ignored, read_names
 
 IGNORE_INDEX = 255
 BACKGROUND = "background"
@@ -156,7 +156,9 @@ def _of_names(names: Names, file: str) -> MaskValues:
     colors = {color: value for value, color in (names.colors or of_voc).items()}
     if len(colors) < len(names.colors):
         raise ValueError(f"{file}: two names have one colour")
-    return MaskValues(LabelSpace.from_names([*first, *classes.values()]), {IGNORE_INDEX: IGNORE_INDEX} | indices, colors)
+    return MaskValues(
+        LabelSpace.from_names([*first, *classes.values()]), {IGNORE_INDEX: IGNORE_INDEX} | indices, colors
+    )
 
 
 def _check_first(names: Names, file: str) -> None:

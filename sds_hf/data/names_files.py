@@ -12,7 +12,18 @@ SUFFIXES = (".txt", ".json", ".yaml", ".yml", ".csv", ".tsv", ".names")
 HIGHEST = 255
 LARGEST = 1 << 20  # bytes; a file of names has a few thousand
 NAME_KEYS = ("name", "class", "label", "title", "category", "class_name", "classname", "label_name")
-VALUE_KEYS = ("id", "index", "idx", "value", "pixel value", "pixelvalue", "class_id", "classid", "label_id", "mask_value")
+VALUE_KEYS = (
+    "id",
+    "index",
+    "idx",
+    "value",
+    "pixel value",
+    "pixelvalue",
+    "class_id",
+    "classid",
+    "label_id",
+    "mask_value",
+)
 LIST_KEYS = ("id2label", "label2id", "names", "classes", "categories", "labels")
 LABELME = ["__ignore__", "_background_"]  # its first two lines stand for -1 and 0
 NUMBER_FIRST = re.compile(r"(\d+)\s*(?:[:;,=|\t)-]|\.\s|\s)\s*(\S.*)")
@@ -131,8 +142,11 @@ def _check(names: Names) -> None:
 def _is_document(lines: list[str]) -> bool:
     """Whether lines are JSON or YAML."""
     key = rf"({'|'.join(LIST_KEYS)}|nc)\s*:\s*(\[.*|\{{.*|\d+)?"
-    return lines[0][0] in "[{" or lines[0] == "---" or all(line.startswith("- ") for line in lines) or any(
-        re.fullmatch(key, line) for line in lines
+    return (
+        lines[0][0] in "[{"
+        or lines[0] == "---"
+        or all(line.startswith("- ") for line in lines)
+        or any(re.fullmatch(key, line) for line in lines)
     )
 
 
@@ -161,7 +175,7 @@ def _of_document(document: Any) -> Names:
         pairs = [(_number(key), text) for key, text in document.items() if isinstance(text, str)]
         pairs = pairs or [(_number(value), key) for key, value in document.items() if isinstance(key, str)]
         if len(pairs) < len(document) or any(value is None for value, _ in pairs):
-            raise NamesError(f"an object with the keys {[*document][:5]}, not of names by value such as {{\"0\": \"sky\"}}")
+            raise NamesError(f'an object with the keys {[*document][:5]}, not of names by value such as {{"0": "sky"}}')
         return _by_value(pairs)
     if not isinstance(document, list):
         raise NamesError(f"holds a {type(document).__name__}, no names")
@@ -206,7 +220,10 @@ def _table(lines: list[str]) -> Names | None:
     for delimiter in "\t;,|":
         header = [cell.strip().lower() for cell in lines[0].split(delimiter)] if lines else []
         if len(header) > 1 and set(header) & set(NAME_KEYS):
-            rows = [[cell.strip() for cell in row] for row in csv.reader(lines[1:], delimiter=delimiter, skipinitialspace=True)]
+            rows = [
+                [cell.strip() for cell in row]
+                for row in csv.reader(lines[1:], delimiter=delimiter, skipinitialspace=True)
+            ]
             if any(len(row) != len(header) for row in rows):
                 raise NamesError(f"a line has not the {len(header)} columns of {lines[0][:60]!r}")
             return _of_records([dict(zip(header, row, strict=True)) for row in rows])

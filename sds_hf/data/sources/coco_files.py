@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, get_args
 
 from sds_hf.data.instances import InstanceError, flag, is_crowd
-from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, is_background, is_ignored, letters
+from sds_hf.data.labels import IGNORE_INDEX, LabelSpace
+from sds_hf.data.names_files import is_background, is_ignored, letters
 from sds_hf.data.sources.files import Tree, UnknownLayoutError, inner_path, read_json, stem_of
 from sds_hf.data.sources.reader import Reader, Row
 
@@ -51,7 +52,9 @@ class Listed:
         if category in self.categories.indices:
             return self.categories.indices[category]
         if category not in self.categories.names:
-            raise UnknownLayoutError(f"{self.file}: category {category} of image {self.entry["file_name"]} is none of its categories")
+            raise UnknownLayoutError(
+                f"{self.file}: category {category} of image {self.entry['file_name']} is none of its categories"
+            )
         if category in self.categories.things:
             raise UnknownLayoutError(
                 f"{self.file}: its category {self.categories.names[category]!r} is no class of the label space "

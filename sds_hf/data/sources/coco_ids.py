@@ -12,11 +12,11 @@ from sds_hf.data.sources.files import UnknownLayoutError
 from sds_hf.data.sources.masks import read_mask
 
 Ids = Literal["contiguous", "original", "stuffthingmaps"]
+ALL_IDS: tuple[Ids, ...] = get_args(Ids)
 STUFF = range(91, 182)  # what stuffthingmaps hold for stuff; things are category ids less 1
 PIXELMAPS = {182, 183}  # of the values of COCO's own stuff_*_pixelmaps those that no other masks have
 NEARLY_ALL = 0.9  # of the masks: those that are left may be broken
-STUFF_IN = 4  # of so many masks of COCO-Stuff at least one shows stuff; in fact nearly all do
-SEVERAL = 3  # masks that must have a value of one encoding where nearly all could have either
+SEVERAL, FEW = 3, 4  # what only one encoding has must be in so many masks, or in one of so many
 MEANING = {
     "contiguous": "indices (1 to 80)",
     "original": "original COCO category ids",
@@ -104,24 +104,22 @@ def find_ids(
     of_files = {path: _held(path, class_ids_of(name) if class_ids_of else set()) for name, path in masks.items()}
     shown = {path: held for path, held in of_files.items() if held is not None and held.values}
     _check_pixelmaps(shown, folder)
-    fitting = {ids: [path for path in shown if shown[path].values <= _possible(ids, labels)] for ids in get_args(Ids)}
+    fitting = {ids: [path for path in shown if shown[path].large <= _possible(ids, labels)] for ids in ALL_IDS}
     if (best := _asked_for(shown, labels)) and len(fitting[best]) * 2 > len(shown):
         return best
-    candidates = [ids for ids in fitting if len(fitting[ids]) >= NEARLY_ALL * len(shown)]
-    with_stuff = [held for held in shown.values() if held.large & set(STUFF)]
-    if "stuffthingmaps" in candidates and (len(candidates) > 1 or len(with_stuff) * STUFF_IN < len(shown)):
-        candidates.remove("stuffthingmaps")  # most of its values are those of others, and its 0 is a person
-    if not candidates:
+    candidates = [ids for ids in ALL_IDS if len(fitting[ids]) >= NEARLY_ALL * len(shown)]
+    with_stuff = [path for path, held in shown.items() if held.large & set(STUFF)]
+    if candidates == ["stuffthingmaps"] and len(with_stuff) * FEW >= len(shown):
+        return "stuffthingmaps"
+    if not set(candidates) & {"contiguous", "original"}:
         raise UnknownLayoutError(_differing(fitting, shown, labels, folder))
-    if len(candidates) == 1:
-        return candidates[0]
-    only = {
-        ids: [path for path, held in shown.items() if held.large & _possible(ids, labels) - _possible(other, labels)]
-        for ids, other in (("contiguous", "original"), ("original", "contiguous"))
-    }
-    contiguous, original = only.values()
-    if max(len(contiguous), len(original)) >= SEVERAL and not (contiguous and original):
-        return "contiguous" if contiguous else "original"
+    # Most values of COCO-Stuff are those of others too, and its 0 is a person: its own have to decide.
+    contiguous = [path for path in fitting["contiguous"] if path not in fitting["original"]]
+    original = [path for path in fitting["original"] if path not in fitting["contiguous"]]
+    for ids, telling, others in (("contiguous", contiguous, original), ("original", original, contiguous)):
+        enough = len(telling) >= SEVERAL or len(telling) * FEW >= len(shown) > 0
+        if ids in candidates and enough and len(telling) * (1 - NEARLY_ALL) >= len(others):
+            return ids  # type: ignore[return-value]
     if unless_same and set().union(*(held.values for held in shown.values())) <= _same(labels):
         return "contiguous"
     few = [path.name for path in (*contiguous, *original)][:SEVERAL]
@@ -176,16 +174,10 @@ def _asked_for(shown: Mapping[Path, Held], labels: LabelSpace) -> Ids | None:
     return None
 
 
-def _differing(
-    fitting: Mapping[Ids, list[Path]], shown: Mapping[Path, Held], labels: LabelSpace, folder: Path
-) -> str:
+def _differing(fitting: Mapping[Ids, list[Path]], shown: Mapping[Path, Held], labels: LabelSpace, folder: Path) -> str:
     """What masks that share no encoding hold."""
     contiguous, original = _possible("contiguous", labels), _possible("original", labels)
-    only = {
-        value: path
-        for path, held in reversed(shown.items())
-        for value in held.values & (contiguous ^ original)
-    }
+    only = {value: path for path, held in reversed([*shown.items()]) for value in held.values & (contiguous ^ original)}
     if set(only) & contiguous and set(only) & original:
         first, second = min(set(only) & contiguous), min(set(only) & original)
         return (
@@ -193,9 +185,9 @@ def _differing(
             f"the masks are of different encodings; import them apart, with --ids ({first} is in {only[first].name}, "
             f"{second} in {only[second].name})"
         )
-    ids = max(fitting, key=lambda ids: len(fitting[ids]))
+    ids = max(ALL_IDS, key=lambda ids: len(fitting[ids]))
     odd = next(path for path in shown if path not in fitting[ids])
     return (
         f"{len(fitting[ids])} of {len(shown)} masks in {folder} could hold {MEANING[ids]}, but not {odd.name}, which holds "
-        f"{sorted(shown[odd].values - _possible(ids, labels))}: take it out, or say which ids with --ids {ids}"
+        f"{sorted(shown[odd].large - _possible(ids, labels))}: take it out, or say which ids with --ids {ids}"
     )

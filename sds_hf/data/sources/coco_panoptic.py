@@ -37,7 +37,9 @@ class COCOPanoptic(COCOAnnotated):
         if not listed.annotations:
             return self.missing("image without a mask", listed.image, listed.file)
         if len(listed.annotations) > 1:
-            raise UnknownLayoutError(f"{listed.file}: {listed.name} has {len(listed.annotations)} annotations; one is right")
+            raise UnknownLayoutError(
+                f"{listed.file}: {listed.name} has {len(listed.annotations)} annotations; one is right"
+            )
         picture = self._picture(listed)
         if not picture.exists():
             return self.missing("image without a mask", listed.image, picture)

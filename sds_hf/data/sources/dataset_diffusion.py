@@ -58,7 +58,11 @@ class DatasetDiffusion(Reader):
             return self.missing("image without a mask", self.images[entry], self.path / "mask" / f"{entry}.png")
         prompt = self.prompts.get(entry, {})
         row = self.row(
-            entry, self.images[entry], self.read_indices(self.masks[entry]), prompt.get("caption"), prompt.get("class_prompt")
+            entry,
+            self.images[entry],
+            self.read_indices(self.masks[entry]),
+            prompt.get("caption"),
+            prompt.get("class_prompt"),
         )
         if prompt.get("class_prompt") is not None and not set(row["classes"]) <= self._prompt_class_ids(entry):
             self.counts["mask shows a class its prompt does not name"] += 1

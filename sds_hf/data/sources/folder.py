@@ -208,7 +208,9 @@ def _image_and_mask(files: list[Path], stem: str) -> tuple[Path, Path]:
     Raises:
         UnknownLayoutError: if that does not tell.
     """
-    first, *others = sorted(files, key=lambda file: (file.suffix.lower() in MASK_SUFFIXES, file.suffix.lower() not in IMAGE_SUFFIXES))
+    first, *others = sorted(
+        files, key=lambda file: (file.suffix.lower() in MASK_SUFFIXES, file.suffix.lower() not in IMAGE_SUFFIXES)
+    )
     kinds = [(file.suffix.lower() in IMAGE_SUFFIXES, file.suffix.lower() in MASK_SUFFIXES) for file in (first, *others)]
     if kinds not in ([(True, False), (True, True)], [(True, False), (False, True)], [(True, True), (False, True)]):
         raise UnknownLayoutError(

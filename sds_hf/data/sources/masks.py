@@ -115,7 +115,9 @@ def _array(path: Path, highest: int) -> np.ndarray:
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
-            read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            read_header = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )
             shape, _, kind = read_header(file)
             if math.prod(shape) * kind.itemsize > path.stat().st_size:
                 raise ValueError(f"{shape} values in {path.stat().st_size} bytes")

@@ -13,7 +13,15 @@ from sds_hf.data.sources.masks import read_mask
 from sds_hf.data.sources.reader import Reader, Row
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".gif", ".ppm")  # all that the export to this layout writes
-NAMES_FILES = ("labelmap.txt", "class_names.txt", "classes.txt", "labels.txt", "names.txt", "_classes.csv", "dataset_meta.json")
+NAMES_FILES = (
+    "labelmap.txt",
+    "class_names.txt",
+    "classes.txt",
+    "labels.txt",
+    "names.txt",
+    "_classes.csv",
+    "dataset_meta.json",
+)
 
 
 class PascalVOC(Reader):

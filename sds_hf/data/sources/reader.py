@@ -124,9 +124,7 @@ class Reader(ABC):
         if not self.findings.rows:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.counts.items()) or "none is listed"
             first = f"; looked for {next(iter(self.findings.missing.values()))}" if self.findings.missing else ""
-            raise UnknownLayoutError(
-                f"{self.path}: no row could be read: {reasons}{problem and f'; {problem}'}{first}"
-            )
+            raise UnknownLayoutError(f"{self.path}: no row could be read: {reasons}{problem and f'; {problem}'}{first}")
 
     def missing(self, reason: str, where: str | Path, expected: Path | None = None) -> Row | None:
         """Count what is not there; None, in place of a row.
@@ -264,7 +262,9 @@ class Reader(ABC):
         if (indices < 0).any():
             unknown = np.unique(values[indices < 0]).tolist()
             hint = "; say what 0 is with a line `0: background` or `0: unlabeled`" if unknown == [0] else ""
-            raise UnknownLayoutError(f"{path}: {unknown} stand for no class, having no name in {self._names_file}{hint}")
+            raise UnknownLayoutError(
+                f"{path}: {unknown} stand for no class, having no name in {self._names_file}{hint}"
+            )
         return np.asarray(indices, np.uint8)
 
     @property
@@ -276,7 +276,10 @@ class Reader(ABC):
         moved = [value for value, index in (self.values.indices or {}).items() if index not in (value, IGNORE_INDEX)]
         if moved or self.ids != "contiguous":
             return {}
-        return {**{color: index for index, color in enumerate(self.labels.palette[: len(self.labels.names)])}, **ignored}
+        return {
+            **{color: index for index, color in enumerate(self.labels.palette[: len(self.labels.names)])},
+            **ignored,
+        }
 
     def check_mask(self, mask: np.ndarray, path: Path) -> np.ndarray:
         """The mask, if all its indices are of the label space.

@@ -86,7 +86,7 @@ def _csv_rows(text: str) -> list[dict[str, Any]]:
     reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
     rows = []
     for row in reader:
-        if (extra := row.pop(None, None)) is not None:  # type: ignore[call-overload]
+        if (extra := row.pop(None, None)) is not None:
             raise ValueError(
                 f"line {reader.line_num} has {len(row) + len(extra)} values for {len(row)} columns; a text with "
                 f"{delimiter!r} in it must stand in double quotes"
