@@ -57,6 +57,7 @@ class Imported:
         classes: rows by the name of the class they show, most first.
         without_class: rows that show none.
         missing: the first path that was looked for and not found, by reason.
+        passed_over: annotations of categories that are no classes, by their names.
         notes: what may be wrong, in one line each.
     """
 
@@ -67,6 +68,7 @@ class Imported:
     classes: dict[str, int]
     without_class: int
     missing: dict[str, str]
+    passed_over: dict[str, int]
     notes: list[str]
 
 
@@ -113,6 +115,7 @@ def import_folder(
         classes={names[index]: count for index, count in findings.classes.most_common()},
         without_class=findings.without_class,
         missing=findings.missing,
+        passed_over=dict(findings.passed_over),
         notes=source.notes(),
     )
 

@@ -81,7 +81,7 @@ def _show(imported: "Imported", folder: Path) -> None:
     listed = escape(", ".join(classes[:MOST_CLASSES])) or "none"
     out.print(f"  classes of {escape(imported.labels)}, by rows: {listed}{rest}; all ids are unique", soft_wrap=True)
     if imported.without_class:
-        out.print(f"  [yellow]{imported.without_class:,}[/] rows that show no class")
+        out.print(f"  [yellow]{imported.without_class:,}[/] of {imported.rows:,} rows show no class")
     for reason, count in imported.skipped.items():
         first = f"; the first that was looked for: {imported.missing[reason]}" if reason in imported.missing else ""
         out.print(f"  [yellow]{count:,}[/] {escape(reason + first)}", soft_wrap=True)

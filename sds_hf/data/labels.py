@@ -203,7 +203,7 @@ def labels_of(features: Any, name: str = "auto") -> LabelSpace:
         )
     if elsewhere := [index for index, name in enumerate(names) if index and is_background(name)]:
         raise ValueError(
-            f"the ClassLabel of the column `classes` has {names[elsewhere[0]]!r} at {elsewhere[0]}; a mask holds 0 for the "
+            f"the ClassLabel of column `classes` has {names[elsewhere[0]]!r} at {elsewhere[0]}; masks hold 0 for the "
             "background: import the masks anew, or say what indices mean with labels=FILE"
         )
     return LabelSpace.from_names(names)

@@ -110,7 +110,7 @@ def _parse(text: str, suffix: str) -> Names:
     for number, line in enumerate(lines, 1):
         if NO_NAME.search(line) or line.endswith(",") or (line[0] == line[-1] and line[0] in "\"'"):
             raise NamesError(
-                f"name {number}, {line[:60]!r}, is no plain name of a class; write one in each line, or all as `0: name`"
+                f"name {number}, {line[:60]!r}, is no plain name of a class; write one a line, or all as `0: name`"
             )
     if len(lines) > 1 and all("," in line for line in lines):
         raise NamesError(f"every line has commas, as {lines[0][:60]!r}, and no header says which column is the name")
@@ -128,13 +128,13 @@ def _check(names: Names) -> None:
         raise NamesError(f"{[names.names[value] for value in backgrounds]} are all the background; keep one")
     if (first := names.names.get(0)) and letters(first) in DOUBTFUL:
         raise NamesError(
-            f"{first!r} stands for 0: is it the background, or left out? Call it `background` or `unlabeled`, or give it "
+            f"{first!r} stands for 0: is it the background, or left out? Call it `background` or `unlabeled`, or by "
             "the name of a class"
         )
     if names.numbered or not backgrounds or not backgrounds[0]:
         return
     raise NamesError(
-        f"the background is name {backgrounds[0] + 1}, so masks would hold {backgrounds[0]} for it: put it first if they "
+        f"the background is name {backgrounds[0] + 1}, so masks had {backgrounds[0]} for it: put it first if they "
         f"hold 0, or number all lines (`{backgrounds[0]}: {texts[backgrounds[0]]}`) if they do hold {backgrounds[0]}"
     )
 

@@ -43,7 +43,7 @@ class Listed:
     caption: str | None = None
 
     def index(self, annotation: Mapping[str, Any]) -> int | None:
-        """The index of an annotation or segment, 0 for the background and 255 for what is ignored; None for stuff of no class.
+        """The index of an annotation or segment: 0 is the background, 255 ignored, None stuff of no class.
 
         Raises:
             UnknownLayoutError: if its category is none of the file's, or a thing of no class.
@@ -202,8 +202,8 @@ def _check_ids(listed: Sequence[Mapping[str, Any]], images: Mapping[Any, Mapping
         other = images[image["id"]]
         if other is not image:
             raise UnknownLayoutError(
-                f"{file}: image id {image['id']!r} is that of {image['file_name']} and of {other['file_name']}; ids must be "
-                "unique in a file"
+                f"{file}: image id {image['id']!r} is that of {image['file_name']} and of {other['file_name']}; an id "
+                "must be of one image"
             )
 
 

@@ -119,7 +119,7 @@ def find_ids(
     for ids, telling, others in (("contiguous", contiguous, original), ("original", original, contiguous)):
         enough = len(telling) >= SEVERAL or len(telling) * FEW >= len(shown) > 0
         if ids in candidates and enough and len(telling) * (1 - NEARLY_ALL) >= len(others):
-            return ids  # type: ignore[return-value]
+            return ids
     if unless_same and set().union(*(held.values for held in shown.values())) <= _same(labels):
         return "contiguous"
     few = [path.name for path in (*contiguous, *original)][:SEVERAL]
@@ -188,6 +188,6 @@ def _differing(fitting: Mapping[Ids, list[Path]], shown: Mapping[Path, Held], la
     ids = max(ALL_IDS, key=lambda ids: len(fitting[ids]))
     odd = next(path for path in shown if path not in fitting[ids])
     return (
-        f"{len(fitting[ids])} of {len(shown)} masks in {folder} could hold {MEANING[ids]}, but not {odd.name}, which holds "
+        f"{len(fitting[ids])} of {len(shown)} masks in {folder} could hold {MEANING[ids]}, but not {odd.name}: it has "
         f"{sorted(shown[odd].large - _possible(ids, labels))}: take it out, or say which ids with --ids {ids}"
     )

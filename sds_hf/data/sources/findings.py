@@ -8,8 +8,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from sds_hf.data.images import FORMATS, BadImageError, picture_size
+from sds_hf.data.images import BROKEN, FORMATS, BadImageError, picture_size
 from sds_hf.data.labels import IGNORE_INDEX, LabelSpace
+
+MOST = 10  # names in a note
 
 
 @dataclass
@@ -51,20 +53,37 @@ class Findings:
             notes.append(f"no row shows any class{self._why()}")
         if names_file and labels.class_ids[:1] == range(1):
             notes.append(f"0 stands for {labels.names[0]!r}: {names_file} names no background")
-        rest = "0, the background" if labels.has_background else "255, ignored"
-        notes += [
-            f"{count} annotations of {name!r}, which is no class of {labels.name!r}, became {rest}"
-            for name, count in self.passed_over.most_common()
-        ]
+        if self.passed_over:
+            names = [f"{name} {count:,}" for name, count in self.passed_over.most_common()]
+            more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+            notes.append(
+                f"{self.passed_over.total():,} annotations became {'0, background' if labels.has_background else '255'}, "
+                f"of {len(names)} categories that are no classes of {labels.name!r}: {', '.join(names[:MOST])}{more}"
+            )
         return notes
 
     def _why(self) -> str:
         if self.values == {0, IGNORE_INDEX}:
             return (
-                ": all masks hold 0 and 255 only, and 255 is ignored; if it is an object, give --labels with a file that "
+                ": all masks hold 0 and 255 only, and 255 is ignored; if it is an object, give --labels a file that "
                 "numbers its lines, `0: background` and `255: NAME`"
             )
         return f": all masks hold {sorted(self.values)} only" if self.values else ""
+
+
+def check_whole(data: bytes, image: Path) -> None:
+    """Refuse an image that breaks off: its size is still right, and only its last pixels are missing.
+
+    Raises:
+        BadImageError: names the file.
+    """
+    picture_size(data, str(image))  # which says what is no image at all
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            opened.draft("L", (1, 1))  # of a JPEG an eighth of the pixels will do
+            opened.load()
+    except BROKEN as error:
+        raise BadImageError(f"{image}: broken image data: {error}") from error
 
 
 def check_sizes(data: bytes, size: tuple[int, ...], image: Path, what: str = "its mask has {}") -> None:

@@ -82,7 +82,7 @@ def _check_alpha(image: Image.Image, path: Path) -> None:
     constant = [low == high for low, high in (channel.getextrema() for channel in (*channels, alpha))]
     if all(constant[:-1]) and not constant[-1]:
         raise UnknownLayoutError(
-            f"{path}: all its shapes are in its transparency (alpha), its colour is the same everywhere; save the shapes "
+            f"{path}: all its shapes are in its transparency (alpha), its colour is the same everywhere; save them "
             "as class indices, in a grey PNG of 8 bits"
         )
 
@@ -105,7 +105,7 @@ def _check_palette(palette: list[int], values: np.ndarray, colors: Mapping[Color
         if value < len(stored) and colors[stored[value]] != value:
             raise UnknownLayoutError(
                 f"{path}: its value {value} has the colour {stored[value]}, which is that of {colors[stored[value]]}: a "
-                "tool that makes PNGs smaller (oxipng, optipng, pngquant, ImageMagick) has sorted the palette anew, so the "
+                "tool that makes PNGs smaller (oxipng, optipng, pngquant, ImageMagick) sorted its palette anew, and its "
                 "values are no indices; take the masks from before that (`oxipng --np` keeps palettes) or turn their "
                 "colours back into indices; if the colours mean nothing, save the masks as grey PNGs"
             )

@@ -81,7 +81,7 @@ class PascalVOC(Reader):
         for file, space in spaces.items():
             if 0 in space.class_ids and not file.endswith(NAMES_FILES[0]):
                 raise UnknownLayoutError(
-                    f"{file} names no background, so that 0 would be {space.names[0]!r}: give --labels {file} if it is, "
+                    f"{file} names no background, so that 0 would be {space.names[0]!r}: give --labels {file} if so, "
                     "else a file that begins with `background`"
                 )
             return file

@@ -4,18 +4,17 @@ import inspect
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from sds_hf.data.images import encode_mask
-from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, MaskValues, is_names_file, mask_values
-from sds_hf.data.sources.coco_ids import Ids, check_ids, find_ids, to_indices
-from sds_hf.data.sources.files import UnknownLayoutError, check_links, checked_file
-from sds_hf.data.sources.findings import Findings, check_sizes
-from sds_hf.data.sources.masks import read_mask
+from sds_hf.data.labels import LabelSpace, MaskValues, is_names_file, mask_values
+from sds_hf.data.sources.files import UnknownLayoutError, check_links
+from sds_hf.data.sources.findings import Findings, check_sizes, check_whole
+from sds_hf.data.sources.indices import MaskFiles
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +24,7 @@ Missing = Literal["skip", "error"]
 Errors = Literal["raise", "skip"]
 
 
-class Reader(ABC):
+class Reader(MaskFiles, ABC):
     """Rows of a folder: `id`, `image`, `mask` (8-bit index PNG), `caption`, `classes` and `class_prompt`.
 
     A subclass names its layout, says how to recognise it, lists the entries of a folder and reads each into a row.
@@ -34,15 +33,11 @@ class Reader(ABC):
     Attributes:
         path: the folder.
         labels: what the indices of the masks mean.
-        values: what the mask files hold for them.
-        ids: what the masks of COCO hold.
-        ignore: value in the mask files that is to be ignored, besides 255.
         further: columns besides those, with their kind: `text`; `picture` of ids; `outlines`, a list of
             `{"class", "polygons", "counts", "size", "iscrowd"}`; `boxes`. See `sds_hf.data.folder`.
         has_masks: whether there is a column `mask`.
         on_missing: what an image without a mask does: `skip` counts it, `error` stops.
         on_error: what a broken file does: `raise` stops and names it, `skip` names it in a warning and counts it.
-        allowed: folders outside of `path` that links may lead to.
         counts: what was skipped and why, by reason; complete when all rows were read.
         findings: what else the rows showed; complete when all were read.
     """
@@ -53,9 +48,6 @@ class Reader(ABC):
     has_masks: ClassVar[bool] = True
     on_missing: Missing = "skip"
     on_error: Errors = "raise"
-    allowed: Sequence[Path] = ()
-    ids: Ids = "contiguous"
-    ignore: int | None = None
 
     def __init_subclass__(cls) -> None:
         if "name" in vars(cls):  # a base of several readers has none
@@ -72,8 +64,8 @@ class Reader(ABC):
                 "or a text file with the name of a class in each line"
             )
         self.values = mask_values(space) if isinstance(space, str) else MaskValues(space)
-        self.labels: LabelSpace = self.values.labels
-        self._names_file = space if isinstance(space, str) and is_names_file(space) else None
+        self.labels = self.values.labels
+        self.names_file = space if isinstance(space, str) and is_names_file(space) else None
         self._files_by_id: dict[str, Path] = {}
 
     @classmethod
@@ -148,15 +140,7 @@ class Reader(ABC):
 
     def notes(self) -> list[str]:
         """What may be wrong with the rows, in one line each; complete when all were read."""
-        return self.findings.notes(self.labels, self._names_file)
-
-    def file(self, path: Path) -> Path:
-        """A file of the folder that may be read.
-
-        Raises:
-            UnknownLayoutError: if it is a link that leads out of the folder, a device or a pipe.
-        """
-        return checked_file(path, self.path, self.allowed)
+        return self.findings.notes(self.labels, self.names_file)
 
     def row(
         self,
@@ -190,11 +174,12 @@ class Reader(ABC):
             ) from error
         if name in self._files_by_id:
             raise UnknownLayoutError(
-                f"two rows would have the id {name!r}: {self._files_by_id[name]} and {image}; ids must be unique: rename one "
-                "file, take one line out of a list, or give a table with a column `id`"
+                f"two rows would have the id {name!r}: {self._files_by_id[name]} and {image}; ids must be unique: rename "
+                "a file, take one line out of a list, or give a table with a column `id`"
             )
         self._files_by_id[name] = image
         data = self.file(image).read_bytes()
+        check_whole(data, image)
         for pixels in (mask, *(cell for cell in extra_cells.values() if isinstance(cell, np.ndarray))):
             if pixels is not None:
                 check_sizes(data, pixels.shape, image)
@@ -208,92 +193,6 @@ class Reader(ABC):
         self.findings.values.update(present)
         classes = [value for value in present if value in self.labels.class_ids]
         return {**row, "caption": caption, "classes": classes, "class_prompt": prompt, **cells}
-
-    def choose_ids(
-        self,
-        ids: str | None,
-        masks: Mapping[str, Path],
-        folder: Path,
-        class_ids_of: Callable[[str], set[int]] | None = None,
-        unless_same: bool = False,
-    ) -> None:
-        """Decide what the masks of COCO hold; other label spaces have one encoding, and so have names from a file.
-
-        Args:
-            ids: as it was asked for; if None it is found, see `find_ids`.
-            masks: files by name.
-            folder: where they are, for errors.
-            class_ids_of: the class indices that the image of that name was asked to show, if known.
-            unless_same: whether it need not be told where indices and category ids mean the same, as 1 to 11 do.
-
-        Raises:
-            UnknownLayoutError: if there are no ids to choose, or nothing tells which they are.
-        """
-        check_ids(ids)
-        if ids and not self.labels.original_ids:
-            raise UnknownLayoutError(
-                f"the reader {self.name!r} has no option ['ids'] with the labels {self.labels.name!r}, only with coco"
-            )
-        if ids:
-            self.ids, self.values = ids, MaskValues(self.labels)  # type: ignore[assignment]
-        elif self.labels.original_ids and self._names_file is None:
-            checked = {name: self.file(path) for name, path in masks.items()}
-            self.ids = find_ids(checked, self.labels, folder, class_ids_of, unless_same)
-
-    def read_indices(self, path: Path) -> np.ndarray:
-        """The mask of a file as indices of `labels`: (H, W) uint8.
-
-        Raises:
-            ValueError: names the file and what is wrong with it.
-        """
-        values = read_mask(self.file(path), colors=self.values.colors, palette=self._palette)
-        indices = self._to_indices(values if self.ignore is None else values[values != self.ignore], path)
-        if self.ignore is not None:
-            rest, indices = indices, np.full(values.shape, IGNORE_INDEX, np.uint8)
-            indices[values != self.ignore] = rest
-        return self.check_mask(indices, path)
-
-    def _to_indices(self, values: np.ndarray, path: Path) -> np.ndarray:
-        if self.values.indices is None:
-            return to_indices(values, self.ids, self.labels, path)
-        table = np.full(256, -1)
-        table[list(self.values.indices)] = list(self.values.indices.values())
-        indices = table[values]
-        if (indices < 0).any():
-            unknown = np.unique(values[indices < 0]).tolist()
-            hint = "; say what 0 is with a line `0: background` or `0: unlabeled`" if unknown == [0] else ""
-            raise UnknownLayoutError(
-                f"{path}: {unknown} stand for no class, having no name in {self._names_file}{hint}"
-            )
-        return np.asarray(indices, np.uint8)
-
-    @property
-    def _palette(self) -> Mapping[tuple[int, int, int], int]:
-        """Value of each colour of a palette: those that a names file says, else those of PASCAL VOC and our exports."""
-        ignored = {self.labels.palette[IGNORE_INDEX]: IGNORE_INDEX}
-        if self.values.colors:
-            return {**ignored, **self.values.colors}
-        moved = [value for value, index in (self.values.indices or {}).items() if index not in (value, IGNORE_INDEX)]
-        if moved or self.ids != "contiguous":
-            return {}
-        return {
-            **{color: index for index, color in enumerate(self.labels.palette[: len(self.labels.names)])},
-            **ignored,
-        }
-
-    def check_mask(self, mask: np.ndarray, path: Path) -> np.ndarray:
-        """The mask, if all its indices are of the label space.
-
-        Raises:
-            ValueError: names the file and the values.
-        """
-        if unknown := self.labels.unknown(np.unique(mask)):
-            lowest = 0 if self.labels.has_background else self.labels.class_ids[0]
-            raise UnknownLayoutError(
-                f"{path}: {unknown} stand for no class of the label space {self.labels.name!r} "
-                f"({lowest} to {self.labels.class_ids[-1]}, 255 is ignored)"
-            )
-        return mask
 
 
 class MissingFileError(UnknownLayoutError):

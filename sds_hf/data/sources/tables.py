@@ -97,6 +97,8 @@ def _csv_rows(text: str) -> list[dict[str, Any]]:
 
 def text_of(cell: Any) -> str | None:
     """What a cell says; None if it is empty or no number. Lists, as of classes, have commas between their entries."""
+    if isinstance(cell, Mapping) and isinstance(cell.get("path"), str):  # of an image, as `datasets` stores it
+        return str(cell["path"])
     if isinstance(cell, (list, tuple)):
         return ", ".join(map(str, cell)) or None
     return None if cell is None or cell == "" or cell != cell else str(cell)
