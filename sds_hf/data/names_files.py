@@ -83,6 +83,8 @@ def read_names(path: Path) -> Names:
 
 
 def _read(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise NamesError(f"{path} cannot be read as names of classes: it is no plain file")
     try:
         if path.stat().st_size > LARGEST:
             raise NamesError(f"{path} has over {LARGEST >> 20} MiB; it cannot be read as names of classes")

@@ -157,7 +157,10 @@ class COCOAnnotated(Reader):
         if index is None:
             self.findings.passed_over[listed.categories.names[annotation["category_id"]]] += 1
             return self.unlabeled
-        return IGNORE_INDEX if is_crowd(annotation) and self.crowd == "ignore" else index
+        is_ignored_crowd = is_crowd(annotation) and self.crowd == "ignore"
+        self.findings.annotations += 1
+        self.findings.crowds += is_ignored_crowd
+        return IGNORE_INDEX if is_ignored_crowd else index
 
     def _listed(self, name: str, file: Path) -> Iterator[Listed]:
         document = _read_object(self.file(file))

@@ -24,6 +24,8 @@ class Findings:
         classes: rows by class index.
         values: all indices of all masks.
         missing: the first path that was looked for and not found, by reason.
+        annotations: how many were painted.
+        crowds: how many of them are of crowds, which are ignored.
         passed_over: annotations by the name of their category, where that is no class of the label space.
     """
 
@@ -32,6 +34,8 @@ class Findings:
     classes: Counter[int] = field(default_factory=Counter)
     values: set[int] = field(default_factory=set)
     missing: dict[str, str] = field(default_factory=dict)
+    annotations: int = 0
+    crowds: int = 0
     passed_over: Counter[str] = field(default_factory=Counter)
 
     def add(self, class_ids: Iterable[int]) -> None:
@@ -56,13 +60,18 @@ class Findings:
         if self.passed_over:
             names = [f"{name} {count:,}" for name, count in self.passed_over.most_common()]
             more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+            value = 0 if labels.has_background else IGNORE_INDEX
             notes.append(
-                f"{self.passed_over.total():,} annotations became {'0, background' if labels.has_background else '255'}, "
-                f"of {len(names)} categories that are no classes of {labels.name!r}: {', '.join(names[:MOST])}{more}"
+                f"{self.passed_over.total():,} annotations became {value}: of {len(names)} categories that are no "
+                f"classes of {labels.name!r}: {', '.join(names[:MOST])}{more}"
             )
         return notes
 
     def _why(self) -> str:
+        if self.annotations and self.crowds == self.annotations:
+            return (
+                f": all {self.crowds} annotations are crowds (iscrowd 1), which are ignored; --crowd paint paints them"
+            )
         if self.values == {0, IGNORE_INDEX}:
             return (
                 ": all masks hold 0 and 255 only, and 255 is ignored; if it is an object, give --labels a file that "

@@ -104,8 +104,8 @@ def _check_palette(palette: list[int], values: np.ndarray, colors: Mapping[Color
     for value in np.unique(values).tolist():
         if value < len(stored) and colors[stored[value]] != value:
             raise UnknownLayoutError(
-                f"{path}: its value {value} has the colour {stored[value]}, which is that of {colors[stored[value]]}: a "
-                "tool that makes PNGs smaller (oxipng, optipng, pngquant, ImageMagick) sorted its palette anew, and its "
+                f"{path}: its value {value} has the colour {stored[value]}, that of {colors[stored[value]]}: a "
+                "tool that makes PNGs smaller (oxipng, optipng, pngquant, ImageMagick) sorted its palette anew, so its "
                 "values are no indices; take the masks from before that (`oxipng --np` keeps palettes) or turn their "
                 "colours back into indices; if the colours mean nothing, save the masks as grey PNGs"
             )

@@ -10,18 +10,9 @@ from sds_hf.data.labels import mask_values
 from sds_hf.data.sources.coco_ids import Ids
 from sds_hf.data.sources.files import IMAGE_SUFFIXES, UnknownLayoutError, files_by_stem, inner_path, read_text, stem_of
 from sds_hf.data.sources.masks import read_mask
-from sds_hf.data.sources.reader import Reader, Row
+from sds_hf.data.sources.reader import NAMES_FILES, Reader, Row
 
 SUFFIXES = (*IMAGE_SUFFIXES, ".tif", ".gif", ".ppm")  # all that the export to this layout writes
-NAMES_FILES = (
-    "labelmap.txt",
-    "class_names.txt",
-    "classes.txt",
-    "labels.txt",
-    "names.txt",
-    "_classes.csv",
-    "dataset_meta.json",
-)
 
 
 class PascalVOC(Reader):

@@ -20,6 +20,16 @@ logger = logging.getLogger(__name__)
 
 READERS: dict[str, type["Reader"]] = {}
 Row = dict[str, Any]
+NAMES_FILES = (  # in which tools write the names of classes
+    "labelmap.txt",
+    "class_names.txt",
+    "classes.txt",
+    "labels.txt",
+    "names.txt",
+    "_classes.csv",
+    "dataset_meta.json",
+    "mask_targets.json",
+)
 Missing = Literal["skip", "error"]
 Errors = Literal["raise", "skip"]
 
@@ -59,9 +69,10 @@ class Reader(MaskFiles, ABC):
             raise UnknownLayoutError(f"{self.path} is no folder")
         space = labels or self.default_labels()
         if space is None:
+            own = next((f", perhaps {self.path / name}" for name in NAMES_FILES if (self.path / name).is_file()), "")
             raise UnknownLayoutError(
                 f"nothing in {self.path} says what its mask indices mean: give --labels voc or --labels coco, "
-                "or a text file with the name of a class in each line"
+                f"or a text file with the name of a class in each line{own}"
             )
         self.values = mask_values(space) if isinstance(space, str) else MaskValues(space)
         self.labels = self.values.labels
@@ -174,8 +185,8 @@ class Reader(MaskFiles, ABC):
             ) from error
         if name in self._files_by_id:
             raise UnknownLayoutError(
-                f"two rows would have the id {name!r}: {self._files_by_id[name]} and {image}; ids must be unique: rename "
-                "a file, take one line out of a list, or give a table with a column `id`"
+                f"two rows would have the id {name!r}: {self._files_by_id[name]} and {image}; ids must be unique: "
+                "rename a file, take one line out of a list, or give a table with a column `id`"
             )
         self._files_by_id[name] = image
         data = self.file(image).read_bytes()
