@@ -45,10 +45,49 @@ class Run:
         return self.published.report
 
 
+@dataclass(frozen=True)
+class Imported:
+    """What an import read.
+
+    Attributes:
+        rows: how many.
+        skipped: what was skipped or looks wrong, by reason.
+        reader: its name.
+        labels: name of the label space.
+        classes: rows by the name of the class they show, most first.
+        without_class: rows that show none.
+        missing: the first path that was looked for and not found, by reason.
+        passed_over: annotations of categories that are no classes, by their names.
+        notes: what may be wrong, in one line each.
+    """
+
+    rows: int
+    skipped: dict[str, int]
+    reader: str
+    labels: str
+    classes: dict[str, int]
+    without_class: int
+    missing: dict[str, str]
+    passed_over: dict[str, int]
+    notes: list[str]
+
+
 def import_source(
     reader: str, path: str | Path, out: str | Path, *, watch: Watch = nothing, **options: Any
 ) -> tuple[int, dict[str, int], str]:
-    """Read a raw layout into a folder that `load_dataset` reads.
+    """Read a raw layout into a folder that `load_dataset` reads, see `import_folder`.
+
+    Returns:
+        Number of rows, what was skipped or looks wrong by reason, and the reader's name.
+    """
+    imported = import_folder(reader, path, out, watch=watch, **options)
+    return imported.rows, imported.skipped, imported.reader
+
+
+def import_folder(
+    reader: str, path: str | Path, out: str | Path, *, watch: Watch = nothing, **options: Any
+) -> Imported:
+    """Read a raw layout into a folder that `load_dataset` reads, and say what was found.
 
     Args:
         reader: name of the reader, or `"auto"`.
@@ -56,9 +95,6 @@ def import_source(
         out: the new folder.
         watch: shows progress.
         **options: of the reader, e.g. `labels="voc"`.
-
-    Returns:
-        Number of rows, what was skipped or looks wrong by reason, and the reader's name.
 
     Raises:
         ValueError: if the layout or its label space is not known, a file is broken, or `out` is not empty.
@@ -70,7 +106,18 @@ def import_source(
         rows = write_data_folder(
             source.rows(), source_features(source), out, text, origin=origin, progress=adding(tell)
         )
-    return rows, dict(source.counts), source.name
+    findings, names = source.findings, source.labels.names
+    return Imported(
+        rows=rows,
+        skipped=dict(source.counts),
+        reader=source.name,
+        labels=source.labels.name,
+        classes={names[index]: count for index, count in findings.classes.most_common()},
+        without_class=findings.without_class,
+        missing=findings.missing,
+        passed_over=dict(findings.passed_over),
+        notes=source.notes(),
+    )
 
 
 def run(

@@ -111,7 +111,16 @@ def test_formulas_know_no_rows_models_or_files(name):
 @pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("data.sources")])
 def test_readers_work_without_datasets_torch_and_pydantic(name):
     inside = {module for module in IMPORTS[name] if not module.startswith("data.sources")}
-    assert inside <= {"errors", "files", "data.labels", "data.images", "data.instances", "data.paths", "data.prompts"}
+    assert inside <= {
+        "errors",
+        "files",
+        "data.labels",
+        "data.names_files",
+        "data.images",
+        "data.instances",
+        "data.paths",
+        "data.prompts",
+    }
     assert not packages_imported(name) & {"datasets", "torch", "pydantic"}
 
 

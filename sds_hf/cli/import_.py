@@ -1,11 +1,17 @@
 """`sds-hf import`: a raw layout becomes a dataset folder."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sds_hf.cli import options
+
+if TYPE_CHECKING:
+    from sds_hf.pipeline import Imported
+
+MOST_CLASSES = 20  # that are listed
 
 
 def command(
@@ -14,7 +20,10 @@ def command(
     out: Annotated[Path, typer.Option(help="The new dataset folder.")],
     labels: options.Labels = None,
     ids: Annotated[
-        str | None, typer.Option(help="COCO masks: `contiguous` (1-80) or `original` (1-90) ids, or `stuffthingmaps`.")
+        str | None,
+        typer.Option(
+            help="Masks with `--labels coco`: `contiguous` (1-80) or `original` (1-90) ids, or `stuffthingmaps`."
+        ),
     ] = None,
     crowd: Annotated[str | None, typer.Option(help="COCO crowds: `ignore` (255, the default) or `paint`.")] = None,
     prompts: Annotated[Path | None, typer.Option(help="Prompts file, if it is not in the folder.")] = None,
@@ -40,9 +49,8 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Read a raw layout into a folder that `load_dataset` reads; masks become indices, images stay as they are."""
-    from sds_hf.cli import show
     from sds_hf.cli.progress import watcher
-    from sds_hf.pipeline import import_source
+    from sds_hf.pipeline import import_folder
 
     chosen = {"labels": labels, "ids": ids, "crowd": crowd, "prompts": prompts, "images": images,
               "masks": masks, "mask_end": mask_end, "table": table, "columns": columns,
@@ -51,10 +59,28 @@ def command(
     reader_options = {
         name: str(value) if isinstance(value, Path) else value for name, value in chosen.items() if value is not None
     }
-    rows, counts, name = import_source(reader, path, out, watch=watcher(json), **reader_options)
+    imported = import_folder(reader, path, out, watch=watcher(json), **reader_options)
     if json:
-        return options.print_json({"rows": rows, "skipped": counts, "reader": name, "out": str(out)})
-    show.out.print(f"{rows:,} rows read by [bold]{name}[/] into {out}")
-    for reason, count in counts.items():
-        show.out.print(f"  [yellow]{count:,}[/] {reason}")
-    return None
+        # Two rows of one id would have been an error.
+        return options.print_json({**asdict(imported), "ids_unique": True, "out": str(out)})
+    return _show(imported, out)
+
+
+def _show(imported: "Imported", folder: Path) -> None:
+    """What was read: rows, classes, what was skipped and what may be wrong."""
+    from rich.markup import escape
+
+    from sds_hf.cli.show import out
+
+    out.print(f"{imported.rows:,} rows read by [bold]{imported.reader}[/] into {escape(str(folder))}", soft_wrap=True)
+    classes = [f"{name} {count:,}" for name, count in imported.classes.items()]
+    rest = f", and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
+    listed = escape(", ".join(classes[:MOST_CLASSES])) or "none"
+    out.print(f"  classes of {escape(imported.labels)}, by rows: {listed}{rest}; all ids are unique", soft_wrap=True)
+    if imported.without_class:
+        out.print(f"  [yellow]{imported.without_class:,}[/] of {imported.rows:,} rows show no class")
+    for reason, count in imported.skipped.items():
+        first = f"; the first that was looked for: {imported.missing[reason]}" if reason in imported.missing else ""
+        out.print(f"  [yellow]{count:,}[/] {escape(reason + first)}", soft_wrap=True)
+    for note in imported.notes:
+        out.print(f"  [yellow]note[/] {escape(note)}", soft_wrap=True)

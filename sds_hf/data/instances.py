@@ -25,15 +25,73 @@ class Instance:
 
     Attributes:
         class_id: index in the label space.
-        polygons: (n, 2) float64 each, x and y of the corners in pixels; empty if there is a mask.
-        mask: (H, W) bool, if it is given as run lengths.
+        polygons: (n, 2) float64 each, x and y of the corners in pixels; empty if there is a part.
+        part: its pixels, if it is given as run lengths.
         size: height and width of the picture, if they are given.
     """
 
     class_id: int
     polygons: tuple[np.ndarray, ...] = ()
-    mask: np.ndarray | None = None
+    part: "Part | None" = None
     size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """The pixels of an object, without the rest of the picture: thousands of them fit into memory.
+
+    Attributes:
+        mask: (h, w) bool, of its bounding box; one pixel, false, if it has none.
+        top: the first row of the box.
+        left: the first column of the box.
+    """
+
+    mask: np.ndarray
+    top: int
+    left: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The box as slices of the picture."""
+        height, width = self.mask.shape
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+    @property
+    def area(self) -> int:
+        """Pixels."""
+        return int(self.mask.sum())
+
+    @property
+    def box(self) -> list[int]:
+        """Left, top, width and height in pixels."""
+        height, width = self.mask.shape
+        return [self.left, self.top, width, height] if self.mask.any() else [0, 0, 0, 0]
+
+    @classmethod
+    def of(cls, mask: np.ndarray, top: int = 0, left: int = 0) -> "Part":
+        """The part of a (h, w) bool mask whose first pixel is at that row and column of the picture."""
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if not len(rows):
+            return cls(np.zeros((1, 1), bool), 0, 0)
+        inner = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return cls(inner, top + int(rows[0]), left + int(columns[0]))
+
+
+def flag(value: Any) -> bool:
+    """Whether something is set: 1, true and their texts; not 0, false, their texts and what is empty.
+
+    Raises:
+        InstanceError: if it is neither.
+    """
+    text = str(value).strip().lower()
+    if text not in ("0", "0.0", "false", "none", "", "no", "1", "1.0", "true", "yes"):
+        raise InstanceError(f"{short(value)} is neither 0 nor 1")
+    return text in ("1", "1.0", "true", "yes")
+
+
+def is_crowd(entry: Mapping[str, Any]) -> bool:
+    """Whether an annotation is of a group of objects that are not told apart."""
+    return flag(entry.get("iscrowd"))
 
 
 def given_instances(cell: Any, labels: LabelSpace) -> list[Instance] | np.ndarray:
@@ -58,7 +116,7 @@ def given_instances(cell: Any, labels: LabelSpace) -> list[Instance] | np.ndarra
             return decode_mask(cell, "ids", HIGHEST_ID)
         except BadImageError as error:
             raise InstanceError(str(error)) from error
-    return [_instance(entry, labels) for entry in entries(cell) if not entry.get("iscrowd")]
+    return [_instance(entry, labels) for entry in entries(cell) if not is_crowd(entry)]
 
 
 def given_boxes(cell: Any, labels: LabelSpace) -> list[int]:
@@ -87,13 +145,44 @@ def decode_rle(counts: str | bytes | Sequence[int], size: Sequence[int]) -> np.n
     Raises:
         InstanceError: if the runs do not fill the picture.
     """
+    runs = _runs(counts, size)
+    filled = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    mask: np.ndarray = filled.reshape(size[1], size[0]).T
+    return mask
+
+
+def part_of_rle(counts: str | bytes | Sequence[int], size: Sequence[int]) -> Part:
+    """The pixels of COCO's run lengths, in the time that these pixels take, however large the picture is.
+
+    Raises:
+        InstanceError: if the runs do not fill the picture.
+    """
+    runs, height = _runs(counts, size), int(size[0])
+    ends = np.cumsum(runs)[1::2]
+    lengths = runs[1::2]
+    ends, lengths = ends[lengths > 0], lengths[lengths > 0]
+    if not len(lengths):
+        return Part(np.zeros((1, 1), bool), 0, 0)
+    before = np.cumsum(lengths) - lengths
+    pixels = np.arange(lengths.sum()) - np.repeat(before, lengths) + np.repeat(ends - lengths, lengths)
+    columns, rows = np.divmod(pixels, height)
+    top, left = int(rows.min()), int(columns.min())
+    mask = np.zeros((int(rows.max()) - top + 1, int(columns.max()) - left + 1), bool)
+    mask[rows - top, columns - left] = True
+    return Part(mask, top, left)
+
+
+def _runs(counts: str | bytes | Sequence[int], size: Sequence[int]) -> np.ndarray:
+    """Run lengths as numbers, (n,) int64.
+
+    Raises:
+        InstanceError: if they do not fill the picture.
+    """
     runs = np.asarray(_numbers(counts) if isinstance(counts, (str, bytes)) else counts, np.int64)
     height, width = size
     if (runs < 0).any() or runs.sum() != height * width:
         raise InstanceError(f"run lengths of {runs.sum()} pixels in a picture of {width}x{height}")
-    filled = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    mask: np.ndarray = filled.reshape(width, height).T
-    return mask
+    return runs
 
 
 def _numbers(text: str | bytes) -> list[int]:
@@ -125,7 +214,8 @@ def _instance(entry: Mapping[str, Any], labels: LabelSpace) -> Instance:
     class_id, size = _class_of(entry, labels), entry.get("size")
     try:
         if entry.get("counts") is not None:
-            return Instance(class_id, mask=decode_rle(entry["counts"], size or ()))
+            part = part_of_rle(entry["counts"], size or ())
+            return Instance(class_id, part=part, size=(int(entry["size"][0]), int(entry["size"][1])))
         polygons = tuple(np.asarray(flat, np.float64).reshape(-1, 2) for flat in entry.get("polygons") or ())
     except InstanceError:
         raise
@@ -153,11 +243,20 @@ def encode_rle(mask: np.ndarray) -> dict[str, Any]:
 
     Runs go down the columns, the first one is of zeros. `decode_rle` tells how they are written; it is the inverse.
     """
-    height, width = mask.shape
-    flat = mask.ravel(order="F")
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    runs = np.diff(np.concatenate([[0] if flat.size == 0 or not flat[0] else [0, 0], edges, [flat.size]])).tolist()
-    changes = [run - runs[index - 2] if index > 2 else run for index, run in enumerate(runs)]
+    return rle_of_part(Part(mask, 0, 0), mask.shape)
+
+
+def rle_of_part(part: Part, size: Sequence[int]) -> dict[str, Any]:
+    """The run lengths of a part of a picture of that height and width, as `encode_rle` writes them."""
+    height, width = (int(side) for side in size)
+    columns, rows = np.nonzero(part.mask.T)
+    pixels = (columns + part.left) * height + rows + part.top  # down the columns
+    starts = pixels[np.diff(pixels, prepend=-2) > 1]
+    ends = pixels[np.diff(pixels, append=height * width + 1) > 1] + 1
+    edges = np.stack([starts, ends], 1).ravel()
+    runs = np.diff(np.concatenate([[0], edges, [height * width] if not len(ends) or ends[-1] < height * width else []]))
+    numbers = runs.astype(int).tolist()
+    changes = [run - numbers[index - 2] if index > 2 else run for index, run in enumerate(numbers)]
     return {"size": [height, width], "counts": "".join(map(_run_text, changes))}
 
 

@@ -1,15 +1,19 @@
 """Label spaces: what the indices of a mask mean and how CLIP is asked about them."""
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from sds_hf.data.names_files import SUFFIXES, Color, Names, is_background, is_ignored, read_names
+
 IGNORE_INDEX = 255
+BACKGROUND = "background"
 UNUSED = "unlabeled"  # name of an index 0 that no pixel has
+ADE20K = ("wall", "building", "sky", "floor", "tree")  # the first of its 150 names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,7 @@ class LabelSpace:
     @property
     def class_ids(self) -> range:
         """Indices of the foreground classes."""
-        return range(1 if self.has_background or self.names[:1] == (UNUSED,) else 0, len(self.names))
+        return range(1 if self.has_background or any(map(is_ignored, self.names[:1])) else 0, len(self.names))
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
@@ -62,14 +66,15 @@ class LabelSpace:
     def from_names(cls, names: Sequence[str]) -> "LabelSpace":
         """The known space with these class names, or a new one whose prompts are the names themselves.
 
-        A new space takes the background prompts of VOC that are no class of it.
+        Index 0 is the background if it is called so in any spelling, and unused if it is called `unlabeled`, `void` or
+        the like. A new space takes the background prompts of VOC that are no class of it.
         """
         names = tuple(names)
         for space in (VOC, COCO, CITYSCAPES):
             if names == space.names:
                 return space
-        has_background = names[:1] == ("background",)
-        start = 1 if has_background or names[:1] == (UNUSED,) else 0
+        has_background = any(map(is_background, names[:1]))
+        start = 1 if has_background or any(map(is_ignored, names[:1])) else 0
         classes = tuple(name.replace("_", " ") for name in names[start:])
         return cls(
             name="custom",
@@ -81,32 +86,101 @@ class LabelSpace:
         )
 
 
+@dataclass(frozen=True)
+class MaskValues:
+    """What the masks of a raw layout hold.
+
+    Attributes:
+        labels: the label space that they become.
+        indices: index of each value; None if values are indices.
+        colors: value of each colour of coloured masks, where it is known.
+    """
+
+    labels: LabelSpace
+    indices: Mapping[int, int] | None = None
+    colors: Mapping[Color, int] = field(default_factory=dict)
+
+
+def is_names_file(name: str) -> bool:
+    """Whether the name of a label space is that of a file with the names of its classes."""
+    return name.lower().endswith(SUFFIXES)
+
+
 def label_space(name: str) -> LabelSpace:
     """The label space of that name.
 
     Args:
-        name: `voc`, `coco`, `cityscapes`, or a text file with the name of a class in each line, index 0 first.
+        name: `voc`, `coco`, `cityscapes`, or a file with the names of the classes, see `read_names`.
 
     Raises:
-        ValueError: if there is none; names those that exist.
+        ValueError: if there is none, which names those that exist; or if a file gives values that are no indices.
     """
-    if name.endswith(".txt"):
-        return LabelSpace.from_names(_lines(Path(name)))
+    values = mask_values(name)
+    moved = {value: index for value, index in (values.indices or {}).items() if index not in (value, IGNORE_INDEX)}
+    for value, index in moved.items():
+        raise ValueError(
+            f"{name}: masks with these names hold {value} where a dataset holds {index} "
+            f"({values.labels.names[index]!r}): import them first, sds-hf import maps the values"
+        )
+    return values.labels
+
+
+def mask_values(name: str) -> MaskValues:
+    """The label space of that name, and what masks hold for its indices.
+
+    A file may name the background at another value than 0, leave values out, and call some `void` or `unlabeled`: these
+    become 255.
+
+    Raises:
+        ValueError: see `label_space`.
+    """
+    if is_names_file(name):
+        return _of_names(read_names(Path(name)), name)
     if name not in SPACES:
         raise ValueError(
             f"no label space {name!r}; there are {sorted(SPACES)}, or a .txt file with a name in each line"
         )
-    return _load(name)
+    return MaskValues(_load(name))
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read as names of classes: {error}") from error
-    if not names or len(set(names)) < len(names) or len(names) > IGNORE_INDEX:
-        raise ValueError(f"{path}: {len(names)} names; there must be 1 to {IGNORE_INDEX}, each only once")
-    return names
+def _of_names(names: Names, file: str) -> MaskValues:
+    _check_first(names, file)
+    classes = {value: name for value, name in names.names.items() if not is_background(name) and not is_ignored(name)}
+    if not classes:
+        raise ValueError(f"{file}: {list(names.names.values())} have no class among them")
+    background = [value for value, name in names.names.items() if is_background(name)]
+    first = [BACKGROUND] if background else [] if 0 in classes else [UNUSED]
+    indices = {value: IGNORE_INDEX for value, name in names.names.items() if is_ignored(name)}
+    indices |= dict.fromkeys(background, 0) | {value: index for index, value in enumerate(classes, len(first))}
+    of_voc = dict(zip(names.names, _voc_palette(), strict=False)) if names.is_labelmap else {}
+    colors = {color: value for value, color in (names.colors or of_voc).items()}
+    if len(colors) < len(names.colors):
+        raise ValueError(f"{file}: two names have one colour")
+    return MaskValues(
+        LabelSpace.from_names([*first, *classes.values()]), {IGNORE_INDEX: IGNORE_INDEX} | indices, colors
+    )
+
+
+def _check_first(names: Names, file: str) -> None:
+    """Refuse the names of known spaces without what 0 stands for: everything would be off by one.
+
+    Raises:
+        ValueError: says what to write.
+    """
+    listed = [name.casefold() for name in names.names.values()]
+    if names.numbered or names.is_labelmap:
+        return
+    if len(listed) == 150 and all(name.startswith(first) for name, first in zip(listed, ADE20K, strict=False)):
+        raise ValueError(
+            f"{file} has ADE20K's 150 names, whose masks hold 1 to 150, and 0 where nothing is labelled: put a line "
+            f"`{UNUSED}` before them; or number the lines (`0: wall`) if your masks do hold 0 for the wall"
+        )
+    for space in (VOC, COCO):
+        if listed == [name.casefold() for name in space.names[1:]]:
+            raise ValueError(
+                f"{file} has the classes of {space.name} without their background, so that 0 would be {listed[0]!r}: "
+                f"give --labels {space.name}; or number the lines (`0: {listed[0]}`) if your masks do hold 0 for it"
+            )
 
 
 def labels_of(features: Any, name: str = "auto") -> LabelSpace:
@@ -126,6 +200,11 @@ def labels_of(features: Any, name: str = "auto") -> LabelSpace:
         raise ValueError(
             'labels="auto" needs a column `classes` of ClassLabel, whose names say what indices mean; there is none. '
             'Say what they mean: labels="voc" or labels="coco"'
+        )
+    if elsewhere := [index for index, name in enumerate(names) if index and is_background(name)]:
+        raise ValueError(
+            f"the ClassLabel of column `classes` has {names[elsewhere[0]]!r} at {elsewhere[0]}; masks hold 0 for the "
+            "background: import the masks anew, or say what indices mean with labels=FILE"
         )
     return LabelSpace.from_names(names)
 

@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -39,6 +40,7 @@ from sds_hf.data.sources import READERS, make_reader
 from sds_hf.data.sources.files import files_in
 from sds_hf.data.sources.reader import Reader, Row
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 D = TypeVar("D", Dataset, IterableDataset)
 # Names of the files of a sample in the tars of `webdataset`, by the column they become.
@@ -260,7 +262,9 @@ def _cached(files: Iterable[Path]) -> Any:
 
 
 def _rows(reader: Reader, state: str) -> Iterator[Row]:
-    return reader.rows()
+    yield from reader.rows()
+    for note in reader.notes():
+        logger.warning("%s: %s", reader.path, note)
 
 
 def folder_state(path: Path) -> str:

@@ -25,10 +25,18 @@ def classes_in_prompt(prompt: str, names: Sequence[str], class_ids: Iterable[int
     class_ids = range(1, len(names)) if class_ids is None else class_ids
     spoken = [(_words(spelling), i) for i in class_ids for spelling in (names[i], *SPELLINGS.get(names[i], ()))]
     for words, index in sorted(spoken, key=lambda pair: -len(pair[0])):
-        text, count = re.subn(rf"\b{re.escape(words)}(e?s)?\b", " / ", text)
+        text, count = re.subn(rf"\b{_any_number(words)}\b", " / ", text)
         if count:
             indices.add(index)
     return indices
+
+
+def _any_number(words: str) -> str:
+    """A pattern of words in singular or plural: "cars" and "buses", but not "cares"."""
+    if re.search(r"[^aeiou]y$", words):
+        return rf"{re.escape(words[:-1])}(y|ies)"
+    ending = "(es)?" if re.search(r"(s|x|z|ch|sh)$", words) else "(e?s)?" if words.endswith("o") else "s?"
+    return re.escape(words) + ending
 
 
 def _words(text: str) -> str:

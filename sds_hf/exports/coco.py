@@ -96,14 +96,16 @@ def coco_tree(job: Job, kind: str, listed: list[dict[str, Any]]) -> Iterator[Ann
 
 
 def category_ids(labels: LabelSpace) -> dict[int, int]:
-    """COCO's category id of every index: the original ones where there are any, else the indices themselves.
+    """COCO's category id of every index, from 1 on, as detectors expect: the original ones where there are any.
 
-    The background, which only panoptic files have, is a category of stuff.
+    Else those of indices, or one more where index 0 is a class. The background, which only panoptic files have, is a
+    category of stuff, with an id that no class has.
     """
-    ids = dict(enumerate(labels.original_ids or range(len(labels.names))))
-    if labels.has_background and labels.original_ids:
-        ids[0] = FREE_STUFF_ID
-    return ids
+    if labels.original_ids:
+        return {**dict(enumerate(labels.original_ids)), 0: FREE_STUFF_ID}
+    first = 1 if 0 in labels.class_ids else 0
+    ids = {index: index + first for index in range(len(labels.names))}
+    return {**ids, 0: len(labels.names)} if labels.has_background else ids
 
 
 def categories(labels: LabelSpace, stuff: Sequence[str] = ()) -> list[dict[str, Any]]:

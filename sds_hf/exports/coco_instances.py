@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sds_hf.data.instances import encode_rle
+from sds_hf.data.instances import rle_of_part
 from sds_hf.exports.base import Job, export_format
 from sds_hf.exports.coco import categories, category_ids, coco_tree
 from sds_hf.exports.segments import Segment, kind_of_objects, objects
@@ -33,14 +33,14 @@ def write_coco_instances(job: Job, instances: InstanceKind | None = None) -> Non
             image_id = tree.add_image(sample)
             for segment in objects(sample, job.labels, kind):
                 annotation_ids = {"id": tree.next_id, "image_id": image_id, "category_id": ids[segment.class_id]}
-                tree.add({**annotation_ids, **_shape(segment)})
+                tree.add({**annotation_ids, **_shape(segment, sample.size)})
 
 
-def _shape(segment: Segment) -> dict[str, Any]:
+def _shape(segment: Segment, size: tuple[int, int]) -> dict[str, Any]:
     drawn = segment.polygons and not segment.crowd
     return {
-        "segmentation": list(segment.polygons) if drawn else encode_rle(segment.mask),
-        "area": segment.area,
-        "bbox": segment.box,
+        "segmentation": list(segment.polygons) if drawn else rle_of_part(segment.part, size),
+        "area": segment.part.area,
+        "bbox": segment.part.box,
         "iscrowd": int(segment.crowd),
     }

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sds_hf.data.instances import Part
 from sds_hf.data.labels import IGNORE_INDEX, LabelSpace
 from sds_hf.exports.base import Job, export_format
 from sds_hf.exports.coco import BACKGROUND, SPLIT, categories, category_ids, coco_tree
@@ -52,13 +53,14 @@ def _segments(sample: Sample, labels: LabelSpace, kind: InstanceKind, stuff: Seq
     mask = sample.indices
     left = mask != IGNORE_INDEX
     things = [segment for segment in objects(sample, labels, kind) if labels.names[segment.class_id] not in stuff]
-    for thing in sorted(things, key=lambda segment: segment.area):  # the smallest is in front of all others
-        visible = thing.mask & left & (mask == thing.class_id)
+    for thing in sorted(things, key=lambda segment: segment.part.area):  # the smallest is in front of all others
+        window = thing.part.window
+        visible = thing.part.mask & left[window] & (mask[window] == thing.class_id)
         if visible.any():
-            yield Segment(thing.class_id, visible, thing.crowd)
-            left &= ~visible
+            yield Segment(thing.class_id, Part.of(visible, thing.part.top, thing.part.left), thing.crowd)
+            left[window] &= ~visible
     for class_id in np.unique(mask[left]):
-        yield Segment(int(class_id), left & (mask == class_id))
+        yield Segment(int(class_id), Part.of(left & (mask == class_id)))
 
 
 def _painted(
@@ -68,13 +70,13 @@ def _painted(
     numbers, infos = np.zeros(shape, np.uint32), []
     for index, segment in enumerate(segments, 1):
         number = index * SPREAD % (1 << 24)
-        numbers[segment.mask] = number
+        numbers[segment.part.window][segment.part.mask] = number
         infos.append(
             {
                 "id": number,
                 "category_id": ids[segment.class_id],
-                "area": segment.area,
-                "bbox": segment.box,
+                "area": segment.part.area,
+                "bbox": segment.part.box,
                 "iscrowd": int(segment.crowd),
             }
         )

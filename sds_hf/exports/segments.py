@@ -6,11 +6,20 @@ from typing import Any, get_args
 
 import numpy as np
 
-from sds_hf.data.instances import NO_INSTANCE, Instance, InstanceError, entries, given_instances
+from sds_hf.data.instances import (
+    NO_INSTANCE,
+    Instance,
+    InstanceError,
+    Part,
+    entries,
+    given_instances,
+    is_crowd,
+    part_of_rle,
+)
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import extra_module
 from sds_hf.exports.samples import ExportError, Sample
-from sds_hf.scores.base.shapes import InstanceKind
+from sds_hf.scores.base.shapes import InstanceKind, parts_of_ids
 
 TOUCHING = np.ones((3, 3))  # pixels that touch at corners are connected
 
@@ -21,28 +30,15 @@ class Segment:
 
     Attributes:
         class_id: index in the label space.
-        mask: (H, W) bool.
+        part: its pixels.
         crowd: whether it is a group of objects that are not told apart.
         polygons: flat lists x, y, x, y, ... where the dataset has them, else empty.
     """
 
     class_id: int
-    mask: np.ndarray
+    part: Part
     crowd: bool = False
     polygons: tuple[list[float], ...] = ()
-
-    @property
-    def area(self) -> int:
-        """Pixels."""
-        return int(self.mask.sum())
-
-    @property
-    def box(self) -> list[int]:
-        """Left, top, width and height in pixels."""
-        rows, columns = np.flatnonzero(self.mask.any(1)), np.flatnonzero(self.mask.any(0))
-        if not len(rows):
-            return [0, 0, 0, 0]
-        return [int(v) for v in (columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1)]
 
 
 def kind_of_objects(requested_kind: str | None, columns: Collection[str], without: InstanceKind) -> InstanceKind:
@@ -89,8 +85,11 @@ def _of_mask(mask: np.ndarray, labels: LabelSpace, kind: InstanceKind) -> Iterat
     from scipy import ndimage
 
     for class_id in np.intersect1d(mask, labels.class_ids):
-        parts, count = (mask == class_id, 1) if kind == "class" else ndimage.label(mask == class_id, TOUCHING)
-        yield from (Segment(int(class_id), parts == number) for number in range(1, count + 1))
+        if kind == "class":
+            yield Segment(int(class_id), Part.of(mask == class_id))
+            continue
+        numbers, _ = ndimage.label(mask == class_id, TOUCHING)
+        yield from (Segment(int(class_id), part) for _, part in parts_of_ids(numbers))
 
 
 def _of_column(sample: Sample, labels: LabelSpace) -> Iterator[Segment]:
@@ -103,29 +102,30 @@ def _of_column(sample: Sample, labels: LabelSpace) -> Iterator[Segment]:
     for entry in entries(cell):
         (instance,) = given_instances([{**entry, "iscrowd": 0}], labels)
         assert isinstance(instance, Instance)
-        yield Segment(instance.class_id, _drawn(instance, sample.size), bool(entry.get("iscrowd")), _polygons(entry))
+        yield Segment(instance.class_id, _drawn(instance, sample.size), is_crowd(entry), _polygons(entry))
 
 
 def _of_ids(ids: np.ndarray, mask: np.ndarray, labels: LabelSpace) -> Iterator[Segment]:
     if ids.shape != mask.shape:
         raise InstanceError(f"{ids.shape[1]}x{ids.shape[0]} pixels, but the mask has {mask.shape[1]}x{mask.shape[0]}")
-    for number in np.setdiff1d(ids, NO_INSTANCE):
-        inside = ids == number
-        for class_id in np.intersect1d(mask[inside], labels.class_ids):
-            yield Segment(int(class_id), inside & (mask == class_id))
+    for number, part in parts_of_ids(ids):
+        if number in NO_INSTANCE:
+            continue
+        class_ids = mask[part.window]
+        for class_id in np.intersect1d(class_ids[part.mask], labels.class_ids):
+            yield Segment(int(class_id), Part.of(part.mask & (class_ids == class_id), part.top, part.left))
 
 
-def _drawn(instance: Instance, size: tuple[int, int]) -> np.ndarray:
-    """The pixels of an instance by COCO's rule, (H, W) bool."""
-    if instance.mask is None:
+def _drawn(instance: Instance, size: tuple[int, int]) -> Part:
+    """The pixels of an instance by COCO's rule."""
+    if instance.part is None:
         tools = extra_module("pycocotools.mask")
-        runs = tools.frPyObjects([polygon.ravel().tolist() for polygon in instance.polygons], *size)
-        drawn: np.ndarray = tools.decode(tools.merge(runs)).astype(bool)
-        return drawn
-    if instance.mask.shape != size:
-        height, width = instance.mask.shape
+        runs = tools.merge(tools.frPyObjects([polygon.ravel().tolist() for polygon in instance.polygons], *size))
+        return part_of_rle(runs["counts"], size)
+    if instance.size != size:
+        height, width = instance.size or (0, 0)
         raise InstanceError(f"run lengths of {width}x{height} pixels, but the image has {size[1]}x{size[0]}")
-    return instance.mask
+    return instance.part
 
 
 def _polygons(entry: Mapping[str, Any]) -> tuple[list[float], ...]:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sds_hf.data.labels import LabelSpace
+from sds_hf.data.labels import IGNORE_INDEX, LabelSpace
 from sds_hf.exports.base import Job, export_format
+from sds_hf.exports.samples import ExportError
 from sds_hf.files import write_whole
 
 SPLITS = ("train", "trainval")  # all rows are for training; tools ask for either
@@ -19,7 +20,10 @@ def write_voc(job: Job) -> None:
 
     Masks are PNGs of mode P in VOC's colours, whose indices are those of the dataset; 255 has that of VOC's borders,
     (224, 224, 192). Images that are no JPEGs keep their bytes and their suffix. `labelmap.txt` has one line
-    `name:red,green,blue::` an index, as CVAT and Datumaro read it.
+    `name:red,green,blue::` an index, as CVAT and Datumaro read it, and a last one for 255.
+
+    Raises:
+        ExportError: if two names are the same in such a line, which has no place for `:` and `#`.
     """
     images, masks = job.subfolder("JPEGImages"), job.subfolder("SegmentationClass")
     lists = job.subfolder("ImageSets", "Segmentation")
@@ -41,8 +45,10 @@ def save_palette_mask(mask: np.ndarray, path: Path, palette: Sequence[int]) -> N
 
 
 def _labelmap(labels: LabelSpace) -> str:
-    lines = ["# label:color_rgb:parts:actions"]
-    for name, (red, green, blue) in zip(labels.names, labels.palette, strict=False):
-        words = " ".join(name.replace(":", " ").replace("#", " ").split())
-        lines.append(f"{words}:{red},{green},{blue}::")
-    return "\n".join(lines) + "\n"
+    names = [" ".join(name.replace(":", " ").replace("#", " ").split()) for name in labels.names]
+    if len(set(names)) < len(names) or "" in names:
+        raise ExportError(f"labelmap.txt has no place for `:` and `#`, and without them names are the same: {names}")
+    ignored = next(name for name in ("ignored", "void", "unlabeled", "dontcare") if name not in names)
+    colors = [*labels.palette[: len(names)], labels.palette[IGNORE_INDEX]]
+    lines = [f"{name}:{','.join(map(str, color))}::" for name, color in zip([*names, ignored], colors, strict=True)]
+    return "\n".join(["# label:color_rgb:parts:actions", *lines]) + "\n"

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sds_hf.data.labels import IGNORE_INDEX
-from sds_hf.data.sources.files import UnknownLayoutError, natural, read_mask, subfolders
+from sds_hf.data.labels import CITYSCAPES, IGNORE_INDEX
+from sds_hf.data.sources.files import UnknownLayoutError, natural, subfolders
+from sds_hf.data.sources.masks import read_mask
 from sds_hf.data.sources.reader import Reader, Row
 
 IMAGE_END = "_leftImg8bit.png"
@@ -45,6 +46,8 @@ class Cityscapes(Reader):
         instances: bool = False,
     ) -> None:
         super().__init__(path, labels)
+        if self.labels is not CITYSCAPES:
+            raise UnknownLayoutError(f"Cityscapes' label ids mean its own classes, not those of {self.labels.name!r}")
         self.masks = masks or next(
             (name for name in ANNOTATIONS if (self.path / name / split).is_dir()), ANNOTATIONS[0]
         )
@@ -75,13 +78,13 @@ class Cityscapes(Reader):
         files = [self._annotation(entry, kind) for kind in (LABEL_IDS, TRAIN_IDS)]
         path = next((path for path in files if path.exists()), None)
         if path is None:
-            return self.missing("image without a mask", files[0])
+            return self.missing("image without a mask", entry, files[0])
         ids = self._annotation(entry, INSTANCE_IDS)
         if self.further and not ids.exists():
-            return self.missing("image without instances", ids)
-        stored = read_mask(path)
+            return self.missing("image without instances", entry, ids)
+        stored = read_mask(self.file(path))
         mask = _from_label_ids(stored, path) if path == files[0] else _from_train_ids(stored)
-        extra_cells: dict[str, Any] = {column: _objects(ids) for column in self.further}
+        extra_cells: dict[str, Any] = {column: _objects(self.file(ids)) for column in self.further}
         return self.row(name, entry, self.check_mask(mask, path), **extra_cells)
 
     def _annotation(self, image: Path, kind: str) -> Path:

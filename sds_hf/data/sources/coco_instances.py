@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sds_hf.data.images import picture_size
-from sds_hf.data.instances import decode_rle
+from sds_hf.data.instances import Part, is_crowd, part_of_rle, rle_of_part
 from sds_hf.data.paths import read_file
 from sds_hf.data.sources.coco_files import COCOAnnotated, Listed, annotation_files
-from sds_hf.data.sources.files import UnknownLayoutError, inside
+from sds_hf.data.sources.files import UnknownLayoutError
+from sds_hf.data.sources.findings import check_sizes
 from sds_hf.data.sources.reader import Row
 from sds_hf.errors import extra_module
 
@@ -27,16 +28,16 @@ class Region:
         is_crowd: whether it is a group of objects.
         area: what orders the regions, in pixels.
         value: what its pixels become.
-        runs: its pixels, as `pycocotools` keeps run lengths.
-        outline: its cell in the column `instances`.
+        part: its pixels.
+        outline: its cell in the column `instances`; None if it is no object of a class.
     """
 
     number: int
     is_crowd: bool
     area: float
     value: int
-    runs: dict[str, Any]
-    outline: dict[str, Any]
+    part: Part
+    outline: dict[str, Any] | None
 
     @property
     def order(self) -> tuple[bool, float, int]:
@@ -70,42 +71,46 @@ class COCOInstances(COCOAnnotated):
 
     def read_annotated(self, listed: Listed) -> Row:
         """See `COCOAnnotated.read_annotated`."""
-        size = picture_size(read_file(inside(listed.image), listed.image), str(listed.image))
+        assert listed.image is not None
+        data = read_file(self.file(listed.image), listed.image)
+        size = picture_size(data, str(listed.image))
         expected = tuple(listed.entry.get(side, length) for side, length in zip(("height", "width"), size, strict=True))
         if expected != size:
-            raise UnknownLayoutError(
-                f"{listed.image}: {size[1]}x{size[0]} pixels, but {expected[1]}x{expected[0]} in {listed.file.name}"
-            )
+            check_sizes(data, expected, listed.image, f"{{}} in {listed.file.name}")
         all_regions = (self._region(listed, annotation, size) for annotation in listed.annotations)
         regions = [region for region in all_regions if region is not None]
-        mask = np.zeros(size, np.uint8)
+        mask = np.full(size, self.unlabeled, np.uint8)
         for region in sorted(regions, key=lambda region: region.order):
-            mask[_coco().decode(region.runs) == 1] = region.value
-        outlines = [region.outline for region in regions]
-        return self.row(listed.image.stem, listed.image, mask, listed.caption, instances=outlines)
+            mask[region.part.window][region.part.mask] = region.value
+        outlines = [region.outline for region in regions if region.outline is not None]
+        return self.row(listed.name, listed.image, mask, listed.caption, instances=outlines)
 
     def _region(self, listed: Listed, annotation: Mapping[str, Any], size: tuple[int, int]) -> Region | None:
-        """The pixels of an annotation; None if it has no outline.
+        """The pixels of an annotation; None if it has no outline, or covers no pixel.
 
         Raises:
             UnknownLayoutError: names the annotation and what is wrong with it.
         """
-        number, shape, is_crowd = annotation["id"], annotation["segmentation"], bool(annotation.get("iscrowd"))
+        number, shape = annotation["id"], annotation["segmentation"]
         polygons, counts = None, None
         try:
             if isinstance(shape, Mapping):
-                runs = canonical_runs(shape, size)
-                counts = runs["counts"].decode()
+                part = part_of_rle(*_run_lengths(shape, size))
+                counts = rle_of_part(part, size)["counts"]
             elif polygons := self._polygons(shape):
                 runs = _coco().merge(_coco().frPyObjects(polygons, *size))
+                part = part_of_rle(runs["counts"], size)
             else:
                 return None
-            area = float(annotation["area"] if annotation.get("area") is not None else _coco().area(runs))
+            area = float(annotation["area"] if annotation.get("area") is not None else part.area)
+            crowd = is_crowd(annotation)
         except (ValueError, OverflowError) as error:
             raise UnknownLayoutError(f"{listed.file}: annotation {number}: {error}") from error
-        outline = {"class": listed.index(annotation), "polygons": polygons, "counts": counts}
-        outline |= {"size": list(size), "iscrowd": is_crowd}
-        return Region(number, is_crowd, area, self.value(listed, annotation), runs, outline)
+        if not part.area:
+            self.counts[_why_nothing(polygons)] += 1
+        index, value = listed.index(annotation), self.value(listed, annotation)
+        outline = {"class": index, "polygons": polygons, "counts": counts, "size": list(size), "iscrowd": crowd}
+        return Region(number, crowd, area, value, part, outline if index in self.labels.class_ids else None)
 
     def _polygons(self, shape: list[list[float]]) -> list[list[float]]:
         """Those that enclose something; `pycocotools` takes four numbers for a box.
@@ -114,6 +119,8 @@ class COCOInstances(COCOAnnotated):
             ValueError: if a polygon is no list of x and y.
         """
         arrays = [np.asarray(polygon, np.float64) for polygon in shape]
+        if len(arrays) > 2 and all(array.shape == (2,) for array in arrays):
+            raise ValueError(f"a polygon is one list x, y, x, y, ..., not pairs such as {arrays[0].tolist()}")
         for array in arrays:
             if array.ndim != 1 or len(array) % 2 or not (np.abs(array) < FARTHEST).all():
                 raise ValueError(f"a polygon is x, y, x, y, ... below {FARTHEST}, not {array.tolist()}"[:200])
@@ -123,18 +130,23 @@ class COCOInstances(COCOAnnotated):
         return whole
 
 
-def canonical_runs(run_lengths: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Any]:
-    """Run lengths, given as a list or as their text, as `pycocotools` writes them.
+def _run_lengths(shape: Mapping[str, Any], size: tuple[int, int]) -> tuple[Any, tuple[int, int]]:
+    """Run lengths, as a list or as their text, and the size of their picture.
 
     Raises:
         ValueError: if they are not of a picture of that size.
     """
-    if tuple(run_lengths["size"]) != size:
-        raise ValueError(f"run lengths for {run_lengths['size']} in a picture of {list(size)}, [height, width]")
-    # pycocotools checks nothing: of text that is cut off it reads beyond the end.
-    pixels = decode_rle(run_lengths["counts"], size)
-    runs: dict[str, Any] = _coco().encode(np.asfortranarray(pixels, np.uint8))
-    return runs
+    if tuple(shape["size"]) != size:
+        raise ValueError(f"run lengths for {shape['size']} in a picture of {list(size)}, [height, width]")
+    return shape["counts"], size
+
+
+def _why_nothing(polygons: list[list[float]] | None) -> str:
+    """What is wrong with an outline that covers no pixel."""
+    corners = [value for polygon in polygons or () for value in polygon]
+    if corners and 0 <= min(corners) < max(corners) <= 1:
+        return "outline from 0 to 1, in parts of the picture's sides (COCO has pixels), so that it covers none"
+    return "outline that covers no pixel"
 
 
 def _coco() -> Any:

@@ -6,9 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+from sds_hf.data.labels import MaskValues
 from sds_hf.data.sources.coco_files import IMAGE_FOLDERS, annotation_files, chosen_splits
-from sds_hf.data.sources.coco_ids import Ids, check_ids, find_ids, to_indices
-from sds_hf.data.sources.files import UnknownLayoutError, files_by_stem, read_mask, subfolders
+from sds_hf.data.sources.coco_ids import Ids, check_ids, find_ids
+from sds_hf.data.sources.files import UnknownLayoutError, files_by_stem, subfolders
 from sds_hf.data.sources.reader import Reader, Row
 
 MASK_FOLDERS = ("stuffthingmaps", "masks", "SegmentationClass")
@@ -51,8 +52,7 @@ class COCOMasks(Reader):
         super().__init__(path, labels)
         if not self.labels.original_ids:
             raise UnknownLayoutError(f"coco-masks reads COCO's classes, not those of {self.labels.name!r}; try folder")
-        check_ids(ids)
-        self._ids, self.folder = ids, _mask_folder(self.path, masks)
+        self.folder = _mask_folder(self.path, masks)
         image_folders = [self.path / name for name in ((images,) if images else (".", *IMAGE_FOLDERS))]
         splits = _splits(self.folder).union(*map(_splits, image_folders))
         if splits or split:
@@ -61,6 +61,8 @@ class COCOMasks(Reader):
         self.images = _chosen(image_folders, splits)
         if not self.images:
             raise UnknownLayoutError(f"{self.path} holds no images of COCO: give --images")
+        check_ids(ids)
+        self._ids, self.values = ids, MaskValues(self.labels)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -80,15 +82,15 @@ class COCOMasks(Reader):
         return "coco"
 
     @cached_property
-    def ids(self) -> Ids:
+    def ids(self) -> Ids:  # type: ignore[override]
         """What mask values are, as given or as found."""
         if self._ids or self.folder.name == "stuffthingmaps":
             return self._ids or "stuffthingmaps"
-        return find_ids(self.masks, self.labels, self.folder)
+        return find_ids({name: self.file(path) for name, path in self.masks.items()}, self.labels, self.folder)
 
     def entries(self) -> Iterable[str]:
         """See `Reader.entries`."""
-        if extra := len(self.masks.keys() - _by_number(self.images).keys()):
+        if extra := len(self.masks.keys() - {_number(stem) for stem in self.images}):
             self.counts["mask without an image"] = extra
         return self.images
 
@@ -96,10 +98,8 @@ class COCOMasks(Reader):
         """See `Reader.read`."""
         mask = self.masks.get(_number(entry))
         if mask is None:
-            self.missing("image without a mask", self.images[entry])
-            return None
-        indices = self.check_mask(to_indices(read_mask(mask), self.ids, self.labels, mask), mask)
-        return self.row(entry, self.images[entry], indices)
+            return self.missing("image without a mask", self.images[entry], self.folder / f"{entry}.png")
+        return self.row(entry, self.images[entry], self.read_indices(mask))
 
 
 def _mask_folder(path: Path, masks: str | None) -> Path:
@@ -123,7 +123,10 @@ def _chosen(folders: list[Path], splits: set[str], suffixes: tuple[str, ...] | N
     chosen_folders += [folder for folder in folders if not _splits(folder)]
     files: dict[str, Path] = {}
     for folder in chosen_folders:
-        files |= files_by_stem(folder, suffixes) if suffixes else files_by_stem(folder)
+        for stem, file in (files_by_stem(folder, suffixes) if suffixes else files_by_stem(folder)).items():
+            if stem in files:
+                raise UnknownLayoutError(f"{files[stem]} and {file} are both {stem!r}; give --split, or rename one")
+            files[stem] = file
     return files
 
 
@@ -140,4 +143,8 @@ def _number(stem: str) -> str:
 
 
 def _by_number(files: dict[str, Path]) -> dict[str, Path]:
-    return {_number(stem): path for stem, path in files.items()}
+    numbered: dict[str, Path] = {}
+    for stem, path in files.items():
+        if (other := numbered.setdefault(_number(stem), path)) is not path:
+            raise UnknownLayoutError(f"{other} and {path} have one number; which one is it? Remove one")
+    return numbered

@@ -7,13 +7,16 @@ import numpy as np
 
 from sds_hf.data.images import decode_image
 from sds_hf.data.labels import IGNORE_INDEX
+from sds_hf.data.paths import read_file
 from sds_hf.data.sources.coco_files import COCOAnnotated, Listed, annotation_files
-from sds_hf.data.sources.files import UnknownLayoutError, inside
+from sds_hf.data.sources.files import Tree, UnknownLayoutError, inner_path
 from sds_hf.data.sources.reader import Row
 
 
 class COCOPanoptic(COCOAnnotated):
-    """Things of the segments in `panoptic_<split>/*.png`; stuff is background, what no segment has is 255.
+    """Segments in `panoptic_<split>/*.png`; what no segment has is 255.
+
+    Stuff is kept where its name is a class; what is no class is background, or 255 where the label space has none.
 
     The colour of a pixel is its segment's id, R + 256 G + 256² B; `panoptic_<split>.json` says the category of each.
     Pictures of segments are in a folder beside the file or beside `annotations/`. Arguments are those of
@@ -31,23 +34,31 @@ class COCOPanoptic(COCOAnnotated):
 
     def read_annotated(self, listed: Listed) -> Row | None:
         """See `COCOAnnotated.read_annotated`."""
+        assert listed.image is not None
+        if not listed.annotations:
+            return self.missing("image without a mask", listed.image, listed.file)
+        if len(listed.annotations) > 1:
+            raise UnknownLayoutError(
+                f"{listed.file}: {listed.name} has {len(listed.annotations)} annotations; one is right"
+            )
         picture = self._picture(listed)
-        if picture is None or not picture.exists():
-            self.missing("image without a mask", listed.image)
-            return None
-        segments = listed.annotations[0]["segments_info"]
-        values = {segment["id"]: self.value(listed, segment) for segment in segments} | {0: IGNORE_INDEX}
-        ids = decode_image(inside(picture), str(picture)).astype(np.int64) @ (1, 256, 256**2)
+        if not picture.exists():
+            return self.missing("image without a mask", listed.image, picture)
+        values = {0: IGNORE_INDEX}
+        for segment in listed.annotations[0]["segments_info"]:
+            if segment["id"] in values:
+                raise UnknownLayoutError(f"{listed.file}: {listed.name} has two segments {segment['id']!r}")
+            values[segment["id"]] = self.value(listed, segment)
+        ids = decode_image(read_file(self.file(picture)), str(picture)).astype(np.int64) @ (1, 256, 256**2)
         segment_ids, indices = np.unique(ids, return_inverse=True)
         if unknown := [int(segment) for segment in segment_ids if segment not in values]:
             raise UnknownLayoutError(f"{picture}: {listed.file.name} has no segments {unknown} of it")
         mask = np.array([values[segment] for segment in segment_ids], np.uint8)[indices].reshape(ids.shape)
-        return self.row(listed.image.stem, listed.image, mask, listed.caption)
+        return self.row(listed.name, listed.image, mask, listed.caption)
 
-    def _picture(self, listed: Listed) -> Path | None:
+    def _picture(self, listed: Listed) -> Path:
         """The picture of the segments, wherever the folder is."""
-        if not listed.annotations:
-            return None
-        name, folder = Path(listed.annotations[0]["file_name"]).name, listed.file.stem
-        paths = (listed.file.parent / folder / name, self.path / folder / name)
-        return next((path for path in paths if path.exists()), paths[0])
+        name, folder = listed.annotations[0]["file_name"], listed.file.stem
+        trees = [Tree(start / folder) for start in (listed.file.parent, self.path) if (start / folder).is_dir()]
+        pictures = (tree.find(name) for tree in trees)
+        return next((path for path in pictures if path), listed.file.parent / folder / str(inner_path(name)))

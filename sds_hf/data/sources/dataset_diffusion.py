@@ -1,12 +1,12 @@
 """Output of Dataset Diffusion (Nguyen et al., NeurIPS 2023): `image/`, `mask/` and a prompts file."""
 
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from sds_hf.data.prompts import classes_in_prompt
-from sds_hf.data.sources.coco_ids import Ids, check_ids, find_ids, to_indices
-from sds_hf.data.sources.files import UnknownLayoutError, files_by_stem, read_json, read_mask
+from sds_hf.data.sources.coco_ids import Ids
+from sds_hf.data.sources.files import UnknownLayoutError, files_by_stem, inner_path, read_json, stem_of
 from sds_hf.data.sources.reader import Reader, Row
 from sds_hf.data.sources.tables import text_of
 
@@ -32,16 +32,11 @@ class DatasetDiffusion(Reader):
     ) -> None:
         self._prompts_file = Path(prompts) if prompts else find_prompts(Path(path))
         super().__init__(path, labels)
-        check_ids(ids)
         self.images, self.masks = files_by_stem(self.path / "image"), files_by_stem(self.path / "mask", (".png",))
         if not self.images:
             raise UnknownLayoutError(f"{self.path / 'image'} holds no images")
         self.prompts = _read_prompts(self._prompts_file) if self._prompts_file else {}
-        self.ids: Ids = ids or (
-            find_ids(self.masks, self.labels, self.path / "mask", self._prompt_class_ids)
-            if self.labels.original_ids
-            else "contiguous"
-        )
+        self.choose_ids(ids, self.masks, self.path / "mask", self._prompt_class_ids)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -60,11 +55,15 @@ class DatasetDiffusion(Reader):
     def read(self, entry: str) -> Row | None:
         """See `Reader.read`."""
         if entry not in self.masks:
-            self.missing("image without a mask", self.images[entry])
-            return None
-        path, prompt = self.masks[entry], self.prompts.get(entry, {})
-        mask = self.check_mask(to_indices(read_mask(path), self.ids, self.labels, path), path)
-        row = self.row(entry, self.images[entry], mask, prompt.get("caption"), prompt.get("class_prompt"))
+            return self.missing("image without a mask", self.images[entry], self.path / "mask" / f"{entry}.png")
+        prompt = self.prompts.get(entry, {})
+        row = self.row(
+            entry,
+            self.images[entry],
+            self.read_indices(self.masks[entry]),
+            prompt.get("caption"),
+            prompt.get("class_prompt"),
+        )
         if prompt.get("class_prompt") is not None and not set(row["classes"]) <= self._prompt_class_ids(entry):
             self.counts["mask shows a class its prompt does not name"] += 1
         return row
@@ -85,10 +84,14 @@ def _read_prompts(path: Path) -> dict[str, dict[str, str | None]]:
     entries = read_json(path)
     try:
         return {
-            Path(entry["filename"]).stem: {key: text_of(entry.get(key)) for key in ("caption", "class_prompt")}
+            _stem(entry["filename"]): {key: text_of(entry.get(key)) for key in ("caption", "class_prompt")}
             for entry in entries
         }
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UnknownLayoutError(
             f'{path} is no prompts file (a list of {{"filename", "caption", "class_prompt"}}): {error}'
         ) from error
+
+
+def _stem(name: str) -> str:
+    return stem_of(PurePosixPath(inner_path(name).name))

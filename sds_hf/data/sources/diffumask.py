@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from sds_hf.data.labels import IGNORE_INDEX
 from sds_hf.data.prompts import classes_in_prompt
-from sds_hf.data.sources.files import UnknownLayoutError, files_by_stem, read_mask, subfolders
+from sds_hf.data.sources.coco_ids import Ids
+from sds_hf.data.sources.files import UnknownLayoutError, files_by_stem, subfolders
 from sds_hf.data.sources.reader import Reader, Row
 
 REFINED = ("refine_gt_crf", "refine_gt")  # in the order of preference
@@ -24,6 +22,7 @@ class DiffuMask(Reader):
             `train_image_2/` and `ground_truth_2/`.
         labels: `cityscapes` or `voc` if None, as the folders are called.
         masks: folder of the masks beside `train_image`; if None `refine_gt_crf`, or `refine_gt` where there is none.
+        ids: of COCO's classes, as for `DatasetDiffusion`; the classes in the names confirm them.
 
     The class in a file's name becomes `class_prompt`. Images without a mask are unlabelled; they are skipped and
     counted. Attention maps (`npy/`) are pickled objects, which can run code; they are never opened, nor needed. Where
@@ -33,11 +32,18 @@ class DiffuMask(Reader):
     name: ClassVar[str] = "diffumask"
     summary: ClassVar[str] = "<class folder>/train_image/*.jpg, refine_gt_crf/*.png; or Image/*, Mask/*"
 
-    def __init__(self, path: str | Path, labels: str | None = None, masks: str | None = None) -> None:
+    def __init__(
+        self, path: str | Path, labels: str | None = None, masks: str | None = None, ids: Ids | None = None
+    ) -> None:
         super().__init__(path, labels)
         self.masks = masks
+        if not self.labels.has_background:
+            self.ignore = 0
         if not list(_folders(self.path)):
             raise UnknownLayoutError(f"{self.path} and the folders in it have no train_image/, nor Image/ and Mask/")
+        if ids or self.labels.original_ids:
+            masks_by_name = {name: mask for name, _, mask in self.entries()}
+            self.choose_ids(ids, masks_by_name, self.path, lambda name: self._named(_class_in(Path(name).name)))
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -60,15 +66,15 @@ class DiffuMask(Reader):
         """See `Reader.read`."""
         name, image, path = entry
         if not path.exists():
-            return self.missing("image without a mask", image)
-        mask = read_mask(path)
-        if not self.labels.has_background:
-            mask = np.where(mask == 0, IGNORE_INDEX, mask).astype(np.uint8)
+            return self.missing("image without a mask", image, path)
         prompt = _class_in(image.stem)
-        row = self.row(name, image, self.check_mask(mask, path), prompt=prompt)
-        if prompt and not set(row["classes"]) <= classes_in_prompt(prompt, self.labels.names, self.labels.class_ids):
+        row = self.row(name, image, self.read_indices(path), prompt=prompt)
+        if prompt and not set(row["classes"]) <= self._named(prompt):
             self.counts["mask shows a class its name does not"] += 1
         return row
+
+    def _named(self, prompt: str | None) -> set[int]:
+        return set(classes_in_prompt(prompt or "", self.labels.names, self.labels.class_ids))
 
     def _masks_beside(self, folder: Path, images: str) -> str:
         if images in AUGMENTED:

@@ -1,21 +1,17 @@
-"""Files of raw folders: images by name, and masks in the formats they come in."""
+"""Files of raw folders: found by name, inside the folder, and read as text."""
 
-import io
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-import numpy as np
+from sds_hf.data.paths import Reach, read_file
 
-from sds_hf.data.images import decode_mask
-from sds_hf.data.paths import PathError, Reach, read_file
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".npy")
 UNSAFE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".npz")
 
@@ -24,49 +20,35 @@ class UnknownLayoutError(ValueError):
     """A folder whose layout or label encoding is not known; the message says what to give."""
 
 
-def read_mask(path: Path, highest: int = 255) -> np.ndarray:
-    """The indices of a mask file.
-
-    Args:
-        path: an image of indices, or an array of integers as `.npy`. One with Python objects is never loaded.
-        highest: the highest index there may be.
-
-    Returns:
-        (H, W) uint8, or uint16 if `highest` is above 255.
+def inner_file(path: Path, root: Path) -> Path:
+    """The real path of a file of a raw folder.
 
     Raises:
-        ValueError: names the file and what is wrong with it.
+        PathError: if it is a link that leads out, and where to is not allowed; names both ends.
     """
-    if path.suffix == ".npy":
-        return _array(path, highest)
-    return decode_mask(inside(path), str(path), highest)
+    return Reach((os.path.realpath(root),)).check(path)
 
 
-_root: ContextVar[Path | None] = ContextVar("root", default=None)
-
-
-@contextmanager
-def reading_in(root: Path) -> Iterator[None]:
-    """While this lasts, files are read only if they lie in the folder after their links are followed."""
-    token = _root.set(root)
-    try:
-        yield
-    finally:
-        _root.reset(token)
-
-
-def inside(path: Path) -> Path:
-    """The real path of a file of the folder that is read.
+def check_links(root: Path) -> None:
+    """Refuse a raw folder with a link to a folder outside, before anything walks through that.
 
     Raises:
-        PathError: if it leads outside, and where to is not allowed.
+        PathError: names both ends of the link.
     """
-    root = _root.get()
-    return path if root is None else Reach((os.path.realpath(root),)).check(path)
+    folders = [root]
+    while folders:
+        with os.scandir(folders.pop()) as listing:
+            for entry in listing:
+                if entry.is_symlink() and not entry.name.startswith(".") and os.path.isdir(entry):
+                    inner_file(Path(entry.path), root)
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, deep: bool = False) -> dict[str, Path]:
     """Image files of a folder by their name without suffix, numbers in numeric order; hidden ones do not count.
+
+    Names are in Unicode's composed form (NFC), whatever a file system makes of them.
 
     Args:
         folder: where they are.
@@ -77,15 +59,73 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, deep
         UnknownLayoutError: if two have the same name.
     """
     files: dict[str, Path] = {}
+    for stem, paths in grouped_by_stem(folder, suffixes, deep).items():
+        if len(paths) > 1:
+            first, second = (path.relative_to(folder) for path in paths[:2])
+            raise UnknownLayoutError(f"{folder} has {first} and {second}; which one is {stem!r}? Remove one")
+        files[stem] = paths[0]
+    return files
+
+
+def grouped_by_stem(folder: Path, suffixes: tuple[str, ...], deep: bool = False) -> dict[str, list[Path]]:
+    """As `files_by_stem`, but all files that share a name."""
+    files: dict[str, list[Path]] = {}
     for path in files_in(folder, deep) if folder.is_dir() else ():
         if path.suffix.lower() in suffixes:
-            stem = path.relative_to(folder).with_suffix("").as_posix()
-            if stem in files:
-                raise UnknownLayoutError(
-                    f"{folder} has {files[stem].name} and {path.name}; which one is {stem!r}? Remove one"
-                )
-            files[stem] = path
-    return dict(sorted(files.items(), key=lambda item: natural(item[0])))
+            files.setdefault(stem_of(path.relative_to(folder)), []).append(path)
+    return {stem: sorted(files[stem]) for stem in sorted(files, key=natural)}
+
+
+def stem_of(path: PurePath) -> str:
+    """A path without suffix, in Unicode's composed form and with slashes."""
+    return unicodedata.normalize("NFC", path.with_suffix("").as_posix())
+
+
+class Tree:
+    """Files of a folder, found by what lists call them: with slashes or backslashes, composed or not, `.jpg` or `.JPG`.
+
+    Args:
+        folder: where names start.
+        around: folders in which names may start as well, tried after it.
+    """
+
+    def __init__(self, folder: Path, *around: Path) -> None:
+        self.folder, self._folders = folder, (folder, *around)
+
+    def find(self, name: str) -> Path | None:
+        """The file of that name; of one that starts elsewhere, the file of its last part. None if there is none.
+
+        A name never leads out of the folders.
+        """
+        path, literal = inner_path(name), PurePosixPath(name)
+        if not literal.is_absolute() and ".." not in literal.parts and (self.folder / literal).is_file():
+            return self.folder / literal
+        for folder in self._folders:
+            if (folder / path).is_file():
+                return folder / path
+        last = PurePosixPath(path.name)
+        if (self.folder / last).is_file() and _spelt(path) not in self._files:
+            return self.folder / last
+        return self._files.get(_spelt(path)) or self._files.get(_spelt(last))
+
+    def expected(self, name: str) -> Path:
+        """Where a file of that name would be."""
+        return self.folder / inner_path(name)
+
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        return {_spelt(path.relative_to(self.folder)): path for path in files_in(self.folder)}
+
+
+def inner_path(name: str) -> PurePosixPath:
+    """A name of a list as a path inside a folder; the last part alone of one that starts elsewhere or leads out."""
+    path = PurePosixPath(name if "/" in name else name.replace("\\", "/"))
+    outside = path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts[:1])
+    return PurePosixPath(path.name) if outside else path
+
+
+def _spelt(path: PurePath) -> str:
+    return stem_of(path) + path.suffix.lower()
 
 
 def files_in(folder: Path, deep: bool = True, above: tuple[str, ...] = ()) -> Iterator[Path]:
@@ -111,7 +151,7 @@ def read_text(path: Path) -> str:
         UnknownLayoutError: if it is not UTF-8.
     """
     try:
-        text = read_file(inside(path), path).decode("utf-8-sig")
+        text = read_file(path).decode("utf-8-sig")
         return text.replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise UnknownLayoutError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
@@ -138,20 +178,5 @@ def subfolders(path: Path) -> set[str]:
 
 def natural(text: str) -> list[tuple[int, int | str]]:
     """A sort key that puts "2" before "10"."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", text)]
-
-
-def _array(path: Path, highest: int) -> np.ndarray:
-    try:
-        array = np.lib.format.read_array(io.BytesIO(read_file(inside(path), path)), allow_pickle=False)
-    except PathError:
-        raise
-    except Exception as error:  # a broken header fails in many ways
-        raise UnknownLayoutError(
-            f"{path}: no plain array of numbers; pickled objects can run code and are not loaded; save masks as PNG"
-        ) from error
-    if array.ndim != 2 or array.dtype.kind not in "iub":
-        raise UnknownLayoutError(f"{path}: {array.dtype} of shape {array.shape}; a mask is (H, W) integers")
-    if array.size and (array.min() < 0 or array.max() > highest):
-        raise UnknownLayoutError(f"{path}: indices from {array.min()} to {array.max()}; they go from 0 to {highest}")
-    return np.asarray(array, np.uint8 if highest <= 255 else np.uint16)
+    parts = re.split(r"([0-9]+)", text)  # digits stand at odd positions; "²" is none
+    return [(0, int(part)) if position % 2 else (1, part) for position, part in enumerate(parts) if part]

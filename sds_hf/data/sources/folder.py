@@ -1,19 +1,21 @@
 """Any folder of images and masks, with or without a table."""
 
-from collections.abc import Container, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
-import numpy as np
-
-from sds_hf.data.labels import IGNORE_INDEX
+from sds_hf.data.prompts import classes_in_prompt
+from sds_hf.data.sources.coco_ids import Ids
 from sds_hf.data.sources.files import (
     IMAGE_SUFFIXES,
     MASK_SUFFIXES,
     UNSAFE_SUFFIXES,
+    Tree,
     UnknownLayoutError,
     files_by_stem,
-    read_mask,
+    grouped_by_stem,
+    stem_of,
 )
 from sds_hf.data.sources.reader import READERS, Reader, Row
 from sds_hf.data.sources.tables import read_table, roles, text_of
@@ -43,7 +45,10 @@ class Folder(Reader):
             `file_name` is called so or `image`, `mask_file_name` so or `mask`, `id` so, `caption` so, `text` or
             `prompt`, and `class_prompt` so, `classes` or `class`. File names start from the folder of the images or of
             the masks, or from `path`.
-        ignore: index in the masks that is to be ignored, besides 255.
+        ignore: value in the masks that is to be ignored, besides 255.
+        ids: of COCO's classes, as for `COCOMasks`; the classes of the table confirm them.
+
+    Where images and masks are in one folder, `a.jpg` is the image of `a.png`, and `a.png` that of `a_mask.png`.
     """
 
     name: ClassVar[str] = "folder"
@@ -59,12 +64,15 @@ class Folder(Reader):
         table: str | Path | None = None,
         columns: str | Mapping[str, str] | None = None,
         ignore: int | None = None,
+        ids: Ids | None = None,
     ) -> None:
         super().__init__(path, labels)
+        if ids and not self.labels.original_ids:
+            self.choose_ids(ids, {}, self.path)  # which says why there are none to choose
         self.images_folder = _find(self.path, images, IMAGE_FOLDERS, "images")
         self.masks_folder = _find(self.path, masks, MASK_FOLDERS, "masks")
         self._ends = MASK_ENDS if mask_end is None else (mask_end,)
-        self._columns, self.ignore = columns, ignore
+        self._columns, self.ignore, self._ids = columns, ignore, ids
         beside = (folder / name for folder in (self.path, self.images_folder) for name in TABLES)
         self.table = Path(table) if table else next((file for file in beside if file.exists()), None)
 
@@ -77,22 +85,50 @@ class Folder(Reader):
 
     def entries(self) -> Iterator[Entry]:
         """See `Reader.entries`; columns by their role."""
-        images = _files(self.images_folder, IMAGE_SUFFIXES, beside=self.masks_folder)
-        self._masks = _files(self.masks_folder, MASK_SUFFIXES, beside=self.images_folder)
-        if self.images_folder == self.masks_folder:
-            images = {stem: file for stem, file in images.items() if not self._is_mask(stem, images)}
+        images, self._masks = self._pictures()
         if not images:
             raise UnknownLayoutError(f"{self.images_folder} holds no images")
         if not self._masks:
             suffixes = ", ".join(MASK_SUFFIXES)
             raise UnknownLayoutError(f"{self.masks_folder} holds no masks ({suffixes}){_why(self.masks_folder)}")
+        entries: Iterable[Entry] = [{"file_name": self._name(file)} for file in images.values()]
         if self.table is not None:
-            yield from self._listed(self.table)
-            return
-        yield from ({"file_name": file.relative_to(self.images_folder).as_posix()} for file in images.values())
-        used = {self._mask_of(stem) for stem in images}
-        if self.images_folder != self.masks_folder:
-            self.counts["mask without an image"] += len(self._masks.keys() - used)
+            entries = self._listed(self.table)
+        if self._ids or self.labels.original_ids:
+            entries = list(entries)
+            prompts = {self._name(file): entry.get("class_prompt") for entry in entries if (file := self._image(entry))}
+            masks = {self._name(file): path for file in images.values() if (path := self._mask_of(file))}
+            self.choose_ids(
+                self._ids, masks, self.masks_folder, lambda name: self._named(prompts.get(name)), unless_same=True
+            )
+        yield from entries
+        if self.table is None and self.images_folder != self.masks_folder:
+            used = {self._mask_of(file) for file in images.values()}
+            self.counts["mask without an image"] += len(set(self._masks.values()) - used)
+
+    def _pictures(self) -> tuple[dict[str, Path], dict[str, Path]]:
+        """Images and masks by name.
+
+        Raises:
+            UnknownLayoutError: if it is open which of two files is the image or the mask of a name.
+        """
+        if not self.images_folder.samefile(self.masks_folder):
+            images, masks = self.images_folder, self.masks_folder
+            return _files(images, IMAGE_SUFFIXES, beside=masks), _files(masks, MASK_SUFFIXES, beside=images)
+        images_of: dict[str, Path] = {}
+        masks_of: dict[str, Path] = {}
+        suffixes = tuple({*IMAGE_SUFFIXES, *MASK_SUFFIXES})
+        for stem, files in grouped_by_stem(self.images_folder, suffixes, deep=True).items():
+            bases = [stem.removesuffix(end) for end in self._ends if end and stem.endswith(end)]
+            base = next((base for base in bases if base in images_of), None)
+            if len(files) == 1 and base is None and files[0].suffix.lower() in IMAGE_SUFFIXES:
+                images_of[stem] = files[0]
+            elif len(files) == 1:
+                _check_only(base, files[0], masks_of, self._ends)
+                masks_of[stem] = files[0]
+            else:
+                images_of[stem], masks_of[stem] = _image_and_mask(files, stem)
+        return images_of, masks_of
 
     def _listed(self, table: Path) -> Iterator[Entry]:
         lines = read_table(table)
@@ -104,35 +140,48 @@ class Folder(Reader):
 
     def read(self, entry: Entry) -> Row | None:
         """See `Reader.read`."""
-        image = self._file(self.images_folder, entry["file_name"])
-        if not image.exists():
-            return self.missing("listed without an image", image)
+        image = self._image(entry)
+        if image is None:
+            return self.missing("listed without an image", self._image_tree.expected(entry["file_name"]))
+        if named := entry.get("mask_file_name"):
+            mask, expected = self._mask_tree.find(named), self._mask_tree.expected(named)
+        else:
+            mask, expected = self._mask_of(image), self.masks_folder / f"{self._stem(image)}{self._ends[0]}.png"
+        if mask is None:
+            return self.missing("listed without a mask", image, expected)
+        if mask.samefile(image):
+            raise UnknownLayoutError(f"{image} is named as its own mask")
+        indices = self.read_indices(mask)
+        name = entry.get("id") or self._stem(image)
+        return self.row(name, image, indices, entry.get("caption"), entry.get("class_prompt"))
+
+    @cached_property
+    def _image_tree(self) -> Tree:
+        return Tree(self.images_folder, self.path)
+
+    @cached_property
+    def _mask_tree(self) -> Tree:
+        return Tree(self.masks_folder, self.path)
+
+    def _image(self, entry: Entry) -> Path | None:
+        return self._image_tree.find(entry["file_name"])
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self.images_folder).as_posix()
+
+    def _stem(self, image: Path) -> str:
+        """The name of an image without suffix, with the folders before it."""
         inside = image.is_relative_to(self.images_folder)
-        stem = (image.relative_to(self.images_folder) if inside else Path(image.name)).with_suffix("").as_posix()
-        named = entry.get("mask_file_name")
-        path = self._file(self.masks_folder, named) if named else self._masks.get(self._mask_of(stem) or "")
-        if path is None or not path.exists():
-            return self.missing("listed without a mask", path or image)
-        mask = read_mask(path)
-        if self.ignore is not None:
-            mask = np.where(mask == self.ignore, IGNORE_INDEX, mask).astype(np.uint8)
-        name = entry.get("id") or stem
-        return self.row(name, image, self.check_mask(mask, path), entry.get("caption"), entry.get("class_prompt"))
+        return stem_of(image.relative_to(self.images_folder) if inside else PurePath(image.name))
 
-    def _mask_of(self, stem: str) -> str | None:
-        return next((stem + end for end in self._ends if stem + end in self._masks), None)
+    def _mask_of(self, image: Path) -> Path | None:
+        """The mask of an image: of its name with an end, or of its whole file name, as `a.jpg.png`."""
+        stem = self._stem(image)
+        names = [*(stem + end for end in self._ends), stem + image.suffix]
+        return next((self._masks[name] for name in names if name in self._masks), None)
 
-    def _is_mask(self, stem: str, stems: Container[str]) -> bool:
-        return any(end and stem.endswith(end) and stem.removesuffix(end) in stems for end in self._ends)
-
-    def _file(self, folder: Path, name: str) -> Path:
-        """A file that a table names; never one outside the folder."""
-        path = Path(name)
-        if not path.is_absolute() and ".." not in path.parts:
-            for start in (folder, self.path):
-                if (start / path).exists():
-                    return start / path
-        return folder / path.name
+    def _named(self, prompt: str | None) -> set[int]:
+        return set(classes_in_prompt(prompt or "", self.labels.names, self.labels.class_ids))
 
 
 def _find(path: Path, folder_name: str | None, names: tuple[str, ...], kind: str) -> Path:
@@ -148,8 +197,32 @@ def _find(path: Path, folder_name: str | None, names: tuple[str, ...], kind: str
 def _files(folder: Path, suffixes: tuple[str, ...], beside: Path) -> dict[str, Path]:
     """Files by name, without those of the other folder if it is inside."""
     files = files_by_stem(folder, suffixes, deep=True)
-    inside = beside != folder and beside.is_relative_to(folder)
+    inside = beside.is_relative_to(folder)
     return {stem: file for stem, file in files.items() if not (inside and file.is_relative_to(beside))}
+
+
+def _image_and_mask(files: list[Path], stem: str) -> tuple[Path, Path]:
+    """Which of two files of one name is the image: the one that can be no mask, beside one that can.
+
+    Raises:
+        UnknownLayoutError: if that does not tell.
+    """
+    first, *others = sorted(
+        files, key=lambda file: (file.suffix.lower() in MASK_SUFFIXES, file.suffix.lower() not in IMAGE_SUFFIXES)
+    )
+    kinds = [(file.suffix.lower() in IMAGE_SUFFIXES, file.suffix.lower() in MASK_SUFFIXES) for file in (first, *others)]
+    if kinds not in ([(True, False), (True, True)], [(True, False), (False, True)], [(True, True), (False, True)]):
+        raise UnknownLayoutError(
+            f"{first.parent} has {first.name} and {others[0].name}; which one is {stem!r}? Remove one"
+        )
+    return first, others[0]
+
+
+def _check_only(base: str | None, mask: Path, masks: Mapping[str, Path], ends: Sequence[str]) -> None:
+    """Refuse a second mask of one image."""
+    other = next((masks[base + end] for end in ends if base is not None and base + end in masks), None)
+    if other is not None:
+        raise UnknownLayoutError(f"{mask.parent} has {other.name} and {mask.name}; which one is the mask of {base!r}?")
 
 
 def _why(folder: Path) -> str:

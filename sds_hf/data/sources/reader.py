@@ -10,20 +10,32 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from sds_hf.data.images import BadImageError, encode_mask, picture_size
-from sds_hf.data.labels import LabelSpace, label_space
+from sds_hf.data.images import encode_mask
+from sds_hf.data.labels import LabelSpace, MaskValues, is_names_file, mask_values
 from sds_hf.data.paths import read_file
-from sds_hf.data.sources.files import UnknownLayoutError, inside, reading_in
+from sds_hf.data.sources.files import UnknownLayoutError, check_links
+from sds_hf.data.sources.findings import Findings, check_sizes, check_whole
+from sds_hf.data.sources.indices import MaskFiles
 
 logger = logging.getLogger(__name__)
 
 READERS: dict[str, type["Reader"]] = {}
 Row = dict[str, Any]
+NAMES_FILES = (  # in which tools write the names of classes
+    "labelmap.txt",
+    "class_names.txt",
+    "classes.txt",
+    "labels.txt",
+    "names.txt",
+    "_classes.csv",
+    "dataset_meta.json",
+    "mask_targets.json",
+)
 Missing = Literal["skip", "error"]
 Errors = Literal["raise", "skip"]
 
 
-class Reader(ABC):
+class Reader(MaskFiles, ABC):
     """Rows of a folder: `id`, `image`, `mask` (8-bit index PNG), `caption`, `classes` and `class_prompt`.
 
     A subclass names its layout, says how to recognise it, lists the entries of a folder and reads each into a row.
@@ -38,6 +50,7 @@ class Reader(ABC):
         on_missing: what an image without a mask does: `skip` counts it, `error` stops.
         on_error: what a broken file does: `raise` stops and names it, `skip` names it in a warning and counts it.
         counts: what was skipped and why, by reason; complete when all rows were read.
+        findings: what else the rows showed; complete when all were read.
     """
 
     name: ClassVar[str]
@@ -52,16 +65,20 @@ class Reader(ABC):
             READERS[cls.name] = cls
 
     def __init__(self, path: str | Path, labels: str | None = None) -> None:
-        self.path, self.counts = Path(path), Counter[str]()
+        self.path, self.counts, self.findings = Path(path), Counter[str](), Findings()
         if not self.path.is_dir():
             raise UnknownLayoutError(f"{self.path} is no folder")
         space = labels or self.default_labels()
         if space is None:
+            own = next((f", perhaps {self.path / name}" for name in NAMES_FILES if (self.path / name).is_file()), "")
             raise UnknownLayoutError(
                 f"nothing in {self.path} says what its mask indices mean: give --labels voc or --labels coco, "
-                "or a text file with the name of a class in each line"
+                f"or a text file with the name of a class in each line{own}"
             )
-        self.labels: LabelSpace = label_space(space) if isinstance(space, str) else space
+        self.values = mask_values(space) if isinstance(space, str) else MaskValues(space)
+        self.labels = self.values.labels
+        self.names_file = space if isinstance(space, str) and is_names_file(space) else None
+        self._files_by_id: dict[str, Path] = {}
 
     @classmethod
     @abstractmethod
@@ -88,13 +105,13 @@ class Reader(ABC):
         """All rows, in the order of the entries.
 
         Raises:
-            ValueError: if a file is broken, or no entry became a row; `on_missing` and `on_error` say more.
+            ValueError: if a file is broken, two rows have one id, or no entry became a row; `on_missing` and `on_error`
+                say more.
         """
-        number, problem = 0, ""
+        self.findings, self._files_by_id, problem = Findings(), {}, ""
         for entry in self.entries():
             try:
-                with reading_in(self.path):
-                    row = self.read(entry)
+                row = self.read(entry)
             except MissingFileError:
                 raise
             except (ValueError, OSError) as error:
@@ -105,23 +122,37 @@ class Reader(ABC):
                 logger.warning("skipped: %s", error)
                 continue
             if row is not None:
-                number += 1
+                self.findings.add(row["classes"])
                 yield row
         self.counts = +self.counts
-        if not number:
+        if not self.findings.rows:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.counts.items()) or "none is listed"
-            raise UnknownLayoutError(f"{self.path}: no row could be read: {reasons}{problem and f'; {problem}'}")
+            first = f"; looked for {next(iter(self.findings.missing.values()))}" if self.findings.missing else ""
+            raise UnknownLayoutError(f"{self.path}: no row could be read: {reasons}{problem and f'; {problem}'}{first}")
 
-    def missing(self, reason: str, where: str | Path) -> Row | None:
+    def missing(self, reason: str, where: str | Path, expected: Path | None = None) -> Row | None:
         """Count what is not there; None, in place of a row.
+
+        Args:
+            reason: what is missing.
+            where: the file or path that it is about.
+            expected: the path that was looked for, if `where` is not.
 
         Raises:
             MissingFileError: with `on_missing="error"`.
         """
         if self.on_missing == "error":
-            raise MissingFileError(f"{where}: {reason}; with --on-missing skip such rows are left out and counted")
+            looked = f"; looked for {expected}" if expected else ""
+            raise MissingFileError(
+                f"{where}: {reason}; with --on-missing skip such rows are left out and counted{looked}"
+            )
         self.counts[reason] += 1
+        self.findings.missing.setdefault(reason, str(expected or where))
         return None
+
+    def notes(self) -> list[str]:
+        """What may be wrong with the rows, in one line each; complete when all were read."""
+        return self.findings.notes(self.labels, self.names_file)
 
     def row(
         self,
@@ -144,7 +175,7 @@ class Reader(ABC):
 
         Raises:
             BadImageError: if the image is none, or differs in size from the mask or the ids; names the file.
-            UnknownLayoutError: if a text cannot be written as UTF-8; names the file.
+            UnknownLayoutError: if a text cannot be written as UTF-8, or another row has the id; names the files.
         """
         try:
             "".join(filter(None, (name, caption, prompt))).encode()
@@ -153,15 +184,17 @@ class Reader(ABC):
                 f"{image}: its name or its caption holds {error.object[error.start]!r}, which is no character: "
                 "rename the file or correct the caption"
             ) from error
-        data = read_file(inside(image), image)
-        if mask is None:
-            picture_size(data, str(image))  # refuses what is no picture
+        if name in self._files_by_id:
+            raise UnknownLayoutError(
+                f"two rows would have the id {name!r}: {self._files_by_id[name]} and {image}; ids must be unique: "
+                "rename a file, take one line out of a list, or give a table with a column `id`"
+            )
+        self._files_by_id[name] = image
+        data = read_file(self.file(image), image)
+        check_whole(data, image)
         for pixels in (mask, *(cell for cell in extra_cells.values() if isinstance(cell, np.ndarray))):
-            if pixels is not None and pixels.shape != (size := picture_size(data, str(image))):
-                image_size, mask_size = (f"{width}x{height}" for height, width in (size, pixels.shape))
-                raise BadImageError(
-                    f"{image}: {image_size} pixels, but its mask has {mask_size}; they must be of one size"
-                )
+            if pixels is not None:
+                check_sizes(data, pixels.shape, image)
         row: Row = {"id": name, "image": {"bytes": data, "path": image.name}}
         if self.has_masks:
             row["mask"] = None if mask is None else _picture(mask, name)
@@ -169,22 +202,9 @@ class Reader(ABC):
             key: _picture(cell, name) if isinstance(cell, np.ndarray) else cell for key, cell in extra_cells.items()
         }
         present = np.unique(mask).tolist() if mask is not None else []
+        self.findings.values.update(present)
         classes = [value for value in present if value in self.labels.class_ids]
         return {**row, "caption": caption, "classes": classes, "class_prompt": prompt, **cells}
-
-    def check_mask(self, mask: np.ndarray, path: Path) -> np.ndarray:
-        """The mask, if all its indices are of the label space.
-
-        Raises:
-            ValueError: names the file and the values.
-        """
-        if unknown := self.labels.unknown(np.unique(mask)):
-            lowest = 0 if self.labels.has_background else self.labels.class_ids[0]
-            raise UnknownLayoutError(
-                f"{path}: {unknown} stand for no class of the label space {self.labels.name!r} "
-                f"({lowest} to {self.labels.class_ids[-1]}, 255 is ignored)"
-            )
-        return mask
 
 
 class MissingFileError(UnknownLayoutError):
@@ -192,7 +212,12 @@ class MissingFileError(UnknownLayoutError):
 
 
 def make_reader(
-    name: str, path: str | Path, *, on_missing: Missing | None = None, on_error: Errors | None = None, **options: Any
+    name: str,
+    path: str | Path,
+    *,
+    on_missing: Missing | None = None,
+    on_error: Errors | None = None,
+    **options: Any,
 ) -> Reader:
     """The reader of that name, or with `"auto"` the one that recognises the folder.
 
@@ -204,7 +229,8 @@ def make_reader(
         **options: of the reader; None leaves the choice to it.
 
     Raises:
-        UnknownLayoutError: if there is none, or no such option; names those that exist.
+        UnknownLayoutError: if there is none, or no such option, which names those that exist.
+        PathError: if a link leads out of the folder, and where to is not allowed.
     """
     for option, value, possible in (("missing", on_missing, Missing), ("error", on_error, Errors)):
         if value not in (None, *get_args(possible)):
@@ -215,8 +241,11 @@ def make_reader(
     arguments = {option: value for option, value in options.items() if value is not None}
     if unknown := set(arguments) - set(inspect.signature(kind.__init__).parameters):
         raise UnknownLayoutError(f"the reader {kind.name!r} has no option {sorted(unknown)}")
-    reader = kind(path, **arguments)
+    if Path(path).is_dir():
+        check_links(Path(path))
+    reader = kind.__new__(kind)
     reader.on_missing, reader.on_error = on_missing or "skip", on_error or "raise"
+    reader.__init__(path, **arguments)  # type: ignore[misc]  # which may read masks already
     return reader
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from sds_hf.data.sources.coco_ids import Ids, check_ids, find_ids, to_indices
+from sds_hf.data.sources.coco_ids import Ids
 from sds_hf.data.sources.dataset_diffusion import find_prompts
-from sds_hf.data.sources.files import MASK_SUFFIXES, UnknownLayoutError, files_by_stem, read_mask, read_text, subfolders
+from sds_hf.data.sources.files import MASK_SUFFIXES, UnknownLayoutError, files_by_stem, read_text, subfolders
 from sds_hf.data.sources.reader import Reader, Row
 
 # The name of a real image of VOC or COCO, and which of its captions the synthetic one was made from.
@@ -43,15 +43,12 @@ class SDS(Reader):
         ids: Ids | None = None,
     ) -> None:
         super().__init__(path, labels)
-        check_ids(ids)
         self.folder = self.path / masks
         self.images, self.masks = files_by_stem(self.path / "image"), files_by_stem(self.folder, MASK_SUFFIXES)
         if not self.images:
             raise UnknownLayoutError(f"{self.path / 'image'} holds no images")
         self.listed = self._read_list(self._find_list(split)) if split else dict.fromkeys(self.images)
-        self.ids: Ids = ids or "contiguous"
-        if not ids and self.labels.original_ids:
-            self.ids = find_ids(self.masks, self.labels, self.folder, lambda name: self.listed.get(name) or set())
+        self.choose_ids(ids, self.masks, self.folder, lambda name: self.listed.get(name) or set())
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -72,12 +69,11 @@ class SDS(Reader):
     def read(self, entry: str) -> Row | None:
         """See `Reader.read`."""
         if entry not in self.images or entry not in self.masks:
-            what = "image without a mask" if entry in self.images else "listed without an image"
-            self.missing(what, self.images.get(entry, self.path / "image" / entry))
-            return None
-        path, named = self.masks[entry], NAME.fullmatch(entry)
-        mask = self.check_mask(to_indices(read_mask(path), self.ids, self.labels, path), path)
-        row = self.row(entry, self.images[entry], mask, group=named and named[1])
+            if entry in self.images:
+                return self.missing("image without a mask", self.images[entry], self.folder / f"{entry}.png")
+            return self.missing("listed without an image", self.path / "image" / f"{entry}.jpg")
+        named = NAME.fullmatch(entry)
+        row = self.row(entry, self.images[entry], self.read_indices(self.masks[entry]), group=named and named[1])
         listed_classes = self.listed[entry]
         if listed_classes is not None and not set(row["classes"]) <= listed_classes:
             self.counts["mask shows a class that the list does not name"] += 1

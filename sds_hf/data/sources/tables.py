@@ -58,7 +58,7 @@ def read_table(path: Path) -> list[dict[str, Any]]:
         raise UnknownLayoutError(f"{path} is no .csv, .jsonl or .parquet table")
     try:
         if path.suffix == ".csv":
-            return list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+            return _csv_rows(read_text(path))
         if path.suffix == ".jsonl":
             lines = [json.loads(line) for line in read_text(path).split("\n") if line.strip()]
             if not all(isinstance(line, dict) for line in lines):
@@ -74,8 +74,31 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def _csv_rows(text: str) -> list[dict[str, Any]]:
+    """Rows of a table whose columns are parted by the commas, semicolons or tabs of its header.
+
+    Raises:
+        ValueError: if a row has more values than there are columns; names the line.
+    """
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
+    rows = []
+    for row in reader:
+        if (extra := row.pop(None, None)) is not None:
+            raise ValueError(
+                f"line {reader.line_num} has {len(row) + len(extra)} values for {len(row)} columns; a text with "
+                f"{delimiter!r} in it must stand in double quotes"
+            )
+        rows.append(row)
+    return rows
+
+
 def text_of(cell: Any) -> str | None:
-    """What a cell says; None if it is empty. Lists, as of classes, have commas between their entries."""
+    """What a cell says; None if it is empty or no number. Lists, as of classes, have commas between their entries."""
+    if isinstance(cell, Mapping) and isinstance(cell.get("path"), str):  # of an image, as `datasets` stores it
+        return str(cell["path"])
     if isinstance(cell, (list, tuple)):
         return ", ".join(map(str, cell)) or None
-    return None if cell is None or cell == "" else str(cell)
+    return None if cell is None or cell == "" or cell != cell else str(cell)

@@ -1,11 +1,12 @@
 """The objects of rows and their outlines, found once for all the scores that use them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from sds_hf.data.instances import NO_INSTANCE, Instance
+from sds_hf.data.instances import NO_INSTANCE, Instance, Part
 from sds_hf.scores.base.rows import Rows
 from sds_hf.scores.functional.outlines import Outline, component_outlines, largest_outline, polygon_outline
 
@@ -56,19 +57,26 @@ def _shapes(rows: Rows, row: int, kind: InstanceKind, min_area: int) -> Shapes:
 
 
 def _of_instance(instance: Instance) -> tuple[int, Outline]:
-    if instance.mask is not None:
-        return instance.class_id, largest_outline(instance.mask)
+    if instance.part is not None:
+        return instance.class_id, largest_outline(instance.part.mask)
     return instance.class_id, polygon_outline(instance.polygons, instance.size)
 
 
-def _of_ids(rows: Rows, row: int, ids: np.ndarray) -> list[tuple[int, Outline]]:
+def parts_of_ids(ids: np.ndarray) -> Iterator[tuple[int, Part]]:
+    """The pixels of each id of a (H, W) picture of ids but 0, in the order of the ids, each in the time of its box."""
     from scipy import ndimage
 
+    for number, window in enumerate(ndimage.find_objects(ids.astype(np.int32)), 1):
+        if window is not None:
+            yield number, Part(ids[window] == number, window[0].start, window[1].start)
+
+
+def _of_ids(rows: Rows, row: int, ids: np.ndarray) -> list[tuple[int, Outline]]:
     mask, objects = rows.masks[row], []
-    for instance_id, box in enumerate(ndimage.find_objects(ids.astype(np.int32)), 1):
-        if box is None or instance_id in NO_INSTANCE:
+    for number, part in parts_of_ids(ids):
+        if number in NO_INSTANCE:
             continue
-        inside = ids[box] == instance_id
-        for class_id in np.intersect1d(mask[box][inside], rows.labels.class_ids):
-            objects.append((int(class_id), largest_outline(inside & (mask[box] == class_id))))
+        class_ids = mask[part.window]
+        for class_id in np.intersect1d(class_ids[part.mask], rows.labels.class_ids):
+            objects.append((int(class_id), largest_outline(part.mask & (class_ids == class_id))))
     return objects

@@ -1,0 +1,136 @@
+"""Masks of raw layouts: pictures and arrays, as the values that are stored, and what proves that these are wrong."""
+
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sds_hf.data.images import BROKEN, FORMATS, decode_image, decode_mask
+from sds_hf.data.paths import PathError, read_file
+from sds_hf.data.sources.files import UnknownLayoutError
+
+Color = tuple[int, int, int]
+
+
+def read_mask(
+    path: Path,
+    highest: int = 255,
+    colors: Mapping[Color, int] | None = None,
+    palette: Mapping[Color, int] | None = None,
+) -> np.ndarray:
+    """The values of a mask file.
+
+    Args:
+        path: a picture of values, or an array of integers as `.npy`. One with Python objects is never loaded.
+        highest: the highest value there may be.
+        colors: value of each colour of pictures in colours; these are refused without.
+        palette: value that each colour should have in a palette: what proves that one is in another order.
+
+    Returns:
+        (H, W) uint8, or uint16 if `highest` is above 255.
+
+    Raises:
+        ValueError: names the file and what is wrong with it.
+    """
+    if path.suffix.lower() == ".npy":
+        return _array(path, highest)
+    data = read_file(path)
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (*BROKEN, Image.DecompressionBombError):
+        return decode_mask(data, str(path), highest)  # which says what is wrong
+    if image.mode in ("RGB", "RGBA") and colors and image.format == "PNG":
+        return _of_colors(image, data, path, colors)
+    values = decode_mask(data, str(path), highest)
+    if image.mode == "RGBA":
+        _check_alpha(image, path)
+    if image.mode == "P" and palette:
+        _check_palette(image.getpalette() or [], values, palette, path)
+    return values
+
+
+def _of_colors(image: Image.Image, data: bytes, path: Path, colors: Mapping[Color, int]) -> np.ndarray:
+    """The values of a picture in known colours, (H, W) uint8; one whose channels are equal holds values itself.
+
+    Raises:
+        ValueError: names the file, and the first colour that is not known.
+    """
+    decode_image(data, str(path))  # which refuses what is broken or too large
+    if image.mode == "RGBA":
+        _check_alpha(image, path)
+    channels = np.asarray(image.convert("RGB"))
+    codes, inverse = np.unique(channels.astype(np.int64) @ (1, 256, 256**2), return_inverse=True)
+    pixels = [(int(code) % 256, int(code) // 256 % 256, int(code) // 256**2) for code in codes]
+    if unknown := [color for color in pixels if color not in colors]:
+        if all(red == green == blue for red, green, blue in pixels):
+            return np.asarray(channels[..., 0])
+        raise UnknownLayoutError(
+            f"{path}: holds the colour {unknown[0]}, which stands for no name; the colours are {[*colors][:5]}, ..."
+        )
+    return np.array([colors[color] for color in pixels], np.uint8)[inverse].reshape(channels.shape[:2])
+
+
+def _check_alpha(image: Image.Image, path: Path) -> None:
+    """Refuse a picture whose shapes are in its transparency: its channels say nothing.
+
+    Raises:
+        UnknownLayoutError: names the file.
+    """
+    *channels, alpha = image.split()
+    constant = [low == high for low, high in (channel.getextrema() for channel in (*channels, alpha))]
+    if all(constant[:-1]) and not constant[-1]:
+        raise UnknownLayoutError(
+            f"{path}: all its shapes are in its transparency (alpha), its colour is the same everywhere; save them "
+            "as class indices, in a grey PNG of 8 bits"
+        )
+
+
+def _check_palette(palette: list[int], values: np.ndarray, colors: Mapping[Color, int], path: Path) -> None:
+    """Refuse values that have the colours of others.
+
+    Tools that make PNGs smaller sort a palette anew and drop what is not used: the picture looks the same, and every
+    value means something else. Palettes with a further colour, or with one colour twice, prove nothing.
+
+    Raises:
+        UnknownLayoutError: names the file, a value and what to do.
+    """
+    stored = [(red, green, blue) for red, green, blue in zip(*[iter(palette)] * 3, strict=False)]
+    while len(stored) > 1 and stored[-1] == (0, 0, 0):  # filled up
+        stored.pop()
+    if len(set(stored)) < len(stored) or not set(stored) <= set(colors):
+        return
+    for value in np.unique(values).tolist():
+        if value < len(stored) and colors[stored[value]] != value:
+            raise UnknownLayoutError(
+                f"{path}: its value {value} has the colour {stored[value]}, that of {colors[stored[value]]}: a "
+                "tool that makes PNGs smaller (oxipng, optipng, pngquant, ImageMagick) sorted its palette anew, so its "
+                "values are no indices; take the masks from before that (`oxipng --np` keeps palettes) or turn their "
+                "colours back into indices; if the colours mean nothing, save the masks as grey PNGs"
+            )
+
+
+def _array(path: Path, highest: int) -> np.ndarray:
+    try:
+        data = read_file(path)
+        file = io.BytesIO(data)
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read_header(file)
+        if math.prod(shape) * kind.itemsize > len(data):
+            raise ValueError(f"{shape} values in {len(data)} bytes")
+        file.seek(0)
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    except PathError:
+        raise
+    except Exception as error:  # of a parser that believes what a file says: of many kinds
+        raise UnknownLayoutError(
+            f"{path}: no plain array of numbers; pickled objects can run code and are not loaded; save masks as PNG"
+        ) from error
+    if array.ndim != 2 or array.dtype.kind not in "iub":
+        raise UnknownLayoutError(f"{path}: {array.dtype} of shape {array.shape}; a mask is (H, W) integers")
+    if array.size and (array.min() < 0 or array.max() > highest):
+        raise UnknownLayoutError(f"{path}: indices from {array.min()} to {array.max()}; they go from 0 to {highest}")
+    return np.asarray(array, np.uint8 if highest <= 255 else np.uint16)
