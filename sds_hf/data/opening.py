@@ -13,9 +13,11 @@ from datasets import Dataset, DatasetDict, Image, IterableDataset, IterableDatas
 from datasets.exceptions import DatasetGenerationError
 
 from sds_hf.data.folder import source_features
+from sds_hf.data.prepared import load_prepared
 from sds_hf.data.sources import READERS, make_reader
 from sds_hf.data.sources.files import files_in
 from sds_hf.data.sources.reader import Reader, Row
+from sds_hf.files import identity_of, sample_of
 
 T = TypeVar("T")
 D = TypeVar("D", Dataset, IterableDataset)
@@ -50,7 +52,7 @@ def open_dataset(name: str | Path, split: str | None = None, **options: Any) -> 
         files = text if "://" in text else sorted(glob.glob(text))
         if not files:
             raise ValueError(f"no file matches {text}")
-        return _one_split(_reading(text, lambda: load_dataset("parquet", data_files=files)), text, split, Dataset)
+        return _one_split(_reading(text, lambda: _load_files(files)), text, split, Dataset)
     if path.exists():
         raise ValueError(f"{text} is a file; give a dataset's folder, Parquet files or a Hub id")
     if text.startswith((".", "/")) or text.count("/") > 1:
@@ -155,10 +157,11 @@ def _open_folder(path: Path, split: str | None, options: dict[str, Any]) -> Any:
         # Some readers know splits; of the others, a raw folder is one.
         reader = make_reader("auto", path, **{**options, "split": split})
         # The state is part of the cache's key: a folder that has changed is read again.
-        arguments = {"reader": reader, "state": folder_state(path)}
+        arguments = {"reader": reader, "state": folder_state(path, here=True)}
         return Dataset.from_generator(_rows, features=source_features(reader), gen_kwargs=arguments)
     if card.exists() or any(path.glob("**/*.parquet")):
-        return load_dataset(str(path))
+        state = folder_state(path, here=True)
+        return load_prepared(str(path.resolve()), state, lambda mode: load_dataset(str(path), download_mode=mode))
     raise ValueError(f"{path} is no dataset: neither Parquet nor a layout of the readers {sorted(READERS)}")
 
 
@@ -166,13 +169,32 @@ def _rows(reader: Reader, state: str) -> Iterator[Row]:
     return reader.rows()
 
 
-def folder_state(path: Path) -> str:
-    """Digest of the names, sizes and times of all files of a folder, wherever it lies."""
+def _load_files(files: Any) -> Any:
+    """Parquet files by `load_dataset`: an address, or paths."""
+    if isinstance(files, str):
+        return load_dataset("parquet", data_files=files)
+    state = "\n".join(identity_of(Path(file)) for file in files)
+    name = "\n".join(str(Path(file).resolve()) for file in files)
+    return load_prepared(name, state, lambda mode: load_dataset("parquet", data_files=files, download_mode=mode))
+
+
+def folder_state(path: Path, here: bool = False, but: Path | None = None) -> str:
+    """Digest of the names, sizes and times of all files of a folder and of samples of their bytes, wherever it lies.
+
+    Args:
+        path: the folder.
+        here: whether the same files elsewhere are others; then nothing can change unnoticed, see `identity_of`.
+        but: a folder in it that does not count.
+    """
     digest = hashlib.sha256()
     for file in sorted(files_in(path)):
-        stat = file.stat() if file.exists() else file.lstat()
-        name = file.relative_to(path)
-        digest.update(f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        if but is not None and but in file.parents:
+            continue
+        name, is_file = file.relative_to(path), file.is_file()
+        stat = file.stat() if is_file else file.lstat()
+        times = f"{stat.st_mtime_ns}|{identity_of(file)}" if here and is_file else str(stat.st_mtime_ns)
+        sample = sample_of(file, stat.st_size) if is_file else ""
+        digest.update(f"{name}|{stat.st_size}|{times}|{sample}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
