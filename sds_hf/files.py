@@ -227,7 +227,7 @@ def files_of(folder: Path, hidden: bool = False) -> list[str]:
 def _swap(workspace: Path, out: Path, own: Collection[str]) -> None:
     """Put the new files of a workspace into a folder, in the place of its own.
 
-    The README, by which others load the folder, comes first and goes last: they never see a part of the data as a whole.
+    The README, by which others load the folder, comes first and goes last: no part of the data looks like all of it.
 
     Raises:
         ValueError: if a new file would take the place of one that is not to go.

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from sds_hf.check.contents import Contents
 from sds_hf.files import read_sha256
-from sds_hf.hub.layout import DATA, MANIFEST, SCORES
+from sds_hf.hub.layout import DATA, MANIFEST, SCORES, taken_for_ours
 
 if TYPE_CHECKING:
     from datasets import Features
@@ -54,7 +54,7 @@ def check_files(contents: Contents) -> str:
         what = f"{there[sizes[0]].size:,} bytes for {listed[sizes[0]].size:,}"
         raise Mismatch(f"of another size than {MANIFEST} says: {named(sizes)} ({what})")
     others = [path for path in there if path not in listed and path != MANIFEST]
-    if strange := [path for path in others if path.startswith((DATA, SCORES)) or path.endswith(".py")]:
+    if strange := [*taken_for_ours(others), *(path for path in others if path.endswith(".py"))]:
         raise Mismatch(f"not in {MANIFEST}, but `load_dataset` would take notice of it: {named(strange)}")
     return f"{len(listed)} files" + (f"; not listed: {named(others)}" if others else "")
 
@@ -96,7 +96,7 @@ def check_counts(contents: Contents) -> str:
     if differing := [f"{document} says {number:,}" for document, number in said.items() if number != rows]:
         raise Mismatch(f"the data has {rows:,} rows; {', '.join(differing)}")
     size = sum(entry.size for entry in contents.tables(DATA))
-    if contents.info.download_size != size:
+    if contents.info.download_size != size and len(contents.info.splits) == 1:  # others may have added splits
         raise Mismatch(f"the data has {size:,} bytes; the card says {contents.info.download_size}")
     if contents.tables(SCORES) and contents.rows(SCORES) != report.rows:
         raise Mismatch(f"the scores have {contents.rows(SCORES):,} rows; report.json says {report.rows:,}")

@@ -1,7 +1,7 @@
 """`sds-hf import`: a raw layout becomes a dataset folder."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,7 +47,7 @@ def command(
               "masks": masks, "mask_end": mask_end, "table": table, "columns": columns,
               "classes": classes, "ignore": ignore, "instances": instances, "on_missing": on_missing,
               "on_error": on_error, "split": split}  # fmt: skip
-    reader_options = {
+    reader_options: dict[str, Any] = {
         name: str(value) if isinstance(value, Path) else value for name, value in chosen.items() if value is not None
     }
     rows, counts, name = import_source(reader, path, out, watch=watcher(json), **reader_options)

@@ -88,7 +88,43 @@ def add_scores(
         desc=" + ".join(score.name for score in scores),
     )
     kept = dataset.remove_columns([name for name in new if name in dataset.column_names])
-    return concatenate_datasets([kept, scored], axis=1)
+    return _recorded(concatenate_datasets([kept, scored], axis=1), scores, labels)
+
+
+RECORD = "Scored with sds-hf: "  # begins a line of a dataset's description
+
+
+def _recorded(dataset: "Dataset", scores: Sequence[Score], labels: LabelSpace) -> "Dataset":
+    """The dataset with a line in its description that says how its scores were computed."""
+    from sds_hf.clip.device import current_device
+
+    record = {
+        "scores": [{**score.identity(), "labels": labels.name} for score in scores],
+        "models": {name: about for score in scores for name, about in score.models().items()},
+        "labels": asdict(labels),
+        "notes": [note for score in scores for note in score.notes()],
+        "device": str(current_device()),
+    }
+    told = dataset.info.description
+    dataset.info.description = f"{told}\n" * bool(told) + RECORD + json.dumps(record)
+    return dataset
+
+
+def recorded_scores(dataset: "Dataset") -> dict[str, Any]:
+    """How the scores in a dataset were computed, as far as its description says: settings, models, labels and notes."""
+    record: dict[str, Any] = {"scores": [], "models": {}, "notes": []}
+    by_name: dict[str, Any] = {}
+    for line in (dataset.info.description or "").splitlines():
+        if line.startswith(RECORD):
+            told = json.loads(line.removeprefix(RECORD))
+            by_name |= {identity["score"]: identity for identity in told["scores"]}
+            record["models"] |= told["models"]
+            record["notes"] = list(dict.fromkeys([*record["notes"], *told["notes"]]))
+            record |= {"labels": told["labels"], "device": told["device"]}
+    record["scores"] = list(by_name.values())
+    if not by_name:
+        record["notes"] = ["how the scores were computed is not recorded: only those of `add_scores` and `score` are"]
+    return record
 
 
 def score_features(scores: Sequence[Score]) -> "Features":
