@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sds_hf.check.review import review
-from sds_hf.files import check_free, files_of, new_folder, restore_folder, scratch_folder
+from sds_hf.files import check_free, files_of, new_folder, restore_folder, scratch_folder, sha256_of
 from sds_hf.hub.layout import CARD, MANIFEST, RECIPE, REPORT, ManifestError, read_manifest, taken_for_ours
 from sds_hf.hub.push import HubRepository, OvertakenError, PublishError
 from sds_hf.hub.snapshot import FolderSnapshot, Snapshot
@@ -249,10 +249,13 @@ def _last_card(text: str | None, snapshot: Snapshot | None, others: Collection[s
     if text is None or snapshot is None:
         return None
     try:
-        recipe = Recipe.load(snapshot.fetch_whole(RECIPE))
-        return LastCard(text, front_matter(recipe, Report.load(snapshot.fetch_whole(REPORT))), others)
-    except (FileNotFoundError, ValueError):  # of another version of sds-hf, or changed by hand
-        return LastCard(text, None, others)
+        recipe, report = (snapshot.fetch_whole(name) for name in (RECIPE, REPORT))
+        listed = snapshot.entries()
+        if all(sha256_of(path) == listed[name].sha256 for path, name in ((recipe, RECIPE), (report, REPORT))):
+            return LastCard(text, front_matter(Recipe.load(recipe), Report.load(report)), others)
+    except (FileNotFoundError, KeyError, ValueError):
+        logger.debug("recipe or report of %s is gone, or of another version of sds-hf", snapshot.title)
+    return LastCard(text, None, others)
 
 
 def _sizes(folder: Path) -> dict[str, int]:

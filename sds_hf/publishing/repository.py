@@ -133,19 +133,20 @@ def renew_card(folder: Path, check: bool = False) -> CardRenewal:
     old = path.read_text(encoding="utf-8") if path.exists() else ""
     recipe, report = Recipe.load(folder / RECIPE), Report.load(folder / REPORT)
     rendered = render_card(recipe, report)
-    text = keep_by_hand(LastCard(old, front_matter(recipe, report)), rendered)
     changed = changed_files(folder, [name for name in (CARD, RECIPE, REPORT) if (folder / name).exists()])
+    is_known = (folder / MANIFEST).exists() and not {RECIPE, REPORT} & {*changed}  # what made the last card
+    text = keep_by_hand(LastCard(old, front_matter(recipe, report) if is_known else None), rendered)
+    if check and text != old:
+        raise ValueError(f"{path} differs from what the recipe and the report give; run `sds-hf card {folder}`")
+    checked = check_folder(folder, text)
+    checked.refuse()
     if CARD in changed and old == rendered:
         raise ValueError(
             f"{folder / MANIFEST} has another checksum for {CARD} than it has, though nobody edited that: it is the "
             f"manifest that was changed. See with `sds-hf verify {folder}` what else is wrong, and publish again"
         )
-    if check and text != old:
-        raise ValueError(f"{path} differs from what the recipe and the report give; run `sds-hf card {folder}`")
     if check and CARD in changed:
         raise ValueError(f"{path} was edited and {MANIFEST} has its old checksum; run `sds-hf card {folder}`")
-    checked = check_folder(folder, text)
-    checked.refuse()
     if not check:
         if text != old:
             write_whole(path, text)

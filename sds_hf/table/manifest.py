@@ -79,7 +79,8 @@ def versions() -> dict[str, str]:
 
 def source_entry(name: str, source: Mapping[str, Any]) -> dict[str, Any]:
     """What a manifest says of the dataset: what to call it elsewhere, what read it, and what the request says of it."""
-    return {"name": public_name(name), "reader": reader_of(name), **source}
+    reader = reader_of(name)
+    return {"name": public_name(name), **({"reader": reader} if reader else {}), **source}
 
 
 def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str] = ()) -> dict[str, Any]:

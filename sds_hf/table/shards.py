@@ -18,6 +18,8 @@ from sds_hf.table.manifest import LOCK
 
 JOURNAL = "finished.jsonl"
 JOURNALS = re.compile(r"finished(-\d+)?\.jsonl")
+# Locks, and files half written as earlier versions called them.
+LEFT = re.compile(rf"{LOCK.pattern}|(scores-\d{{5}}[\w.-]*|manifest\.json)\.\d+\.part")
 ENTRY = b'{"path": "scores-'  # begins a line of a journal
 
 
@@ -152,12 +154,14 @@ class Shards:
     def clean(self) -> None:
         """Remove what is of no use once the manifest knows all shards, and what killed runs left half written."""
         for path in self.folder.iterdir():
-            if is_part(path) or LOCK.fullmatch(path.name) or (JOURNALS.fullmatch(path.name) and _is_journal(path)):
+            if is_part(path) or LEFT.fullmatch(path.name) or _is_journal(path):
                 path.unlink(missing_ok=True)
 
 
 def _is_journal(path: Path) -> bool:
-    """Whether a file of such a name tells of shards and nothing else; its last line may be cut off."""
+    """Whether a file tells of shards and of nothing else; its last line may be cut off."""
+    if not JOURNALS.fullmatch(path.name):
+        return False
     return all(ENTRY.startswith(line[: len(ENTRY)]) for line in path.read_bytes().splitlines())
 
 
