@@ -11,7 +11,7 @@ from sds_hf.cli import options
 def command(
     reader: Annotated[str, typer.Argument(help="A reader, e.g. `coco-panoptic`; `auto` finds the one that fits.")],
     path: Annotated[Path, typer.Argument(help="The raw folder.")],
-    out: Annotated[Path, typer.Option(help="The new dataset folder.")],
+    out: Annotated[Path, options.path("The new dataset folder.")],
     labels: options.Labels = None,
     ids: Annotated[
         str | None, typer.Option(help="COCO masks: `contiguous` (1-80) or `original` (1-90) ids, or `stuffthingmaps`.")

@@ -32,11 +32,12 @@ def write_manifest(folder: Path, rows: Mapping[str, int]) -> None:
     _save(folder, {"format": FORMAT, "made_by": MADE_BY, "files": entries})
 
 
-def changed_files(folder: Path, names: Collection[str]) -> list[str]:
-    """Those of the files that the manifest lists with another checksum than they have; of none without a manifest."""
+def compare_listed(folder: Path, names: Collection[str]) -> dict[str, bool]:
+    """Whether files are what the manifest lists; those that are not there, or that it does not list, are left out."""
     manifest = read_manifest(folder / MANIFEST) or {}
     listed = {entry["path"]: entry["sha256"] for entry in manifest.get("files", [])}
-    return [name for name in names if name in listed and read_sha256(folder / name) != listed[name]]
+    there = [name for name in names if name in listed and (folder / name).exists()]
+    return {name: read_sha256(folder / name) == listed[name] for name in there}
 
 
 def renew_entry(folder: Path, name: str) -> None:

@@ -15,7 +15,7 @@ from sds_hf.data.folder import Shard, TableStream, card_metadata, features_besid
 from sds_hf.data.labels import LabelSpace, class_names
 from sds_hf.errors import public_text
 from sds_hf.files import sha256_of, write_whole
-from sds_hf.hub.layout import CANDIDATES, CARD, MANIFEST, RECIPE, REPORT, changed_files, renew_entry, write_manifest
+from sds_hf.hub.layout import CANDIDATES, CARD, MANIFEST, RECIPE, REPORT, compare_listed, renew_entry, write_manifest
 from sds_hf.publishing.card.handwritten import LastCard, keep_by_hand
 from sds_hf.publishing.card.hub_rules import check_folder
 from sds_hf.publishing.card.illustrations import draw_pictures
@@ -133,25 +133,26 @@ def renew_card(folder: Path, check: bool = False) -> CardRenewal:
     old = path.read_text(encoding="utf-8") if path.exists() else ""
     recipe, report = Recipe.load(folder / RECIPE), Report.load(folder / REPORT)
     rendered = render_card(recipe, report)
-    changed = changed_files(folder, [name for name in (CARD, RECIPE, REPORT) if (folder / name).exists()])
-    is_known = (folder / MANIFEST).exists() and not {RECIPE, REPORT} & {*changed}  # what made the last card
-    text = keep_by_hand(LastCard(old, front_matter(recipe, report) if is_known else None), rendered)
+    same = compare_listed(folder, (CARD, RECIPE, REPORT))
+    ours = front_matter(recipe, report) if same.get(RECIPE) and same.get(REPORT) else None
+    text = keep_by_hand(LastCard(old, ours), rendered)
     if check and text != old:
         raise ValueError(f"{path} differs from what the recipe and the report give; run `sds-hf card {folder}`")
     checked = check_folder(folder, text)
     checked.refuse()
-    if CARD in changed and old == rendered:
+    edited = [name for name in same if not same[name]]
+    if CARD in edited and old == rendered:
         raise ValueError(
             f"{folder / MANIFEST} has another checksum for {CARD} than it has, though nobody edited that: it is the "
             f"manifest that was changed. See with `sds-hf verify {folder}` what else is wrong, and publish again"
         )
-    if check and CARD in changed:
+    if check and CARD in edited:
         raise ValueError(f"{path} was edited and {MANIFEST} has its old checksum; run `sds-hf card {folder}`")
     if not check:
         if text != old:
             write_whole(path, text)
         renew_entry(folder, CARD)
-    notes = [f"{name} was edited since it was published: {MANIFEST} had another checksum for it" for name in changed]
+    notes = [f"{name} was edited since it was published: {MANIFEST} had another checksum for it" for name in edited]
     return CardRenewal(path, text != old, [*notes, *checked.warnings])
 
 
