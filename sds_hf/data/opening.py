@@ -160,8 +160,7 @@ def _open_folder(path: Path, split: str | None, options: dict[str, Any]) -> Any:
         arguments = {"reader": reader, "state": folder_state(path, here=True)}
         return Dataset.from_generator(_rows, features=source_features(reader), gen_kwargs=arguments)
     if card.exists() or any(path.glob("**/*.parquet")):
-        state = folder_state(path, here=True)
-        return load_prepared(str(path.resolve()), state, lambda mode: load_dataset(str(path), download_mode=mode))
+        return load_prepared(folder_state(path, here=True), str(path.resolve()))
     raise ValueError(f"{path} is no dataset: neither Parquet nor a layout of the readers {sorted(READERS)}")
 
 
@@ -174,8 +173,7 @@ def _load_files(files: Any) -> Any:
     if isinstance(files, str):
         return load_dataset("parquet", data_files=files)
     state = "\n".join(identity_of(Path(file)) for file in files)
-    name = "\n".join(str(Path(file).resolve()) for file in files)
-    return load_prepared(name, state, lambda mode: load_dataset("parquet", data_files=files, download_mode=mode))
+    return load_prepared(state, "parquet", data_files=[str(Path(file).resolve()) for file in files])
 
 
 def folder_state(path: Path, here: bool = False, but: Path | None = None) -> str:

@@ -273,7 +273,10 @@ class HubRepository:
         except UnicodeDecodeError:  # of an answer that is no text
             raise
         except ValueError as error:
-            raise PublishError(f"the Hub refuses the files for {self.name}: {' '.join(str(error).split())}") from error
+            text = " ".join(str(error).split())
+            if not isinstance(error.__cause__, failures()):  # of the client alone
+                raise BadAnswerError(text) from error
+            raise PublishError(f"the Hub refuses the files for {self.name}: {text}") from error
 
     def _tag(self, revision: str, tag: str | None) -> str:
         tags = self._tags()
