@@ -21,11 +21,13 @@ from sds_hf.progress import Watch, adding, nothing
 from sds_hf.publishing.publish import Published, check_target, publish, target_of
 from sds_hf.selection.recipe import Recipe, RecipeError, Source
 from sds_hf.selection.report import Report
-from sds_hf.selection.select import Selection, select
+from sds_hf.selection.select import REPORT_FILE, Selection, select
+from sds_hf.table.manifest import MANIFEST
 from sds_hf.table.score_table import ScoreTable, score_table
 from sds_hf.table.team import Team, current_rank
 
 DEMO_LABELS = ("voc", "coco")
+REPORTS = {"scores": MANIFEST, "selection": REPORT_FILE, "published": MANIFEST}  # files that tell of results
 TARGET = ("to", "folder", "private", "token", "overwrite")  # arguments of `publish` that say where to
 DEMO_TEXT = """# Demo candidates
 
@@ -191,6 +193,7 @@ def run_demo(
     out, space = Path(out), label_space(labels)
     origin = {"reader": "demo", "seed": seed, "side": SIDE, "labels": labels}
     if not _is_imported(out / "source", {**origin, "rows": rows}):
+        _check_unused(out)
         with watch("drawing", rows) as tell:
             write_data_folder(
                 demo_rows(rows, seed=seed, labels=space),
@@ -220,6 +223,7 @@ def _source(recipe: Recipe, out: Path, watch: Watch, team: Team) -> tuple[Datase
     if team.rank.index > 0:
         team.wait((imported / ORIGIN).exists, lambda: [0])
     if not (imported / ORIGIN).exists():
+        _check_unused(out)
         import_source(source.reader, source.path, imported, but=out, watch=watch, **options)
     elif not _is_imported(imported, _request(source.reader, Path(source.path), out, options)):
         raise ValueError(
@@ -227,6 +231,16 @@ def _source(recipe: Recipe, out: Path, watch: Watch, team: Team) -> tuple[Datase
             f"another --out, or delete {imported} and {out / 'scores'}"
         )
     return open_dataset(imported), source.path
+
+
+def _check_unused(out: Path) -> None:
+    """Refuse the folder of another run before anything is read into it.
+
+    Raises:
+        ValueError: if it holds results without the source that is to be read.
+    """
+    if results := [name for name in ("scores", "selection", "published") if (out / name / REPORTS[name]).exists()]:
+        raise ValueError(f"{out} holds {results[0]}/ of another run or dataset; choose another --out")
 
 
 def _request(reader: str, path: Path, but: Path, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sds_hf.hub.layout import DATA, MANIFEST, SCORES, taken_for_ours
 if TYPE_CHECKING:
     from datasets import Features
 
+PICTURES = ("image", "mask")
 NAMED = 3  # findings that a detail names
 
 
@@ -104,10 +105,12 @@ def check_counts(contents: Contents) -> str:
 
 
 def check_features(contents: Contents) -> str:
-    """Features in the card and in every Parquet file of the data."""
-    from datasets import Features
+    """Features in the card and in every Parquet file of the data; images are what anybody gets as pictures."""
+    from datasets import Features, Image
 
     expected = contents.info.features
+    if strange := [name for name in PICTURES if name in expected and expected[name] != Image()]:
+        raise Mismatch(f"whoever loads it gets no pictures as they are stored: {strange[0]} is {expected[strange[0]]}")
     for entry in contents.tables(DATA):
         with contents.snapshot.open(entry.path) as file:
             same_features(Features.from_arrow_schema(pq.read_schema(file)), expected, entry.path)

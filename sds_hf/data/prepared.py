@@ -20,7 +20,8 @@ def load_prepared(state: str, *what: Any, **options: Any) -> Any:
 
     Args:
         state: of the files, see `identity_of`.
-        what, options: arguments of `load_dataset`.
+        *what: arguments of `load_dataset`.
+        **options: further ones.
     """
     key = json.dumps([datasets.config.HF_DATASETS_CACHE, what, options], default=str)
     note = cache_folder("prepared") / hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()

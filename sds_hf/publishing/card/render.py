@@ -57,7 +57,7 @@ def render_card(recipe: Recipe, report: Report) -> str:
         title=publication.title or recipe.name,
         address=publication.to or publication.folder or recipe.name,
         recipe_yaml=recipe.to_yaml(),
-        columns=_columns(report),
+        columns=_columns(report, is_generated(recipe, report)),
         class_table=class_table,
         has_background=bool(class_table) and class_table[0]["after"] is None and class_table[0]["name"] != UNUSED,
         foreground=len(counted),
@@ -110,11 +110,12 @@ def front_matter(recipe: Recipe, report: Report) -> dict[str, Any]:
     return {key: value for key, value in data.items() if value is not None}
 
 
-def _columns(report: Report) -> list[tuple[str, str]]:
+def _columns(report: Report, generated: bool) -> list[tuple[str, str]]:
     """Name and meaning of the published columns."""
+    known = COLUMNS if generated else {**COLUMNS, "image": "the picture, as in the source", "caption": "its caption"}
     features = report.metadata.get("dataset_info", {}).get("features", [])
     names = [feature["name"] for feature in features]
-    return [(name, COLUMNS.get(name) or _meaning(name) or "as in the source") for name in names]
+    return [(name, known.get(name) or _meaning(name) or "as in the source") for name in names]
 
 
 def _score_of(column: str) -> type[Score] | None:
