@@ -1,11 +1,14 @@
-"""What a person is told: errors in one line; and packages that are not installed, or that others add."""
+"""What a person is told: errors in one line, nothing of the machine; and packages that lack, or that others add."""
 
+import os
 import pkgutil
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # readers need `short` where there is no pydantic
@@ -35,6 +38,40 @@ def short(value: Any) -> str:
     """A value in a message."""
     text = " ".join(repr(value).split())
     return text if len(text) < 80 else text[:76] + "..."
+
+
+# In an address: user and password, and what follows the path. A port is no password, an `@` in a path no user.
+USER = re.compile(r"(?<=://)(?:[^\s/@:]*:(?!\d+(?:[/?#]|$))[^\s@]*|[^\s/?#@]*)@(?:[^\s/?#@]*@)*")
+ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://[^\s\"<>?#]*)[?#][^\s\"<>]*?(?=[')\]};:,.]*(?:[\s\"<>]|$))", re.IGNORECASE)
+# In a text: the folders of a path that begins at the root, at a home, at a drive or above; `a/b` and `and / or` stay.
+FOLDERS = re.compile(
+    r"(?<![\w/.~<-])(?:file:/*(?=/))?"
+    r"(?:(?:~[\w.-]*|\.{1,2}(?:/\.{1,2})*)?(?:(?<!:)/+|/)(?=[^\s/])|[a-z]:[\\/]|\\\\)"
+    r"(?:(?:[^/\\\n\":]|:(?!\s))*[^/\\\s'\":][/\\]+)*",
+    re.IGNORECASE,
+)
+
+
+def without_secrets(text: str) -> str:
+    """A text whose addresses have neither user nor password nor query."""
+    return ADDRESS.sub(r"\1", USER.sub("", text))
+
+
+def public_text(text: str) -> str:
+    """A text as it may leave this machine: of paths only the last part, of addresses neither user nor query."""
+    home = os.path.expanduser("~")
+    text = text.replace(f"{home}/", "~/") if len(home) > 1 else text  # whatever characters it has
+    return FOLDERS.sub("", without_secrets(text))
+
+
+def public_name(name: str) -> str:
+    """What to call a file, a folder, an address or an id elsewhere: a path of this machine by its last part only."""
+    if "://" in name:
+        return public_text(name)
+    windows = PureWindowsPath(name)
+    if windows.drive:
+        return windows.name
+    return Path(name).name if name.startswith(("/", "~", "./", "../")) else name
 
 
 PACKAGES = {  # by module: the package, and the extra that brings it

@@ -1,5 +1,6 @@
 """The whole job from one recipe: source, scores, selection, publication."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,15 +15,20 @@ from sds_hf.data.labels import label_space
 from sds_hf.data.opening import folder_state, open_dataset
 from sds_hf.data.sources import make_reader
 from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
+from sds_hf.errors import public_name
+from sds_hf.files import named_folder
 from sds_hf.progress import Watch, adding, nothing
-from sds_hf.publishing.publish import Published, publish
+from sds_hf.publishing.publish import Published, check_target, publish, target_of
 from sds_hf.selection.recipe import Recipe, RecipeError, Source
 from sds_hf.selection.report import Report
-from sds_hf.selection.select import Selection, select
+from sds_hf.selection.select import REPORT_FILE, Selection, select
+from sds_hf.table.manifest import MANIFEST
 from sds_hf.table.score_table import ScoreTable, score_table
 from sds_hf.table.team import Team, current_rank
 
 DEMO_LABELS = ("voc", "coco")
+REPORTS = {"scores": MANIFEST, "selection": REPORT_FILE, "published": MANIFEST}  # files that tell of results
+TARGET = ("to", "folder", "private", "token", "overwrite")  # arguments of `publish` that say where to
 DEMO_TEXT = """# Demo candidates
 
 Emoji scenes drawn by `sds-hf demo`, about half of them with a known defect (column `defect`; no score reads it).
@@ -73,7 +79,13 @@ class Imported:
 
 
 def import_source(
-    reader: str, path: str | Path, out: str | Path, *, watch: Watch = nothing, **options: Any
+    reader: str,
+    path: str | Path,
+    out: str | Path,
+    *,
+    but: Path | None = None,
+    watch: Watch = nothing,
+    **options: Any,
 ) -> tuple[int, dict[str, int], str]:
     """Read a raw layout into a folder that `load_dataset` reads, see `import_folder`.
 
@@ -93,6 +105,7 @@ def import_folder(
         reader: name of the reader, or `"auto"`.
         path: the raw folder.
         out: the new folder.
+        but: a folder whose files do not count to decide whether the raw folder has changed; `out` if None.
         watch: shows progress.
         **options: of the reader, e.g. `labels="voc"`.
 
@@ -100,7 +113,8 @@ def import_folder(
         ValueError: if the layout or its label space is not known, a file is broken, or `out` is not empty.
     """
     source = make_reader(reader, path, **options)
-    origin = {"reader": source.name, "path": str(path), "labels": source.labels.name, **_request(reader, path, options)}
+    about = {"reader": source.name, "path": Path(path).name, "labels": public_name(source.labels.name)}
+    origin = {**about, **_request(reader, Path(path), but or named_folder(Path(out)), options)}
     text = f"# Candidates\n\nImported from `{Path(path).name}` by sds-hf with the reader `{source.name}`.\n"
     with watch("reading", None) as tell:
         rows = write_data_folder(
@@ -150,12 +164,23 @@ def run(
         ValueError: see the steps.
         OSError: if another run is at work in `out`, or another process of this one is gone.
     """
-    out = Path(out)
+    out = named_folder(Path(out))
+    target = _target(recipe, out, target)
+    if current_rank().index == 0:  # before the work that is to be published
+        checked = target_of(recipe, **{name: value for name, value in target.items() if name in TARGET})
+        check_target(recipe, checked, target.get("dry_run", False))
     out.mkdir(parents=True, exist_ok=True)
     with Team(out, current_rank()) as team:
         dataset, name = _source(recipe, out, watch, team)
         table = _scored(recipe, dataset, name, out, watch, rows_per_shard, batch_size)
         return _finished(recipe, dataset, table, out, watch, target) if team.rank.index == 0 else None
+
+
+def _target(recipe: Recipe, out: Path, target: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a run publishes to: into its own folder if neither the recipe nor the call says."""
+    if recipe.publish.to or recipe.publish.folder or target.get("to") or target.get("folder"):
+        return dict(target)
+    return {"folder": out / "published", "overwrite": True, **target}
 
 
 def _scored(
@@ -178,8 +203,6 @@ def _finished(
     recipe: Recipe, dataset: Dataset, table: ScoreTable, out: Path, watch: Watch, target: dict[str, Any]
 ) -> Run:
     selection = select(table, recipe, out=out / "selection")
-    if not (recipe.publish.to or recipe.publish.folder or target.get("to") or target.get("folder")):
-        target = {"folder": out / "published", "overwrite": True, **target}
     with watch("publishing", selection.report.kept) as tell:
         published = publish(dataset, selection, recipe, scores=table, progress=adding(tell), **target)
     return Run(out, dataset, table, selection, published)
@@ -217,6 +240,7 @@ def run_demo(
     out, space = Path(out), label_space(labels)
     origin = {"reader": "demo", "seed": seed, "side": SIDE, "labels": labels}
     if not _is_imported(out / "source", {**origin, "rows": rows}):
+        _check_unused(out)
         with watch("drawing", rows) as tell:
             write_data_folder(
                 demo_rows(rows, seed=seed, labels=space),
@@ -247,8 +271,9 @@ def _source(recipe: Recipe, out: Path, watch: Watch, team: Team) -> tuple[Datase
     if team.rank.index > 0:
         team.wait((imported / ORIGIN).exists, lambda: [0])
     if not (imported / ORIGIN).exists():
-        import_source(source.reader, source.path, imported, watch=watch, **options)
-    elif not _is_imported(imported, _request(source.reader, source.path, options)):
+        _check_unused(out)
+        import_source(source.reader, source.path, imported, but=out, watch=watch, **options)
+    elif not _is_imported(imported, _request(source.reader, Path(source.path), out, options)):
         raise ValueError(
             f"{source.path}, or how it is to be read, has changed since it was imported into {imported}; choose "
             f"another --out, or delete {imported} and {out / 'scores'}"
@@ -256,9 +281,20 @@ def _source(recipe: Recipe, out: Path, watch: Watch, team: Team) -> tuple[Datase
     return open_dataset(imported), source.path
 
 
-def _request(reader: str, path: str | Path, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides the rows of an import."""
-    return {"asked": reader, "options": dict(options), "state": folder_state(Path(path))}
+def _check_unused(out: Path) -> None:
+    """Refuse the folder of another run before anything is read into it.
+
+    Raises:
+        ValueError: if it holds results without the source that is to be read.
+    """
+    if results := [name for name in ("scores", "selection", "published") if (out / name / REPORTS[name]).exists()]:
+        raise ValueError(f"{out} holds {results[0]}/ of another run or dataset; choose another --out")
+
+
+def _request(reader: str, path: Path, but: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the rows of an import: of the options a digest, since they may say where files lie."""
+    request = json.dumps([reader, dict(options)], sort_keys=True, default=str)
+    return {"request": hashlib.sha256(request.encode()).hexdigest(), "state": folder_state(path.resolve(), but=but)}
 
 
 def _is_imported(folder: Path, origin: Mapping[str, Any]) -> bool:

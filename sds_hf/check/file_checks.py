@@ -8,11 +8,12 @@ import pyarrow.parquet as pq
 
 from sds_hf.check.contents import Contents
 from sds_hf.files import read_sha256
-from sds_hf.hub.layout import DATA, MANIFEST, SCORES
+from sds_hf.hub.layout import DATA, MANIFEST, SCORES, taken_for_ours
 
 if TYPE_CHECKING:
     from datasets import Features
 
+PICTURES = ("image", "mask")
 NAMED = 3  # findings that a detail names
 
 
@@ -54,7 +55,7 @@ def check_files(contents: Contents) -> str:
         what = f"{there[sizes[0]].size:,} bytes for {listed[sizes[0]].size:,}"
         raise Mismatch(f"of another size than {MANIFEST} says: {named(sizes)} ({what})")
     others = [path for path in there if path not in listed and path != MANIFEST]
-    if strange := [path for path in others if path.startswith((DATA, SCORES)) or path.endswith(".py")]:
+    if strange := [*taken_for_ours(others), *(path for path in others if path.endswith(".py"))]:
         raise Mismatch(f"not in {MANIFEST}, but `load_dataset` would take notice of it: {named(strange)}")
     return f"{len(listed)} files" + (f"; not listed: {named(others)}" if others else "")
 
@@ -96,7 +97,7 @@ def check_counts(contents: Contents) -> str:
     if differing := [f"{document} says {number:,}" for document, number in said.items() if number != rows]:
         raise Mismatch(f"the data has {rows:,} rows; {', '.join(differing)}")
     size = sum(entry.size for entry in contents.tables(DATA))
-    if contents.info.download_size != size:
+    if contents.info.download_size != size and len(contents.info.splits) == 1:  # others may have added splits
         raise Mismatch(f"the data has {size:,} bytes; the card says {contents.info.download_size}")
     if contents.tables(SCORES) and contents.rows(SCORES) != report.rows:
         raise Mismatch(f"the scores have {contents.rows(SCORES):,} rows; report.json says {report.rows:,}")
@@ -104,10 +105,12 @@ def check_counts(contents: Contents) -> str:
 
 
 def check_features(contents: Contents) -> str:
-    """Features in the card and in every Parquet file of the data."""
-    from datasets import Features
+    """Features in the card and in every Parquet file of the data; images are what anybody gets as pictures."""
+    from datasets import Features, Image
 
     expected = contents.info.features
+    if strange := [name for name in PICTURES if name in expected and expected[name] != Image()]:
+        raise Mismatch(f"whoever loads it gets no pictures as they are stored: {strange[0]} is {expected[strange[0]]}")
     for entry in contents.tables(DATA):
         with contents.snapshot.open(entry.path) as file:
             same_features(Features.from_arrow_schema(pq.read_schema(file)), expected, entry.path)

@@ -141,6 +141,6 @@ def _fetched(snapshot: Snapshot | None, paths: Collection[str]) -> list[Path]:
         ValueError: if one is missing.
     """
     try:
-        return [snapshot.fetch(path) for path in paths] if snapshot else []
+        return [snapshot.fetch_whole(path) for path in paths] if snapshot else []
     except FileNotFoundError as error:
         raise ValueError(f"{error}: it is not whole, so it cannot be compared; get it again") from error

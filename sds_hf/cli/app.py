@@ -2,7 +2,12 @@
 
 import errno
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import typer
 
@@ -67,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        code = app(args=argv, standalone_mode=False)
+        with _tidy_end():
+            code = app(args=argv, standalone_mode=False)
     except typer.Exit as stop:
         code = stop.exit_code
     except Exception as error:
@@ -75,6 +81,30 @@ def main(argv: list[str] | None = None) -> int:
     if code == INTERRUPTED:
         print("interrupted; run the same command again to go on", file=sys.stderr)
     return code if isinstance(code, int) else 0
+
+
+class _TerminatedError(BaseException):
+    """Somebody asked this process to end."""
+
+
+@contextmanager
+def _tidy_end() -> Iterator[None]:
+    """When asked to end (SIGTERM), leave no half-made files behind, then end as asked."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _TerminatedError
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except _TerminatedError:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _use_utf8() -> None:
@@ -91,7 +121,8 @@ def _report(error: Exception) -> int:
     if options.state.debug or not isinstance(error, (ValueError, OSError, ModuleNotFoundError)):
         raise error
     from sds_hf.cli import show
+    from sds_hf.errors import without_secrets
 
     full = "; free some space and run the same command again" if getattr(error, "errno", 0) == errno.ENOSPC else ""
-    show.fail((str(error) or type(error).__name__) + full)
+    show.fail(without_secrets(str(error) or type(error).__name__) + full)
     return 2

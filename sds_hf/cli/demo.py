@@ -1,5 +1,6 @@
 """`sds-hf demo`: the whole job, offline."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from sds_hf.cli import options
 
 def command(
     rows: Annotated[int, typer.Option(help="Number of candidates.")] = 200,
-    out: Annotated[Path, typer.Option(help="Folder for everything.")] = Path("sds-demo"),
+    out: Annotated[Path, options.path("Folder for everything.")] = Path("sds-demo"),
     seed: Annotated[int, typer.Option(help="Seed of the scenes.")] = 0,
     labels: Annotated[str, typer.Option(help="What the masks mean: voc or coco.")] = "voc",
     json: options.Json = False,
@@ -35,9 +36,10 @@ def command(
     show.funnel(demo_run.report)
     show.truth(demo_run.report)
     show.paths(Path(demo_run.published.target))
+    code = "from datasets import load_dataset"
     show.next_steps(
         [
-            f"python -c \"from datasets import load_dataset; print(load_dataset('{demo_run.published.target}'))\"",
+            shlex.join(["python", "-c", f"{code}; print(load_dataset({demo_run.published.target!r}))"]),
             "sds-hf import auto YOUR_FOLDER --labels voc --out candidates && sds-hf score candidates --out scores",
         ]
     )

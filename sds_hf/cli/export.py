@@ -13,7 +13,7 @@ FORMATS = "`voc`, `coco-panoptic`, `coco-instances`, `webdataset`, `fiftyone`, o
 def command(
     dataset: Annotated[str, typer.Argument(help="A dataset; for `croissant`, a published folder or its Hub id.")],
     format: Annotated[str, typer.Argument(help=FORMATS)],
-    out: Annotated[Path, typer.Option(help="The new folder.")],
+    out: Annotated[Path, options.path("The new folder.")],
     selection: Annotated[
         Path | None, typer.Option(help="Folder of a selection: only the rows it keeps, of the dataset it was made of.")
     ] = None,

@@ -1,5 +1,6 @@
 """`sds-hf fit`: a reference set becomes a file that a score compares with."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from sds_hf.cli import options
 def command(
     score: Annotated[str, typer.Argument(help="`gmm_sim`, `real_prob`, `leakage` or `difficulty`.")],
     reference: Annotated[str, typer.Argument(help="Dataset of real images, as for `score`.")],
-    out: Annotated[Path, typer.Option(help="The file, `.npz`.")],
+    out: Annotated[Path, options.path("The file, `.npz`.")],
     synthetic: Annotated[
         str | None, typer.Argument(help="For `real_prob`: dataset of images known to be synthetic.")
     ] = None,
@@ -43,6 +44,7 @@ def command(
         return options.print_json(summary)
     for name, value in summary.items():
         show.out.print(f"  {name}: {value}", highlight=False)
-    same = f" --model {model}" if model else ""
-    show.next_steps([f"sds-hf score DATASET --scores {score}{same} --set scores.{score}.fitted={out} --out scores"])
+    same = ["--model", model] if model else []
+    words = ["--scores", score, *same, "--set", f"scores.{score}.fitted={summary['file']}", "--out", "scores"]
+    show.next_steps([f"sds-hf score DATASET {shlex.join(words)}"])
     return None

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ MOST_CLASSES = 20  # that are listed
 def command(
     reader: Annotated[str, typer.Argument(help="A reader, e.g. `coco-panoptic`; `auto` finds the one that fits.")],
     path: Annotated[Path, typer.Argument(help="The raw folder.")],
-    out: Annotated[Path, typer.Option(help="The new dataset folder.")],
+    out: Annotated[Path, options.path("The new dataset folder.")],
     labels: options.Labels = None,
     ids: Annotated[
         str | None,
@@ -56,7 +56,7 @@ def command(
               "masks": masks, "mask_end": mask_end, "table": table, "columns": columns,
               "classes": classes, "ignore": ignore, "instances": instances, "on_missing": on_missing,
               "on_error": on_error, "split": split}  # fmt: skip
-    reader_options = {
+    reader_options: dict[str, Any] = {
         name: str(value) if isinstance(value, Path) else value for name, value in chosen.items() if value is not None
     }
     imported = import_folder(reader, path, out, watch=watcher(json), **reader_options)

@@ -84,6 +84,19 @@ AllowURL = Annotated[
     ),
 ]  # fmt: skip
 
+
+def path(help: str) -> Any:
+    """An option for the folder or file that a command writes."""
+    return typer.Option(parser=named_path, metavar="PATH", help=help)
+
+
+def named_path(name: Any) -> Path:
+    """What a name stands for; an empty one, as of a variable that is not set, is none."""
+    if not str(name):
+        raise typer.BadParameter("the name is empty; `.` is the folder you are in")
+    return Path(name)
+
+
 MemoryLimit = Annotated[str | None, typer.Option(help="Memory to use, e.g. `3GB`; what does not fit goes to disk.")]
 Scratch = Annotated[Path | None, typer.Option(help="Folder for what does not fit into memory.")]
 
@@ -109,7 +122,7 @@ def published_json(published: Any, verified: Any = None) -> dict[str, Any]:
     return {
         "target": published.target, "rows": report.rows, "kept": report.kept, "failed": report.failed,
         "files": published.files, "removed": published.removed, "revision": published.revision, "tag": published.tag,
-        "url": published.url, "dry_run": published.dry_run,
+        "url": published.url, "dry_run": published.dry_run, "warnings": published.warnings,
         "changes": report.changes.summary() if report.changes else [],
         **({"verified": verification_json(verified)} if verified else {}),
     }  # fmt: skip

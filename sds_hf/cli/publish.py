@@ -15,7 +15,7 @@ def command(
     scores: Annotated[Path, typer.Option(help="Folder of the score table.")],
     recipe: Annotated[str | None, typer.Option(help="Recipe; the one of the selection if not given.")] = None,
     to: Annotated[str | None, typer.Option(help="Hub id, user/name.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="A folder instead of the Hub.")] = None,
+    folder: Annotated[Path | None, options.path("A folder instead of the Hub.")] = None,
     split: options.Split = None,
     config: options.Config = None,
     revision: options.Revision = None,

@@ -11,7 +11,10 @@ from sds_hf.cli.verify import after_push, conclude
 
 def command(
     recipe: Annotated[str, typer.Argument(help="Recipe file with a source.")],
-    out: Annotated[Path, typer.Option(help="Folder for source, scores, selection and publication.")] = Path("sds-run"),
+    out: Annotated[
+        Path,
+        options.path("Folder for source, scores, selection and publication."),
+    ] = Path("sds-run"),
     batch_size: options.BatchSize = None,
     rows_per_shard: options.RowsPerShard = 1000,
     overwrite: Annotated[bool, typer.Option(help="Replace what was published to the recipe's folder.")] = False,

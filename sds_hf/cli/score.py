@@ -1,5 +1,6 @@
 """`sds-hf score`: a dataset becomes a score table."""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -60,6 +61,7 @@ def command(
     from sds_hf.table.score_table import ScoreTable, score_table
     from sds_hf.table.team import current_rank
 
+    options.named_path(out)
     if recipe and scores:
         raise typer.BadParameter("give --scores or --recipe, not both")
     if streaming and dry_run:
@@ -78,17 +80,23 @@ def command(
         planned = plan_table(data, chosen_scores, out, **job)
         options.print_json(vars(planned)) if json else show.plan(planned)
         return
+    finished: list[int] = []  # rows, whenever there are more; first those of earlier runs
     with watch("scoring", None if streaming else len(data), str(current_device())) as tell:
+
+        def noted(rows: int, failed: int) -> None:
+            finished.append(rows)
+            tell(rows, failed)
+
         job |= {"batch_size": batch_size, "retry": retry, "engine": engine}
         try:
-            table = score_table(data, chosen_scores, out, progress=tell, **job)
+            table = score_table(data, chosen_scores, out, progress=noted, **job)
         except AllFailedError:  # the table says why
             table = ScoreTable.load(out)
     if first:
-        _show(table, out, recipe, quiet, json)
+        _show(table, finished[0], out, recipe, quiet, json)
 
 
-def _show(table: "ScoreTable", out: str, recipe: str | None, quiet: bool, json: bool) -> None:
+def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet: bool, json: bool) -> None:
     """What was found; a table of nothing but failures is an error."""
     from sds_hf.cli import show
     from sds_hf.selection.select import select
@@ -101,7 +109,10 @@ def _show(table: "ScoreTable", out: str, recipe: str | None, quiet: bool, json: 
         show.scores(report)
         precision = ", ".join(sorted({score["dtype"] for score in table.manifest["scores"] if "dtype" in score}))
         where = " in ".join(filter(None, [table.manifest["device"], precision]))
-        show.out.print(f"\n{report.rows:,} rows scored on {where} into {out}, {report.failed:,} failed")
+        before = f", {earlier:,} by earlier runs" if earlier else ""
+        done = f"{report.rows - earlier:,} rows scored on {where} into {out}{before}"
+        done = f"nothing to do: {report.rows:,} rows are scored in {out}" if earlier == report.rows else done
+        show.out.print(f"\n{done}, {report.failed:,} failed")
         show.failures(report)
     if report.failed == report.rows:
         show.fail(f"all {report.rows:,} rows failed, the first with: {report.failures[0]}")
@@ -109,4 +120,5 @@ def _show(table: "ScoreTable", out: str, recipe: str | None, quiet: bool, json: 
     if report.failed and not json and not quiet:
         show.out.print("  the same command with --retry failed scores them again, repaired or not")
     if not json and not quiet and (recipe or {"clip_sim", "pcs", "asf_miou"} <= set(report.scores)):
-        show.next_steps([f"sds-hf select {out} --recipe {recipe or 'sds-paper'} --out selection"])
+        words = ["sds-hf", "select", out, "--recipe", recipe or "sds-paper", "--out", "selection"]
+        show.next_steps([shlex.join(words)])

@@ -1,5 +1,6 @@
 """`sds-hf select`: rules over a score table."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from sds_hf.cli import options
 
 def command(
     scores: Annotated[str, typer.Argument(help="Folder of a score table, or Parquet files with score columns.")],
-    out: Annotated[Path, typer.Option(help="Folder of the selection.")],
+    out: Annotated[Path, options.path("Folder of the selection.")],
     recipe: Annotated[str, typer.Option(help="Recipe file, or the name of a recipe of the package.")] = "sds-paper",
     rule: Annotated[
         list[str] | None,
@@ -39,8 +40,11 @@ def command(
             {"rows": report.rows, "kept": report.kept, "reasons": report.reasons, "out": str(out)}
         )
     show.funnel(report)
-    dataset = report.provenance.get("source", {}).get("name") or "DATASET"
-    show.next_steps([f"sds-hf publish {dataset} {out} --scores {scores} --folder published"])
+    if "table_sha256" in report.provenance:  # of other scores there is no table to publish
+        name = report.provenance["source"]["name"]
+        dataset = shlex.quote(name) if name and Path(name).exists() else "DATASET"
+        words = shlex.join([str(out), "--scores", scores, "--folder", "published"])
+        show.next_steps([f"sds-hf publish {dataset} {words}"])
     return None
 
 

@@ -13,28 +13,32 @@ import pyarrow.compute as pc
 from sds_hf.data.cells import PICTURES, READABLE, names_files, readable, stored_cells
 from sds_hf.data.images import cell_bytes
 from sds_hf.data.paths import Unreadable
-from sds_hf.files import identity_of, is_remembered, remembered
+from sds_hf.files import identity_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 ROWS_AT_ONCE = 256
-KIND = "content"
+_digests: dict[str, str] = {}  # that were read in this process, by `files_behind`
 
 
 def content_digest(dataset: "Dataset", columns: Sequence[str] = READABLE) -> str:
-    """SHA-256 of what these columns of a dataset hold, in order.
+    """SHA-256 of what these columns of a dataset hold, in order; about a second a gigabyte.
 
-    Remembered on disk as long as the files behind the dataset are the same.
+    Read once in this process as long as the files behind the dataset are the same. Nothing vouches for them later.
     """
     key, stored = files_behind(dataset, columns), readable(dataset, columns)
-    return _read_digest(stored) if key is None else remembered(KIND, key, lambda: _read_digest(stored))
+    if key is None:
+        return _read_digest(stored)
+    if key not in _digests:
+        _digests[key] = _read_digest(stored)
+    return _digests[key]
 
 
 def quick_content_digest(dataset: "Dataset", columns: Sequence[str] = READABLE) -> str | None:
     """The same if it is known without reading the dataset, else None."""
     key = files_behind(dataset, columns)
-    return content_digest(dataset, columns) if key is not None and is_remembered(KIND, key) else None
+    return None if key is None else _digests.get(key)
 
 
 def joint_digest(digests: Iterable[bytes]) -> str:

@@ -254,6 +254,15 @@ def _leaves(schema: pa.Schema) -> list[str]:
     return leaves
 
 
+def reader_of(name: str) -> str | None:
+    """The reader that wrote an imported folder; None of anything else."""
+    try:
+        origin = json.loads((Path(name) / ORIGIN).read_text(encoding="utf-8"))
+        return str(origin["reader"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 FLAGS = ("is_occluded", "is_truncated", "is_group_of", "is_depiction", "is_inside")
 
 

@@ -36,9 +36,11 @@ from sds_hf.data.origins import (
     note_opened,
 )
 from sds_hf.data.paths import NOWHERE
+from sds_hf.data.prepared import prepare
 from sds_hf.data.sources import READERS, make_reader
 from sds_hf.data.sources.files import files_in
 from sds_hf.data.sources.reader import Reader, Row
+from sds_hf.files import identity_of, sample_of
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -77,11 +79,7 @@ def open_dataset(
         dataset_or_splits = _reading(text, lambda: _open_folder(path, split, config, options))
         return _one_split(dataset_or_splits, text, split, Dataset)
     if text.endswith(".parquet"):
-        files = _parquet_files(text)
-        dataset = _one_split(_reading(text, lambda: load_dataset("parquet", data_files=files)), text, split, Dataset)
-        if isinstance(files, list):
-            note_opened(Path(files[0]).parent, [file["filename"] for file in dataset.cache_files])
-        return dataset
+        return _open_files(text, split)
     if path.exists():
         raise ValueError(f"{text} is a file; give a dataset's folder, Parquet files or a Hub id")
     if text.startswith((".", "/")) or text.count("/") > 1:
@@ -89,16 +87,24 @@ def open_dataset(
     _check_hub(text)
     try:
         builder = _reading(text, lambda: _hub_builder(text, config, revision))
-        return _one_split(_reading(text, lambda: _prepared(builder, text, split)), text, split, Dataset)
+        return _one_split(_reading(text, lambda: _splits(builder, text, split)), text, split, Dataset)
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot open {text}: {NEITHER} {_first_line(error)}") from error
 
 
-def _parquet_files(pattern: str) -> str | list[str]:
-    files = pattern if "://" in pattern else sorted(glob.glob(pattern))
+def _open_files(pattern: str, split: str | None) -> Dataset:
+    """Parquet files: an address, or those of a pattern."""
+    if "://" in pattern:
+        builder = _reading(pattern, lambda: load_dataset_builder("parquet", data_files=pattern))
+        return _one_split(_reading(pattern, lambda: _splits(builder, pattern, split)), pattern, split, Dataset)
+    files = [str(Path(file).resolve()) for file in sorted(glob.glob(pattern))]
     if not files:
         raise ValueError(f"no file matches {pattern}")
-    return files
+    state = "\n".join(identity_of(Path(file)) for file in files)
+    builder = _reading(pattern, lambda: prepare(lambda: load_dataset_builder("parquet", data_files=files), state))
+    dataset = _one_split(_reading(pattern, lambda: _splits(builder, pattern, split)), pattern, split, Dataset)
+    note_opened(Path(pattern).parent, [file["filename"] for file in dataset.cache_files])
+    return dataset
 
 
 def open_stream(
@@ -159,7 +165,7 @@ def _hub_builder(name: str, config: str | None, revision: str | None) -> Any:
     return builder
 
 
-def _prepared(builder: Any, name: str, split: str | None) -> Any:
+def _splits(builder: Any, name: str, split: str | None) -> Any:
     """The split of that name, or all splits that have rows, in the cache of `datasets`."""
     builder.download_and_prepare()
     splits = {key: info.num_examples for key, info in (builder.info.splits or {}).items()}
@@ -238,10 +244,11 @@ def _open_folder(path: Path, split: str | None, config: str | None, options: dic
         # Some readers know splits; of the others, a raw folder is one.
         reader = make_reader("auto", path, **{**options, "split": split})
         # The state is part of the cache's key: a folder that has changed is read again.
-        arguments = {"reader": reader, "state": folder_state(path)}
+        arguments = {"reader": reader, "state": folder_state(path, here=True)}
         return Dataset.from_generator(_rows, features=source_features(reader), gen_kwargs=arguments)
     if card.exists() or (path / BUILT).exists() or any(path.glob("**/*.parquet")):
-        splits = _prepared(folder_builder(path, config), str(path), split)
+        builder = prepare(lambda: folder_builder(path.resolve(), config), folder_state(path, here=True))
+        splits = _splits(builder, str(path), split)
     elif arrow := sorted(path.glob("*.arrow")):
         splits = _cached(arrow)
     else:
@@ -267,13 +274,23 @@ def _rows(reader: Reader, state: str) -> Iterator[Row]:
         logger.warning("%s: %s", reader.path, note)
 
 
-def folder_state(path: Path) -> str:
-    """Digest of the names, sizes and times of all files of a folder, wherever it lies."""
+def folder_state(path: Path, here: bool = False, but: Path | None = None) -> str:
+    """Digest of the names, sizes and times of all files of a folder and of samples of their bytes, wherever it lies.
+
+    Args:
+        path: the folder.
+        here: whether the same files elsewhere are others; then nothing can change unnoticed, see `identity_of`.
+        but: a folder in it that does not count.
+    """
     digest = hashlib.sha256()
     for file in sorted(files_in(path)):
-        stat = file.stat() if file.exists() else file.lstat()
-        name = file.relative_to(path)
-        digest.update(f"{name}|{stat.st_size}|{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        if but is not None and but in file.parents:
+            continue
+        name, is_file = file.relative_to(path), file.is_file()
+        stat = file.stat() if is_file else file.lstat()
+        times = f"{stat.st_mtime_ns}|{identity_of(file)}" if here and is_file else str(stat.st_mtime_ns)
+        sample = sample_of(file, stat.st_size) if is_file else ""
+        digest.update(f"{name}|{stat.st_size}|{times}|{sample}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -1,16 +1,23 @@
 """How a published folder is laid out: the names of its parts, and the manifest with the checksums of its files."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from sds_hf.files import sha256_of, write_whole
+from sds_hf.files import files_of, read_sha256, sha256_of, write_whole
 
-CARD, MANIFEST = "README.md", "manifest.json"
+CARD, MANIFEST, RECIPE, REPORT = "README.md", "manifest.json", "recipe.yaml", "report.json"
 DATA, SCORES, ASSETS = "data/", "scores/", "assets/"
 CANDIDATES = f"{SCORES}candidates.parquet"  # scores and decisions of all
+OUR_DATA = (f"{DATA}train-*", f"{SCORES}*.parquet")  # what the card's configurations take for our tables
 MADE_BY = "sds-hf"
+FORMAT = 1
+
+
+class ManifestError(ValueError):
+    """A manifest that is damaged or of a later version; what is damaged is not foreign."""
 
 
 def write_manifest(folder: Path, rows: Mapping[str, int]) -> None:
@@ -20,14 +27,21 @@ def write_manifest(folder: Path, rows: Mapping[str, int]) -> None:
         folder: with everything that is published.
         rows: of the tables, by path.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    names = [path.relative_to(folder).as_posix() for path in paths]
+    names = [name for name in files_of(folder) if name != MANIFEST]
     entries = [{"path": name, **_content(folder / name), "rows": rows.get(name)} for name in names]
-    _save(folder, {"format": 1, "made_by": MADE_BY, "files": entries})
+    _save(folder, {"format": FORMAT, "made_by": MADE_BY, "files": entries})
+
+
+def compare_listed(folder: Path, names: Collection[str]) -> dict[str, bool]:
+    """Whether files are what the manifest lists; those that are not there, or that it does not list, are left out."""
+    manifest = read_manifest(folder / MANIFEST) or {}
+    listed = {entry["path"]: entry["sha256"] for entry in manifest.get("files", [])}
+    there = [name for name in names if name in listed and (folder / name).exists()]
+    return {name: read_sha256(folder / name) == listed[name] for name in there}
 
 
 def renew_entry(folder: Path, name: str) -> None:
-    """Bring the checksum and size of a file that has changed into the manifest, if there is one."""
+    """Bring the checksum and size of a file that was written anew into the manifest, if there is one."""
     manifest = read_manifest(folder / MANIFEST) or {}
     for entry in manifest.get("files", []):
         if entry["path"] == name and entry != (renewed := {**entry, **_content(folder / name)}):
@@ -36,12 +50,27 @@ def renew_entry(folder: Path, name: str) -> None:
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """The manifest of a published folder; None if there is none or something else made it."""
+    """The manifest of a published folder; None if there is none or something else made it.
+
+    Raises:
+        ManifestError: if it is damaged, or a later version of sds-hf wrote it.
+    """
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return manifest if isinstance(manifest, dict) and manifest.get("made_by") == MADE_BY else None
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{MANIFEST} is damaged: it is no JSON") from error
+    if not isinstance(manifest, dict) or manifest.get("made_by") != MADE_BY:
+        return None
+    if manifest.get("format") != FORMAT:
+        raise ManifestError(f"{MANIFEST} has the format {manifest.get('format')!r}, not {FORMAT}: update sds-hf")
+    return manifest
+
+
+def taken_for_ours(names: Collection[str]) -> list[str]:
+    """Files that `load_dataset` would take for a part of our tables, whoever wrote them."""
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in OUR_DATA)]
 
 
 def _content(path: Path) -> dict[str, Any]:

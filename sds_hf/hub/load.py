@@ -1,11 +1,12 @@
 """Load a published selection, pinned to one version and checked against its manifest."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sds_hf.files import sha256_of
-from sds_hf.hub.layout import DATA, MANIFEST, SCORES
-from sds_hf.hub.snapshot import Entry, Snapshot, SnapshotError, open_snapshot
+from sds_hf.hub.layout import DATA, SCORES
+from sds_hf.hub.snapshot import Snapshot, open_snapshot
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -40,14 +41,18 @@ def load(
 
     snapshot = open_snapshot(name, revision, token)
     paths, rows = checked_files(snapshot, config)
-    dataset = load_dataset("parquet", data_files=[str(path) for path in paths], split="train")
+    # `datasets` tells its copies by path and time; the name makes it tell them by their content.
+    content = hashlib.sha256("".join(map(sha256_of, paths)).encode()).hexdigest()
+    files = [str(path) for path in paths]
+    dataset = load_dataset("parquet", name=f"{config}-{content[:16]}", data_files=files, split="train")
+    dataset.info.config_name = config
     if len(dataset) != rows:
         raise ValueError(f"{snapshot.title} has {len(dataset)} rows, its manifest says {rows}")
     return dataset
 
 
 def checked_files(snapshot: Snapshot, config: str) -> tuple[list[Path], int]:
-    """The Parquet files of a configuration on this machine, and the rows they have by the manifest.
+    """The Parquet files of a configuration on this machine, read and compared, and their rows by the manifest.
 
     Raises:
         ValueError: see `load`.
@@ -57,27 +62,4 @@ def checked_files(snapshot: Snapshot, config: str) -> tuple[list[Path], int]:
     entries = [entry for entry in snapshot.entries().values() if entry.path.startswith(FOLDERS[config])]
     if not entries:
         raise ValueError(f"{snapshot.title} was published without {FOLDERS[config]}: there is nothing to load")
-    return [_intact(snapshot, entry) for entry in entries], sum(entry.rows or 0 for entry in entries)
-
-
-def _intact(snapshot: Snapshot, entry: Entry) -> Path:
-    """A file that is what the manifest says; a damaged copy in the cache is downloaded once more.
-
-    Raises:
-        ValueError: if it is not.
-    """
-    for fresh in (False, True):
-        try:
-            path = snapshot.fetch(entry.path, fresh=fresh)
-        except FileNotFoundError:
-            break
-        except SnapshotError:
-            if fresh:
-                break
-            raise
-        if sha256_of(path) == entry.sha256:
-            return path
-    raise ValueError(
-        f"{snapshot.title}: {entry.path} is missing or differs from its checksum in {MANIFEST}; get it again, or see "
-        f"with `sds-hf verify {snapshot.name}` what else is wrong"
-    )
+    return [snapshot.intact(entry) for entry in entries], sum(entry.rows or 0 for entry in entries)

@@ -4,19 +4,21 @@ Every step looks first at what is there and then does the next thing, so that wh
 was: what has arrived is not sent again, and the main branch changes in one commit or in one merge.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from sds_hf.files import sha256_of
-from sds_hf.hub.layout import ASSETS, CARD, DATA, MANIFEST, SCORES, read_manifest
-from sds_hf.hub.retry import describe, failures, retry, status_of
-from sds_hf.hub.snapshot import Stored, downloaded, hub_api, stored_files
+from sds_hf.hub.client import Stored, address_of, hidden, hub_api, stored_files, whole_download
+from sds_hf.hub.draft import draft_for, merge_draft
+from sds_hf.hub.layout import ASSETS, CARD, DATA, MANIFEST, SCORES, ManifestError, read_manifest, taken_for_ours
+from sds_hf.hub.retry import BadAnswerError, advice, describe, failures, retry
+from sds_hf.hub.snapshot import HubSnapshot, entries_of
 
-OURS = (DATA, SCORES, ASSETS)  # folders whose stale files a new version removes
+OURS = (DATA, SCORES, ASSETS)  # folders that a version consists of
+COMMIT = re.compile("[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,18 @@ class Revision:
         commit: its SHA.
         files: by path, without hidden ones.
         private: whether the repository is private.
+        listed: paths of the files that sds-hf wrote, by its manifest; None if it did not make the repository.
     """
 
     commit: str
     files: Mapping[str, Stored]
     private: bool
+    listed: frozenset[str] | None = None
+
+    @property
+    def others(self) -> list[str]:
+        """Files of a repository of ours that somebody else added."""
+        return [] if self.listed is None else [name for name in self.files if name not in self.listed]
 
 
 def look(api: Any, name: str, branch: str | None = None) -> Revision:
@@ -41,71 +50,40 @@ def look(api: Any, name: str, branch: str | None = None) -> Revision:
         api: of `huggingface_hub`.
         name: Hub id of the dataset.
         branch: of Git; also `refs/pr/1`.
+
+    Raises:
+        BadAnswerError: if the Hub contradicts itself.
     """
     info = api.dataset_info(name, revision=branch)
-    return Revision(str(info.sha), stored_files(api, name, info.sha), bool(info.private))
+    if not COMMIT.fullmatch(str(info.sha)):
+        raise BadAnswerError(f"it names {str(info.sha)[:20]!r} for a commit")
+    files = stored_files(api, name, info.sha)
+    names = [PurePosixPath(sibling.rfilename) for sibling in info.siblings or ()]
+    if lost := [name for name in names if str(name) not in files and not hidden(name)]:
+        raise BadAnswerError(f"of the files of {info.sha[:8]} it lists {lost[0]} only sometimes")
+    return Revision(str(info.sha), files, bool(info.private))
 
 
-def is_ours(api: Any, name: str, revision: Revision) -> bool:
-    """Whether sds-hf made it."""
-    return MANIFEST in revision.files and read_manifest(downloaded(api, name, MANIFEST, revision.commit)) is not None
+def listed_files(api: Any, name: str, revision: Revision) -> frozenset[str] | None:
+    """What the manifest of a revision lists, and itself; None if sds-hf did not make it.
 
-
-def new_files(revision: Revision, folder: Path, files: Collection[str]) -> list[str]:
-    """Files of a folder that the revision lacks, or has with other content."""
-    there = revision.files
-    return [name for name in files if name not in there or not _is(folder / name, there[name])]
-
-
-def stale_files(revision: Revision, files: Collection[str], ours: bool) -> list[str]:
-    """Files that go: ours that the new version lacks, or all others where a foreign repository is replaced."""
-    return [name for name in revision.files if name not in files and (name.startswith(OURS) or not ours)]
-
-
-def _is(path: Path, stored: Stored) -> bool:
-    """Whether a file has this content; Git hashes `blob`, the size, a zero byte and the bytes."""
-    if stored.sha256:
-        return sha256_of(path) == stored.sha256
-    data = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() == stored.git_sha1
-
-
-TITLE = "sds-hf: version"
-SUPERSEDED = "Superseded: another version is published now."
-
-
-def draft_for(api: Any, name: str, version: str, parent: str) -> Any:
-    """The pull request of a version that is not merged yet: the one of an interrupted run, or a new one.
-
-    Other ones that this user's interrupted runs left are closed.
-
-    Args:
-        api: of `huggingface_hub`.
-        name: Hub id of the dataset.
-        version: digest of what is published.
-        parent: commit of the main branch that it follows.
+    Raises:
+        ManifestError: if it is damaged.
     """
-    title, user = f"{TITLE} {version[:12]} after {parent[:12]}", api.whoami()["name"]
-    draft = None
-    for other in api.get_repo_discussions(name, repo_type="dataset", discussion_type="pull_request", author=user):
-        if not (other.is_pull_request and other.title.startswith(TITLE) and other.author == user):
-            continue
-        if other.status not in ("draft", "open"):
-            continue
-        if other.title == title and draft is None:
-            draft = other
-        else:
-            api.change_discussion_status(name, other.num, "closed", repo_type="dataset", comment=SUPERSEDED)
-    return draft or api.create_pull_request(
-        name, title, repo_type="dataset", description="Files gather here; sds-hf merges them when all are there."
-    )
+    if MANIFEST not in revision.files:
+        return None
+    manifest = read_manifest(whole_download(api, name, MANIFEST, revision.commit, revision.files[MANIFEST]))
+    return None if manifest is None else frozenset({*entries_of(manifest), MANIFEST})
 
 
-def merge_draft(api: Any, name: str, draft: Any) -> None:
-    """Merge a pull request; a draft has to be opened before."""
-    if draft.status == "draft":
-        api.change_discussion_status(name, draft.num, "open", repo_type="dataset")
-    api.merge_pull_request(name, draft.num, repo_type="dataset")
+def new_files(there: Revision, folder: Path, files: Collection[str]) -> list[str]:
+    """Files of a folder that the revision lacks, or has with other content."""
+    return [name for name in files if name not in there.files or not there.files[name].is_of(folder / name)]
+
+
+def stale_files(main: Revision, files: Collection[str]) -> list[str]:
+    """Files that go: ours that the new version lacks, or all others where a foreign repository is replaced."""
+    return [name for name in main.files if name not in files and (main.listed is None or name in main.listed)]
 
 
 MESSAGE = "Publish with sds-hf"
@@ -116,6 +94,10 @@ T = TypeVar("T")
 
 class PublishError(ValueError):
     """A publication that cannot be made; what was published before is unchanged."""
+
+
+class OvertakenError(PublishError):
+    """Somebody else has changed what a new version was built on."""
 
 
 class HubRepository:
@@ -133,29 +115,51 @@ class HubRepository:
         self, name: str, token: str | None = None, overwrite: bool = False, private: bool | None = None
     ) -> None:
         self.name, self._overwrite, self._private, self._api = name, overwrite, private, hub_api(token)
+        self._token, self._pinned, self._base = token, False, None  # type: str | None, bool, Revision | None
 
     @property
     def url(self) -> str:
         """Where to look at it."""
-        return f"{self._api.endpoint}/datasets/{self.name}"
+        return address_of(self._api, self.name)
 
-    def compare(self, files: Collection[str]) -> tuple[str | None, list[str]]:
-        """The present version and its files that would go for these; (None, []) if there is no repository.
+    def pin(self) -> Revision | None:
+        """The present version, None if there is no repository; from now on a new one is made on top of this alone.
 
         Raises:
             PublishError: if the repository was not made by sds-hf and is not to be overwritten, or is public and is to
                 be private.
         """
-        main, ours = self._trying(self._main)
-        return (main.commit, stale_files(main, files, ours)) if main else (None, [])
+        self._base, self._pinned = self._trying(self._main), True
+        return self._base
+
+    def snapshot(self) -> HubSnapshot | None:
+        """The files of the present version, if sds-hf made it."""
+        main = self._present()
+        return None if main is None or main.listed is None else HubSnapshot(self.name, main.commit, self._token)
+
+    def compare(self, files: Collection[str]) -> tuple[str | None, list[str]]:
+        """The present version and its files that would go for these; (None, []) if there is no repository.
+
+        Raises:
+            PublishError: see `pin`; or if one of somebody else's files would be replaced, or taken for ours.
+        """
+        main = self._present()
+        if main is None:
+            return None, []
+        if strange := [name for name in (*files, *taken_for_ours(main.others)) if name in main.others]:
+            raise PublishError(
+                f"{self.name} holds {strange[0]}, which sds-hf did not write, and which would be replaced or taken for "
+                "its data: move it to another folder there, or delete it"
+            )
+        return main.commit, stale_files(main, files)
 
     def card(self) -> str | None:
         """The card of the present version; None if sds-hf published none there."""
-        main, ours = self._trying(self._main)
-        if main is None or not ours or CARD not in main.files:
+        main = self._present()
+        if main is None or main.listed is None or CARD not in main.files:
             return None
-        card = self._trying(lambda: downloaded(self._api, self.name, CARD, main.commit))
-        return card.read_text(encoding="utf-8")
+        card = self._trying(lambda: whole_download(self._api, self.name, CARD, main.commit, main.files[CARD]))
+        return card.read_text(encoding="utf-8", errors="replace")
 
     def commit(self, folder: Path, files: Collection[str]) -> tuple[str, list[str]]:
         """Make the files of a folder the new version, at once, on top of the version looked at.
@@ -171,6 +175,7 @@ class HubRepository:
             The commit, which is the present one if nothing differs, and the files that went.
 
         Raises:
+            OvertakenError: if the version that `pin` gave is no longer the present one.
             PublishError: if it cannot be done.
         """
         if self.compare(files)[0] is None:
@@ -197,16 +202,24 @@ class HubRepository:
         """The tag of the next version."""
         return _next_tag(self._trying(self._tags) if head else {})
 
-    def _main(self) -> tuple[Revision | None, bool]:
-        """The main branch, None if there is no repository, and whether it is ours. See `compare`."""
+    def _present(self) -> Revision | None:
+        return self._base if self._pinned else self._trying(self._main)
+
+    def _main(self) -> Revision | None:
+        """The main branch, None if there is no repository. See `pin`."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
             main = look(self._api, self.name)
         except RepositoryNotFoundError:
-            return None, False
-        ours = is_ours(self._api, self.name, main)
-        if main.files and not ours and not self._overwrite:
+            return None
+        try:
+            main = replace(main, listed=listed_files(self._api, self.name, main))
+        except ManifestError as error:
+            raise PublishError(
+                f"{self.name}: {error}; nothing there is replaced: bring back {MANIFEST} from an earlier commit"
+            ) from error
+        if main.files and main.listed is None and not self._overwrite:
             raise PublishError(
                 f"{self.name} exists ({len(main.files)} files) and was not made by sds-hf; --overwrite replaces it"
             )
@@ -215,25 +228,27 @@ class HubRepository:
                 f"{self.name} exists and is public, but private was asked for: make it private on the Hub, say "
                 "--public, or choose another name"
             )
-        return main, ours
+        return main
 
     def _create(self) -> None:
         self._api.create_repo(self.name, repo_type="dataset", private=self._private, exist_ok=True)
 
     def _advance(self, folder: Path, files: Collection[str], gone: set[str]) -> str | None:
         """Do the next step towards the new version; its commit when it is there, None if there is more to do."""
-        main, ours = self._main()
+        main = self._main()
         if main is None:
             raise PublishError(f"{self.name} is gone: somebody deleted or renamed it; run it again")
-        new, stale = new_files(main, folder, files), stale_files(main, files, ours)
-        gone.update(stale)
+        new, stale = new_files(main, folder, files), stale_files(main, files)
         if not new and not stale:
             return main.commit
+        if self._pinned and (main.files if self._base is None else main.commit != self._base.commit):
+            raise OvertakenError(f"{self.name} was changed by somebody else meanwhile; run it again")
+        gone.update(stale)
         if len(new) + len(stale) <= FILES_PER_COMMIT:
             return self._send(folder, new, stale, main.commit)
         draft = draft_for(self._api, self.name, sha256_of(folder / MANIFEST), main.commit)
         there = look(self._api, self.name, draft.git_reference)
-        new, stale = new_files(there, folder, files), stale_files(there, files, ours)
+        new, stale = new_files(there, folder, files), [name for name in stale if name in there.files]
         if new or stale:
             new = new[:FILES_PER_COMMIT]
             self._send(folder, new, stale[: FILES_PER_COMMIT - len(new)], there.commit, draft.git_reference)
@@ -255,8 +270,13 @@ class HubRepository:
             return str(self._api.create_commit(self.name, operations, parent_commit=parent, **options).oid)
         except failures():  # some of which are ValueErrors too
             raise
+        except UnicodeDecodeError:  # of an answer that is no text
+            raise
         except ValueError as error:
-            raise PublishError(f"the Hub refuses the files for {self.name}: {' '.join(str(error).split())}") from error
+            text = " ".join(str(error).split())
+            if not isinstance(error.__cause__, failures()):  # of the client alone
+                raise BadAnswerError(text) from error
+            raise PublishError(f"the Hub refuses the files for {self.name}: {text}") from error
 
     def _tag(self, revision: str, tag: str | None) -> str:
         tags = self._tags()
@@ -284,16 +304,10 @@ class HubRepository:
         try:
             return retry(action, self.name)
         except failures() as error:
-            advice = _advice(status_of(error))
-            raise PublishError(f"{prefix}publishing to {self.name} failed: {describe(error)}; {advice}") from error
+            todo = advice(error, "no half of it is published; run it again to go on")
+            raise PublishError(f"{prefix}publishing to {self.name} failed: {describe(error)}; {todo}") from error
 
 
 def _next_tag(tags: Collection[str]) -> str:
     """The number after the highest of ours."""
     return f"v{max((int(name[1:]) for name in tags if re.fullmatch(r'v[0-9]+', name)), default=0) + 1}"
-
-
-def _advice(status: int | None) -> str:
-    if status in (401, 403):
-        return "log in with `hf auth login`, or give a token that may write there"
-    return "no half of it is published; run it again to go on"

@@ -68,7 +68,7 @@ class Config(datasets.BuilderConfig):  # type: ignore[misc]
         """See `datasets`; a folder that has changed is read again, whatever files `datasets` takes for its data."""
         kwargs = {name: value for name, value in config_kwargs.items() if name != "data_files"}
         if self.data_dir is not None:
-            kwargs["state"] = folder_state(Path(self.data_dir).expanduser())
+            kwargs["state"] = folder_state(Path(self.data_dir).expanduser(), here=True)
         name: str = super().create_config_id(kwargs, custom_features)
         return name
 

@@ -10,6 +10,8 @@ from email.utils import parsedate_to_datetime
 from textwrap import shorten
 from typing import Any, TypeVar
 
+from sds_hf.errors import public_text
+
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
@@ -17,7 +19,13 @@ DELAY = 0.5  # seconds before the second attempt; each later one waits twice as 
 LONGEST = 120.0  # seconds a pause may take, whatever the server asks for
 PASSING = (408, 409, 412, 425, 429, 500, 502, 503, 504)  # answers after which it is worth trying again
 
+NONSENSE = (AttributeError, IndexError, KeyError, TypeError, UnicodeDecodeError)  # what other answers make of a client
+
 T = TypeVar("T")
+
+
+class BadAnswerError(OSError):
+    """An answer of the Hub that is none to what was asked."""
 
 
 def retry(action: Callable[[], T], name: str) -> T:
@@ -32,7 +40,7 @@ def retry(action: Callable[[], T], name: str) -> T:
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return action()
+            return _answered(action)
         except failures() as error:
             if attempt == ATTEMPTS or not _may_pass(error):
                 raise
@@ -40,6 +48,37 @@ def retry(action: Callable[[], T], name: str) -> T:
             logger.warning("%s: %s; trying again in %.1f s", name, describe(error), seconds)
         time.sleep(seconds)
     raise AssertionError("unreachable")
+
+
+def _answered(action: Callable[[], T]) -> T:
+    """Do something; what the client stumbles over in an answer is one kind of error.
+
+    Raises:
+        BadAnswerError: if the answer is other JSON, or no text.
+    """
+    try:
+        return action()
+    except NONSENSE as error:
+        if not _is_of_client(error):
+            raise
+        raise BadAnswerError(f"its answer makes no sense ({type(error).__name__})") from error
+
+
+def _is_of_client(error: BaseException) -> bool:
+    """Whether an error was raised in the client of the Hub, not in code of ours."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").startswith("huggingface_hub."):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def advice(error: BaseException, otherwise: str) -> str:
+    """What to do after a failure; for all but one of the login, `otherwise`."""
+    if status_of(error) in (401, 403):
+        return "log in with `hf auth login`, or give a token that may do this"
+    return otherwise
 
 
 def failures() -> tuple[type[Exception], ...]:
@@ -64,8 +103,10 @@ def describe(error: BaseException) -> str:
     status, error = status_of(error), _origin(error)
     if status:
         reason = shorten(getattr(error, "server_message", None) or "", 200, placeholder=" ...")
-        return f"the Hub answered {status}" + (f" ({reason})" if reason else "")
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+        return public_text(f"the Hub answered {status}" + (f" ({reason})" if reason else ""))
+    if isinstance(error, BadAnswerError):
+        return f"the Hub: {error}"
+    return public_text(f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -2,19 +2,20 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
 
 from sds_hf.data.origins import folder_builder
 from sds_hf.errors import one_line
-from sds_hf.hub.layout import MANIFEST, read_manifest
-from sds_hf.hub.retry import describe, failures, retry
+from sds_hf.files import files_of, sha256_of
+from sds_hf.hub.client import Stored, address_of, downloaded, hub_api, stored_files, whole_download
+from sds_hf.hub.layout import MANIFEST, ManifestError, read_manifest
+from sds_hf.hub.retry import advice, describe, failures, retry
 
 
 class SnapshotError(ValueError):
@@ -35,21 +36,6 @@ class Entry(BaseModel):
         if PurePosixPath(path).is_absolute() or {"..", "\\"} & {*PurePosixPath(path).parts, *path}:
             raise ValueError("leads out of the dataset")
         return path
-
-
-@dataclass(frozen=True)
-class Stored:
-    """One file as it is stored.
-
-    Attributes:
-        size: in bytes.
-        sha256: what the Hub keeps of large files, so that nothing is read for it; None of others.
-        git_sha1: what it keeps of small files, see `git hash-object`; None of others.
-    """
-
-    size: int
-    sha256: str | None = None
-    git_sha1: str | None = None
 
 
 class Snapshot(ABC):
@@ -82,6 +68,14 @@ class Snapshot(ABC):
             FileNotFoundError: if there is none.
         """
 
+    def fetch_whole(self, path: str) -> Path:
+        """The same, of the content that is stored there: what a cache has damaged is downloaded once more.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        return self.fetch(path)
+
     @abstractmethod
     def open(self, path: str) -> BinaryIO:
         """A file to read parts of."""
@@ -101,19 +95,62 @@ class Snapshot(ABC):
             SnapshotError: if there is no manifest of sds-hf, or it makes no sense.
         """
         try:
-            manifest = read_manifest(self.fetch(MANIFEST, fresh=fresh))
+            manifest = self._manifest(fresh)
         except FileNotFoundError:
             manifest = None
+        except ManifestError as error:
+            raise SnapshotError(f"{self.name}: {error}") from error
         if manifest is None:
             raise SnapshotError(
                 f"{self.name} has no {MANIFEST} of sds-hf: it was not published by it; load it with "
                 "datasets.load_dataset"
             )
         try:
-            listed = TypeAdapter(list[Entry]).validate_python(manifest.get("files"))
-        except ValidationError as error:
-            raise SnapshotError(f"{MANIFEST} of {self.name} is damaged: {one_line(error, {})}") from error
-        return {entry.path: entry for entry in listed}
+            return entries_of(manifest)
+        except ManifestError as error:
+            raise SnapshotError(f"{self.name}: {error}") from error
+
+    def _manifest(self, fresh: bool) -> dict[str, Any] | None:
+        """The manifest; a copy in the cache that arrived damaged is downloaded once more."""
+        try:
+            return read_manifest(self.fetch(MANIFEST, fresh=fresh))
+        except ManifestError:
+            return read_manifest(self.fetch(MANIFEST, fresh=True))
+
+    def intact(self, entry: Entry) -> Path:
+        """A file on this machine that is what the manifest says; a damaged copy in the cache is downloaded once more.
+
+        Raises:
+            SnapshotError: if it is not.
+        """
+        for fresh in (False, True):
+            try:
+                path = self.fetch(entry.path, fresh=fresh)
+            except FileNotFoundError:
+                break
+            except SnapshotError:
+                if fresh:
+                    break
+                raise
+            if sha256_of(path) == entry.sha256:
+                return path
+        raise SnapshotError(
+            f"{self.title}: {entry.path} is missing or differs from its checksum in {MANIFEST}; get it again, or see "
+            f"with `sds-hf verify {self.name}` what else is wrong"
+        )
+
+
+def entries_of(manifest: Mapping[str, Any]) -> dict[str, Entry]:
+    """What a manifest lists, by path.
+
+    Raises:
+        ManifestError: if it makes no sense.
+    """
+    try:
+        listed = TypeAdapter(list[Entry]).validate_python(manifest.get("files"))
+    except ValidationError as error:
+        raise ManifestError(f"{MANIFEST} is damaged: {one_line(error, {})}") from error
+    return {entry.path: entry for entry in listed}
 
 
 class FolderSnapshot(Snapshot):
@@ -124,8 +161,8 @@ class FolderSnapshot(Snapshot):
 
     def stored(self) -> dict[str, Stored]:
         """See `Snapshot`."""
-        files = ((path, path.relative_to(self._folder)) for path in sorted(self._folder.rglob("*")) if path.is_file())
-        return {name.as_posix(): Stored(path.stat().st_size) for path, name in files if not hidden(name)}
+        files = {name: self._folder / name for name in files_of(self._folder)}
+        return {name: Stored(path.stat().st_size) for name, path in files.items() if path.is_file()}
 
     def fetch(self, path: str, *, fresh: bool = False) -> Path:
         """See `Snapshot`."""
@@ -143,11 +180,6 @@ class FolderSnapshot(Snapshot):
 
         folder_builder(self._folder, config)  # refuses a card that names data files elsewhere
         return load_dataset(str(self._folder.absolute()), config, split="train", **options)
-
-
-def hidden(path: PurePath) -> bool:
-    """Whether a file is none of the dataset's, e.g. `.gitattributes`."""
-    return any(part.startswith(".") for part in path.parts)
 
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -169,14 +201,17 @@ class HubSnapshot(Snapshot):
 
     def __init__(self, name: str, revision: str | None = None, token: str | None = None) -> None:
         self.name, self._api, self._token = name, hub_api(token), token
-        self.revision, self.address = revision, f"{self._api.endpoint}/datasets/{name}"
+        self.revision, self.address = revision, address_of(self._api, name)
+        self._stored: dict[str, Stored] | None = None
         # The manifest is read first: it names the commit, and a foreign dataset costs no download.
         with suppress(FileNotFoundError):  # `entries` says that there is none
             self.revision = self.fetch(MANIFEST).parent.name
 
     def stored(self) -> dict[str, Stored]:
         """See `Snapshot`."""
-        return self._asking(lambda: stored_files(self._api, self.name, self.revision))
+        if self._stored is None:
+            self._stored = self._asking(lambda: stored_files(self._api, self.name, self.revision))
+        return self._stored
 
     def tags(self) -> list[str]:
         """See `Snapshot`."""
@@ -186,6 +221,13 @@ class HubSnapshot(Snapshot):
     def fetch(self, path: str, *, fresh: bool = False) -> Path:
         """See `Snapshot`."""
         return self._asking(lambda: downloaded(self._api, self.name, path, self.revision, fresh))
+
+    def fetch_whole(self, path: str) -> Path:
+        """See `Snapshot`."""
+        commit, stored = self.revision, self.stored().get(path)
+        if stored is None or commit is None:
+            raise FileNotFoundError(f"{self.name} has no {path}")
+        return self._asking(lambda: whole_download(self._api, self.name, path, commit, stored))
 
     def open(self, path: str) -> BinaryIO:
         """See `Snapshot`."""
@@ -225,7 +267,8 @@ class HubSnapshot(Snapshot):
         except EntryNotFoundError as error:
             raise FileNotFoundError(f"{self.name} has no such file") from error
         except failures() as error:
-            raise SnapshotError(f"cannot read {self.name}: {describe(error)}; try again later") from error
+            todo = advice(error, "try again later")
+            raise SnapshotError(f"cannot read {self.name}: {describe(error)}; {todo}") from error
 
     def _attempt(self, action: Callable[[], T]) -> T:
         """Ask once; without a connection it makes no sense to ask again."""
@@ -239,30 +282,6 @@ class HubSnapshot(Snapshot):
             raise SnapshotError(
                 f"{self.name} is no folder here, the Hub cannot be reached, and no copy of this version is cached"
             ) from error
-
-
-def hub_api(token: str | None = None) -> Any:
-    """The client of the Hub; the stored login if there is no token."""
-    from huggingface_hub import HfApi
-
-    return HfApi(token=token, library_name="sds-hf")
-
-
-def stored_files(api: Any, name: str, revision: str | None) -> dict[str, Stored]:
-    """All files of a dataset on the Hub at one version, by path, without hidden ones."""
-    from huggingface_hub.hf_api import RepoFile
-
-    tree = api.list_repo_tree(name, repo_type="dataset", revision=revision, recursive=True)
-    return {
-        file.path: Stored(file.size, file.lfs.sha256) if file.lfs else Stored(file.size, git_sha1=file.blob_id)
-        for file in tree
-        if isinstance(file, RepoFile) and not hidden(PurePosixPath(file.path))
-    }
-
-
-def downloaded(api: Any, name: str, path: str, revision: str | None, fresh: bool = False) -> Path:
-    """A copy here of one file of a dataset on the Hub; `fresh` makes a new one although the cache has one."""
-    return Path(api.hf_hub_download(name, path, repo_type="dataset", revision=revision, force_download=fresh))
 
 
 def open_snapshot(target: str | Path, revision: str | None = None, token: str | None = None) -> Snapshot:

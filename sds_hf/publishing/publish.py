@@ -1,18 +1,24 @@
 """Publish a selection: to a folder, or to the Hub in one commit and a tag."""
 
+import logging
 import re
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sds_hf.check.review import review
-from sds_hf.files import check_free, new_folder, restore_folder
-from sds_hf.hub.layout import CARD, MANIFEST, read_manifest
-from sds_hf.hub.push import OURS, HubRepository, PublishError
+from sds_hf.files import check_free, files_of, new_folder, restore_folder, scratch_folder, sha256_of
+from sds_hf.hub.layout import CARD, MANIFEST, RECIPE, REPORT, ManifestError, read_manifest, taken_for_ours
+from sds_hf.hub.push import HubRepository, OvertakenError, PublishError
+from sds_hf.hub.snapshot import FolderSnapshot, Snapshot
+from sds_hf.publishing.card.handwritten import LastCard, join_card
+from sds_hf.publishing.card.hub_rules import check_card, check_folder
+from sds_hf.publishing.card.render import front_matter, knows_other_images
 from sds_hf.publishing.repository import build_repository
+from sds_hf.selection.disclosure import public_name
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import Selection
@@ -21,14 +27,17 @@ from sds_hf.table.score_table import ScoreTable
 if TYPE_CHECKING:
     from datasets import Dataset
 
+logger = logging.getLogger(__name__)
+
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+BUILDS = 3  # on as many versions of others that come in between
 
 NO_LICENCE = (
     "no licence is given, so nobody may use the data: say which with --set publish.license=cc-by-4.0 or the like"
 )
-OWN_FILES = (CARD, "recipe.yaml", "report.json", MANIFEST)
+DEMO_MODEL = "the model `demo` knows the scenes of the demo only: its scores say nothing of these images"
 
-Make = Callable[..., Report]  # a new version in a folder, with the last one's card as `old_card`
+Make = Callable[..., Report]  # a new version in a folder, in place of a last one
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,15 @@ class Published:
     warnings: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where a version goes: to a repository on the Hub, or into a folder; `overwrite` as in `publish`."""
+
+    hub: HubRepository | None = None
+    folder: Path | None = None
+    overwrite: bool = False
+
+
 def publish(
     dataset: "Dataset",
     selection: Selection,
@@ -76,9 +94,10 @@ def publish(
     """Publish the kept rows with card, recipe, report, scores of all candidates, pictures and checksums.
 
     On the Hub everything changes at once, in one commit on the version that was looked at or, where that would be too
-    many files, by the merge of a draft pull request; then the commit is tagged. Interrupted or failed at any point it
-    leaves the last version as it was; run again, it sends only what the Hub does not have yet. The same content again
-    makes no commit.
+    many files, by the merge of a draft pull request; then the commit is tagged. If somebody else changes the repository
+    meanwhile, the new version is built again on theirs. Interrupted or failed at any point it leaves the last version
+    as it was; run again, it sends only what the Hub does not have yet. The same content again makes no commit. What
+    others added stays: files, splits, configurations, keys, tags and languages of the card, and kept sections.
 
     Args:
         dataset: the candidates.
@@ -98,59 +117,146 @@ def publish(
     Raises:
         PublishError: if the target makes no sense, is not ours to replace or is public against the wish, or the Hub
             cannot be reached or refuses.
-        ValueError: if the selection is not of this dataset, or the folder is not empty.
+        ValueError: if the selection is not of this dataset or not by this recipe, or the folder is not empty.
+    """
+    target = target_of(recipe, to, folder, private, token, overwrite)
+    # The recipe that is published says where it was published, so that the card follows from it, and how the scores
+    # were computed that it was applied to.
+    named = {"to": target.hub and target.hub.name, "folder": target.folder and public_name(str(target.folder))}
+    recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update=named)})
+    if identities := selection.report.provenance.get("scores"):
+        recipe = recipe.computed_as(identities)
+    make = partial(build_repository, dataset, selection, recipe, scores=scores, progress=progress)
+    if target.hub is not None:
+        published = _to_hub(target.hub, make, recipe, tag or recipe.publish.tag, dry_run)
+    else:
+        assert target.folder is not None
+        published = _to_folder(target.folder, make, recipe, overwrite, dry_run)
+    notes = [NO_LICENCE] * (not recipe.publish.license) + [DEMO_MODEL] * knows_other_images(published.report)
+    return replace(published, warnings=[*notes, *published.warnings])
+
+
+def target_of(
+    recipe: Recipe,
+    to: str | None = None,
+    folder: str | Path | None = None,
+    private: bool | None = None,
+    token: str | None = None,
+    overwrite: bool = False,
+) -> Target:
+    """Where a recipe, and what is said beside it, publishes to; see `publish`.
+
+    Raises:
+        PublishError: if that makes no sense.
     """
     if to and folder:
         raise PublishError("publish with --to (a Hub id) or with --folder, not with both")
     to, folder = (None, folder) if folder else (to or recipe.publish.to, None if to else recipe.publish.folder)
-    tag, private = tag or recipe.publish.tag, recipe.publish.private if private is None else private
+    private = recipe.publish.private if private is None else private
     if (to is None) == (folder is None):
         raise PublishError("say where to publish: a Hub id with --to user/name, or a folder with --folder DIR")
-    # The recipe that is published says where it was published, so that the card follows from it.
-    target = {"to": to, "folder": None if folder is None else str(folder)}
-    recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update=target)})
-    look = partial(review, recipe, token=token)
-    make = partial(build_repository, dataset, selection, recipe, scores=scores, progress=progress, review=look)
-    if to is not None and not REPO_ID.fullmatch(to):
+    if to is None:
+        return Target(folder=Path(str(folder)), overwrite=overwrite)
+    if not REPO_ID.fullmatch(to):
         raise PublishError(f"{to!r} is no Hub id (user/name); a folder is given with --folder")
-    if to is not None:
-        published = _to_hub(HubRepository(to, token, overwrite, private), make, tag, dry_run)
-    else:
-        published = _to_folder(Path(str(folder)), make, overwrite, dry_run)
-    return published if recipe.publish.license else replace(published, warnings=[NO_LICENCE])
+    return Target(HubRepository(to, token, overwrite, private), overwrite=overwrite)
 
 
-def _to_hub(hub: HubRepository, make: Make, tag: str | None, dry_run: bool) -> Published:
-    old_card = hub.card()  # also refuses what cannot be published before it is built
-    with tempfile.TemporaryDirectory(prefix="sds-hf-") as scratch:
-        report = make(Path(scratch), old_card=old_card)
-        files = _sizes(Path(scratch))
-        if dry_run:
-            head, removed = hub.compare(files)
-            return Published(hub.name, files, report, removed, head, tag or hub.next_tag(head), dry_run=True)
-        revision, removed = hub.commit(Path(scratch), list(files))
-        return Published(hub.name, files, report, removed, revision, hub.tag(revision, tag), hub.url)
+def check_target(recipe: Recipe, target: Target, dry_run: bool = False) -> None:
+    """Refuse a target before the work that is to be published: what is there, and what the recipe says of the card.
+
+    Raises:
+        PublishError: see `publish`.
+        ValueError: see `publish`.
+    """
+    terms = recipe.publish.model_dump(include={"license", "license_name", "license_link", "language", "tags"})
+    check_card(join_card({key: value for key, value in terms.items() if value}, "")).refuse()
+    if target.hub is not None:
+        target.hub.compare(())
+    elif target.folder is not None:
+        _last_version(target.folder, target.overwrite or dry_run)
 
 
-def _to_folder(folder: Path, make: Make, overwrite: bool, dry_run: bool) -> Published:
+def _to_hub(hub: HubRepository, make: Make, recipe: Recipe, tag: str | None, dry_run: bool) -> Published:
+    for build in range(1, BUILDS + 1):
+        head = hub.pin()  # also refuses what cannot be published before it is built
+        snapshot, others = hub.snapshot(), head.others if head else []
+        last_card = _last_card(hub.card(), snapshot, others)
+        with scratch_folder() as scratch:
+            report = make(scratch, last_card=last_card, review=partial(review, recipe, snapshot))
+            files, warnings = _sizes(scratch), check_folder(scratch, others=others).warnings
+            commit, removed = hub.compare(files)
+            if dry_run:
+                next_tag = tag or hub.next_tag(commit)
+                return Published(hub.name, files, report, removed, commit, next_tag, None, True, warnings)
+            try:
+                revision, removed = hub.commit(scratch, list(files))
+            except OvertakenError:
+                if build == BUILDS:
+                    raise
+                logger.warning("%s was changed by somebody else meanwhile; building on their version", hub.name)
+                continue
+            tag = hub.tag(revision, tag)
+            return Published(hub.name, files, report, removed, revision, tag, hub.url, warnings=warnings)
+    raise AssertionError("unreachable")
+
+
+def _to_folder(folder: Path, make: Make, recipe: Recipe, overwrite: bool, dry_run: bool) -> Published:
     restore_folder(folder)
-    ours = read_manifest(folder / MANIFEST) is not None
-    if ours and not overwrite and not dry_run:
+    snapshot, own = _last_version(folder, overwrite or dry_run)
+    there = files_of(folder)
+    others = [name for name in there if name not in own]
+    card = (folder / CARD).read_text(encoding="utf-8") if snapshot and CARD in there else None
+    workspace: AbstractContextManager[Path] = (
+        scratch_folder() if dry_run else new_folder(folder, replace=snapshot is not None, own=own)
+    )
+    with workspace as part:
+        last_card = _last_card(card, snapshot, others)
+        report = make(part, last_card=last_card, review=partial(review, recipe, snapshot))
+        files, warnings = _sizes(part), check_folder(part, others=others).warnings
+    removed = [name for name in there if name in own and name not in files]
+    return Published(str(folder), files, report, removed, dry_run=dry_run, warnings=warnings)
+
+
+def _last_version(folder: Path, replace: bool) -> tuple[Snapshot | None, Collection[str]]:
+    """The version in a folder and the files that sds-hf wrote there; None and none if there is nothing.
+
+    Raises:
+        PublishError: if there is one that may not be replaced, or what is there would be taken for a part of it.
+        ValueError: if there is something else.
+    """
+    try:
+        ours = read_manifest(folder / MANIFEST) is not None
+    except ManifestError as error:
+        raise PublishError(f"{folder}: {error}; nothing there is replaced: move it away") from error
+    if ours and not replace:
         raise PublishError(f"{folder} holds a published dataset already; --overwrite replaces it")
     check_free(folder, replace=ours)
-    before, card = _sizes(folder), folder / CARD
-    if foreign := [name for name in before if not name.startswith(OURS) and name not in OWN_FILES]:
-        raise PublishError(f"{folder} also holds {foreign[0]}, which sds-hf did not write: move it away first")
-    old_card = card.read_text(encoding="utf-8") if ours and card.exists() else None
-    workspace = tempfile.TemporaryDirectory(prefix="sds-hf-") if dry_run else new_folder(folder, replace=ours)
-    with workspace as part:
-        report = make(Path(part), old_card=old_card)
-        files = _sizes(Path(part))
-    removed = [name for name in before if name not in files]
-    return Published(str(folder), files, report, removed, dry_run=dry_run)
+    if not ours:
+        return None, ()
+    snapshot = FolderSnapshot(folder)
+    own = {*snapshot.entries(), MANIFEST}
+    if strange := [name for name in taken_for_ours(files_of(folder)) if name not in own]:
+        raise PublishError(
+            f"{folder} holds {strange[0]}, which sds-hf did not write and `load_dataset` would take for its data: move "
+            "it away"
+        )
+    return snapshot, own
+
+
+def _last_card(text: str | None, snapshot: Snapshot | None, others: Collection[str]) -> LastCard | None:
+    """The card of the last version, with what sds-hf wrote into its YAML: its recipe and report say so."""
+    if text is None or snapshot is None:
+        return None
+    try:
+        recipe, report = (snapshot.fetch_whole(name) for name in (RECIPE, REPORT))
+        listed = snapshot.entries()
+        if all(sha256_of(path) == listed[name].sha256 for path, name in ((recipe, RECIPE), (report, REPORT))):
+            return LastCard(text, front_matter(Recipe.load(recipe), Report.load(report)), others)
+    except (FileNotFoundError, KeyError, ValueError):
+        logger.debug("recipe or report of %s is gone, or of another version of sds-hf", snapshot.title)
+    return LastCard(text, None, others)
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    return {
-        path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+    return {name: (folder / name).stat().st_size for name in files_of(folder)}

@@ -13,14 +13,15 @@ from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
 from sds_hf.data.folder import Shard, TableStream, card_metadata, features_beside, tables_of_dataset, write_shards
 from sds_hf.data.labels import LabelSpace, class_names
+from sds_hf.errors import public_text
 from sds_hf.files import sha256_of, write_whole
-from sds_hf.hub.layout import CANDIDATES, CARD, renew_entry, write_manifest
-from sds_hf.publishing.card.handwritten import keep_by_hand
+from sds_hf.hub.layout import CANDIDATES, CARD, MANIFEST, RECIPE, REPORT, compare_listed, renew_entry, write_manifest
+from sds_hf.publishing.card.handwritten import LastCard, keep_by_hand
 from sds_hf.publishing.card.hub_rules import check_folder
 from sds_hf.publishing.card.illustrations import draw_pictures
-from sds_hf.publishing.card.render import render_card
+from sds_hf.publishing.card.render import front_matter, render_card
 from sds_hf.selection.changes import Diff
-from sds_hf.selection.disclosure import disclosed, public_name
+from sds_hf.selection.disclosure import disclosed
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import Selection
@@ -50,7 +51,7 @@ def build_repository(
     folder: Path,
     *,
     scores: ScoreTable | None = None,
-    old_card: str | None = None,
+    last_card: LastCard | None = None,
     review: Callable[[Path, Report], Diff | None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Report:
@@ -62,7 +63,7 @@ def build_repository(
         recipe: what chose them, and where to they are published.
         folder: where to write.
         scores: their score table; its columns are added to the data and all candidates' scores are published.
-        old_card: README of the version before; what people wrote into it is kept, see `keep_by_hand`.
+        last_card: README of the version before; what people wrote into it is kept, see `keep_by_hand`.
         review: told the folder with data and scores, and the report, finds what is new for the card, or refuses.
         progress: called with the number of rows written since the last call.
 
@@ -74,6 +75,7 @@ def build_repository(
             card.
     """
     check_candidates(dataset, selection, scores)
+    check_recipe(recipe, selection)
     report = selection.report.model_copy(deep=True)
     kept = selection.apply(dataset)
     candidates = None if scores is None else _write_candidates(scores, selection, folder)
@@ -92,18 +94,16 @@ def build_repository(
     labels = LabelSpace.from_names(names) if names else None
     if labels:
         report.provenance.setdefault("labels", asdict(labels))
-    if "source" in report.provenance:
-        report.provenance["source"]["name"] = public_name(report.provenance["source"]["name"])
-    report.provenance, recipe = disclosed(report.provenance), recipe.disclosed()
+    report, recipe = _public(report, recipe)
     if terms := {name: text for name in TERMS if (text := getattr(dataset.info, name))}:
         report.provenance["terms"] = terms
     report.changes = review(folder, report) if review else None
     report.assets = draw_pictures(folder, dataset, selection, recipe, report, labels=labels)
-    report.save(folder / "report.json")
-    write_whole(folder / "recipe.yaml", recipe.to_yaml())
+    report.save(folder / REPORT)
+    write_whole(folder / RECIPE, recipe.to_yaml())
     card = render_card(recipe, report)
-    write_whole(folder / CARD, keep_by_hand(old_card, card) if old_card else card)
-    check_folder(folder).refuse()
+    write_whole(folder / CARD, keep_by_hand(last_card, card) if last_card else card)
+    check_folder(folder, others=(last_card and last_card.others) or ()).refuse()
     write_manifest(folder, {shard.path: shard.rows for shard in shards})
     return report
 
@@ -119,22 +119,48 @@ def renew_card(folder: Path, check: bool = False) -> CardRenewal:
         Whether the card differs from what was there, and what the Hub may say to it.
 
     Raises:
-        ValueError: if the folder is none of sds-hf, or, with `check`, the card is not the one that would be written.
+        ValueError: if the folder is none of sds-hf; if the manifest has another checksum than the card although nobody
+            edited it; if a file to write is a link; or, with `check`, if the card is not the one that would be written.
     """
-    for name in ("recipe.yaml", "report.json"):
+    for name in (RECIPE, REPORT):
         if not (folder / name).exists():
             raise ValueError(f"{folder} has no {name}: it is no published folder of sds-hf")
     path = folder / CARD
+    if linked := [name for name in (CARD, MANIFEST) if (folder / name).is_symlink() and not check]:
+        raise ValueError(
+            f"{folder / linked[0]} is a link, and nothing is written through it; put the file in its place"
+        )
     old = path.read_text(encoding="utf-8") if path.exists() else ""
-    text = keep_by_hand(old, render_card(Recipe.load(folder / "recipe.yaml"), Report.load(folder / "report.json")))
+    recipe, report = Recipe.load(folder / RECIPE), Report.load(folder / REPORT)
+    rendered = render_card(recipe, report)
+    same = compare_listed(folder, (CARD, RECIPE, REPORT))
+    ours = front_matter(recipe, report) if same.get(RECIPE) and same.get(REPORT) else None
+    text = keep_by_hand(LastCard(old, ours), rendered)
     if check and text != old:
         raise ValueError(f"{path} differs from what the recipe and the report give; run `sds-hf card {folder}`")
     checked = check_folder(folder, text)
     checked.refuse()
-    if text != old:
-        write_whole(path, text)
-    renew_entry(folder, path.name)  # also of a card that was edited by hand
-    return CardRenewal(path, text != old, checked.warnings)
+    edited = [name for name in same if not same[name]]
+    if CARD in edited and old == rendered:
+        raise ValueError(
+            f"{folder / MANIFEST} has another checksum for {CARD} than it has, though nobody edited that: it is the "
+            f"manifest that was changed. See with `sds-hf verify {folder}` what else is wrong, and publish again"
+        )
+    if check and CARD in edited:
+        raise ValueError(f"{path} was edited and {MANIFEST} has its old checksum; run `sds-hf card {folder}`")
+    if not check:
+        if text != old:
+            write_whole(path, text)
+        renew_entry(folder, CARD)
+    notes = [f"{name} was edited since it was published: {MANIFEST} had another checksum for it" for name in edited]
+    return CardRenewal(path, text != old, [*notes, *checked.warnings])
+
+
+def _public(report: Report, recipe: Recipe) -> tuple[Report, Recipe]:
+    """Both as they may be published: they say nothing of this machine."""
+    texts = {name: [public_text(text) for text in getattr(report, name)] for name in ("failures", "warnings")}
+    public = report.model_copy(update={**texts, "provenance": disclosed(report.provenance), "files": {}})
+    return public, recipe.disclosed()
 
 
 def check_candidates(dataset: "Dataset", selection: Selection, scores: ScoreTable | None) -> None:
@@ -148,15 +174,31 @@ def check_candidates(dataset: "Dataset", selection: Selection, scores: ScoreTabl
         raise ValueError(f"the selection was not made from the scores in {scores.folder}; run `sds-hf select` on them")
     if len(dataset) != selection.report.rows:
         raise ValueError(f"the selection was made of {selection.report.rows} rows; this dataset has {len(dataset)}")
-    if "source" in provenance:
-        scored = provenance["source"]
-        same = content_digest(dataset, scored.get("columns", READABLE)) == scored["sha256"]
-    else:
-        same = "id" not in dataset.column_names or _has_ids_of(dataset, selection)
+    scored = provenance.get("source", {})
+    columns = scored.get("columns", READABLE)
+    if not columns or (not scored and "id" not in dataset.column_names):
+        raise ValueError(
+            "nothing tells whether the rows of this dataset are those that were selected from: select from scores that "
+            "have a column id, or from a dataset with its images or masks"
+        )
+    same = content_digest(dataset, columns) == scored["sha256"] if scored else _has_ids_of(dataset, selection)
     if not same:
         raise ValueError(
-            "this dataset is not the one that was scored: its ids, images, masks or classes differ; "
+            "this dataset is not the one that was scored: its ids, images, masks or classes differ, or their order; "
             "give the one that was scored, or score this one"
+        )
+
+
+def check_recipe(recipe: Recipe, selection: Selection) -> None:
+    """Refuse a recipe that is not what the selection was made by.
+
+    Raises:
+        ValueError: says what differs.
+    """
+    rules, steps = [rule.label for rule in recipe.rules], [step.rule for step in selection.report.steps]
+    if rules != steps:
+        raise ValueError(
+            f"the selection was made by the rules {steps}, and the recipe has {rules}: give the recipe it was made by"
         )
 
 
@@ -183,9 +225,17 @@ def _write_candidates(scores: ScoreTable, selection: Selection, folder: Path) ->
             decisions = decided.take(table.num_rows)
             if not decisions["row"].equals(table["row"]):
                 raise ValueError(f"the selection in {selection.path} has other rows than the scores in {scores.folder}")
+            table = table.set_column(scored.names.index("error"), scored.field("error"), _public_errors(table["error"]))
             columns = [*table.columns, *(decisions[field.name] for field in decision_fields)]
             writer.write_table(pa.table(columns, schema=whole), row_group_size=ROWS_AT_ONCE)
     return Shard(CANDIDATES, selection.report.rows, path.stat().st_size, sha256_of(path))
+
+
+def _public_errors(errors: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Why rows failed, without where files lie."""
+    if errors.null_count == len(errors):
+        return errors
+    return pa.chunked_array([[error and public_text(error) for error in errors.to_pylist()]], errors.type)
 
 
 def _regrouped(scores: ScoreTable, schema: pa.Schema) -> Iterator[pa.Table]:

@@ -1,21 +1,22 @@
 """What a publication says of the publisher's machine: names of files and folders, never where they lie."""
 
-from pathlib import Path
 from typing import Any
+
+from sds_hf.errors import public_name, public_text
+
+__all__ = ["disclosed", "public_name", "public_text"]
 
 # Settings that may be paths.
 PATHS = ("path", "dataset", "labels", "prompts", "table", "images", "masks", "model", "fitted", "file")
 NAMED = "models"  # whose keys may be paths
-
-
-def public_name(name: str) -> str:
-    """What to call a source or model elsewhere: a folder of the publisher's machine by its last part only."""
-    return Path(name).name if Path(name).is_absolute() or name.startswith(("~", "./", "../")) else name
+DATA = ("names", "prompts", "background_prompts", "template")  # of a label space: what the data says
 
 
 def disclosed(value: Any) -> Any:
     """Nested settings or provenance as it may be published."""
-    if isinstance(value, list):
+    if isinstance(value, str):
+        return public_text(value)
+    if isinstance(value, (list, tuple)):
         return [disclosed(element) for element in value]
     if not isinstance(value, dict):
         return value
@@ -26,5 +27,5 @@ def disclosed(value: Any) -> Any:
         elif name in PATHS and isinstance(inner, str):
             public[name] = public_name(inner)
         else:
-            public[name] = disclosed(inner)
+            public[name] = inner if name in DATA else disclosed(inner)
     return public

@@ -72,6 +72,7 @@ class Report(BaseModel):
         metadata: what the data itself adds to the card's YAML (`dataset_info`, `configs`).
         assets: pictures of the published folder.
         changes: what is new against the version published before; None for the first.
+        files: SHA-256 of the files beside the report of a selection, which belong to it; empty in what is published.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -90,10 +91,12 @@ class Report(BaseModel):
     metadata: dict[str, Any] = Field(default_factory=dict)
     assets: list[str] = Field(default_factory=list)
     changes: Diff | None = None
+    files: dict[str, str] = Field(default_factory=dict)
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
-        write_whole(Path(path), json.dumps(self.model_dump(), indent=2, ensure_ascii=False) + "\n")
+        values = self.model_dump(exclude=None if self.files else {"files"})
+        write_whole(Path(path), json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "Report":

@@ -1,11 +1,10 @@
 """Selection: rules over a table of scores, in DuckDB, so that a table larger than memory works like a small one."""
 
 import glob
-import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.data.cells import READABLE
+from sds_hf.data.content import content_digest
 from sds_hf.data.labels import class_names
-from sds_hf.files import write_whole
+from sds_hf.files import check_own, named_folder, new_folder, read_sha256, restore_folder, write_whole
+from sds_hf.scores.base.add import recorded_scores
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import database, literal, read_parquet
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report, Step
 from sds_hf.selection.rules import Rule
 from sds_hf.selection.summary import make_report, quantiles
+from sds_hf.table.manifest import versions
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 1 << 16
 BYTES_PER_ROW = 300  # of the tables of a selection at their largest
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
-SELECTION_FILE, REPORT_FILE, RECIPE_FILE = "selection.parquet", "report.json", "recipe.yaml"
+FILES = SELECTION_FILE, REPORT_FILE, RECIPE_FILE = "selection.parquet", "report.json", "recipe.yaml"
 
 
 class EmptySelectionError(ValueError):
@@ -54,12 +57,20 @@ class Selection:
         """A selection saved in a folder.
 
         Raises:
-            ValueError: if the folder holds none.
+            ValueError: if the folder holds none, or its files are not of one selection.
         """
         folder = Path(folder)
+        restore_folder(folder)
         if not (folder / SELECTION_FILE).exists():
             raise ValueError(f"{folder} holds no {SELECTION_FILE}: make one with `sds-hf select SCORES --out {folder}`")
-        return cls(folder / SELECTION_FILE, Report.load(folder / REPORT_FILE))
+        report = Report.load(folder / REPORT_FILE)
+        for name, digest in report.files.items():
+            if not (folder / name).exists() or read_sha256(folder / name) != digest:
+                raise ValueError(
+                    f"{folder / name} is not the one that {REPORT_FILE} belongs to: it was changed, or is of another "
+                    "selection. Select again; a recipe that was edited is given with --recipe FILE"
+                )
+        return cls(folder / SELECTION_FILE, report)
 
     def table(self) -> pa.Table:
         """All of it in memory."""
@@ -121,7 +132,8 @@ def select(
         scores: a score table or its folder, a Parquet file or pattern, or a dataset with score columns. Rows are named
             by `id`, or by their number if there is none. `classes` stands in for `classes_present`.
         rules: a `Recipe`, or rules in order.
-        out: folder for `selection.parquet`, `report.json` and `recipe.yaml`; kept in a temporary place if None.
+        out: folder for `selection.parquet`, `report.json` and `recipe.yaml`, which together replace those of an earlier
+            selection, and nothing else; kept in a temporary place if None.
         memory_limit: what DuckDB may use, e.g. `"3GB"`; 80 % of the machine's if None.
         scratch: folder for what does not fit, about 150 bytes a row; the system's temporary one if None.
 
@@ -129,10 +141,13 @@ def select(
         The selection, with a reason for every row.
 
     Raises:
-        ValueError: if a rule reads a column that is not there or holds no numbers, or rows cannot be told apart.
+        ValueError: if a rule reads a column that is not there or holds no numbers, rows cannot be told apart, or `out`
+            holds files of these names that no selection wrote.
         EmptySelectionError: if no row is left.
     """
     recipe = rules if isinstance(rules, Recipe) else Recipe(rules=[rules] if isinstance(rules, Rule) else list(rules))
+    target = named_folder(Path(out)) if out is not None else Path(tempfile.mkdtemp(prefix="sds-hf-"))
+    check_own(target, FILES, _is_selection(target))
     reads = (column for rule in recipe.rules for column in rule.reads)
     with database(memory_limit, scratch) as connection:
         source, names, provenance = _source(scores, connection)
@@ -140,20 +155,26 @@ def select(
         candidates = Candidates(connection, source, reads, names)
         steps = [_apply(rule, candidates) for rule in recipe.rules]
         report = make_report(candidates, steps, names, provenance)
-        target = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="sds-hf-"))
-        target.mkdir(parents=True, exist_ok=True)
-        if provenance:
-            recipe = recipe.computed_as(provenance["scores"])
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=target) as part:
-            candidates.save(Path(part) / SELECTION_FILE)
-            report.save(Path(part) / REPORT_FILE)
-            write_whole(Path(part) / RECIPE_FILE, recipe.to_yaml())
-            for name in (SELECTION_FILE, REPORT_FILE, RECIPE_FILE):  # a full disk leaves what was there
-                os.replace(Path(part) / name, target / name)
+        if identities := provenance.get("scores"):
+            recipe = recipe.computed_as(identities)
+        with new_folder(target, replace=True, own=FILES) as part:
+            candidates.save(part / SELECTION_FILE)
+            write_whole(part / RECIPE_FILE, recipe.to_yaml())
+            report.files = {name: read_sha256(part / name) for name in (SELECTION_FILE, RECIPE_FILE)}
+            report.save(part / REPORT_FILE)
     selection = Selection(target / SELECTION_FILE, report)
     if out is None:
         weakref.finalize(selection, shutil.rmtree, target, ignore_errors=True)
     return selection
+
+
+def _is_selection(folder: Path) -> Callable[[Path], bool]:
+    """Whether a file there is one of a selection that was made there and not changed since."""
+    try:
+        files = Report.load(folder / REPORT_FILE).files
+    except (OSError, ValueError):
+        files = {}
+    return lambda path: bool(files) and (path.name == REPORT_FILE or read_sha256(path) == files.get(path.name))
 
 
 def _use_disk_for_many(connection: duckdb.DuckDBPyConnection, source: str) -> None:
@@ -171,11 +192,19 @@ def _source(scores: Any, connection: duckdb.DuckDBPyConnection) -> tuple[str, li
 
     if isinstance(scores, Dataset):
         connection.register("given", _without_images(scores))
-        return "given", class_names(scores.features), {}
+        return "given", class_names(scores.features), _provenance(scores)
     if isinstance(scores, (str, Path)) and not Path(scores).is_dir():
         return *_parquet(str(scores)), {}
     table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(scores)
     return read_parquet(table.paths), list(table.manifest["labels"]["names"]), table.provenance()
+
+
+def _provenance(dataset: "Dataset") -> dict[str, Any]:
+    """What is known of where scores in a dataset come from, and what tells its rows, like `ScoreTable.provenance`."""
+    columns = [name for name in READABLE if name in dataset.column_names]
+    source = {"name": dataset.info.dataset_name or "", "reader": None, "rows": len(dataset)}
+    source |= {"sha256": content_digest(dataset, columns), "columns": columns}
+    return {"source": source, **recorded_scores(dataset), "versions": versions()}
 
 
 def _without_images(dataset: "Dataset") -> pa.Table:

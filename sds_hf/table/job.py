@@ -11,6 +11,7 @@ from sds_hf.data.cells import readable, stored_cells
 from sds_hf.data.content import cell_digests
 from sds_hf.data.ids import RepeatedIdError, repeated_ids
 from sds_hf.data.labels import LabelSpace
+from sds_hf.errors import public_text
 from sds_hf.scores.base.batches import Column
 from sds_hf.scores.base.prefetch import prefetch
 from sds_hf.scores.base.rows import Rows, cells_of, read_parts
@@ -133,8 +134,13 @@ def _table(scores: Sequence[Score], batch: Batch, columns: Mapping[str, Column],
     arrays = {"id": pa.array(batch.ids, pa.string()), "row": pa.array(batch.row_numbers, pa.int64())}
     arrays |= {name: pa.array(list(columns[name]), dtype) for name, dtype in all_columns(scores).items()}
     arrays["status"] = pa.array(["failed" if position in errors else "ok" for position in positions])
-    arrays["error"] = pa.array([errors.get(position) for position in positions], pa.string())
+    arrays["error"] = pa.array([_told(errors.get(position)) for position in positions], pa.string())
     return pa.table(arrays)
+
+
+def _told(error: str | None) -> str | None:
+    """Why a row failed, without where its files lie: the table may be published."""
+    return error and public_text(error)
 
 
 def _check_ids(stored: "Dataset") -> None:

@@ -3,15 +3,18 @@
 import importlib.metadata
 import json
 import platform
+import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sds_hf.data.cells import READABLE
+from sds_hf.data.folder import reader_of
 from sds_hf.data.labels import LabelSpace
-from sds_hf.files import write_whole
+from sds_hf.errors import public_name
+from sds_hf.files import is_remote, write_whole
 from sds_hf.scores.base.score import Score, columns_read
 from sds_hf.version import __version__
 
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 FORMAT = 2
-NAMES = ("source.name",)  # what a thing is called decides no number
+NAMES = ("source.name", "source.reader")  # what a thing is called decides no number
+LOCK = re.compile(r"rank-\d+\.lock")  # of a process at work
 RETRY_HINT = "if only rows that failed have changed, use --retry failed"
 PACKAGES = ("torch", "transformers", "datasets", "pyarrow", "pillow", "numpy")
 
@@ -57,15 +61,26 @@ def circumstances(scores: Sequence[Score]) -> dict[str, Any]:
     """What is worth knowing of a run besides what was asked."""
     from sds_hf.clip.device import current_device
 
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
         "models": {name: about for score in scores for name, about in score.models().items()},
         "fitted": {score.name: summary for score in scores if (summary := score.fit_summary())},
         "notes": [note for score in scores for note in score.notes()],
         "device": str(current_device()),
-        "versions": {"sds-hf": __version__, "python": platform.python_version(), **versions},
+        "versions": versions(),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what scores and selects."""
+    packages = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"sds-hf": __version__, "python": platform.python_version(), **packages}
+
+
+def source_entry(name: str, source: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says of the dataset: what to call it elsewhere, what read it, and what the request says of it."""
+    reader = reader_of(name)
+    return {"name": public_name(name), **({"reader": reader} if reader else {}), **source}
 
 
 def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str] = ()) -> dict[str, Any]:
@@ -83,6 +98,8 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
     if manifest is None:
         if any(out.glob("scores-*.parquet")):
             raise ValueError(f"{out} holds scores without {MANIFEST}; choose another --out or delete it")
+        if not is_remote(out) and out.is_dir():
+            _check_only_begun(out)
         return {}
     old, new = (
         _flat({key: value.get(key) for key in new_request}) for value in (manifest, json.loads(json.dumps(new_request)))
@@ -101,6 +118,17 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
     return manifest
 
 
+def _check_only_begun(out: Path) -> None:
+    """Refuse a folder that holds anything but what is there before there is a manifest.
+
+    Raises:
+        ValueError: names something else.
+    """
+    for path in sorted(out.iterdir()):
+        if not path.name.startswith(".") and path.name != "lost+found" and not LOCK.fullmatch(path.name):
+            raise ValueError(f"{out} holds {path.name}, which is none of a score table: choose a new folder for --out")
+
+
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
     """Nested JSON as dotted names: {"scores.pcs.seed": 0}."""
     if isinstance(value, dict):
@@ -116,15 +144,26 @@ def _short(value: Any) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a folder, None if there is none."""
+    """The manifest of a folder, None if there is none.
+
+    Raises:
+        ValueError: if it is something else, or of another format.
+    """
     path = folder / MANIFEST
     if not path.exists():
         return None
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return manifest | {}
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is no manifest of sds-hf: choose another folder or move it away") from error
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        manifest = None
+    if not isinstance(manifest, dict) or "rows_per_shard" not in manifest:
+        raise ValueError(f"{path} is no manifest of a score table: choose another folder or move it away")
+    if manifest.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} has the format {manifest.get('format')!r}, and this sds-hf reads {FORMAT}: update sds-hf, or "
+            "score into another folder"
+        )
+    return manifest
 
 
 def write_manifest(folder: Path, value: dict[str, Any]) -> None:

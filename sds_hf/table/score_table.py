@@ -75,7 +75,9 @@ class ScoreTable:
     def provenance(self) -> dict[str, Any]:
         """What a report says of where the scores come from."""
         names = ("source", "scores", "models", "labels", "device", "notes", "versions")
-        return {**{name: self.manifest[name] for name in names}, "table_sha256": self.sha256}
+        provenance = {name: self.manifest[name] for name in names}
+        provenance["source"] = {"reader": None, **provenance["source"]}
+        return {**provenance, "table_sha256": self.sha256}
 
 
 def score_table(

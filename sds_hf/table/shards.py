@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -12,9 +13,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sds_hf.files import flush, is_remote, read_sha256, write_whole
+from sds_hf.files import flush, is_part, is_remote, read_sha256, write_whole
+from sds_hf.table.manifest import LOCK
 
 JOURNAL = "finished.jsonl"
+JOURNALS = re.compile(r"finished(-\d+)?\.jsonl")
+# Locks, and files half written as earlier versions called them.
+LEFT = re.compile(rf"{LOCK.pattern}|(scores-\d{{5}}[\w.-]*|manifest\.json)\.\d+\.part")
+ENTRY = b'{"path": "scores-'  # begins a line of a journal
 
 
 @dataclass(frozen=True)
@@ -147,9 +153,16 @@ class Shards:
 
     def clean(self) -> None:
         """Remove what is of no use once the manifest knows all shards, and what killed runs left half written."""
-        for pattern in ("*.part", "finished*.jsonl", "rank-*.lock"):
-            for path in self.folder.glob(pattern):
+        for path in self.folder.iterdir():
+            if is_part(path) or LEFT.fullmatch(path.name) or _is_journal(path):
                 path.unlink(missing_ok=True)
+
+
+def _is_journal(path: Path) -> bool:
+    """Whether a file tells of shards and of nothing else; its last line may be cut off."""
+    if not JOURNALS.fullmatch(path.name):
+        return False
+    return all(ENTRY.startswith(line[: len(ENTRY)]) for line in path.read_bytes().splitlines())
 
 
 def _ends_with_a_line(file: Any) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sds_hf.data.labels import labels_of
-from sds_hf.files import folder_at, is_remote
+from sds_hf.files import folder_at, is_remote, named_folder
 from sds_hf.scores.base.score import Score, columns_read, common_labels
 from sds_hf.scores.base.whole_set import fit_scores
 from sds_hf.scores.classes_present import ClassesPresent
@@ -88,6 +88,6 @@ def make_folder(out: Path) -> None:
     if is_remote(out):
         return
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        named_folder(out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from error

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from sds_hf.data.content import joint_digest, row_digests
 from sds_hf.progress import Tell
 from sds_hf.table.job import Job, Part
-from sds_hf.table.manifest import circumstances, read_manifest, write_manifest
+from sds_hf.table.manifest import circumstances, read_manifest, source_entry, write_manifest
 from sds_hf.table.shards import Shard, Shards
 from sds_hf.table.task import Task
 from sds_hf.table.team import Team, finishing
@@ -98,8 +98,8 @@ def write_table(job: Job, shards: Shards, team: Team, retry: str | None = None, 
 def begin(task: Task, old: Mapping[str, Any], finished: Mapping[int, Shard]) -> dict[str, Any]:
     """Write the manifest of a table that is being made."""
     created = {"created": old["created"]} if old else {}
-    source = {"source": {"name": task.source, **task.request["source"]}}
-    manifest = {**task.request, **source, **circumstances(task.scores), **created, "complete": False}
+    source = source_entry(task.source, task.request["source"])
+    manifest = {**task.request, "source": source, **circumstances(task.scores), **created, "complete": False}
     _save(task.folder, manifest, finished)
     return manifest
 

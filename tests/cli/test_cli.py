@@ -246,11 +246,13 @@ def test_overwriting_keeps_what_is_not_ours(scored, stored, tmp_path, capsys):
     folder = tmp_path / "published"
     command = ["publish", str(stored), str(scored / "selection"), "--scores", str(scored / "scores")]
     assert main([*command, "--folder", str(folder)]) == 0
-    (folder / ".git").mkdir()
-    (folder / ".git" / "config").write_text("mine")
-    assert main([*command, "--folder", str(folder), "--overwrite"]) == 2
-    assert ".git/config, which sds-hf did not write" in said(capsys)
-    assert (folder / ".git" / "config").read_text() == "mine"
+    for name in (".git/config", "LICENSE", "assets/logo.png", "data/notes.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("mine")
+    assert main([*command, "--folder", str(folder), "--overwrite"]) == 0
+    for name in (".git/config", "LICENSE", "assets/logo.png", "data/notes.txt"):
+        assert (folder / name).read_text() == "mine"
+    assert main(["verify", str(folder)]) == 0
     assert main([*command, "--folder", str(folder), "--to", "user/both"]) == 2
     assert "not with both" in said(capsys)
 

@@ -1,6 +1,7 @@
 """A repository on the Hub, over real HTTP: one commit, a tag, and nothing lost when something goes wrong."""
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from support.jobs import commits, files, make_job, paths, tags, writes
 
 from sds_hf.hub import retry as retrying
-from sds_hf.hub.push import HubRepository, PublishError
+from sds_hf.hub.layout import MANIFEST
+from sds_hf.hub.push import HubRepository, OvertakenError, PublishError
 
 NUMBERS = itertools.count()
 
@@ -142,7 +144,7 @@ def test_a_commit_that_falters_once_is_made_once(hub, api, name, versions, fault
 
 
 def test_somebody_else_may_commit_in_between(hub, api, name, versions, monkeypatch):
-    """The version that was looked at is no longer there: look again, so that nothing of theirs goes unseen."""
+    """The version that was looked at is no longer there: look again, so that nothing of theirs goes."""
     push(name, versions[0])
     create = HfApi.create_commit
 
@@ -156,7 +158,102 @@ def test_somebody_else_may_commit_in_between(hub, api, name, versions, monkeypat
     _, removed, _ = push(name, versions[1])
     statuses = [entry["status"] for entry in hub.faults.log if "/commit/" in entry["line"]]
     assert statuses == [200, 412, 200]  # theirs, ours on the old version, ours on theirs
-    assert removed == ["data/theirs.txt", "scores/candidates.parquet"]
+    assert removed == ["scores/candidates.parquet"]
+    assert "data/theirs.txt" in files(api, name)
+
+
+def test_a_version_that_was_looked_at_is_the_only_parent(hub, api, name, versions):
+    push(name, versions[0])
+    repository = HubRepository(name)
+    repository.pin()
+    api.upload_file(path_or_fileobj=b"new", path_in_repo="notes.md", repo_id=name, repo_type="dataset")
+    before = files(api, name)
+    with pytest.raises(OvertakenError, match=f"{name} was changed by somebody else meanwhile; run it again"):
+        repository.commit(versions[1], paths(versions[1]))
+    assert files(api, name) == before
+    repository.pin()
+    repository.commit(versions[1], paths(versions[1]))
+    assert set(files(api, name)) == {*paths(versions[1]), "notes.md"}
+
+
+def test_a_repository_that_somebody_makes_meanwhile_is_not_written_into(api, name, versions):
+    repository = HubRepository(name, overwrite=True)
+    assert repository.pin() is None
+    somebody_elses(api, name, {"a.csv": "x"})
+    with pytest.raises(OvertakenError):
+        repository.commit(versions[0], paths(versions[0]))
+    assert list(files(api, name)) == ["a.csv"]
+
+
+@pytest.mark.parametrize("theirs", ["data/train-00001.parquet", "scores/extra.parquet"])
+def test_what_would_be_taken_for_ours_is_refused(api, name, versions, theirs):
+    push(name, versions[0])
+    api.upload_file(path_or_fileobj=b"x", path_in_repo=theirs, repo_id=name, repo_type="dataset")
+    before = files(api, name)
+    with pytest.raises(PublishError, match=f"{name} holds {theirs}, which sds-hf did not write, .* move it"):
+        push(name, versions[1])
+    assert files(api, name) == before
+
+
+# What is damaged is not foreign
+
+
+@pytest.mark.parametrize("damage", [b"{", b"", b"\xff\xfe", b'{"made_by": "sds-hf", "format": 1}'])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_damaged_manifest_is_said_and_nothing_is_replaced(api, name, versions, damage, overwrite):
+    push(name, versions[0])
+    for path, data in ((MANIFEST, damage), ("LICENSE", b"theirs")):
+        api.upload_file(path_or_fileobj=data, path_in_repo=path, repo_id=name, repo_type="dataset")
+    before = files(api, name)
+    with pytest.raises(PublishError, match=rf"{name}: manifest.json is damaged: .*; nothing there is replaced: bring"):
+        push(name, versions[1], overwrite=overwrite)
+    assert files(api, name) == before
+
+
+def test_a_manifest_of_a_later_version_is_not_replaced(api, name, versions):
+    push(name, versions[0])
+    later = json.dumps({"made_by": "sds-hf", "format": 2, "files": []}).encode()
+    api.upload_file(path_or_fileobj=later, path_in_repo=MANIFEST, repo_id=name, repo_type="dataset")
+    with pytest.raises(PublishError, match="manifest.json has the format 2, not 1: update sds-hf"):
+        push(name, versions[1])
+
+
+def test_a_manifest_that_arrives_damaged_is_downloaded_again(hub, api, name, versions):
+    push(name, versions[0])
+    hub.faults.add(f"GET .*/resolve/.*/{MANIFEST}", "corrupt", at=40)
+    assert HubRepository(name).compare([])[0] == api.dataset_info(name).sha
+    assert [entry["fault"] for entry in hub.faults.log if "fault" in entry] == ["corrupt"]
+    assert push(name, versions[1])[2] == "v2"
+
+
+# Answers that are none
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"null", b"<html>\x00\xff no JSON", b'{"error": "other"}', b"7"])
+@pytest.mark.parametrize(
+    "request_",
+    ["GET .*/api/datasets/[^/]*/[^/?]*$", "GET .*/tree/", "GET .*/refs", "POST .*/preupload/", "POST .*/objects/batch",
+     "POST .*/commit/main", "POST .*/tag/"],
+)  # fmt: skip
+def test_an_answer_that_makes_no_sense_is_asked_for_again(hub, api, name, versions, request_, answer, monkeypatch):
+    monkeypatch.setattr(retrying, "DELAY", 0.0)
+    push(name, versions[0])
+    hub.faults.add(request_, "answer", body=answer)
+    _, removed, tag = push(name, versions[1])
+    assert (removed, tag, commits(api, name)) == (["scores/candidates.parquet"], "v2", 2)
+    assert set(files(api, name)) == set(paths(versions[1]))
+    assert [entry["fault"] for entry in hub.faults.log if "fault" in entry] in (["answer"], [])
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"null", b"\xff"])
+def test_a_list_of_files_that_stays_wrong_is_no_empty_repository(hub, api, name, versions, answer, two_attempts):
+    push(name, versions[0])
+    before = files(api, name)
+    hub.faults.add("GET .*/tree/", "answer", body=answer, times=-1)
+    with pytest.raises(PublishError, match=f"publishing to {name} failed: the Hub: .*; no half of it is published"):
+        push(name, versions[1])
+    hub.faults.clear()
+    assert files(api, name) == before
 
 
 def test_a_tag_that_fails_is_added_by_running_again(hub, api, name, versions):

@@ -204,11 +204,14 @@ def test_the_command_keeps_what_was_written_by_hand_and_renews_the_checksum(publ
     }  # fmt: skip
 
 
-def test_the_checksum_of_a_card_that_is_right_already_is_renewed(published):
+@pytest.mark.parametrize("options", [[], ["--check"]])
+def test_a_checksum_that_is_wrong_is_not_healed(published, options, capsys):
+    """Nobody edited the card, so the manifest is what somebody changed."""
     manifest, digest = published / "manifest.json", sha256_of(published / "README.md")
+    manifest.write_text(manifest.read_text().replace(digest, "0" * 64))
     before = manifest.read_text()
-    manifest.write_text(before.replace(digest, "0" * 64))
-    assert main(["card", str(published)]) == 0
+    assert main(["card", str(published), *options]) == 2
+    assert "has another checksum for README.md than it has, though nobody edited that" in capsys.readouterr().err
     assert manifest.read_text() == before
 
 

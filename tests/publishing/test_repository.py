@@ -102,7 +102,7 @@ def test_card_and_report_tell_the_same_again(published):
     assert report.truth["none"][0] == 4
     assert sum(before for before, _ in report.truth.values()) == 12
     assert sum(after for _, after in report.truth.values()) == report.kept
-    assert recipe.publish.folder == str(published)
+    assert recipe.publish.folder == published.name
 
 
 def test_building_twice_gives_the_same_bytes(job, tmp_path):
@@ -166,11 +166,15 @@ def test_somebody_elses_folder_is_never_replaced(job, tmp_path):
 
 
 def test_our_own_folder_is_replaced_when_told_so(job, copy):
-    (copy / "assets" / "old.png").write_text("")
+    (copy / "assets" / "mine.png").write_text("")
     with pytest.raises(PublishError, match="--overwrite replaces it"):
         job.publish(folder=copy)
-    done = job.selecting(1.0).publish(folder=copy, overwrite=True)
-    assert done.removed == ["assets/old.png"]
+    done = job.selecting(1.0).publish(folder=copy, overwrite=True, scores=None)
+    assert done.removed == ["scores/candidates.parquet"]
+    assert {path.name for path in copy.iterdir()} == {
+        "README.md", "assets", "data", "manifest.json", "recipe.yaml", "report.json",
+    }  # fmt: skip
+    assert (copy / "assets" / "mine.png").exists()
     assert load(copy).num_rows == done.report.kept > job.selection.report.kept
     assert [path.name for path in copy.parent.iterdir()] == [copy.name]
 

@@ -1,10 +1,13 @@
 """What people wrote into a card by hand: it survives when the card is rendered again."""
 
 import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from sds_hf.publishing.card.metadata import OURS, with_others
 from sds_hf.selection.yaml_text import to_yaml
 
 START, END = "<!-- sds-hf: keep start -->", "<!-- sds-hf: keep end -->"
@@ -13,11 +16,21 @@ MARKER = re.compile(rf"^(?:{re.escape(START)}|{re.escape(END)}) *$", re.MULTILIN
 HEADING = re.compile(r"^#{1,2} .*$", re.MULTILINE)
 FENCE = re.compile(r"^(`{3,}|~{3,}).*?(?:^\1[`~]* *$|\Z)", re.MULTILINE | re.DOTALL)
 FRONT = re.compile(r"\A---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.MULTILINE | re.DOTALL)
-# Keys that follow from the recipe and the data; one that is missing in a new card is meant to be.
-OURS = {
-    *("pretty_name", "language", "license", "license_name", "license_link", "task_categories", "task_ids"),
-    *("annotations_creators", "size_categories", "tags", "dataset_info", "configs"),
-}
+
+
+@dataclass(frozen=True)
+class LastCard:
+    """The card that a new one replaces.
+
+    Attributes:
+        text: as it is.
+        ours: its YAML as sds-hf wrote it; None if nobody knows, then all that is called like ours is taken for ours.
+        others: files of the repository that stay although sds-hf did not write them; None if they are not known.
+    """
+
+    text: str
+    ours: Mapping[str, Any] | None = None
+    others: Collection[str] | None = None
 
 
 def split_card(text: str) -> tuple[dict[str, Any], str]:
@@ -42,32 +55,35 @@ def join_card(data: dict[str, Any], body: str) -> str:
     return f"---\n{to_yaml(data)}---\n\n{body.strip()}\n"
 
 
-def keep_by_hand(old: str, new: str) -> str:
+def keep_by_hand(old: str | LastCard, new: str) -> str:
     """The new card with what people wrote into the old one.
 
     Kept are sections between lines `<!-- sds-hf: keep start -->` and `<!-- sds-hf: keep end -->`, each at the end of
-    the section of the card it stood in, or at the end of the card if that section is gone; and keys of the YAML that
-    sds-hf does not write. Everything else is as in the new card.
+    the section of the card it stood in, or at the end of the card if that section is gone; and of the YAML what sds-hf
+    did not write, see `with_others`. Everything else is as in the new card.
 
     Args:
         old: the card as it is.
         new: the card as rendered.
 
     Raises:
-        ValueError: if the old YAML is broken, or one of the two marks lacks the other.
+        ValueError: if the old YAML is broken, one of the two marks lacks the other, or others' data does not go with
+            the new one.
     """
-    data, body = split_card(old)
+    last = LastCard(old) if isinstance(old, str) else old
+    data, body = split_card(last.text)
     kept = _blocks(body)
     fresh, text = split_card(new)
-    foreign = {key: value for key, value in data.items() if key not in OURS and key not in fresh}
-    if not kept and not foreign:
+    ours = {key: data[key] for key in OURS & set(data)} if last.ours is None else last.ours
+    merged = with_others(fresh, data, ours, last.others)
+    if not kept and merged == fresh:
         return new
     present = {block for _, block in _blocks(text)}
     for heading, block in kept:
         if block not in present:
             position = _end_of_section(text, heading)
             text = f"{text[:position].rstrip()}\n\n{block}\n\n{text[position:].lstrip()}"
-    return join_card(fresh | foreign, text)
+    return join_card(merged, text)
 
 
 def _blocks(body: str) -> list[tuple[str | None, str]]:

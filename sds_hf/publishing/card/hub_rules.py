@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow.parquet as pq
 
 from sds_hf.publishing.card.handwritten import split_card
+from sds_hf.publishing.card.metadata import as_list, size_category
 
 if TYPE_CHECKING:
     from datasets import DatasetInfo
@@ -22,7 +24,6 @@ LICENSE_FILES = ("LICENSE", "LICENSE.md")
 PLURALS = {"licenses": "license", "languages": "language"}
 LISTS = ("task_categories", "task_ids", "tags")  # the Hub takes nothing but a list
 TEXTS = ("size_categories", "annotations_creators", "source_datasets", "language", "license")  # also a single one
-SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 SOURCE_DATASET = re.compile(r"original|extended(\|.+)?|[\w.-]+(/[\w.-]+)?")
 
 
@@ -66,28 +67,21 @@ def check_card(text: str) -> CardCheck:
     return _sorted([finding for rule in RULES for finding in rule(data)])
 
 
-def check_folder(folder: Path, text: str | None = None) -> CardCheck:
+def check_folder(folder: Path, text: str | None = None, others: Collection[str] = ()) -> CardCheck:
     """Check the card of a folder, also against the Parquet files there, if there are any.
 
     Args:
         folder: of the repository.
         text: of the card; that of `README.md` if None.
+        others: further files of the repository, by their paths.
     """
     text = (folder / "README.md").read_text(encoding="utf-8") if text is None else text
     card_check = check_card(text)
     if card_check.errors:
         return card_check
     data, _ = split_card(text)
-    beside = _sorted([*_license_file(data, folder), *_data(data, folder)])
+    beside = _sorted([*_license_file(data, folder, others), *_data(data, folder, others)])
     return CardCheck(beside.errors, card_check.warnings + beside.warnings)
-
-
-def size_category(rows: int) -> str:
-    """As the Hub names it: n<1K, 1K<n<10K and so on to n>1T."""
-    index = max(0, len(str(rows)) - 3)
-    if index >= len(SIZES):
-        return "n>1T"
-    return f"{SIZES[index - 1]}<n<{SIZES[index]}" if index else "n<1K"
 
 
 def _sorted(findings: Sequence[Finding]) -> CardCheck:
@@ -190,26 +184,29 @@ RULES = (_keys, _kinds, _license, _values, _configs, _dataset_info)
 # Rules that need the folder.
 
 
-def _license_file(data: dict[str, Any], folder: Path) -> Iterator[Finding]:
+def _license_file(data: dict[str, Any], folder: Path, others: Collection[str]) -> Iterator[Finding]:
     name = data.get("license_link")
-    if name in LICENSE_FILES and not (folder / str(name)).exists():
+    if name in LICENSE_FILES and name not in others and not (folder / str(name)).exists():
         yield Finding(f"license_link is {name}, but {folder} has no such file: add it, or give a web address", False)
 
 
-def _data(data: dict[str, Any], folder: Path) -> Iterator[Finding]:
+def _data(data: dict[str, Any], folder: Path, others: Collection[str]) -> Iterator[Finding]:
     from datasets.utils.metadata import MetadataConfigs
 
     if not any(folder.glob("**/*.parquet")):
         return
     infos = _infos(data)
     for name, config in MetadataConfigs.from_dataset_card_data(_card_data(data, "configs")).items():
-        patterns = config["data_files"]
+        patterns = config.get("data_files", [])
         by_split = isinstance(patterns, list) and all(isinstance(one, dict) for one in patterns)
         for split in patterns if by_split else [{"split": "train", "path": patterns}]:
-            paths = [path for one in _as_list(split["path"]) for path in sorted(folder.glob(one))]
-            if not paths:
+            inside = [one for one in as_list(split["path"]) if "://" not in one and not one.startswith("/")]
+            paths = [path for one in inside for path in sorted(folder.glob(one))]
+            if not paths and any(fnmatchcase(name, one) for one in inside for name in others):
+                continue  # somebody else's
+            if not paths and inside:
                 yield Finding(f"config {name!r}: no file is called {split['path']}")
-            elif name in infos:
+            elif paths and name in infos:
                 yield from _split(infos[name], f"config {name!r}, split {split['split']!r}", split["split"], paths)
 
 
@@ -241,11 +238,7 @@ def _card_data(data: dict[str, Any], key: str) -> "DatasetCardData":
 
 
 def _texts(data: dict[str, Any], key: str) -> list[str]:
-    return [text for text in _as_list(data.get(key, [])) if isinstance(text, str)]
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    return [text for text in as_list(data.get(key, [])) if isinstance(text, str)]
 
 
 def _nearest(name: str, possible: Sequence[str]) -> str:

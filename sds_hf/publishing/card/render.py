@@ -10,8 +10,9 @@ from jinja2 import Environment, StrictUndefined
 
 from sds_hf.data.labels import UNUSED, VOC
 from sds_hf.publishing.card.handwritten import join_card
-from sds_hf.publishing.card.hub_rules import LICENSE_FILES, size_category
+from sds_hf.publishing.card.hub_rules import LICENSE_FILES
 from sds_hf.publishing.card.markup import code, escape, fenced, link, linked
+from sds_hf.publishing.card.metadata import size_category
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.score import Score
 from sds_hf.selection.disclosure import public_name
@@ -27,6 +28,8 @@ COLUMNS = {
     "class_prompt": "names of the classes that were asked for, if known",
     "defect": "what was made wrong on purpose, null if nothing; only where the truth is known",
 }
+GENERATORS = ("dataset-diffusion", "demo", "diffumask", "sds")  # readers of what is generated
+DEMO = "demo"  # a model for the scenes of a reader of that name, and for nothing else
 
 
 def render_card(recipe: Recipe, report: Report) -> str:
@@ -54,7 +57,7 @@ def render_card(recipe: Recipe, report: Report) -> str:
         title=publication.title or recipe.name,
         address=publication.to or publication.folder or recipe.name,
         recipe_yaml=recipe.to_yaml(),
-        columns=_columns(report),
+        columns=_columns(report, is_generated(recipe, report)),
         class_table=class_table,
         has_background=bool(class_table) and class_table[0]["after"] is None and class_table[0]["name"] != UNUSED,
         foreground=len(counted),
@@ -65,13 +68,32 @@ def render_card(recipe: Recipe, report: Report) -> str:
         licence=_licence(recipe),
         terms={name: value for name, value in terms.items() if name != "citation"},
         citations=[text for text in (publication.citation, terms.get("citation")) if text],
+        generated=is_generated(recipe, report),
+        of_demo_model=knows_other_images(report),
         is_sds=any("SDS" in score.source for name in report.scores if (score := _score_of(name))),
     )
-    return join_card(_front_matter(recipe, report), body)
+    return join_card(front_matter(recipe, report), body)
 
 
-def _front_matter(recipe: Recipe, report: Report) -> dict[str, Any]:
-    publication = recipe.publish
+def is_generated(recipe: Recipe, report: Report) -> bool:
+    """Whether the images are known to be synthetic: the recipe has the tag, or the source is a generator's.
+
+    Reports of versions that did not record the reader are of cards that said so of every set.
+    """
+    source = report.provenance.get("source", {})
+    readers = {source.get("reader"), recipe.source and recipe.source.reader}
+    return "synthetic" in recipe.publish.tags or "reader" not in source or bool(readers & {*GENERATORS})
+
+
+def knows_other_images(report: Report) -> bool:
+    """Whether a model scored that knows nothing but the scenes of the demo, and these are others."""
+    reader = report.provenance.get("source", {}).get("reader", DEMO)
+    return DEMO in report.provenance.get("models", {}) and reader != DEMO
+
+
+def front_matter(recipe: Recipe, report: Report) -> dict[str, Any]:
+    """The YAML of a card."""
+    publication, generated = recipe.publish, is_generated(recipe, report)
     data: dict[str, Any] = {
         "pretty_name": " ".join((publication.title or recipe.name).split()),
         "language": publication.language or None,
@@ -80,19 +102,20 @@ def _front_matter(recipe: Recipe, report: Report) -> dict[str, Any]:
         "license_link": publication.license_link,
         "task_categories": ["image-segmentation"],
         "task_ids": ["semantic-segmentation"],
-        "annotations_creators": ["machine-generated"],
+        "annotations_creators": ["machine-generated"] if generated else None,
         "size_categories": [size_category(report.kept)],
-        "tags": list(dict.fromkeys(["synthetic", "sds-hf", *publication.tags])),
+        "tags": list(dict.fromkeys([*(["synthetic"] if generated else []), "sds-hf", *publication.tags])),
         **report.metadata,
     }
     return {key: value for key, value in data.items() if value is not None}
 
 
-def _columns(report: Report) -> list[tuple[str, str]]:
+def _columns(report: Report, generated: bool) -> list[tuple[str, str]]:
     """Name and meaning of the published columns."""
+    known = COLUMNS if generated else {**COLUMNS, "image": "the picture, as in the source", "caption": "its caption"}
     features = report.metadata.get("dataset_info", {}).get("features", [])
     names = [feature["name"] for feature in features]
-    return [(name, COLUMNS.get(name) or _meaning(name) or "as in the source") for name in names]
+    return [(name, known.get(name) or _meaning(name) or "as in the source") for name in names]
 
 
 def _score_of(column: str) -> type[Score] | None:

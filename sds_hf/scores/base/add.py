@@ -111,7 +111,45 @@ def _of_dataset(dataset: "Dataset", together: Together, batch_size: int, num_pro
         if len(errors) == len(dataset):
             raise AllFailedError(len(dataset), errors[0].as_py())
         warn_of_failures(len(errors), errors[0].as_py())
-    return _formatted(concatenate_datasets([kept, computed.remove_columns(ERROR)], axis=1), dataset)
+    scored = concatenate_datasets([kept, computed.remove_columns(ERROR)], axis=1)
+    return _formatted(_recorded(scored, together), dataset)
+
+
+RECORD = "Scored with sds-hf: "  # begins a line of a dataset's description
+
+
+def _recorded(dataset: "Dataset", together: Together) -> "Dataset":
+    """The dataset with a line in its description that says how its scores were computed."""
+    from sds_hf.clip.device import current_device
+
+    scores, labels = together.scores, together.labels
+    record = {
+        "scores": [{**score.identity(), "labels": labels.name if labels else None} for score in scores],
+        "models": {name: about for score in scores for name, about in score.models().items()},
+        "labels": asdict(labels) if labels else None,
+        "notes": [note for score in scores for note in score.notes()],
+        "device": str(current_device()),
+    }
+    told = dataset.info.description
+    dataset.info.description = f"{told}\n" * bool(told) + RECORD + json.dumps(record)
+    return dataset
+
+
+def recorded_scores(dataset: "Dataset") -> dict[str, Any]:
+    """How the scores in a dataset were computed, as far as its description says: settings, models, labels and notes."""
+    record: dict[str, Any] = {"scores": [], "models": {}, "notes": []}
+    by_name: dict[str, Any] = {}
+    for line in (dataset.info.description or "").splitlines():
+        if line.startswith(RECORD):
+            told = json.loads(line.removeprefix(RECORD))
+            by_name |= {identity["score"]: identity for identity in told["scores"]}
+            record["models"] |= told["models"]
+            record["notes"] = list(dict.fromkeys([*record["notes"], *told["notes"]]))
+            record |= {"labels": told["labels"], "device": told["device"]}
+    record["scores"] = list(by_name.values())
+    if not by_name:
+        record["notes"] = ["how the scores were computed is not recorded: only those of `add_scores` and `score` are"]
+    return record
 
 
 def _out_of_cache(computed: "Dataset", inputs: "Dataset") -> "Dataset":

@@ -16,7 +16,7 @@ from sds_hf.clip.checkpoints import model_files
 from sds_hf.data.cells import stored_cells
 from sds_hf.data.labels import VOC, labels_of
 from sds_hf.errors import one_line
-from sds_hf.files import sha256_of, whole_file
+from sds_hf.files import check_own, named_folder, sha256_of, whole_file
 from sds_hf.limits import LimitError, read_arrays, read_json
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.rows import Rows, cells_of, read_parts, read_rows
@@ -54,16 +54,38 @@ def save_statistics(path: str | Path, kind: str, about: Mapping[str, Any], **arr
 
     Raises:
         OSError: if the file cannot be written.
+        ValueError: see `statistics_file`.
     """
-    path = Path(path)
-    path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
+    path = statistics_file(path, kind)
     text = json.dumps({"kind": kind, **about}, sort_keys=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
+        target = named_folder(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(target) as file:
             np.savez(file, allow_pickle=False, **{ABOUT: np.array(text)}, **arrays)
     except OSError as error:
-        raise OSError(f"cannot write the fitted model {path}: {error.strerror}; choose another file") from error
+        why = getattr(error.__cause__, "strerror", None) or error.strerror or error
+        raise OSError(f"cannot write the fitted model {path}: {why}; choose another file") from error
+    return path
+
+
+def statistics_file(path: str | Path, kind: str) -> Path:
+    """The file that a fitted model goes to; what is there is replaced if it is one of the same score.
+
+    Raises:
+        ValueError: if there is something else than a fitted model of the same score.
+    """
+
+    def is_own(file: Path) -> bool:
+        try:
+            return load_statistics(file, kind).kind == kind
+        except ValueError:
+            return False
+
+    path = Path(path)
+    path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
+    target = named_folder(path)  # where a link leads
+    check_own(target.parent, [target.name], is_own)
     return path
 
 
@@ -228,6 +250,7 @@ def fit_score(
     fittable = {key: score for key, score in score_classes().items() if score.reference_sets}
     if name not in fittable:
         raise ValueError(f"{name!r} is not fitted to a reference set; these are: {sorted(fittable)}")
+    statistics_file(out, name)  # before anything takes long
     score: Any = fittable[name]
     sets = score.reference_sets
     if len(references) > len(sets) or not references:

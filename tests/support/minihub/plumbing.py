@@ -51,6 +51,9 @@ class Plumbing(BaseHTTPRequestHandler):
             elif f["do"] == "status":
                 self.drain()
                 return self.send(f["code"], f.get("body", {"error": "injected"}), f.get("headers", {}))
+            elif f["do"] == "redirect":
+                self.drain()
+                return self.send(307, b"", {"Location": f["url"] + line.split(" ", 1)[1]})
         try:
             self.route(unquote)
         except HubError as e:
@@ -107,6 +110,9 @@ class Plumbing(BaseHTTPRequestHandler):
         if f and f["do"] == "corrupt" and payload:
             at = f.get("at", len(payload) - 1) % len(payload)
             payload = payload[:at] + bytes([payload[at] ^ 1]) + payload[at + 1 :]
+        if f and f["do"] == "answer":
+            payload = f["body"]
+            headers = {k: v for k, v in (headers or {}).items() if k not in ("Content-Length", "Link")}
         self.entry.update(status=status, out=len(payload))
         self.send_response(status)
         headers = dict(headers or {})
@@ -121,7 +127,24 @@ class Plumbing(BaseHTTPRequestHandler):
                 self.wfile.write(payload[: f["bytes"]])
                 self.wfile.flush()
                 return self.reset()
+            if f and f["do"] in ("hang", "drip"):
+                return self.dawdle(f, payload)
             self.wfile.write(payload)
+
+    def dawdle(self, fault, payload):
+        """An answer that never comes to its end, or byte by byte."""
+        go_on = self.hub.faults.go_on
+        first = fault.get("bytes", 1)
+        parts = [payload[:first]] if fault["do"] == "hang" else [bytes([byte]) for byte in payload]
+        try:
+            for part in parts:
+                self.wfile.write(part)
+                self.wfile.flush()
+                if go_on.wait(fault.get("s", 60)):
+                    break
+        except OSError:
+            pass
+        self.close_connection = True
 
     def user(self, need=True):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ").strip()
