@@ -55,6 +55,7 @@ class Score(ABC):
     source: ClassVar[str]
     citation: ClassVar[str] = ""  # BibTeX of what a card asks its readers to cite
     settings_of: ClassVar[str] = ""  # another score, whose settings in a preset are this one's too
+    defining: ClassVar[tuple[str, ...]] = ()  # settings by which numbers mean another thing: no bound fits both
     leads: ClassVar[bool] = False  # whether its encoder pass serves other scores too, so that it goes first
     whole_set: ClassVar[bool] = False  # whether it is fitted to the whole set first, with some settings at least
     reference_sets: ClassVar[tuple[str, ...]] = ()  # names of the sets that its `fit` compares rows with
@@ -73,7 +74,7 @@ class Score(ABC):
         """The score with the settings of a recipe of the package.
 
         Args:
-            name: `paper`, `cosine`, `clipscore`, `authors` or `authors-0515`, for the recipe `sds-paper` and so on.
+            name: `paper`, `authors` and so on, for the recipe `sds-paper`, `sds-authors` and so on of the package.
             **overrides: settings that take precedence.
 
         Raises:
@@ -140,8 +141,7 @@ class Score(ABC):
 
 
 def _rebuild(cls: type[Score], identity: str) -> Score:
-    names = field_names(cls)
-    return cls(**{key: value for key, value in json.loads(identity).items() if key in names})
+    return cls(**{key: value for key, value in json.loads(identity).items() if key in field_names(cls)})
 
 
 def field_names(cls: type[Score]) -> set[str]:
