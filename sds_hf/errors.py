@@ -1,7 +1,8 @@
-"""What a person is told: errors in one line; and packages that are not installed, or that others add."""
+"""What a person is told: errors in one line, text of others; packages that are not installed, or that others add."""
 
 import pkgutil
 import sys
+import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
@@ -35,6 +36,34 @@ def short(value: Any) -> str:
     """A value in a message."""
     text = " ".join(repr(value).split())
     return text if len(text) < 80 else text[:76] + "..."
+
+
+JOINERS = "\u200c\u200d"  # inside emoji and words, where they change nothing around them
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet computes
+
+
+def plain(value: Any, lines: bool = False) -> str:
+    r"""Text of others as it is shown to people: what a terminal or a page would obey becomes an escape such as `\x1b`.
+
+    That is control characters, those that change the direction of writing or are not seen, and halves of surrogates.
+
+    Args:
+        value: text, or something that becomes one.
+        lines: whether line breaks stay.
+    """
+    return "".join(
+        character
+        if character in JOINERS
+        or (lines and character == "\n")
+        or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else character.encode("unicode_escape").decode()
+        for character in str(value)
+    )
+
+
+def csv_cell(value: str) -> str:
+    """Text for a cell of a CSV file; one that a spreadsheet would take for a formula gets an apostrophe before it."""
+    return f"'{value}" if value.startswith(FORMULA) else value
 
 
 PACKAGES = {  # by module: the package, and the extra that brings it

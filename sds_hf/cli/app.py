@@ -23,6 +23,8 @@ from sds_hf.cli import (
     select,
     verify,
 )
+from sds_hf.cli.terminal import plain_messages
+from sds_hf.errors import plain
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 app = typer.Typer(
@@ -67,7 +69,8 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        code = app(args=argv, standalone_mode=False)
+        with plain_messages():
+            code = app(args=argv, standalone_mode=False)
     except typer.Exit as stop:
         code = stop.exit_code
     except Exception as error:
@@ -86,12 +89,16 @@ def _use_utf8() -> None:
 def _report(error: Exception) -> int:
     """One line for an error a person can do something about; the rest is a bug and shows where."""
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # of click, which newer versions of typer contain
+        if hasattr(error, "message"):
+            error.message = plain(error.message, lines=True)
         error.show()
         return int(error.exit_code)
-    if options.state.debug or not isinstance(error, (ValueError, OSError, ModuleNotFoundError)):
+    if options.state.debug or not isinstance(error, (ValueError, OSError, ModuleNotFoundError, RecursionError)):
         raise error
     from sds_hf.cli import show
 
+    if isinstance(error, RecursionError):
+        error = ValueError("something that was read is nested too deeply; --debug shows where")
     full = "; free some space and run the same command again" if getattr(error, "errno", 0) == errno.ENOSPC else ""
     show.fail((str(error) or type(error).__name__) + full)
     return 2

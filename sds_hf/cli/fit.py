@@ -40,7 +40,8 @@ def command(
     if json:
         return options.print_json(summary)
     for name, value in summary.items():
-        show.out.print(f"  {name}: {value}", highlight=False)
-    same = f" --model {model}" if model else ""
-    show.next_steps([f"sds-hf score DATASET --scores {score}{same} --set scores.{score}.fitted={out} --out scores"])
+        show.out.say("  {}: {}", name, value)
+    same = ["--model", model] if model else []
+    fitted = f"scores.{score}.fitted={out}"
+    show.next_steps([["sds-hf", "score", "DATASET", "--scores", score, *same, "--set", fitted, "--out", "scores"]])
     return None

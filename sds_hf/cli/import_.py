@@ -53,7 +53,7 @@ def command(
     rows, counts, name = import_source(reader, path, out, watch=watcher(json), **reader_options)
     if json:
         return options.print_json({"rows": rows, "skipped": counts, "reader": name, "out": str(out)})
-    show.out.print(f"{rows:,} rows read by [bold]{name}[/] into {out}")
+    show.out.say("{} rows read by [bold]{}[/] into {}", f"{rows:,}", name, out)
     for reason, count in counts.items():
-        show.out.print(f"  [yellow]{count:,}[/] {reason}")
+        show.out.say("  [yellow]{}[/] {}", f"{count:,}", reason)
     return None

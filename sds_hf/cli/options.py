@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sds_hf.errors import plain
 from sds_hf.version import __version__
 
 
@@ -64,8 +65,9 @@ Verify = Annotated[
 
 
 def print_json(value: Any) -> None:
-    """The result of a command, for programs."""
-    print(jsonlib.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """The result of a command, for programs; what a terminal would obey is escaped as JSON has it."""
+    text = jsonlib.dumps(value, indent=2, ensure_ascii=False, default=str)
+    print("".join(c if c == "\n" or plain(c) == c else jsonlib.dumps(c)[1:-1] for c in text))
 
 
 def published_json(published: Any, verified: Any = None) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def _show(table: "ScoreTable", out: str, recipe: str | None, quiet: bool, json: 
         show.scores(report)
         precision = ", ".join(sorted({score["dtype"] for score in table.manifest["scores"] if "dtype" in score}))
         where = " in ".join(filter(None, [table.manifest["device"], precision]))
-        show.out.print(f"\n{report.rows:,} rows scored on {where} into {out}, {report.failed:,} failed")
+        show.out.say("\n{} rows scored on {} into {}, {} failed", f"{report.rows:,}", where, out, f"{report.failed:,}")
         show.failures(report)
     if report.failed == report.rows:
         show.fail(f"all {report.rows:,} rows failed, the first with: {report.failures[0]}")
@@ -100,4 +100,4 @@ def _show(table: "ScoreTable", out: str, recipe: str | None, quiet: bool, json: 
     if report.failed and not json and not quiet:
         show.out.print("  the same command with --retry failed scores them again, repaired or not")
     if not json and not quiet and (recipe or {"clip_sim", "pcs", "asf_miou"} <= set(report.scores)):
-        show.next_steps([f"sds-hf select {out} --recipe {recipe or 'sds-paper'} --out selection"])
+        show.next_steps([["sds-hf", "select", out, "--recipe", recipe or "sds-paper", "--out", "selection"]])

@@ -36,11 +36,17 @@ def command(
     report = select(scores, chosen, out=out, memory_limit=memory_limit, scratch=scratch).report
     if json:
         return options.print_json(
-            {"rows": report.rows, "kept": report.kept, "reasons": report.reasons, "out": str(out)}
+            {
+                "rows": report.rows,
+                "kept": report.kept,
+                "reasons": report.reasons,
+                "notes": report.warnings,
+                "out": str(out),
+            }
         )
     show.funnel(report)
     dataset = report.provenance.get("source", {}).get("name") or "DATASET"
-    show.next_steps([f"sds-hf publish {dataset} {out} --scores {scores} --folder published"])
+    show.next_steps([["sds-hf", "publish", dataset, out, "--scores", scores, "--folder", "published"]])
     return None
 
 
