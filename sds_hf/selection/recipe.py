@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from sds_hf.errors import one_line, short
@@ -18,7 +17,7 @@ from sds_hf.scores.base.score import ClipScore, Score, field_names
 from sds_hf.selection.disclosure import disclosed, public_name
 from sds_hf.selection.gate import Gate
 from sds_hf.selection.rules import RULES, Rule, make_rule
-from sds_hf.selection.yaml_text import apply_override, to_yaml
+from sds_hf.selection.yaml_text import LONGEST, apply_override, read_yaml, to_yaml
 
 
 class Origin(BaseModel):
@@ -184,7 +183,8 @@ class Recipe(BaseModel):
             RecipeError: if there is none or it makes no sense.
         """
         if Path(name).is_file():
-            text = Path(name).read_bytes()
+            with Path(name).open("rb") as file:
+                text = file.read(LONGEST + 1)
         elif name in recipe_names():
             text = (files("sds_hf") / "selection" / "recipes" / f"{name}.yaml").read_bytes()
         else:
@@ -195,9 +195,9 @@ class Recipe(BaseModel):
     def from_yaml(cls, text: str | bytes, overrides: Iterable[str] = ()) -> "Recipe":
         """See `load`."""
         try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise RecipeError(f"the recipe is no YAML: {' '.join(str(error).split())}") from error
+            data = read_yaml(text)
+        except ValueError as error:
+            raise RecipeError(f"the recipe {error}") from error
         if not isinstance(data, dict):
             raise RecipeError(f"a recipe is a mapping with name, scores and rules, not {short(data)}")
         return cls.from_dict(data, overrides)

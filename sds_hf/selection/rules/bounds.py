@@ -15,11 +15,13 @@ QUANTILE = re.compile(r"q(0(\.\d+)?|1(\.0+)?)")
 
 
 def _number_or_quantile(value: float | str) -> float | str:
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number or a quantile, not {value}")
     if isinstance(value, str) and QUANTILE.fullmatch(value):
         return value
     try:
         number = float(value)  # YAML takes 1e-3 for a string
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if math.isnan(number):
         raise ValueError(f'must be a number or a quantile from "q0" to "q1" such as "q0.15", not {value!r}')

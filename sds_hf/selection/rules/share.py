@@ -5,15 +5,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, cast
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from sds_hf.scores.base.score import settings
 from sds_hf.selection.candidates import Candidates, cut, rank
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import RANKING, Rule
 
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number of rows, not {value}")
+    return value
+
+
 Fraction = Annotated[float, Field(gt=0, le=1)]
-Target = Annotated[int, Field(ge=1)]
+Target = Annotated[int, Field(ge=1, le=1 << 53), BeforeValidator(_no_truth)]
 
 
 @settings
