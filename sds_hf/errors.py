@@ -1,6 +1,7 @@
 """What a person is told: errors in one line, text of others; packages that are not installed, or that others add."""
 
 import pkgutil
+import re
 import sys
 import unicodedata
 import warnings
@@ -39,7 +40,7 @@ def short(value: Any) -> str:
 
 
 JOINERS = "\u200c\u200d"  # inside emoji and words, where they change nothing around them
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet computes
+FORMULA = re.compile(r"[=@\t\r\n]|[+-](?![\w.]*$)")  # what a spreadsheet computes: -2+3, but not -2 or -rf
 
 
 def plain(value: Any, lines: bool = False) -> str:
@@ -63,7 +64,7 @@ def plain(value: Any, lines: bool = False) -> str:
 
 def csv_cell(value: str) -> str:
     """Text for a cell of a CSV file; one that a spreadsheet would take for a formula gets an apostrophe before it."""
-    return f"'{value}" if value.startswith(FORMULA) else value
+    return f"'{value}" if FORMULA.match(value) else value
 
 
 PACKAGES = {  # by module: the package, and the extra that brings it

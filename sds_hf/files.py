@@ -111,7 +111,7 @@ def is_remembered(kind: str, key: str) -> bool:
 
 def cache_folder(kind: str) -> Path:
     """Where things of a kind are kept on this machine."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sds_hf" / kind
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sds_hf" / kind
 
 
 def _note(kind: str, key: str) -> Path:

@@ -93,12 +93,22 @@ def _report(error: Exception) -> int:
             error.message = plain(error.message, lines=True)
         error.show()
         return int(error.exit_code)
-    if options.state.debug or not isinstance(error, (ValueError, OSError, ModuleNotFoundError, RecursionError)):
+    sentence = _sentence(error)
+    if options.state.debug or sentence is None:
         raise error
     from sds_hf.cli import show
 
-    if isinstance(error, RecursionError):
-        error = ValueError("something that was read is nested too deeply; --debug shows where")
     full = "; free some space and run the same command again" if getattr(error, "errno", 0) == errno.ENOSPC else ""
-    show.fail((str(error) or type(error).__name__) + full)
+    show.fail(sentence + full)
     return 2
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell a person; None if it is a bug."""
+    if isinstance(error, (ValueError, OSError, ModuleNotFoundError)):
+        return str(error) or type(error).__name__
+    if isinstance(error, RecursionError):
+        return "something that was read is nested too deeply; --debug shows where"
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of `pathlib`
+        return "no home folder is known: set HOME to a folder, and write no path with ~"
+    return None

@@ -10,7 +10,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, Image, IterableDataset, IterableDatasetDict, load_dataset, load_from_disk
-from datasets.exceptions import DatasetGenerationError
+from datasets.exceptions import DatasetGenerationError, SplitsVerificationError
 
 from sds_hf.data.folder import source_features
 from sds_hf.data.sources import READERS, make_reader
@@ -110,6 +110,11 @@ def _reading(name: str, read: Callable[[], T]) -> T:
         return read()
     except (DatasetGenerationError, pa.ArrowException) as error:
         raise ValueError(_trouble(name, error.__cause__ or error)) from error
+    except SplitsVerificationError as error:
+        raise ValueError(
+            f"{name} has other rows than its README.md says, which some were added to or taken from since: remove "
+            "`dataset_info` there, or make the folder anew"
+        ) from error
     except RuntimeError as error:  # of `datasets`, about a loading script
         raise ValueError(
             f"cannot read {name}: {_first_line(error)}; its code is not run, give the data itself"

@@ -38,11 +38,13 @@ def database(memory_limit: str | None = None, scratch: str | Path | None = None)
         scratch: where the folder is made; the system's temporary one if None.
 
     Raises:
-        ValueError: if the limit is no amount of memory, or too small for what is done inside, or something cannot be
+        ValueError: if there is no such folder, the limit is no amount of memory, or too small for what is done inside, or something cannot be
             read as what it should be.
         OSError: if what is done inside finds no room on the disk, or files it cannot read.
         KeyboardInterrupt: after Ctrl-C in a query.
     """
+    if scratch is not None and not Path(scratch).is_dir():
+        raise ValueError(f"there is no folder {scratch} for what does not fit into memory")
     with (
         tempfile.TemporaryDirectory(prefix="sds-hf-", dir=scratch) as folder,
         duckdb.connect(config={"temp_directory": str(Path(folder) / "spill")}) as connection,

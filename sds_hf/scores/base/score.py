@@ -249,8 +249,7 @@ def score_rows(scores: Sequence[Score], rows: Rows) -> tuple[dict[str, Column], 
     def compute(part: Rows) -> dict[str, list[Any]]:
         # The largest passes come first: they leave the others what these would have to compute.
         in_turn = sorted(scores, key=lambda score: (score.leads, COSTS.index(score.cost)), reverse=True)
-        computed = {name: list(values) for score in in_turn for name, values in score.compute(part).items()}
-        return {name: computed[name] for name in names}
+        return {name: list(values) for score in in_turn for name, values in score.compute(part).items()}
 
     computed, too_large = in_parts(compute, rows, names, repr(scores)) if len(rows) else ({}, {})
     errors = {**rows.errors, **{rows.positions[row]: error for row, error in too_large.items()}}
@@ -270,8 +269,9 @@ def common_labels(scores: Sequence[Score]) -> str:
         ValueError: if they differ in it, or two of them would write different numbers into one column.
     """
     spaces = {score.labels for score in scores}
-    if len(spaces) > 1:
-        raise ValueError(f"scores computed together need one label space, not {sorted(spaces)}")
+    if len(spaces) != 1:
+        one = f"scores computed together need one label space, not {sorted(spaces)}"
+        raise ValueError(one if spaces else "no score is asked for: name one or more, e.g. pcs and asf_miou")
     writers: dict[str, Score] = {}
     for score in scores:
         for column in score.columns:
