@@ -186,9 +186,8 @@ def _check_columns(chosen: Format, dataset: "Dataset") -> None:
 def _write_renamed(changed: dict[str, str], folder: Path) -> None:
     if changed:
         with (folder / RENAMED).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(
-                [("name", "id"), *((name, csv_cell(row_id)) for name, row_id in changed.items())]
-            )
+            lines = ((name, csv_cell(row_id)) for name, row_id in changed.items())
+            csv.writer(file).writerows([("name", "id"), *lines])
 
 
 def _count(folder: Path) -> int:

@@ -38,8 +38,8 @@ def database(memory_limit: str | None = None, scratch: str | Path | None = None)
         scratch: where the folder is made; the system's temporary one if None.
 
     Raises:
-        ValueError: if there is no such folder, the limit is no amount of memory, or too small for what is done inside, or something cannot be
-            read as what it should be.
+        ValueError: if there is no such folder, the limit is no amount of memory, or too small for what is done inside,
+            or something cannot be read as what it should be.
         OSError: if what is done inside finds no room on the disk, or files it cannot read.
         KeyboardInterrupt: after Ctrl-C in a query.
     """

@@ -106,9 +106,8 @@ class Report(BaseModel):
         try:
             return cls.model_validate_json(Path(path).read_bytes())
         except ValidationError as error:
-            raise ValueError(
-                f"{path} is no report of sds-hf: {one_line(error, {(): list(cls.model_fields)})}"
-            ) from error
+            what = one_line(error, {(): list(cls.model_fields)})
+            raise ValueError(f"{path} is no report of sds-hf: {what}") from error
 
     def clean_share(self) -> tuple[float, float] | None:
         """Where the truth is known: share of rows without a defect among candidates and among the kept."""

@@ -55,7 +55,13 @@ class MapBatch:
 
     def labels(self, name: str) -> LabelSpace:
         """The label space of that name; `"auto"` is the one of the schema's ClassLabel names."""
-        return labels_of(None if name != "auto" else self._features(), name)
+        features = self._features() if name == "auto" else None
+        if name == "auto" and features is None:
+            raise ValueError(
+                'labels="auto" needs the features of the dataset, which `map` on a stream hides: say what indices '
+                'mean, e.g. labels="voc", or use add_scores, which sees them'
+            )
+        return labels_of(features, name)
 
     def output(self, columns: dict[str, Column]) -> dict[str, Any]:
         """What to return to `map`."""
