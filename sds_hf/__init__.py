@@ -11,7 +11,7 @@ from sds_hf.version import __version__ as __version__
 if TYPE_CHECKING:
     from sds_hf.check.diff import diff as diff
     from sds_hf.check.verify import verify as verify
-    from sds_hf.data.paths import allow_paths as allow_paths
+    from sds_hf.data.access.paths import allow_paths as allow_paths
     from sds_hf.data.sources import Reader as Reader
     from sds_hf.exports import export as export
     from sds_hf.exports import export_format as export_format
@@ -89,7 +89,7 @@ _HOME = {
     "TopPerGroup": "selection.rules",
     "WholeSetScore": "scores.base.whole_set",
     "add_scores": "scores.base.add",
-    "allow_paths": "data.paths",
+    "allow_paths": "data.access.paths",
     "class_queue": "selection.splits",
     "diff": "check.diff",
     "export": "exports",

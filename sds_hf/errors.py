@@ -1,9 +1,10 @@
-"""What a person is told: errors in one line, nothing of the machine; and packages that lack, or that others add."""
+"""What a person is told: errors in one line, nothing of the machine, text of others; packages that lack."""
 
 import os
 import pkgutil
 import re
 import sys
+import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
@@ -72,6 +73,34 @@ def public_name(name: str) -> str:
     if windows.drive:
         return windows.name
     return Path(name).name if name.startswith(("/", "~", "./", "../")) else name
+
+
+JOINERS = "\u200c\u200d"  # inside emoji and words, where they change nothing around them
+FORMULA = re.compile(r"[=@\t\r\n]|[+-](?![\w.]*$)")  # what a spreadsheet computes: -2+3, but not -2 or -rf
+
+
+def plain(value: Any, lines: bool = False) -> str:
+    r"""Text of others as it is shown to people: what a terminal or a page would obey becomes an escape such as `\x1b`.
+
+    That is control characters, those that change the direction of writing or are not seen, and halves of surrogates.
+
+    Args:
+        value: text, or something that becomes one.
+        lines: whether line breaks stay.
+    """
+    return "".join(
+        character
+        if character in JOINERS
+        or (lines and character == "\n")
+        or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        else character.encode("unicode_escape").decode()
+        for character in str(value)
+    )
+
+
+def csv_cell(value: str) -> str:
+    """Text for a cell of a CSV file; one that a spreadsheet would take for a formula gets an apostrophe before it."""
+    return f"'{value}" if FORMULA.match(value) else value
 
 
 PACKAGES = {  # by module: the package, and the extra that brings it

@@ -2,15 +2,20 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from sds_hf.errors import short
 
 MOST_TEXT = 4 << 20  # bytes of YAML or JSON that people write
 MOST_NODES = 100_000  # in it, aliases followed
 MOST_DEPTH = 100
 MOST_ARRAYS = 4 << 30  # bytes of the arrays of a file
+DIGITS = re.compile(r"[-+]?(?:[\d_]{19,}|0[xo][\da-fA-F_]{16,})")
 
 
 class LimitError(ValueError):
@@ -18,7 +23,7 @@ class LimitError(ValueError):
 
 
 def read_yaml(text: str | bytes, name: str = "YAML") -> Any:
-    """What a YAML text holds, of plain types.
+    """What a YAML text holds, of plain types; 1:30 and 010 are texts, not the numbers 90 and 8.
 
     Raises:
         LimitError: if it is longer, deeper or, its aliases followed, larger than any that people write.
@@ -28,46 +33,68 @@ def read_yaml(text: str | bytes, name: str = "YAML") -> Any:
 
     if len(text) > MOST_TEXT:
         raise LimitError(f"{name} has {len(text):,} characters; at most {MOST_TEXT:,} are read")
-    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        _check_events(yaml.parse(text, Loader=loader), name)
-        return yaml.load(text, Loader=loader)
+        _check_events(yaml.parse(text, Loader=_loader()), name)
+        return yaml.load(text, Loader=_loader())
     except yaml.YAMLError as error:
         raise ValueError(f"{name} is no YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise LimitError(f"{name} nests deeper than {MOST_DEPTH} levels") from error
 
 
-def _check_events(events: Any, name: str) -> None:
-    """Count the nodes of a YAML text, those of aliases as often as they are named; no text is expanded for it."""
+@cache
+def _loader() -> Any:
     import yaml
 
-    sizes: dict[str, int | None] = {}  # by anchor; None while it is open
-    open_nodes: list[tuple[str | None, int]] = []  # anchor, and nodes before it
-    total = 0
+    whole, decimal = "tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$")
+    safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    resolvers = {
+        first: [(tag, decimal if tag == whole else pattern) for tag, pattern in those]
+        for first, those in safe.yaml_implicit_resolvers.items()
+    }
+    return type("Loader", (safe,), {"yaml_implicit_resolvers": resolvers})
+
+
+def _check_events(events: Any, name: str) -> None:
+    """Count the nodes of a YAML text and their characters, those of aliases as often as they are named."""
+    import yaml
+
+    sizes: dict[str, tuple[int, int] | None] = {}  # by anchor, nodes and characters; None while it is open
+    open_nodes: list[tuple[str | None, int, int]] = []  # anchor, and what came before it
+    nodes = characters = 0
     for event in events:
         if isinstance(event, yaml.AliasEvent):
-            size = sizes.get(str(event.anchor), 1)
+            size = sizes.get(str(event.anchor), (1, 0))
             if size is None:
                 raise LimitError(f"{name}: *{event.anchor} holds itself, which has no end")
-            total += size
-        elif isinstance(event, yaml.NodeEvent):
-            total += 1
-            if isinstance(event, yaml.ScalarEvent):
-                if event.anchor:
-                    sizes[event.anchor] = 1
-            else:
-                open_nodes.append((event.anchor, total))
-                if event.anchor:
-                    sizes[event.anchor] = None
+            nodes, characters = nodes + size[0], characters + size[1]
+        elif isinstance(event, yaml.ScalarEvent):
+            _check_scalar(event, name)
+            nodes, characters = nodes + 1, characters + len(event.value)
+            if event.anchor:
+                sizes[event.anchor] = 1, len(event.value)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append((event.anchor, nodes, characters))
+            nodes += 1
+            if event.anchor:
+                sizes[event.anchor] = None
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = open_nodes.pop()
+            anchor, *before = open_nodes.pop()
             if anchor:
-                sizes[anchor] = total - before + 1
-        if total > MOST_NODES:
+                sizes[anchor] = nodes - before[0], characters - before[1]
+        if nodes > MOST_NODES:
             raise LimitError(f"{name} holds more than {MOST_NODES:,} values, aliases followed")
+        if characters > 2 * MOST_TEXT:
+            raise LimitError(f"{name} holds more than {2 * MOST_TEXT:,} characters, aliases followed")
         if len(open_nodes) > MOST_DEPTH:
             raise LimitError(f"{name} nests deeper than {MOST_DEPTH} levels")
+
+
+def _check_scalar(event: Any, name: str) -> None:
+    if event.style is None and DIGITS.fullmatch(event.value):
+        raise LimitError(f"{name} has a number of {len(event.value):,} digits, more than any setting")
+    if any("\ud800" <= character <= "\udfff" for character in event.value):
+        raise ValueError(f"{name} has {short(event.value)}, which is no text but half of a surrogate pair")
 
 
 def read_json(text: str | bytes, name: str = "JSON") -> Any:

@@ -92,12 +92,18 @@ def import_source(
     Returns:
         Number of rows, what was skipped or looks wrong by reason, and the reader's name.
     """
-    imported = import_folder(reader, path, out, watch=watch, **options)
+    imported = import_folder(reader, path, out, but=but, watch=watch, **options)
     return imported.rows, imported.skipped, imported.reader
 
 
 def import_folder(
-    reader: str, path: str | Path, out: str | Path, *, watch: Watch = nothing, **options: Any
+    reader: str,
+    path: str | Path,
+    out: str | Path,
+    *,
+    but: Path | None = None,
+    watch: Watch = nothing,
+    **options: Any,
 ) -> Imported:
     """Read a raw layout into a folder that `load_dataset` reads, and say what was found.
 

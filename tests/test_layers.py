@@ -16,7 +16,7 @@ import sds_hf
 ROOMS = {
     "errors": "",
     "files": "",
-    "limits": "",
+    "limits": "errors",
     "progress": "",
     "version": "",
     "data": "errors files limits",
@@ -118,7 +118,7 @@ def test_readers_work_without_datasets_torch_and_pydantic(name):
         "data.names_files",
         "data.images",
         "data.instances",
-        "data.paths",
+        "data.access.paths",
         "data.prompts",
     }
     assert not packages_imported(name) & {"datasets", "torch", "pydantic"}

@@ -1,12 +1,14 @@
 """The rows of two versions side by side, by id, in DuckDB, so that sets larger than memory work like small ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from sds_hf.check.versions import Version
-from sds_hf.selection.duck import CLASSES, derived, quoted, read_parquet
+from sds_hf.data.labels import LabelSpace
+from sds_hf.selection.duck import CLASSES, Relation, classes_in, is_list_of_ids, parquet_relation
 
 SIDES = ("a", "b")
 NOT_SCORES = ("id", "row", "kept", "reason", "status", "error")
@@ -43,37 +45,38 @@ class Alignment:
             f"{side}.reason AS reason_{side}"
             for side in SIDES
         ]
-        scores = [(side, f"{side}.{quoted(name)}", number) for number, name in enumerate(self.scores) for side in SIDES]
-        columns += [
-            f"CASE WHEN isfinite({score}) THEN CAST({score} AS DOUBLE) END AS s{number}_{side}"
-            for side, score, number in scores
-        ]
+        for number, name in enumerate(self.scores):
+            values = {side: f"{side}.s{score_columns[side].index(name)}" for side in SIDES}
+            columns += [
+                f"CASE WHEN isfinite({score}) THEN CAST({score} AS DOUBLE) END AS s{number}_{side}"
+                for side, score in values.items()
+            ]
         self._db.execute(f"CREATE TABLE aligned AS SELECT id, {', '.join(columns)} FROM a FULL JOIN b USING (id)")
 
     def _load(self, side: str, version: Version) -> list[str]:
         """Make the view of a version; returns its scores."""
-        name, view = version.side.name, f"given_{side}"
-        files = read_parquet(version.tables)
-        types = self.types(files)
+        name, files = version.side.name, parquet_relation(self._db, version.tables)
+        columns, types = files.columns, files.types
         if not {"id", "row"} & set(types):
             raise ValueError(f"the rows of {name} have no ids to match them by: it has neither scores nor a column id")
-        self._db.execute(f"CREATE VIEW {view} AS SELECT *{derived(types)} FROM {files}")
-        types = self.types(view)
         decided = types.get("kept") == "BOOLEAN"
-        self.has_classes[side] = types.get(CLASSES, "").endswith("[]")
+        reason = columns["reason"] if decided and types.get("reason") == "VARCHAR" else "CAST(NULL AS VARCHAR)"
+        classes = next((name for name in (CLASSES, "classes") if is_list_of_ids(types.get(name, ""))), None)
+        self.has_classes[side] = classes is not None
+        shown = _shown(classes, columns, version) if classes else ""
         scores = [
             column
             for column, kind in types.items()
             if kind in ("FLOAT", "DOUBLE") and column not in NOT_SCORES and not _is_of_group(column, types)
         ]
-        columns = [
-            "CAST(id AS VARCHAR) AS id",
-            "kept" if decided else "true AS kept",
-            f"{'reason' if decided and 'reason' in types else 'CAST(NULL AS VARCHAR)'} AS reason",
-            *([CLASSES] if self.has_classes[side] else []),
-            *map(quoted, scores),
+        selected = [
+            f"CAST({columns.get('id') or columns['row']} AS VARCHAR) AS id",
+            f"{columns['kept'] if decided else 'true'} AS kept",
+            f"{reason} AS reason",
+            *([f"{shown} AS {CLASSES}"] if classes else []),
+            *(f"{columns[score]} AS s{number}" for number, score in enumerate(scores)),
         ]
-        self._db.execute(f"CREATE VIEW {side} AS SELECT {', '.join(columns)} FROM {view}")
+        self._db.execute(f"CREATE VIEW {side} AS SELECT {', '.join(selected)} FROM {files.sql}")
         if twice := self.fetch(
             f"SELECT id FROM {side} GROUP BY id HAVING count(*) > 1 OR id IS NULL ORDER BY 1 LIMIT 1"
         ):
@@ -94,13 +97,19 @@ class Alignment:
         """All rows of a query that gives few."""
         return self._db.execute(query).fetchall()
 
+    def files(self, paths: Sequence[Path]) -> Relation:
+        """The rows of Parquet files."""
+        return parquet_relation(self._db, paths)
+
     def run(self, command: str) -> None:
         """Carry out a command."""
         self._db.execute(command)
 
-    def types(self, relation: str) -> dict[str, str]:
-        """Names and types of the columns of a relation."""
-        return {name: str(kind) for name, kind, *_ in self.fetch(f"DESCRIBE SELECT * FROM {relation}")}
+
+def _shown(name: str, columns: Mapping[str, str], version: Version) -> str:
+    """SQL of the classes a row shows; ids that no score has looked at may repeat and stand for nothing."""
+    labels = LabelSpace.from_names(version.names) if version.names else None
+    return columns[name] if name == CLASSES else classes_in(columns[name], labels)[0]
 
 
 def _is_of_group(name: str, types: Mapping[str, str]) -> bool:

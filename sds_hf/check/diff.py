@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 
 from sds_hf.check.alignment import SIDES, Alignment
 from sds_hf.check.pictures import compare_pictures
@@ -57,7 +58,9 @@ def diff(
     with database(memory_limit, scratch) as connection:
         try:
             return _diff(Alignment(connection, first, second), first, second, pictures)
-        except duckdb.Error as error:  # a file that is none, a disk that is full
+        except (duckdb.InterruptException, duckdb.OutOfMemoryException):
+            raise
+        except (duckdb.Error, pa.ArrowException) as error:  # a file that is none, a disk that is full
             why = str(error).strip().splitlines()[0]
             raise ValueError(f"cannot compare {first.side.name} and {second.side.name}: {why}") from error
 

@@ -15,7 +15,7 @@ from sds_hf.check.alignment import SIDES, Alignment
 from sds_hf.check.versions import Version
 from sds_hf.data.images import BadImageError, decode_mask
 from sds_hf.selection.changes import PictureChanges
-from sds_hf.selection.duck import read_parquet
+from sds_hf.selection.duck import Relation
 
 INDICES = 1 << 16
 ROWS_AT_ONCE = 10_000
@@ -43,36 +43,37 @@ def compare_pictures(rows: Alignment, versions: Sequence[Version]) -> tuple[Pict
     common, pixels = rows.count("kept_a AND kept_b"), np.zeros((2, INDICES), np.int64)
     if not all(data):  # no row is in both but in the same file
         return PictureChanges(rows=common), pixels
-    columns = _common_pictures(rows, data)
+    stored = [rows.files(paths) for paths in data]
+    columns = _common_pictures(stored)
     if not columns:
         return None
-    for side, files in zip(SIDES, data, strict=True):
-        digests = ", ".join(f"sha256({name}.bytes) AS {name}" for name in columns)
+    for side, files in zip(SIDES, stored, strict=True):
+        digests = ", ".join(f"sha256({files.columns[name]}.bytes) AS {name}" for name in columns)
         rows.run(
-            f"""CREATE TABLE stored_{side} AS SELECT CAST(id AS VARCHAR) AS id, {digests}, filename AS file,
-                    file_row_number AS place FROM {read_parquet(files, numbered=True)}"""
+            f"""CREATE TABLE stored_{side} AS SELECT CAST({files.columns["id"]} AS VARCHAR) AS id, {digests},
+                    row_number() OVER () - 1 AS place FROM {files.sql}"""
         )
     counts: dict[str, Any] = {"rows": common}
     if "image" in columns:
         both = "stored_a a JOIN stored_b b USING (id)"
         counts["images"] = rows.fetch(f"SELECT count(*) FROM {both} WHERE a.image IS DISTINCT FROM b.image")[0][0]
     if "mask" in columns:
-        counts |= _masks(rows, pixels)
+        counts |= _masks(rows, data, pixels)
     return PictureChanges(**counts), pixels
 
 
-def _common_pictures(rows: Alignment, data: Sequence[Sequence[Path]]) -> list[str]:
+def _common_pictures(stored: Sequence[Relation]) -> list[str]:
     """The columns of stored pictures that both versions have; none if rows have no ids."""
-    types = [rows.types(read_parquet(files)) for files in data]
+    types = [files.types for files in stored]
     if not all("id" in kinds for kinds in types):
         return []
     return [name for name in ("image", "mask") if all(kinds.get(name, "").startswith("STRUCT") for kinds in types)]
 
 
-def _masks(rows: Alignment, pixels: np.ndarray) -> dict[str, Any]:
+def _masks(rows: Alignment, data: Sequence[Sequence[Path]], pixels: np.ndarray) -> dict[str, Any]:
     """Counts of the masks whose bytes differ; their pixels are added by index, before and now."""
     counts, total = dict.fromkeys(("recoded", "masks", "resized", "unreadable", "pixels"), 0), 0
-    for old, new in _changed_masks(rows):
+    for old, new in _changed_masks(rows, data):
         before, after = _decoded(old), _decoded(new)
         if before is None or after is None:
             counts["unreadable"] += 1
@@ -90,38 +91,40 @@ def _masks(rows: Alignment, pixels: np.ndarray) -> dict[str, Any]:
     return {**counts, "share": counts["pixels"] / total if total else 0.0}
 
 
-def _changed_masks(rows: Alignment) -> Iterator[list[bytes | None]]:
+def _changed_masks(rows: Alignment, data: Sequence[Sequence[Path]]) -> Iterator[list[bytes | None]]:
     """Masks of the same row whose bytes differ, before and now."""
     rows.run(
-        """CREATE TABLE changed AS SELECT row_number() OVER (ORDER BY a.file, a.place) - 1 AS number,
-               a.file AS file_a, a.place AS place_a, b.file AS file_b, b.place AS place_b
+        """CREATE TABLE changed AS SELECT row_number() OVER (ORDER BY a.place) - 1 AS number,
+               a.place AS place_a, b.place AS place_b
            FROM stored_a a JOIN stored_b b USING (id) WHERE a.mask IS DISTINCT FROM b.mask"""
     )
     total = int(rows.fetch("SELECT count(*) FROM changed")[0][0])
-    read = [_reader(), _reader()]
+    read = [_reader(paths) for paths in data]
     for start in range(0, total, ROWS_AT_ONCE):
         chosen = f"number >= {start} AND number < {start + ROWS_AT_ONCE} ORDER BY number"
-        for row in rows.fetch(f"SELECT file_a, place_a, file_b, place_b FROM changed WHERE {chosen}"):
-            yield [read[0](*row[:2]), read[1](*row[2:])]
+        for places in rows.fetch(f"SELECT place_a, place_b FROM changed WHERE {chosen}"):
+            yield [reader(place) for reader, place in zip(read, places, strict=True)]
 
 
-def _reader() -> Callable[[str, int], bytes | None]:
-    """A function that reads the mask of a row of a file, and keeps a few row groups in memory."""
+def _reader(paths: Sequence[Path]) -> Callable[[int], bytes | None]:
+    """A function that reads the mask of a row of files, and keeps a few row groups in memory."""
+    starts = [0, *accumulate(pq.read_metadata(path).num_rows for path in paths)]
 
     @lru_cache(GROUPS_KEPT)
-    def opened(file: str) -> tuple[pq.ParquetFile, list[int]]:
-        parquet = pq.ParquetFile(file)
+    def opened(file: int) -> tuple[pq.ParquetFile, list[int]]:
+        parquet = pq.ParquetFile(paths[file])
         sizes = (parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups))
         return parquet, [0, *accumulate(sizes)]
 
     @lru_cache(GROUPS_KEPT)
-    def group_of(file: str, group: int) -> pa.Array:
+    def group_of(file: int, group: int) -> pa.Array:
         return opened(file)[0].read_row_group(group, columns=["mask.bytes"])["mask"].combine_chunks().field("bytes")
 
-    def read(file: str, row_number: int) -> bytes | None:
-        starts = opened(file)[1]
-        group = bisect_right(starts, row_number) - 1
-        data: bytes | None = group_of(file, group)[row_number - starts[group]].as_py()
+    def read(place: int) -> bytes | None:
+        file = bisect_right(starts, place) - 1
+        row_number, groups = place - starts[file], opened(file)[1]
+        group = bisect_right(groups, row_number) - 1
+        data: bytes | None = group_of(file, group)[row_number - groups[group]].as_py()
         return data
 
     return read

@@ -28,6 +28,8 @@ from sds_hf.cli import (
     select,
     verify,
 )
+from sds_hf.cli.terminal import plain_messages
+from sds_hf.errors import plain
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 app = typer.Typer(
@@ -72,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        with _tidy_end():
+        with _tidy_end(), plain_messages():
             code = app(args=argv, standalone_mode=False)
     except typer.Exit as stop:
         code = stop.exit_code
@@ -116,13 +118,27 @@ def _use_utf8() -> None:
 def _report(error: Exception) -> int:
     """One line for an error a person can do something about; the rest is a bug and shows where."""
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # of click, which newer versions of typer contain
+        if hasattr(error, "message"):
+            error.message = plain(error.message, lines=True)
         error.show()
         return int(error.exit_code)
-    if options.state.debug or not isinstance(error, (ValueError, OSError, ModuleNotFoundError)):
+    sentence = _sentence(error)
+    if options.state.debug or sentence is None:
         raise error
     from sds_hf.cli import show
     from sds_hf.errors import without_secrets
 
     full = "; free some space and run the same command again" if getattr(error, "errno", 0) == errno.ENOSPC else ""
-    show.fail(without_secrets(str(error) or type(error).__name__) + full)
+    show.fail(without_secrets(sentence) + full)
     return 2
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell a person; None if it is a bug."""
+    if isinstance(error, (ValueError, OSError, ModuleNotFoundError)):
+        return str(error) or type(error).__name__
+    if isinstance(error, RecursionError):
+        return "something that was read is nested too deeply; --debug shows where"
+    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of `pathlib`
+        return "no home folder is known: set HOME to a folder, and write no path with ~"
+    return None

@@ -25,7 +25,7 @@ def command(
     renewal = renew_card(folder, check)
     if json:
         return options.print_json({"card": str(renewal.path), "changed": renewal.changed, "warnings": renewal.warnings})
-    show.out.print(f"{renewal.path}: {'written' if renewal.changed else 'unchanged'}")
+    show.out.say("{}: {}", renewal.path, "written" if renewal.changed else "unchanged")
     for warning in renewal.warnings:
         note(warning)
     return None

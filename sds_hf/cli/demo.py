@@ -24,7 +24,7 @@ def command(
     from sds_hf.pipeline import run_demo
 
     if not json:
-        show.out.print(f"{rows:,} emoji scenes, about half of them with a known defect, scored by a tiny CLIP\n")
+        show.out.say(f"{rows:,} emoji scenes, about half of them with a known defect, scored by a tiny CLIP\n")
     demo_run = run_demo(rows, out, seed=seed, labels=labels, watch=watcher(json))
     loaded = load(demo_run.published.target)
     shares = demo_run.report.clean_share() or (0.0, 0.0)

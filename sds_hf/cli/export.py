@@ -36,8 +36,6 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Write a dataset for another tool; image files stay as they are, masks keep every index."""
-    from rich.markup import escape
-
     from sds_hf.cli import show
     from sds_hf.cli.progress import watcher
     from sds_hf.exports import RENAMED, export
@@ -56,7 +54,8 @@ def command(
         return options.print_json({**summary, "renamed": exported.renamed})
     rows = f"{exported.rows:,} rows, " if exported.rows is not None else ""
     files = "1 file" if exported.files == 1 else f"{exported.files:,} files"
-    show.out.print(f"{rows}{files} of [bold]{format}[/] written to {escape(str(out))}", soft_wrap=True)
+    show.out.say(f"{rows}{files} of [bold]{{}}[/] written to {{}}", format, out)
     if exported.renamed:
-        show.out.print(f"  [yellow]{exported.renamed:,}[/] ids are no safe file names; {RENAMED} says what they became")
+        renamed = f"{exported.renamed:,}"
+        show.out.say("  [yellow]{}[/] ids are no safe file names; {} says what they became", renamed, RENAMED)
     return None

@@ -1,6 +1,5 @@
 """`sds-hf fit`: a reference set becomes a file that a score compares with."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,8 +42,8 @@ def command(
     if json:
         return options.print_json(summary)
     for name, value in summary.items():
-        show.out.print(f"  {name}: {value}", highlight=False)
+        show.out.say("  {}: {}", name, value)
     same = ["--model", model] if model else []
-    words = ["--scores", score, *same, "--set", f"scores.{score}.fitted={summary['file']}", "--out", "scores"]
-    show.next_steps([f"sds-hf score DATASET {shlex.join(words)}"])
+    fitted = f"scores.{score}.fitted={summary['file']}"
+    show.next_steps([["sds-hf", "score", "DATASET", "--scores", score, *same, "--set", fitted, "--out", "scores"]])
     return None

@@ -68,19 +68,17 @@ def command(
 
 def _show(imported: "Imported", folder: Path) -> None:
     """What was read: rows, classes, what was skipped and what may be wrong."""
-    from rich.markup import escape
-
     from sds_hf.cli.show import out
 
-    out.print(f"{imported.rows:,} rows read by [bold]{imported.reader}[/] into {escape(str(folder))}", soft_wrap=True)
+    out.say("{} rows read by [bold]{}[/] into {}", f"{imported.rows:,}", imported.reader, folder)
     classes = [f"{name} {count:,}" for name, count in imported.classes.items()]
     rest = f", and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
-    listed = escape(", ".join(classes[:MOST_CLASSES])) or "none"
-    out.print(f"  classes of {escape(imported.labels)}, by rows: {listed}{rest}; all ids are unique", soft_wrap=True)
+    listed = ", ".join(classes[:MOST_CLASSES]) or "none"
+    out.say("  classes of {}, by rows: {}{}; all ids are unique", imported.labels, listed, rest)
     if imported.without_class:
-        out.print(f"  [yellow]{imported.without_class:,}[/] of {imported.rows:,} rows show no class")
+        out.say("  [yellow]{}[/] of {} rows show no class", f"{imported.without_class:,}", f"{imported.rows:,}")
     for reason, count in imported.skipped.items():
         first = f"; the first that was looked for: {imported.missing[reason]}" if reason in imported.missing else ""
-        out.print(f"  [yellow]{count:,}[/] {escape(reason + first)}", soft_wrap=True)
+        out.say("  [yellow]{}[/] {}{}", f"{count:,}", reason, first)
     for note in imported.notes:
-        out.print(f"  [yellow]note[/] {escape(note)}", soft_wrap=True)
+        out.say("  [yellow]note[/] {}", note)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sds_hf.errors import plain
 from sds_hf.version import __version__
 
 
@@ -54,7 +55,7 @@ Revision = Annotated[str | None, typer.Option(help="Version of a Hub dataset: br
 
 
 def _allow_paths(context: typer.Context, folders: list[str] | None) -> list[str] | None:
-    from sds_hf.data.paths import allow_paths
+    from sds_hf.data.access.paths import allow_paths
 
     if folders:
         context.with_resource(allow_paths(*folders))
@@ -62,7 +63,7 @@ def _allow_paths(context: typer.Context, folders: list[str] | None) -> list[str]
 
 
 def _allow_urls(context: typer.Context, value: bool) -> bool:
-    from sds_hf.data.paths import allow_paths
+    from sds_hf.data.access.paths import allow_paths
 
     if value:
         context.with_resource(allow_paths(urls=True))
@@ -112,8 +113,9 @@ Verify = Annotated[
 
 
 def print_json(value: Any) -> None:
-    """The result of a command, for programs."""
-    print(jsonlib.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """The result of a command, for programs; what a terminal would obey is escaped as JSON has it."""
+    text = jsonlib.dumps(value, indent=2, ensure_ascii=False, default=str)
+    print("".join(c if c == "\n" or plain(c) == c else jsonlib.dumps(c)[1:-1] for c in text))
 
 
 def published_json(published: Any, verified: Any = None) -> dict[str, Any]:

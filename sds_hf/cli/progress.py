@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from sds_hf.cli.terminal import Screen, text
 from sds_hf.progress import Tell, Watch, nothing
 
 KINDS = ("bar", "json", "none")
 PATIENCE = 60  # seconds on a CPU that need no warning
 LINE_EVERY = 1.0  # seconds between two lines of JSON
 
-err = Console(stderr=True, highlight=False)
+
+err = Screen(stderr=True)
 
 
-def note(text: str) -> None:
+def note(sentence: str) -> None:
     """A remark beside the output."""
-    err.print(f"[yellow]note[/] {escape(text)}", soft_wrap=True)
+    err.print(text("[yellow]note[/] {}", sentence), soft_wrap=True)
 
 
 def watcher(json: bool = False, kind: str | None = None) -> Watch:

@@ -1,6 +1,5 @@
 """`sds-hf score`: a dataset becomes a score table."""
 
-import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -112,7 +111,7 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
         before = f", {earlier:,} by earlier runs" if earlier else ""
         done = f"{report.rows - earlier:,} rows scored on {where} into {out}{before}"
         done = f"nothing to do: {report.rows:,} rows are scored in {out}" if earlier == report.rows else done
-        show.out.print(f"\n{done}, {report.failed:,} failed")
+        show.out.say("\n{}, {} failed", done, f"{report.failed:,}")
         show.failures(report)
     if report.failed == report.rows:
         show.fail(f"all {report.rows:,} rows failed, the first with: {report.failures[0]}")
@@ -120,5 +119,4 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
     if report.failed and not json and not quiet:
         show.out.print("  the same command with --retry failed scores them again, repaired or not")
     if not json and not quiet and (recipe or {"clip_sim", "pcs", "asf_miou"} <= set(report.scores)):
-        words = ["sds-hf", "select", out, "--recipe", recipe or "sds-paper", "--out", "selection"]
-        show.next_steps([shlex.join(words)])
+        show.next_steps([["sds-hf", "select", out, "--recipe", recipe or "sds-paper", "--out", "selection"]])

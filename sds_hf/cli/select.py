@@ -1,6 +1,5 @@
 """`sds-hf select`: rules over a score table."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,14 +36,19 @@ def command(
     report = select(scores, chosen, out=out, memory_limit=memory_limit, scratch=scratch).report
     if json:
         return options.print_json(
-            {"rows": report.rows, "kept": report.kept, "reasons": report.reasons, "out": str(out)}
+            {
+                "rows": report.rows,
+                "kept": report.kept,
+                "reasons": report.reasons,
+                "notes": report.warnings,
+                "out": str(out),
+            }
         )
     show.funnel(report)
     if "table_sha256" in report.provenance:  # of other scores there is no table to publish
         name = report.provenance["source"]["name"]
-        dataset = shlex.quote(name) if name and Path(name).exists() else "DATASET"
-        words = shlex.join([str(out), "--scores", scores, "--folder", "published"])
-        show.next_steps([f"sds-hf publish {dataset} {words}"])
+        dataset = name if name and Path(name).exists() else "DATASET"
+        show.next_steps([["sds-hf", "publish", dataset, out, "--scores", scores, "--folder", "published"]])
     return None
 
 

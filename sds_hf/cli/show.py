@@ -1,14 +1,14 @@
 """What the command line shows to a person: progress on stderr, tables on stdout."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sds_hf.cli.progress import duration, err, note
+from sds_hf.cli.terminal import Screen, text
 
 if TYPE_CHECKING:
     from sds_hf.bench import Bench
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from sds_hf.selection.report import Report
     from sds_hf.table.plan import Plan
 
-out = Console(highlight=False)
+
+out = Screen()
 
 
 def funnel(report: "Report") -> None:
@@ -29,19 +30,20 @@ def funnel(report: "Report") -> None:
         table.add_column(name, justify=justify, style="dim" if name == "left because of" else "")  # type: ignore[arg-type]
     for step in report.steps:
         reasons = ", ".join(f"{name.removeprefix('dropped:')} {count:,}" for name, count in step.dropped.items())
-        table.add_row(escape(step.text), f"{step.before:,}", f"{step.after:,}", escape(reasons))
+        table.add_row(text("{}", step.text), f"{step.before:,}", f"{step.after:,}", text("{}", reasons))
     out.print(table)
-    out.print(f"\n[bold]{report.kept:,}[/] of {report.rows:,} rows kept ({report.kept / report.rows:.0%})", end="")
-    out.print(f", [red]{report.failed:,} could not be scored[/]" if report.failed else "")
+    kept, rows = f"{report.kept:,}", f"{report.rows:,}"
+    out.say("\n[bold]{}[/] of {} rows kept ({})", kept, rows, f"{report.kept / report.rows:.0%}", end="")
+    out.say(", [red]{} could not be scored[/]" if report.failed else "", *[f"{report.failed:,}"] * bool(report.failed))
     failures(report)
     for warning in report.warnings:
-        out.print(f"  [yellow]note[/] {escape(warning)}")
+        out.say("  [yellow]note[/] {}", warning)
 
 
 def failures(report: "Report") -> None:
     """The first rows that could not be scored, and why."""
     for failure in report.failures:
-        out.print(f"  [red]failed[/] {escape(failure)}", soft_wrap=True)
+        out.say("  [red]failed[/] {}", failure)
 
 
 def truth(report: "Report") -> None:
@@ -60,9 +62,11 @@ def truth(report: "Report") -> None:
         table.add_column(name, justify="left" if name == "defect" else "right")
     for defect, (before, after) in report.truth.items():
         style = "green" if defect == "none" else ""
-        table.add_row(defect, f"{before:,}", f"{after:,}", f"{after / before:.0%}" if before else "", style=style)
+        share = f"{after / before:.0%}" if before else ""
+        table.add_row(text("{}", defect), f"{before:,}", f"{after:,}", share, style=style)
     out.print(table)
-    out.print(f"\nclean rows: [bold]{shares[0]:.0%}[/] of the candidates, [bold green]{shares[1]:.0%}[/] of the kept")
+    candidates, kept = (f"{share:.0%}" for share in shares)
+    out.say("\nclean rows: [bold]{}[/] of the candidates, [bold green]{}[/] of the kept", candidates, kept)
 
 
 def scores(report: "Report") -> None:
@@ -73,7 +77,7 @@ def scores(report: "Report") -> None:
         table.add_column(name, justify="right")
     for name, summary in report.scores.items():
         values = [f"{v:.3f}" if abs(v) < 100 else f"{v:.0f}" for v in summary.quantiles.values()] or ["–"] * 7
-        table.add_row(name, *values, f"{summary.nulls:,}")
+        table.add_row(text("{}", name), *values, f"{summary.nulls:,}")
     out.print(table)
 
 
@@ -82,22 +86,20 @@ def published(published: "Published") -> None:
     size = sum(published.files.values()) / 1e6
     verb = "would publish" if published.dry_run else "published"
     what = f"{published.report.kept:,} rows, {len(published.files)} files, {size:.1f} MB"
-    out.print(f"{verb} {what} to [bold]{escape(published.target)}[/]")
+    out.say(f"{verb} {what} to [bold]{{}}[/]", published.target)
     if published.dry_run:
         for name, count in published.files.items():
-            out.print(f"  [green]+[/] {escape(name)}  [dim]{count:,} bytes[/]")
+            out.say("  [green]+[/] {}  [dim]{} bytes[/]", name, f"{count:,}")
         for name in published.removed:
-            out.print(f"  [red]-[/] {escape(name)}")
+            out.say("  [red]-[/] {}", name)
     if published.tag:
-        out.print(
-            f"  tag {escape(published.tag)}" + (f", commit {published.revision[:10]}" if published.revision else "")
-        )
+        out.say("  tag {}{}", published.tag, f", commit {published.revision[:10]}" if published.revision else "")
     if published.url:
-        out.print(f"  {published.url}")
+        out.say("  {}", published.url)
     if changes := published.report.changes:
-        out.print(f"  new against {escape(changes.before.title)}:", soft_wrap=True)
+        out.say("  new against {}:", changes.before.title)
         for line in changes.summary():
-            out.print(f"    {escape(line)}", soft_wrap=True)
+            out.say("    {}", line)
     for warning in published.warnings:
         note(warning)
 
@@ -107,19 +109,19 @@ def verification(outcome: "Verification", brief: bool = False) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     marks = {True: "[green]ok[/]", False: "[red]failed[/]", None: "[dim]–[/]"}
     for check in outcome.checks:
-        table.add_row(marks[check.ok], check.name, escape(check.detail))
+        table.add_row(text(marks[check.ok]), text("{}", check.name), text("{}", check.detail))
     if not brief:
         out.print(table)
         out.print()
     where = f"{outcome.target}, commit {outcome.revision[:10]}" if outcome.revision else outcome.target
     failed = len(outcome.failures)
     verdict = f"[red]{failed} of {len(outcome.checks)} checks failed[/]" if failed else "[green]verified[/]"
-    out.print(f"{verdict}: {escape(where)}", soft_wrap=True)
+    out.say(f"{verdict}: {{}}", where)
 
 
 def paths(folder: Path) -> None:
     """Card and pictures of a published folder."""
-    out.print("\n[bold]Look at[/]")
+    out.say("\n[bold]Look at[/]")
     for name, what in (
         ("README.md", "card"),
         ("assets/samples.png", "kept and dropped samples"),
@@ -127,7 +129,7 @@ def paths(folder: Path) -> None:
         ("assets/classes.png", "classes before and after"),
     ):
         if (folder / name).exists():
-            out.print(f"  {folder / name}  [dim]{what}[/]", soft_wrap=True)
+            out.say("  {}  [dim]{}[/]", folder / name, what)
 
 
 def plan(plan: "Plan") -> None:
@@ -135,18 +137,18 @@ def plan(plan: "Plan") -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     rate = f" ({plan.rows_per_second:.3g} rows/s, measured on {plan.measured})" if plan.rows_per_second else ""
     condition = "" if plan.content_known else ", if the dataset has not changed"
-    for name, text in (
+    for name, about in (
         ("scores", f"{', '.join(plan.scores)} on {plan.device}"),
         ("rows", f"{plan.rows_left:,} of {plan.rows:,} are to be scored"),
         ("shards", f"{plan.finished:,} of {plan.shards:,} are finished{condition if plan.finished else ''}"),
         ("time", f"about {duration(plan.seconds)}{rate}" if plan.seconds is not None else "unknown"),
         ("disk", f"about {plan.bytes / 1e6:.3g} MB, {plan.free_bytes / 1e9:.3g} GB are free"),
     ):
-        table.add_row(name, escape(text))
+        table.add_row(name, text("{}", about))
     out.print(table)
     out.print(f"\n{len(plan.problems):,} problems in a sample of {plan.sample:,} rows")
     for problem in plan.problems:
-        out.print(f"  [red]problem[/] {escape(problem)}", soft_wrap=True)
+        out.say("  [red]problem[/] {}", problem)
 
 
 def bench(result: "Bench", planned: int) -> None:
@@ -162,7 +164,7 @@ def bench(result: "Bench", planned: int) -> None:
         table.add_column(name, justify="right" if name else "left")
     for name, speed in {"image encoder alone (images)": result.encoder, **result.scores}.items():
         label = " + ".join(result.together) + " together" if name == "together" else name
-        table.add_row(label, f"{speed.per_second:.3g}", f"{speed.flops / 1e12:.3g}", f"{speed.share:.0%}")
+        table.add_row(text("{}", label), f"{speed.per_second:.3g}", f"{speed.flops / 1e12:.3g}", f"{speed.share:.0%}")
     out.print(table)
     stages = ", ".join(f"{name} {share:.1%}" for name, share in result.stages.items())
     out.print(f"time by stage: {stages}", soft_wrap=True)
@@ -178,10 +180,10 @@ def catalog(entries: "list[Entry]") -> None:
     table.add_column(no_wrap=True)
     for entry in entries:
         cost = f"{entry.cost}, fitted" if entry.whole_set else entry.cost
-        about = f"columns {', '.join(entry.columns)}\nreads {', '.join(entry.needs)}"
+        about = f"columns {', '.join(entry.columns)}", f"reads {', '.join(entry.needs)}"
         table.add_row(
-            f"[bold]{escape(entry.name)}[/]\n{cost}",
-            f"{escape(entry.meaning)}\n{escape(about)}\n[dim]{escape(entry.source)}[/]",
+            text("[bold]{}[/]\n{}", entry.name, cost),
+            text("{}\n{}\n{}\n[dim]{}[/]", entry.meaning, *about, entry.source),
         )
     out.print(table)
     out.print(
@@ -196,21 +198,21 @@ def recipes(recipes: list[dict[str, Any]]) -> None:
     for name in ("recipe", "rules", "what it keeps, and source"):
         table.add_column(name, no_wrap=name == "recipe")
     for recipe in recipes:
-        words = f"{escape(recipe['about'])}\n[dim]{escape(recipe['source'])}[/]"
-        table.add_row(escape(recipe["recipe"]), escape("\n".join(recipe["rules"])), words)
+        words = text("{}\n[dim]{}[/]", recipe["about"], recipe["source"])
+        table.add_row(recipe["recipe"], "\n".join(recipe["rules"]), words)
     out.print(table)
 
 
-def next_steps(lines: list[str]) -> None:
-    """What a user would type next."""
-    out.print("\n[bold]Next[/]")
+def next_steps(lines: Sequence[str | Sequence[object]]) -> None:
+    """What a user would type next: lines, or the words of one, which are quoted as a shell needs it."""
+    out.say("\n[bold]Next[/]")
     for line in lines:
-        out.print(f"  {escape(line)}", soft_wrap=True)
+        out.say("  {}", line if isinstance(line, str) else shlex.join(map(str, line)))
 
 
-def fail(text: str) -> None:
+def fail(sentence: str) -> None:
     """Why a command stopped, in one line."""
-    err.print(f"[red]error[/] {escape(' '.join(text.split()))}", soft_wrap=True)
+    err.print(text("[red]error[/] {}", " ".join(sentence.split())), soft_wrap=True)
 
 
 MOST = 12  # lines of a table
@@ -218,12 +220,12 @@ MOST = 12  # lines of a table
 
 def diff(changes: "Diff") -> None:
     """What differs: sentences first, then tables of classes, scores, reasons and ids."""
-    out.print(f"[bold]{escape(changes.before.title)}[/] -> [bold]{escape(changes.after.title)}[/]", soft_wrap=True)
+    out.say("[bold]{}[/] -> [bold]{}[/]", changes.before.title, changes.after.title)
     if changes.is_empty:
         files = f"; {changes.files:,} files are not the same" if changes.files else ""
         out.print(f"nothing that is compared differs{files}")
     for line in changes.summary():
-        out.print(f"  {escape(line)}", soft_wrap=True)
+        out.say("  {}", line)
     _show_classes(changes)
     _show_scores(changes)
     _show(
@@ -237,7 +239,7 @@ def diff(changes: "Diff") -> None:
         [(name.replace("_", " "), ", ".join(ids)) for name, ids in changes.examples.items()],
     )
     if changes.pictures is None:
-        out.print("\n[dim]images and masks were not compared[/]")
+        out.say("\n[dim]images and masks were not compared[/]")
 
 
 def _show_classes(changes: "Diff") -> None:
@@ -269,7 +271,7 @@ def _show(title: str, columns: tuple[str, ...], rows: Sequence[Sequence[str]]) -
     for name, number in zip(columns, numbers, strict=True):
         table.add_column(name, justify="right" if number else "left")
     for row in rows[:MOST]:
-        table.add_row(*map(escape, row))
+        table.add_row(*(text("{}", cell) for cell in row))
     out.print(table)
     if len(rows) > MOST:
-        out.print(f"  [dim]and {len(rows) - MOST:,} more, see --json[/]")
+        out.say("  [dim]and {} more, see --json[/]", f"{len(rows) - MOST:,}")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from sds_hf.data.origins import reach_of
-from sds_hf.data.paths import Reach, held
+from sds_hf.data.access.origins import reach_of
+from sds_hf.data.access.paths import Reach, held
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from sds_hf.data.access.paths import PathError, Reach, Unreadable
 from sds_hf.data.cells import PICTURES, column_cells, held_cells, names_files
 from sds_hf.data.images import (
     BadImageError,
@@ -21,7 +22,6 @@ from sds_hf.data.images import (
     encode_mask,
     encode_picture,
 )
-from sds_hf.data.paths import PathError, Reach, Unreadable
 
 if TYPE_CHECKING:
     from datasets import Features

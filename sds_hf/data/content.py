@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sds_hf.data.access.paths import Unreadable
 from sds_hf.data.cells import PICTURES, READABLE, names_files, readable, stored_cells
 from sds_hf.data.images import cell_bytes
-from sds_hf.data.paths import Unreadable
 from sds_hf.files import identity_of
 
 if TYPE_CHECKING:

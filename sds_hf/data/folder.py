@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.data.access.origins import reach_of
 from sds_hf.data.cells import column_cells
 from sds_hf.data.columns import published_column, published_features
 from sds_hf.data.labels import LabelSpace
-from sds_hf.data.origins import reach_of
 from sds_hf.data.sources import Reader
 from sds_hf.files import new_folder, sha256_of, write_whole
 

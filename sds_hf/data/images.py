@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from sds_hf.data.paths import PathError, Unreadable, read_file
+from sds_hf.data.access.paths import PathError, Unreadable, read_file
 
 Array = np.ndarray
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def decode_image(cell: Any, name: str = "image") -> Array:
     Args:
         cell: `{"bytes": ..., "path": ...}` or encoded bytes; the `Path` of a file; a PIL image; or (H, W, 3) integers
             from 0 to 255, as an array, a tensor of either order or nested lists. A path that is text comes from data
-            and is not followed here, see `sds_hf.data.paths`.
+            and is not followed here, see `sds_hf.data.access.paths`.
         name: what to call it in errors.
 
     Returns:

@@ -22,10 +22,9 @@ from datasets import (
     load_dataset_builder,
     load_from_disk,
 )
-from datasets.exceptions import DatasetGenerationError
+from datasets.exceptions import DatasetGenerationError, SplitsVerificationError
 
-from sds_hf.data.folder import source_features
-from sds_hf.data.origins import (
+from sds_hf.data.access.origins import (
     BUILT,
     CARDS,
     check_card,
@@ -35,8 +34,9 @@ from sds_hf.data.origins import (
     is_saved,
     note_opened,
 )
-from sds_hf.data.paths import NOWHERE
-from sds_hf.data.prepared import prepare
+from sds_hf.data.access.paths import NOWHERE
+from sds_hf.data.access.prepared import prepare
+from sds_hf.data.folder import source_features
 from sds_hf.data.sources import READERS, make_reader
 from sds_hf.data.sources.files import files_in
 from sds_hf.data.sources.reader import Reader, Row
@@ -198,6 +198,11 @@ def _reading(name: str, read: Callable[[], T]) -> T:
         return read()
     except (DatasetGenerationError, pa.ArrowException) as error:
         raise ValueError(_trouble(name, error.__cause__ or error)) from error
+    except SplitsVerificationError as error:
+        raise ValueError(
+            f"{name} has other rows than its README.md says, which some were added to or taken from since: remove "
+            "`dataset_info` there, or make the folder anew"
+        ) from error
     except RuntimeError as error:  # of `datasets`, about a loading script
         raise ValueError(
             f"cannot read {name}: {_first_line(error)}; its code is not run, give the data itself"

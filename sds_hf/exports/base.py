@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.data.opening import open_dataset
+from sds_hf.errors import csv_cell
 from sds_hf.exports.names import FileNames
 from sds_hf.exports.samples import ExportError, Sample, samples
 from sds_hf.files import check_free, new_folder
@@ -185,7 +186,8 @@ def _check_columns(chosen: Format, dataset: "Dataset") -> None:
 def _write_renamed(changed: dict[str, str], folder: Path) -> None:
     if changed:
         with (folder / RENAMED).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([("name", "id"), *changed.items()])
+            lines = ((name, csv_cell(row_id)) for name, row_id in changed.items())
+            csv.writer(file).writerows([("name", "id"), *lines])
 
 
 def _count(folder: Path) -> int:

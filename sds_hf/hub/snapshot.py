@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
 
-from sds_hf.data.origins import folder_builder
+from sds_hf.data.access.origins import folder_builder
 from sds_hf.errors import one_line
 from sds_hf.files import files_of, sha256_of
 from sds_hf.hub.client import Stored, address_of, downloaded, hub_api, stored_files, whole_download

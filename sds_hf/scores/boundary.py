@@ -80,8 +80,10 @@ def _segments(objects: Sequence[Instance] | np.ndarray, shape: tuple[int, ...]) 
         return objects.astype(np.int32)
     segments = np.zeros(shape, np.int32)
     for number, instance in enumerate(objects, 1):
-        if instance.mask is not None:
-            segments[instance.mask] = number
+        if instance.part is not None:
+            if instance.size != shape:
+                raise ValueError(f"an object is of a picture of {instance.size}, the mask of {shape}")
+            segments[instance.part.window][instance.part.mask] = number
             continue
         canvas = Image.new("1", (shape[1], shape[0]))
         for polygon in instance.polygons:

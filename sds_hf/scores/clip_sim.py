@@ -39,6 +39,7 @@ class ClipSim(ImageTextScore):
     columns: ClassVar[dict[str, pa.DataType]] = {"clip_sim": pa.float32()}
     needs: ClassVar[frozenset[str]] = frozenset({"image", "classes"})
     settings_of: ClassVar[str] = "pcs"
+    defining: ClassVar[tuple[str, ...]] = ("similarity",)
     source: ClassVar[str] = "SDS (Tang et al., AAAI 2025), Eq. 2"
 
     def compute(self, rows: Rows) -> dict[str, Values]:

@@ -1,6 +1,7 @@
 """`pcs`: how much of the similarity is lost when the image's patches are shuffled."""
 
 import logging
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -15,9 +16,12 @@ from sds_hf.scores.base.score import Cost, Values, settings
 from sds_hf.scores.functional.patches import (
     DifferenceKind,
     PatchUnit,
+    ShuffleKind,
+    channel_order,
     patch_grid,
     patch_order,
     perturbation_score,
+    shuffle_channels,
     shuffle_patches,
 )
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
+Scale = Annotated[int, Field(ge=2, le=4096)]
 
 
 @settings
@@ -40,6 +45,7 @@ class PCS(ImageTextScore):
         image: picture of any size; shuffled after preprocessing, at the resolution the model sees.
         mask: class indices, for the classes present; or `classes`, a list of ids, if there is no mask.
         caption: text, in place of the mask with `text="caption"`.
+        id: name of the row, with `shuffle="channels"` only.
 
     Columns written:
         clip_sim: as the score `clip_sim` writes it.
@@ -48,11 +54,15 @@ class PCS(ImageTextScore):
             caption.
 
     Args:
+        shuffle: `tiles`, as the paper has it, or `channels`, as the authors' published code does: it means to move
+            tiles, but permutes red, green and blue, in an order drawn for each row from (seed, id). One order in six
+            changes nothing. `scales` and `patch_unit` have no meaning then, and that a row is above 0.1 by the one
+            says nothing of the other.
         scales: patches per side, one entry a scale.
         patch_unit: what `scales` counts: `grid`, patches per side, or `pixels`, the side of a patch in pixels of what
             the model sees. The paper does not say which; at 224 pixels its 8, 16, 32 make grids of 8, 16, 32 or of 28,
             14, 7.
-        orders: shuffles per scale.
+        orders: shuffles per scale, or of the channels.
         difference: `signed`, as the paper has it, or `abs`, as in the authors' code, which also keeps images that CLIP
             becomes more certain of when they are shuffled.
         seed: of the shuffles.
@@ -69,11 +79,23 @@ class PCS(ImageTextScore):
     cost: ClassVar[Cost] = "forwards"
     source: ClassVar[str] = "SDS (Tang et al., AAAI 2025), Eq. 3-7"
 
-    scales: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (8, 16, 32)
+    defining: ClassVar[tuple[str, ...]] = ("similarity", "difference", "shuffle")
+
+    shuffle: ShuffleKind = "tiles"
+    scales: Annotated[tuple[Annotated[int, Field(ge=2, le=4096)], ...], Field(min_length=1, max_length=64)] = (
+        8,
+        16,
+        32,
+    )
     patch_unit: PatchUnit = "grid"
-    orders: Annotated[int, Field(ge=1)] = 3
+    orders: Annotated[int, Field(ge=1, le=1000)] = 3
     difference: DifferenceKind = "signed"
     seed: int = 0
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """See `Score.reads`."""
+        return super().reads | {"id"} if self.shuffle == "channels" else super().reads
 
     def compute(self, rows: Rows) -> dict[str, Values]:
         """See `Score.compute`."""
@@ -85,10 +107,8 @@ class PCS(ImageTextScore):
         pixels = encoding.pixels(rows, encoder, self.resolution)
         mixed = torch.stack(
             [
-                self.similarities(
-                    encoder.encode_images(shuffle_patches(pixels, order, tile), self.pool, self.position), rows, encoder
-                )
-                for order, tile in self.shuffles(pixels.shape[-1])
+                self.similarities(encoder.encode_images(images, self.pool, self.position), rows, encoder)
+                for images in self.shuffled(pixels, rows)
             ]
         ).mean(0)
         values = {
@@ -102,11 +122,26 @@ class PCS(ImageTextScore):
         """See `Score.notes`; tells of scales whose tiles are whole patches of the ViT: these only permute tokens."""
         from sds_hf.clip.encoder import vision_settings
 
+        if self.shuffle == "channels":
+            return ["pcs: colour channels are permuted, as the authors' published code does, and no tile is moved"]
         seen = vision_settings(model_files(self.model))
         side = self.resolution or seen.preprocessing.size[0]
         cuts = {scale: patch_grid(side, scale, self.patch_unit) for scale in self.scales}
         aligned = [scale for scale, (grid, tile) in cuts.items() if grid * tile == side and not tile % seen.patch_size]
         return [f"pcs: the tiles of scales {aligned} are whole ViT patches, which weakens the score"] if aligned else []
+
+    def shuffled(self, pixels: "Tensor", rows: Rows) -> "Iterator[Tensor]":
+        """Versions of the images, (B, 3, S, S), one a shuffle."""
+        import torch
+
+        if self.shuffle == "tiles":
+            for order, tile in self.shuffles(pixels.shape[-1]):
+                yield shuffle_patches(pixels, order, tile)
+            return
+        for draw in range(self.orders):
+            yield shuffle_channels(
+                pixels, torch.stack([channel_order(self.seed, str(name), draw) for name in rows.cells["id"]])
+            )
 
     def shuffles(self, side: int) -> "list[tuple[Tensor, int]]":
         """For an image of `side` pixels, the order of the tiles and their side in pixels, for each (scale, draw)."""

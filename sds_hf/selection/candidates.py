@@ -1,35 +1,35 @@
 """The rows a selection works on, as tables in DuckDB, so that a set larger than memory works like a small one."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 
-from sds_hf.selection.duck import CLASSES, derived, literal, quantiles, quoted
+from sds_hf.selection.duck import CLASSES, is_list_of_ids, literal, quantiles, quoted
+from sds_hf.selection.source import Scores
 
 NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
-OWN = ("id", "row", "failed", "dropped", "kept_by", "tie")  # columns made here
 
 
 class Candidates:
     """The rows a selection works on; used by rules.
 
-    `base` has what is known of each row and never changes: `id`, `row`, what the rules read, all scores (null for NaN).
-    `state` has what the rules decide: `dropped` (a reason, null while the row is in), `kept_by` (the first group that
-    kept it), and the columns of groups. A step writes a new state. All tables are in the order of `row`, so that
-    joining them means reading them side by side, and no step moves a column that it does not look at.
+    `base` has what is known of each row and never changes: `id`, `row`, and under names of ours what the rules read and
+    all scores (null for NaN): `column` and `number` say the SQL of a column. `state` has what the rules decide:
+    `dropped` (a reason, null while the row is in), `kept_by` (the first group that kept it), and the columns of groups.
+    A step writes a new state. All tables are in the order of `row`, so that joining them means reading them side by
+    side, and no step moves a column that it does not look at.
 
     Args:
-        connection: an empty database that keeps the order in which rows are inserted.
-        source: SQL of a relation with `row`. Rows are named by `id`, or by their number if there is none, and `classes`
-            stands in for `classes_present`.
+        connection: a database that keeps the order in which rows are inserted.
+        scores: the rows.
         reads: columns that the rules look at.
-        class_names: by class id, if they are known.
 
     Attributes:
-        types: DuckDB types of the columns of the view `scores`, which has everything that is known.
+        types: DuckDB types of the columns that are known, by name.
         scores: columns of scores.
         group_columns: what the groups have added.
         tie: SQL of a whole number that orders rows by their id.
@@ -39,37 +39,46 @@ class Candidates:
         ValueError: if a column is missing, or rows cannot be told apart.
     """
 
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, source: str, reads: Iterable[str], class_names: Sequence[str]
-    ) -> None:
-        self._db, self._names = connection, list(class_names)
-        self.group_columns: list[str] = []
-        self.execute(f"CREATE VIEW scores AS SELECT *{derived(self.types_of(source))} FROM {source}")
-        self.types = self.types_of("scores")
-        self.scores = [name for name in self.types if self.is_float(name) and name not in OWN]
+    def __init__(self, connection: duckdb.DuckDBPyConnection, scores: Scores, reads: Iterable[str]) -> None:
+        self._db, self._names, self._halves = connection, scores.class_names, scores.halves
+        self.types, self.group_columns = scores.types, list[str]()
+        self.scores = [name for name in scores.columns if self.is_float(name) and name not in ("id", "row")]
         reads = list(dict.fromkeys(reads))
         if missing := [column for column in reads if column not in self.types]:
             raise ValueError(f"the rules read {missing}, which the scores do not have; there are {list(self.types)}")
-        self._create(reads)
+        for column in reads:
+            if column not in scores.columns:
+                raise ValueError(f"no rule can read the column {column!r}, which holds {self.types[column]}")
+        self._columns = {
+            name: f"v{place}" for place, name in enumerate(dict.fromkeys([*reads, *self.scores, *self.class_columns]))
+        }
+        self._create(scores)
         self._order_rows()
         self._order_ids()
         self.execute(
-            """CREATE TABLE state AS SELECT CASE WHEN failed THEN 'dropped:failed' END AS dropped,
+            """CREATE TABLE state AS SELECT CASE WHEN problem IS NOT NULL THEN 'dropped:failed' END AS dropped,
                                             CAST(NULL AS VARCHAR) AS kept_by FROM base"""
         )
 
-    def _create(self, reads: Iterable[str]) -> None:
-        report_columns = [*self.scores, *(name for name in self.types if name == CLASSES and self.is_list(name))]
-        columns = [
-            f"CASE WHEN NOT isnan({quoted(name)}) THEN {quoted(name)} END AS {quoted(name)}"
+    @property
+    def class_columns(self) -> list[str]:
+        """The column that says which classes a row shows, if there is one."""
+        return [CLASSES] if is_list_of_ids(self.types.get(CLASSES, "")) else []
+
+    def _create(self, scores: Scores) -> None:
+        values = (
+            f"CASE WHEN NOT isnan({scores.columns[name]}) THEN {scores.columns[name]} END AS {alias}"
             if self.is_float(name)
-            else quoted(name)
-            for name in dict.fromkeys([*reads, *report_columns])
-            if name not in OWN
+            else f"{scores.columns[name]} AS {alias}"
+            for name, alias in self._columns.items()
+        )
+        columns = [
+            f"CAST({scores.columns['id']} AS VARCHAR) AS id",
+            f'{scores.number} AS "row"',
+            f"{scores.problem} AS problem",
+            *values,
         ]
-        failed = "coalesce(status = 'failed', false)" if "status" in self.types else "false"
-        columns = ["CAST(id AS VARCHAR) AS id", '"row"', f"{failed} AS failed", *columns]
-        self.execute(f"CREATE TABLE base AS SELECT {', '.join(columns)} FROM scores")
+        self.execute(f"CREATE TABLE base AS SELECT {', '.join(columns)} FROM {scores.sql}")
 
     def _order_rows(self) -> None:
         if self._ascending("row"):
@@ -122,8 +131,8 @@ class Candidates:
             families: tables that `ranking.cut` made and that are no longer needed then.
             adds: columns of groups, added or anew, with their SQL.
         """
-        columns = {name: f"state.{quoted(name)}" for name in self.group_columns} | dict(adds or {})
-        groups = "".join(f", {sql} AS {quoted(name)}" for name, sql in columns.items())
+        columns = dict(self._groups()) | dict(adds or {})
+        groups = "".join(f", {sql} AS g{place}" for place, sql in enumerate(columns.values()))
         self.group_columns = list(columns)
         self.execute(
             f"""CREATE TABLE next AS SELECT CASE WHEN dropped IS NOT NULL THEN dropped {dropped} END AS dropped,
@@ -133,6 +142,10 @@ class Candidates:
         self._replace("state", "next")
         for family in families:
             self.execute(f"DROP TABLE {family}")
+
+    def _groups(self) -> Iterator[tuple[str, str]]:
+        """Columns of groups with their SQL."""
+        return ((name, f"state.g{place}") for place, name in enumerate(self.group_columns))
 
     def _replace(self, old: str, new: str) -> None:
         self.execute(f"DROP TABLE {old}")
@@ -159,8 +172,8 @@ class Candidates:
             shares: in [0, 1].
             where: SQL of which rows count.
         """
-        value = f"CAST({quoted(column)} AS DOUBLE) AS value"
-        numbers = f"(SELECT {value} FROM {self.rows} WHERE {quoted(column)} IS NOT NULL AND {where})"
+        value = self.column(column)
+        numbers = f"(SELECT CAST({value} AS DOUBLE) AS value FROM {self.rows} WHERE {value} IS NOT NULL AND {where})"
         return quantiles(self.fetch, numbers, shares)
 
     def is_list(self, column: str) -> bool:
@@ -171,20 +184,38 @@ class Candidates:
         """Whether the column holds scores."""
         return self.types[column] in ("FLOAT", "DOUBLE")
 
+    def is_number(self, column: str) -> bool:
+        """Whether the column holds numbers."""
+        return bool(NUMBER.fullmatch(self.types[column]))
+
+    def column(self, name: str) -> str:
+        """SQL for a column that the rules read, or of a score."""
+        return self._columns[name]
+
     def number(self, column: str) -> str:
         """SQL for a column of numbers.
 
         Raises:
             ValueError: if it holds something else.
         """
-        if not NUMBER.fullmatch(self.types[column]):
+        if not self.is_number(column):
             raise ValueError(f"a rule needs numbers; the column {column!r} holds {self.types[column]}")
-        return quoted(column)
+        return self.column(column)
 
-    def constant(self, column: str, value: float) -> str:
-        """SQL for a number to compare a column with, as exact as the column: a stored 0.8 is not above 0.8."""
+    def constant(self, column: str, value: float, exact: bool = False) -> str:
+        """SQL for a number to compare a column with, as exact as the column: a stored 0.8 is not above 0.8.
+
+        Args:
+            column: of numbers.
+            value: the number.
+            exact: whether it was computed of the column, so that it is no rounded one.
+        """
+        if exact:
+            return f"CAST({literal(repr(value))} AS DOUBLE)"
         kind = self.types[column] if self.is_float(column) else "DOUBLE"
-        return f"CAST({literal(repr(value))} AS {kind})"
+        with np.errstate(over="ignore"):
+            stored = float(np.float16(value)) if column in self._halves else value
+        return f"CAST({literal(repr(stored))} AS {kind})"
 
     def group_name(self, column: str, expression: str) -> str:
         """SQL for what to call a group in a reason: class ids by their names."""
@@ -195,7 +226,7 @@ class Candidates:
 
     def save(self, path: Path) -> None:
         """Write the selection."""
-        columns = "".join(f", state.{quoted(name)}" for name in self.group_columns)
+        columns = "".join(f", {sql} AS {quoted(name)}" for name, sql in self._groups())
         self.execute(
             f"""COPY (SELECT id, "row", dropped IS NULL AS kept,
                              coalesce(dropped, kept_by, 'kept:all_rules') AS reason{columns}

@@ -1,29 +1,22 @@
-"""DuckDB: open one, quote names and texts, read Parquet files, and the quantiles of columns."""
+"""DuckDB: open one, hand rows over under names of ours, quote texts, and the quantiles of columns."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from math import isfinite
+from dataclasses import dataclass, field
+from math import isfinite, isinf, nextafter
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-CLASSES = "classes_present"
+from sds_hf.data.labels import IGNORE_INDEX, LabelSpace
 
-
-def derived(types: dict[str, str]) -> str:
-    """SQL for the columns that follow from others where they are missing."""
-    classes = next((name for name in (CLASSES, "classes") if types.get(name, "").endswith("[]")), None)
-    columns = {"id": 'CAST("row" AS VARCHAR)'}
-    if classes:
-        columns |= {CLASSES: classes, "num_classes_present": f"len({classes})"}
-    return "".join(f", {sql} AS {name}" for name, sql in columns.items() if name not in types)
-
-
-def between(low: float, high: float, share: float) -> float:
-    """The value at a share of the way from one number to the next; exact where they are the same, infinite or not."""
-    return float(low if low == high or share == 0 else low + (high - low) * share)
+CLASSES, COUNT = "classes_present", "num_classes_present"
+PATTERN = "*?[{" + ("\\" if os.sep == "/" else "")  # what DuckDB takes for a pattern in a path
 
 
 def quoted(name: str) -> str:
@@ -45,28 +38,167 @@ def database(memory_limit: str | None = None, scratch: str | Path | None = None)
         scratch: where the folder is made; the system's temporary one if None.
 
     Raises:
-        ValueError: if the limit is no amount of memory, or too small for what is done inside.
+        ValueError: if there is no such folder, the limit is no amount of memory, or too small for what is done inside,
+            or something cannot be read as what it should be.
         OSError: if what is done inside finds no room on the disk, or files it cannot read.
+        KeyboardInterrupt: after Ctrl-C in a query.
     """
+    if scratch is not None and not Path(scratch).is_dir():
+        raise ValueError(f"there is no folder {scratch} for what does not fit into memory")
     with (
         tempfile.TemporaryDirectory(prefix="sds-hf-", dir=scratch) as folder,
         duckdb.connect(config={"temp_directory": str(Path(folder) / "spill")}) as connection,
     ):
         if memory_limit is not None:
-            try:
-                connection.execute(f"SET memory_limit = {literal(memory_limit)}")
-            except duckdb.Error as error:
-                raise ValueError(f'a memory limit is an amount such as "3GB", not {memory_limit!r}') from error
+            _limit(connection, memory_limit)
         try:
             yield connection
+        except (duckdb.InterruptException, RuntimeError) as error:
+            if "interrupted" not in str(error).lower():
+                raise
+            raise KeyboardInterrupt from error
         except duckdb.OutOfMemoryException as error:
-            limit = f" of {memory_limit}" if memory_limit else ""
-            raise ValueError(
-                f"the rows do not fit into the memory limit{limit}: give a larger --memory-limit"
-            ) from error
+            more = f" limit of {memory_limit}: give a larger --memory-limit" if memory_limit else " that is free"
+            raise ValueError(f"the rows do not fit into the memory{more}") from error
         except duckdb.IOException as error:
-            line = str(error).partition("\n")[0]
-            raise OSError(f"{line}; free some space, or give --scratch a folder on a larger disk") from error
+            option = "give --scratch" if scratch is not None else "set TMPDIR to"
+            raise OSError(
+                f"{_first_line(error)}; if the disk is full, free some space or {option} a folder on a larger one"
+            ) from error
+        except duckdb.Error as error:
+            raise ValueError(f"DuckDB cannot read this: {_first_line(error)}") from error
+
+
+def _limit(connection: duckdb.DuckDBPyConnection, memory_limit: str) -> None:
+    try:
+        connection.execute(f"SET memory_limit = {literal(memory_limit)}")
+        connection.execute("SELECT 1").fetchall()
+    except duckdb.Error as error:
+        raise ValueError(f'a memory limit is an amount such as "3GB", not {memory_limit!r}') from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Rows for DuckDB, whose columns have names of ours there: a user's cannot be taken for one, whatever its case.
+
+    Attributes:
+        sql: of the relation.
+        columns: SQL of each column, by the name it has outside.
+        types: DuckDB's type of each; Arrow's of one that DuckDB cannot take, which has no SQL.
+        halves: columns that were float16, which DuckDB has as FLOAT.
+    """
+
+    sql: str
+    columns: dict[str, str]
+    types: dict[str, str]
+    halves: frozenset[str] = field(default_factory=frozenset)
+
+
+def parquet_relation(connection: duckdb.DuckDBPyConnection, paths: Sequence[str | Path]) -> Relation:
+    """The rows of Parquet files, in the files' order. Every file that DuckDB reads goes through here.
+
+    Names of folders are no columns, and no character of a path is a pattern.
+
+    Raises:
+        ValueError: if the first is no Parquet file.
+    """
+    listed = ", ".join(literal(path) for path in _plain_paths(connection, paths))
+    try:
+        schema = pq.read_schema(paths[0])
+    except pa.ArrowException as error:
+        raise pa.ArrowInvalid(f"{paths[0]} cannot be read as Parquet: {_first_line(error)}") from error
+    aliases = _aliases(len(schema))
+    sql = f"(SELECT * FROM read_parquet([{listed}], hive_partitioning = false) AS files({', '.join(aliases)}))"
+    return _relation(connection, sql, schema.names, aliases, schema)
+
+
+def arrow_relation(connection: duckdb.DuckDBPyConnection, table: pa.Table, view: str) -> Relation:
+    """The rows of a table in memory; columns of types that DuckDB does not have stay outside.
+
+    Args:
+        connection: a database.
+        table: the rows.
+        view: what to call it there.
+    """
+    readable = [index for index, kind in enumerate(table.schema.types) if _is_readable(connection, _widened(kind))]
+    aliases = _aliases(len(readable))
+    columns = [table.column(index).cast(_widened(table.schema[index].type)) for index in readable]
+    connection.register(view, pa.table(columns, names=aliases))
+    outside = {name: str(kind) for name, kind in zip(table.schema.names, table.schema.types, strict=True)}
+    relation = _relation(connection, view, [table.schema.names[index] for index in readable], aliases, table.schema)
+    return Relation(view, relation.columns, {**outside, **relation.types}, relation.halves)
+
+
+def _aliases(count: int) -> list[str]:
+    return [f"c{number}" for number in range(count)]
+
+
+def _relation(
+    connection: duckdb.DuckDBPyConnection, sql: str, names: Sequence[str], aliases: Sequence[str], schema: pa.Schema
+) -> Relation:
+    kinds = [str(kind) for _, kind, *_ in connection.execute(f"DESCRIBE SELECT * FROM {sql}").fetchall()]
+    halves = frozenset(column.name for column in schema if pa.types.is_float16(column.type))
+    return Relation(sql, dict(zip(names, aliases, strict=True)), dict(zip(names, kinds, strict=False)), halves)
+
+
+def _widened(kind: pa.DataType) -> pa.DataType:
+    return pa.float32() if pa.types.is_float16(kind) else kind
+
+
+def _is_readable(connection: duckdb.DuckDBPyConnection, kind: pa.DataType) -> bool:
+    try:
+        connection.from_arrow(pa.table({"c": pa.nulls(0, kind)})).fetchall()
+    except (duckdb.Error, pa.ArrowException):
+        return False
+    return True
+
+
+def _plain_paths(connection: duckdb.DuckDBPyConnection, paths: Sequence[str | Path]) -> list[str]:
+    """The paths, or links to these in the database's folder if a character in them would be taken for a pattern.
+
+    Escaping does not do: DuckDB 2.0 loses its way in folders whose names it has to match.
+    """
+    plain = [os.path.abspath(path) for path in paths]
+    if not any(character in path for path in plain for character in PATTERN):
+        return plain
+    (spill,) = connection.execute("SELECT current_setting('temp_directory')").fetchall()[0]
+    links = Path(tempfile.mkdtemp(dir=Path(spill).parent))
+    if any(character in str(links) for character in PATTERN):
+        raise ValueError(f"DuckDB takes {links.parent} for a pattern: give --scratch a folder without any of {PATTERN}")
+    for number, path in enumerate(plain):
+        (links / f"{number}.parquet").symlink_to(path)
+    return [str(links / f"{number}.parquet") for number in range(len(plain))]
+
+
+def is_list_of_ids(kind: str) -> bool:
+    """Whether a DuckDB type is that of lists of whole numbers."""
+    element, bracket, _ = kind.rpartition("[")
+    return bool(bracket) and element.removeprefix("U") in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
+
+
+def classes_in(ids: str, labels: LabelSpace | None) -> tuple[str, str]:
+    """SQL of the classes in a list of ids, and of what is wrong with it, null if nothing is.
+
+    The classes are ascending, each once, without background and what is ignored.
+
+    Args:
+        ids: SQL of the list.
+        labels: what ids stand for; if that is not known, 0 is the background and 255 is ignored.
+    """
+    listed = f"CAST({ids} AS BIGINT[])"
+    if labels is None:
+        foreground, problem = f"x NOT IN (0, {IGNORE_INDEX})", "CAST(NULL AS VARCHAR)"
+    else:
+        foreground = f"x BETWEEN {labels.class_ids.start} AND {labels.class_ids.stop - 1}"
+        other = f"x <> {IGNORE_INDEX} AND NOT ({foreground})" + (" AND x <> 0" if labels.has_background else "")
+        strange = f"list_sort(list_distinct([x FOR x IN {listed} IF {other}]))"
+        stand = literal(f" stand for no class of the label space {labels.name}")
+        problem = f"CASE WHEN len({strange}) > 0 THEN 'classes: ' || CAST({strange} AS VARCHAR) || {stand} END"
+    return f"list_sort(list_distinct([x FOR x IN {listed} IF {foreground}]))", problem
 
 
 BINS = 4096
@@ -95,6 +227,18 @@ def quantiles(fetch: Query, numbers: str, shares: Sequence[float]) -> list[float
     ]
 
 
+def between(low: float, high: float, share: float) -> float:
+    """The value at a share of the way from one number to the next; exact where they are the same.
+
+    To an infinite number there is no such way: then it is a number between the two, beside the finite one.
+    """
+    if low == high or share == 0:
+        return float(low)
+    if isinf(low) or isinf(high):
+        return 0.0 if isinf(low) and isinf(high) else nextafter(high, low) if isinf(low) else nextafter(low, high)
+    return low + (high - low) * share if isfinite(high - low) else low * (1 - share) + high * share
+
+
 def _bins(low: float, high: float) -> str:
     """SQL of a whole number that grows with the value."""
     width = (high - low) / BINS
@@ -116,10 +260,3 @@ def _values_at(fetch: Query, numbers: str, bins: str, positions: set[int]) -> di
     )
     ranked = fetch(f"SELECT place, value FROM ({near}) WHERE place IN {(*originals, -1)}")
     return {originals[position]: value for position, value in ranked}
-
-
-def read_parquet(paths: Sequence[str | Path], numbered: bool = False) -> str:
-    """SQL of the rows of Parquet files; `numbered` adds `filename` and `file_row_number`."""
-    numbering = ", filename = true, file_row_number = true" if numbered else ""
-    listed = ", ".join(literal(str(path)) for path in paths)
-    return f"read_parquet([{listed}], hive_partitioning = false{numbering})"  # names of folders are no columns

@@ -11,7 +11,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from sds_hf.errors import one_line, short
-from sds_hf.limits import read_yaml
+from sds_hf.limits import MOST_TEXT, read_yaml
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.presets import preset, preset_names
 from sds_hf.scores.base.score import ClipScore, Score, field_names
@@ -186,7 +186,8 @@ class Recipe(BaseModel):
             RecipeError: if there is none or it makes no sense.
         """
         if Path(name).is_file():
-            text = Path(name).read_bytes()
+            with Path(name).open("rb") as file:
+                text = file.read(MOST_TEXT + 1)
         elif name in recipe_names():
             text = (files("sds_hf") / "selection" / "recipes" / f"{name}.yaml").read_bytes()
         else:
@@ -265,20 +266,20 @@ class Recipe(BaseModel):
             identities: `Score.identity()` of each score, as the manifest of a score table has them.
         """
         settings_by_score = {
-            identity["score"]: _defaults(identity["score"]) | _recipe_settings(identity)
+            identity["score"]: default_settings(identity["score"]) | recipe_settings(identity)
             for identity in identities
             if identity["score"] in score_classes()
         }
         settings_by_score.pop("classes_present", None)  # comes by itself
         if settings_by_score == {
-            score.name: _recipe_settings({"score": score.name, **score.values()}) for score in self.make_scores()
+            score.name: recipe_settings({"score": score.name, **score.values()}) for score in self.make_scores()
         }:
             return self
         models = {settings["model"] for settings in settings_by_score.values() if "model" in settings}
         model = models.pop() if len(models) == 1 else None
         common = {"model": model} if model else {}
         scores = {
-            name: {key: value for key, value in settings.items() if (common | _defaults(name)).get(key) != value}
+            name: {key: value for key, value in settings.items() if (common | default_settings(name)).get(key) != value}
             for name, settings in settings_by_score.items()
         }
         return self.model_copy(update={"scores": scores, "model": model, "preset": None})
@@ -303,15 +304,15 @@ def recipe_names() -> list[str]:
     )
 
 
-def _recipe_settings(identity: Mapping[str, Any]) -> dict[str, Any]:
+def recipe_settings(identity: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in a score's identity that a recipe decides; the rest follows from the data and the machine."""
     names = field_names(score_classes()[identity["score"]]) - {"labels", "dtype", "statistics"}
     plain: dict[str, Any] = json.loads(json.dumps({name: identity[name] for name in sorted(names) if name in identity}))
     return plain
 
 
-def _defaults(score: str) -> dict[str, Any]:
-    """Default settings of a score but `model`, as JSON has them."""
+def default_settings(score: str) -> dict[str, Any]:
+    """Default settings of a score but its model, as JSON has them."""
     names = field_names(score_classes()[score]) - {"labels", "dtype", "model", "statistics"}
     values = {field.name: field.default for field in fields(cast(Any, score_classes()[score])) if field.name in names}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sds_hf.errors import one_line
 from sds_hf.files import write_whole
 from sds_hf.selection.changes import Diff
 
@@ -100,8 +101,16 @@ class Report(BaseModel):
 
     @classmethod
     def load(cls, path: str | Path) -> "Report":
-        """Read what `save` wrote."""
-        return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: in one line, if it is something else.
+        """
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except ValidationError as error:
+            what = one_line(error, {(): list(cls.model_fields)})
+            raise ValueError(f"{path} is no report of sds-hf: {what}") from error
 
     def clean_share(self) -> tuple[float, float] | None:
         """Where the truth is known: share of rows without a defect among candidates and among the kept."""

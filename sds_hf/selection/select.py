@@ -1,10 +1,9 @@
 """Selection: rules over a table of scores, in DuckDB, so that a table larger than memory works like a small one."""
 
-import glob
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sds_hf.data.cells import READABLE
-from sds_hf.data.content import content_digest
-from sds_hf.data.labels import class_names
+from sds_hf.errors import short
 from sds_hf.files import check_own, named_folder, new_folder, read_sha256, restore_folder, write_whole
-from sds_hf.scores.base.add import recorded_scores
+from sds_hf.scores.base.score import Score
 from sds_hf.selection.candidates import Candidates
-from sds_hf.selection.duck import database, literal, read_parquet
-from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.duck import database, literal
+from sds_hf.selection.recipe import Recipe, RecipeError, default_settings, recipe_settings
 from sds_hf.selection.report import Report, Step
-from sds_hf.selection.rules import Rule
+from sds_hf.selection.rules import Rule, missed_target
+from sds_hf.selection.source import open_scores
 from sds_hf.selection.summary import make_report, quantiles
-from sds_hf.table.manifest import versions
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 1 << 16
 BYTES_PER_ROW = 300  # of the tables of a selection at their largest
-UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
+UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 FILES = SELECTION_FILE, REPORT_FILE, RECIPE_FILE = "selection.parquet", "report.json", "recipe.yaml"
 
 
@@ -126,11 +123,13 @@ def select(
 ) -> Selection:
     """Choose rows by rules that look at score columns only.
 
-    Rows go through DuckDB, which writes to disk what does not fit into memory, and never all through Python.
+    Rows go through DuckDB, which writes to disk what does not fit into memory, and never all through Python. Groups are
+    made of the classes that masks show. A score table knows them; of a dataset or Parquet files that have masks and no
+    column `classes_present`, the masks are read for it, once for each dataset.
 
     Args:
         scores: a score table or its folder, a Parquet file or pattern, or a dataset with score columns. Rows are named
-            by `id`, or by their number if there is none. `classes` stands in for `classes_present`.
+            by `id`, or by their number if there is none. Where there is no mask, `classes` says what a row shows.
         rules: a `Recipe`, or rules in order.
         out: folder for `selection.parquet`, `report.json` and `recipe.yaml`, which together replace those of an earlier
             selection, and nothing else; kept in a temporary place if None.
@@ -141,8 +140,9 @@ def select(
         The selection, with a reason for every row.
 
     Raises:
-        ValueError: if a rule reads a column that is not there or holds no numbers, rows cannot be told apart, or `out`
-            holds files of these names that no selection wrote.
+        ValueError: if a rule reads a column that is not there or holds no numbers, rows cannot be told apart, no mask
+            can be read, the recipe's bounds are for scores of another kind than these, or `out` holds files of these
+            names that no selection wrote.
         EmptySelectionError: if no row is left.
     """
     recipe = rules if isinstance(rules, Recipe) else Recipe(rules=[rules] if isinstance(rules, Rule) else list(rules))
@@ -150,12 +150,14 @@ def select(
     check_own(target, FILES, _is_selection(target))
     reads = (column for rule in recipe.rules for column in rule.reads)
     with database(memory_limit, scratch) as connection:
-        source, names, provenance = _source(scores, connection)
-        _use_disk_for_many(connection, source)
-        candidates = Candidates(connection, source, reads, names)
+        source = open_scores(scores, connection)
+        notes = differences(recipe, source.provenance.get("scores", ()))
+        _use_disk_for_many(connection, source.sql)
+        candidates = Candidates(connection, source, reads)
         steps = [_apply(rule, candidates) for rule in recipe.rules]
-        report = make_report(candidates, steps, names, provenance)
-        if identities := provenance.get("scores"):
+        missed = (missed_target(rule, step.after) for rule, step in zip(recipe.rules, steps, strict=True))
+        report = make_report(candidates, steps, source, [*notes, *filter(None, missed)])
+        if identities := source.provenance.get("scores"):
             recipe = recipe.computed_as(identities)
         with new_folder(target, replace=True, own=FILES) as part:
             candidates.save(part / SELECTION_FILE)
@@ -186,54 +188,6 @@ def _use_disk_for_many(connection: duckdb.DuckDBPyConnection, source: str) -> No
         connection.execute(f"ATTACH {literal(str(Path(spill).with_name('selection.duckdb')))} AS disk; USE disk")
 
 
-def _source(scores: Any, connection: duckdb.DuckDBPyConnection) -> tuple[str, list[str], dict[str, Any]]:
-    """SQL for the scores, class names by id, and where the scores come from."""
-    from datasets import Dataset
-
-    if isinstance(scores, Dataset):
-        connection.register("given", _without_images(scores))
-        return "given", class_names(scores.features), _provenance(scores)
-    if isinstance(scores, (str, Path)) and not Path(scores).is_dir():
-        return *_parquet(str(scores)), {}
-    table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(scores)
-    return read_parquet(table.paths), list(table.manifest["labels"]["names"]), table.provenance()
-
-
-def _provenance(dataset: "Dataset") -> dict[str, Any]:
-    """What is known of where scores in a dataset come from, and what tells its rows, like `ScoreTable.provenance`."""
-    columns = [name for name in READABLE if name in dataset.column_names]
-    source = {"name": dataset.info.dataset_name or "", "reader": None, "rows": len(dataset)}
-    source |= {"sha256": content_digest(dataset, columns), "columns": columns}
-    return {"source": source, **recorded_scores(dataset), "versions": versions()}
-
-
-def _without_images(dataset: "Dataset") -> pa.Table:
-    """All columns of a dataset but images, with the number of each row."""
-    from datasets.features.features import require_decoding
-
-    names = [name for name, feature in dataset.features.items() if not require_decoding(feature) and name != "row"]
-    table = dataset.data.table.select(names)
-    if dataset._indices is not None:  # all at once; `datasets` would take row by row
-        table = table.take(dataset._indices.column(0))
-    return table.append_column("row", pa.array(np.arange(len(dataset))))
-
-
-def _parquet(pattern: str) -> tuple[str, list[str]]:
-    """SQL for Parquet files, whose rows are numbered in the files' order unless they say `row`, and class names."""
-    from datasets import Features
-
-    paths = sorted(glob.glob(pattern))
-    if not paths:
-        raise ValueError(f"no score table and no Parquet file at {pattern}")
-    schema = pq.read_schema(paths[0])
-    classes = pa.schema([field for field in schema if field.name == "classes"], metadata=schema.metadata)
-    names = class_names(Features.from_arrow_schema(classes))
-    if "row" in schema.names:
-        return read_parquet(paths), names
-    number = 'row_number() OVER (ORDER BY filename, file_row_number) - 1 AS "row"'
-    return f"(SELECT * EXCLUDE (filename, file_row_number), {number} FROM {read_parquet(paths, numbered=True)})", names
-
-
 def _apply(rule: Rule, candidates: Candidates) -> Step:
     """Apply a rule and count.
 
@@ -258,5 +212,35 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
 
 
 def _described(candidates: Candidates, column: str) -> str:
-    values = quantiles(candidates, column)
+    values = quantiles(candidates, column) if candidates.is_number(column) else {}
     return ", ".join(f"{share:.0%} {value:.3g}" for share, value in values.items()) or "only nulls"
+
+
+def differences(recipe: Recipe, identities: Iterable[Mapping[str, Any]]) -> list[str]:
+    """How scores were computed otherwise than a recipe asks, of those that its rules read; a sentence a score.
+
+    Args:
+        recipe: whose rules are applied to them.
+        identities: `Score.identity()` of each score, as the manifest of a score table has them.
+
+    Raises:
+        RecipeError: if they differ in what their numbers mean, so that the rules' bounds are not for them.
+    """
+    computed = {identity["score"]: identity for identity in identities}
+    read = {column for rule in recipe.rules for column in rule.reads}
+    scores = [score for score in recipe.make_scores() if read & set(score.columns) and score.name in computed]
+    return [sentence for score in scores for sentence in _difference(recipe.name, score, computed[score.name])]
+
+
+def _difference(recipe: str, score: Score, identity: Mapping[str, Any]) -> list[str]:
+    here = recipe_settings({"score": score.name, **score.values()})
+    there = default_settings(score.name) | recipe_settings(identity)
+    names = [name for name in here if here[name] != there.get(name) and name not in ("model", "fitted")]
+    if not names:
+        return []
+    asked, computed = (", ".join(f"{name} {short(side.get(name))}" for name in names) for side in (here, there))
+    sentence = f"{recipe} asks for {score.name} with {asked}; these scores have {computed}"
+    if defining := [name for name in names if name in score.defining]:
+        sets = " ".join(f"--set scores.{score.name}.{name}={there[name]}" for name in defining)
+        raise RecipeError(f"{sentence}, so its bounds are not for them: score with this recipe, or add {sets}")
+    return [sentence]

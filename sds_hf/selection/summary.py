@@ -1,13 +1,14 @@
 """What a selection found: rules, reasons, classes and scores, counted in the database."""
 
 from collections.abc import Sequence
-from typing import Any
+from math import isfinite
 
 import numpy as np
 
 from sds_hf.selection.candidates import Candidates
-from sds_hf.selection.duck import quoted
+from sds_hf.selection.duck import CLASSES
 from sds_hf.selection.report import ClassCount, Report, ScoreSummary, Step, lost_classes
+from sds_hf.selection.source import Scores
 
 BINS = 30
 QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
@@ -15,26 +16,24 @@ QUANTILES = (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)
 
 def quantiles(candidates: Candidates, column: str) -> dict[float, float]:
     """Quantiles of the finite numbers in a column; empty if there is none."""
-    values = candidates.quantiles(column, QUANTILES, f"isfinite({quoted(column)})")
+    values = candidates.quantiles(column, QUANTILES, f"isfinite({candidates.column(column)})")
     return dict(zip(QUANTILES, values, strict=True)) if values else {}
 
 
-def make_report(
-    candidates: Candidates, steps: list[Step], class_names: Sequence[str], provenance: dict[str, Any]
-) -> Report:
+def make_report(candidates: Candidates, steps: list[Step], scores: Scores, notes: Sequence[str] = ()) -> Report:
     """Counts and distributions after all rules.
 
     Args:
         candidates: after the last rule.
         steps: what each rule did.
-        class_names: by class id, if they are known.
-        provenance: where the scores come from.
+        scores: what they were made of.
+        notes: what a person should look at, besides what is found here.
     """
     totals = candidates.fetch("SELECT count(*), count(*) FILTER (dropped IS NULL) FROM state")[0]
     reasons = candidates.fetch(
         "SELECT coalesce(dropped, kept_by, 'kept:all_rules'), count(*) FROM state GROUP BY 1 ORDER BY 1"
     )
-    classes = _class_counts(candidates, class_names)
+    classes = _class_counts(candidates, scores.class_names)
     return Report(
         rows=totals[0],
         kept=totals[1],
@@ -44,17 +43,17 @@ def make_report(
         reasons=dict(reasons),
         classes=classes,
         scores={name: _summary(candidates, name) for name in candidates.scores},
-        provenance=provenance,
-        warnings=lost_classes(classes),
+        provenance=scores.provenance,
+        warnings=[*scores.notes, *notes, *lost_classes(classes)],
     )
 
 
 def _class_counts(candidates: Candidates, class_names: Sequence[str]) -> list[ClassCount]:
-    if "classes_present" not in candidates.types or not candidates.is_list("classes_present"):
+    if not candidates.class_columns:
         return []
     counts = candidates.fetch(
         f"""SELECT class_id, count(*), count(*) FILTER (kept) FROM (
-                SELECT unnest(classes_present) AS class_id, dropped IS NULL AS kept FROM {candidates.rows})
+                SELECT unnest({candidates.column(CLASSES)}) AS class_id, dropped IS NULL AS kept FROM {candidates.rows})
             GROUP BY 1 ORDER BY 1"""
     )
     names = dict(enumerate(class_names))
@@ -62,25 +61,23 @@ def _class_counts(candidates: Candidates, class_names: Sequence[str]) -> list[Cl
 
 
 def _failures(candidates: Candidates) -> list[str]:
-    if "error" not in candidates.types:
-        return []
-    return [
-        f"{i}: {error}"
-        for i, error in candidates.fetch('SELECT id, error FROM scores WHERE error IS NOT NULL ORDER BY "row" LIMIT 5')
-    ]
+    failures = candidates.fetch("SELECT id, problem FROM base WHERE problem <> '' LIMIT 5")
+    return [f"{row_id}: {problem}" for row_id, problem in failures]
 
 
 def _summary(candidates: Candidates, column: str) -> ScoreSummary:
     """Distribution of a score among all candidates and among the kept."""
-    finite = f"FROM {candidates.rows} WHERE isfinite({quoted(column)})"
+    score = candidates.column(column)
+    finite = f"FROM {candidates.rows} WHERE isfinite({score})"
     nulls = candidates.value(f"SELECT (SELECT count(*) FROM base) - (SELECT count(*) {finite})")
     values = quantiles(candidates, column)
     if not values:
         return ScoreSummary(nulls=nulls)
     low, high = values[0], values[1]
-    width = (high - low) / BINS or 1.0
+    width = (high - low) / BINS if isfinite(high - low) else high / BINS - low / BINS
+    width = width or 1.0
     counts = np.zeros((2, BINS), int)
-    bin_number = f"floor((CAST({quoted(column)} AS DOUBLE) - {low!r}) / {width!r})"
+    bin_number = f"floor((CAST({score} AS DOUBLE) - {low!r}) / {width!r})"
     query = f"""SELECT CAST(least(greatest({bin_number}, 0), {BINS - 1}) AS INT) AS bin,
                        count(*), count(*) FILTER (dropped IS NULL) {finite} GROUP BY 1"""
     for bin_, total, kept in candidates.fetch(query):

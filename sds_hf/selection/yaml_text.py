@@ -1,4 +1,7 @@
-"""YAML that reads back as it was written, and settings given beside it, such as `rules.0.threshold.above=0.7`."""
+"""YAML of recipes: written so that it reads back, and settings given beside it.
+
+A setting is given as `rules.0.threshold.above=0.7`.
+"""
 
 import re
 from typing import Any

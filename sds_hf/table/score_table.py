@@ -48,8 +48,9 @@ class ScoreTable:
         manifest = read_manifest(folder)
         if manifest is None or "shards" not in manifest:
             raise ValueError(f"{folder} holds no score table; make one with `sds-hf score DATASET --out {folder}`")
-        if not manifest["complete"]:
+        if manifest.get("complete") is False:
             raise ValueError(f"the score table in {folder} is not finished; run the same `sds-hf score` again to go on")
+        _check_shape(manifest, folder)
         for shard in manifest["shards"]:
             if not Shard(**shard).is_intact(folder):
                 raise ValueError(
@@ -78,6 +79,40 @@ class ScoreTable:
         provenance = {name: self.manifest[name] for name in names}
         provenance["source"] = {"reader": None, **provenance["source"]}
         return {**provenance, "table_sha256": self.sha256}
+
+
+SHAPE = {"complete": bool, "shards": list, "labels": dict, "scores": list, "source": dict, "models": dict}
+SHAPE |= {"device": str, "notes": list, "versions": dict}
+
+
+def _check_shape(manifest: dict[str, Any], folder: Path) -> None:
+    """Refuse a manifest that has not what is read of it.
+
+    Raises:
+        ValueError: names what is missing or of another kind.
+    """
+    strange = [name for name, kind in SHAPE.items() if not isinstance(manifest.get(name), kind)]
+    if not strange and not isinstance(manifest["labels"].get("names"), list):
+        strange = ["labels.names"]
+    if not strange and not (manifest["shards"] and all(map(_is_shard, manifest["shards"]))):
+        strange = ["shards"]
+    if not strange and not all(isinstance(score, dict) and "score" in score for score in manifest["scores"]):
+        strange = ["scores"]
+    if not strange and not all(isinstance(entry, dict) and "score" in entry for entry in manifest["scores"]):
+        strange = ["scores"]
+    if strange:
+        raise ValueError(f"{folder / MANIFEST} is no manifest of a score table: see {', '.join(strange)}")
+
+
+def _is_shard(entry: Any) -> bool:
+    """Whether an entry of a manifest describes a shard in the same folder."""
+    kinds = {"path": str, "rows": int, "failed": int, "sha256": str, "content_sha256": str}
+    return (
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(name), kind) for name, kind in kinds.items())
+        and set(entry) <= {*kinds, "state"}
+        and Path(entry["path"]).name == entry["path"]
+    )
 
 
 def score_table(

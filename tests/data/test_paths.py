@@ -13,11 +13,11 @@ from huggingface_hub import DatasetCard
 from support.rows import random_row
 
 from sds_hf import ClassesPresent, add_scores, score_table
-from sds_hf.data import paths
+from sds_hf.data.access import paths
+from sds_hf.data.access.origins import check_card, reach_of
+from sds_hf.data.access.paths import NOWHERE, PathError, Reach, allow_paths, held, read_file
 from sds_hf.data.labels import VOC
 from sds_hf.data.opening import open_dataset, open_stream
-from sds_hf.data.origins import check_card, reach_of
-from sds_hf.data.paths import NOWHERE, PathError, Reach, allow_paths, held, read_file
 from sds_hf.pipeline import import_source
 
 FEATURES = Features(

@@ -214,7 +214,7 @@ def test_a_manifest_of_a_later_version_is_not_replaced(api, name, versions):
     push(name, versions[0])
     later = json.dumps({"made_by": "sds-hf", "format": 2, "files": []}).encode()
     api.upload_file(path_or_fileobj=later, path_in_repo=MANIFEST, repo_id=name, repo_type="dataset")
-    with pytest.raises(PublishError, match="manifest.json has the format 2, not 1: update sds-hf"):
+    with pytest.raises(PublishError, match=r"manifest\.json has the format 2, not 1: update sds-hf"):
         push(name, versions[1])
 
 

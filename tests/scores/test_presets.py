@@ -26,10 +26,10 @@ from sds_hf.data.labels import VOC
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.presets import preset, preset_names
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.functional.patches import patch_order, perturbation_score
+from sds_hf.scores.functional.patches import channel_order, patch_order, perturbation_score
 
 CPU = torch.device("cpu")
-NAMES = ["authors", "authors-0515", "clipscore", "cosine", "paper"]
+NAMES = ["authors", "authors-0515", "authors-meant", "clipscore", "cosine", "paper"]
 # Cosines of two present classes and three background prompts, of an image and its shuffled version.
 USUAL = [0.30, 0.28, 0.22, 0.20, 0.18], [0.25, 0.24, 0.23, 0.21, 0.20]
 REVERSE = [0.24] * 5, [0.30, 0.24, 0.22, 0.22, 0.22]  # of which CLIP becomes more certain when it is shuffled
@@ -62,10 +62,10 @@ def test_paper_is_the_default():
 
 
 def test_settings_given_take_precedence():
-    assert PCS.preset("authors") == PCS(
-        similarity="entropy", class_list="inner", pool="patch_mean", resolution=512, position="bilinear",
-        difference="abs", scales=(4,), orders=1,
-    )  # fmt: skip
+    shared = {"similarity": "entropy", "class_list": "inner", "pool": "patch_mean", "resolution": 512}
+    shared |= {"position": "bilinear", "difference": "abs", "orders": 1}
+    assert PCS.preset("authors") == PCS.preset("authors-0515") == PCS(**shared, shuffle="channels")
+    assert PCS.preset("authors-meant") == PCS(**shared, scales=(4,))
     assert PCS.preset("cosine", scales=(2,), model="demo") == PCS(similarity="cosine", scales=(2,), model="demo")
     assert PCS.preset("authors", class_list="all", resolution=None).resolution is None
     assert ClassesPresent.preset("authors", labels="voc") == ClassesPresent(labels="voc")
@@ -112,6 +112,7 @@ def reason(rules: list, row: dict[str, float], *others: dict[str, float]) -> str
         ("paper", REVERSE, 0.4, 0.9989971073, 0.4 - 0.9989971073, "dropped:clip_sim"),
         ("authors", USUAL, 0.3684210877, 0.9119437882, 0.5435227005, "kept:num_classes=2"),
         ("authors", REVERSE, 1.6094379124, 0.0263230826, 1.5831148298, "kept:num_classes=2"),
+        ("authors-meant", USUAL, 0.3684210877, 0.9119437882, 0.5435227005, "kept:num_classes=2"),
         ("authors-0515", USUAL, 0.3684210877, 0.9119437882, 0.5435227005, "kept:num_classes=2"),
         ("authors-0515", REVERSE, 1.6094379124, 0.0263230826, 1.5831148298, "dropped:clip_sim"),
     ],
@@ -142,6 +143,7 @@ def test_the_rules():
         Threshold(column="pcs", above=0.1),
         TopPerGroup(column="asf_miou", by=("num_classes_present",), fraction=0.6),
     ]
+    assert mode("authors-meant").rules == mode("authors").rules
     assert mode("authors-0515").rules == [Threshold(column="clip_sim", below=1), *mode("authors").rules]
     for name in ("cosine", "clipscore"):
         assert mode(name).rules[:2] == [Threshold(column=column, above="q0.2") for column in ("clip_sim", "pcs")]
@@ -172,15 +174,28 @@ def rows_of(*masks: np.ndarray) -> Dataset:
     return Dataset.from_list([row(index, mask) for index, mask in enumerate(masks)], features=row_features(VOC))
 
 
-def authors_entropies(model: str, image: np.ndarray, classes: list[int], seed: int) -> tuple[float, float]:
-    """Entropies of an image and of its 4 x 4 shuffle, in plain numpy and `transformers`."""
+def tiles_shuffled(pixels: np.ndarray, seed: int) -> np.ndarray:
+    """An image of 512 pixels with its 4 x 4 tiles in another order: what the authors mean."""
+    tiles = [pixels[y : y + 128, x : x + 128] for y in range(0, 512, 128) for x in range(0, 512, 128)]
+    order = patch_order(seed, 4, 0).tolist()
+    return np.block([[[tiles[order[4 * y + x]]] for x in range(4)] for y in range(4)])
+
+
+def channels_shuffled(pixels: np.ndarray, name: str, seed: int) -> np.ndarray:
+    """What the authors' script does to an image of 512 pixels: it cuts tiles, and permutes the axis before them."""
+    cut = pixels.transpose(2, 0, 1).reshape(3, 4, 128, 4, 128).transpose(0, 1, 3, 2, 4).reshape(3, 16, 128 * 128)
+    mixed = cut[channel_order(seed, name, 0).numpy()]  # their `num_patches` is `shape[1]` with the batch before: 3
+    whole = mixed.reshape(3, 4, 4, 128, 128).transpose(0, 1, 3, 2, 4).reshape(3, 512, 512)
+    return whole.transpose(1, 2, 0)
+
+
+def authors_entropies(model: str, image: np.ndarray, classes: list[int], shuffled) -> tuple[float, float]:
+    """Entropies of an image and of it shuffled, in plain numpy and `transformers`."""
     clip = CLIPModel.from_pretrained(model).eval()
     vision = clip.vision_model
     small = np.asarray(Image.fromarray(image).resize((512, 512), Image.Resampling.BICUBIC), np.float32) / 255
     pixels = (small - [0.48145466, 0.4578275, 0.40821073]) / [0.26862954, 0.26130258, 0.27577711]
-    tiles = [pixels[y : y + 128, x : x + 128] for y in range(0, 512, 128) for x in range(0, 512, 128)]
-    order = patch_order(seed, 4, 0).tolist()
-    mixed = np.block([[[tiles[order[4 * y + x]]] for x in range(4)] for y in range(4)])
+    mixed = shuffled(pixels)
     table = vision.embeddings.position_embedding.weight.detach()
     grid = F.interpolate(table[1:].T.view(1, -1, 2, 2), (16, 16), mode="bilinear", align_corners=False)
     table = torch.cat([table[:1], grid[0].flatten(1).T])
@@ -199,19 +214,57 @@ def authors_entropies(model: str, image: np.ndarray, classes: list[int], seed: i
     return found[0], found[1]
 
 
-def test_the_authors_pcs(coarse_clip):
-    """Of any size to 512 x 512, mean of the patches, bilinear positions, entropy, one shuffle of 128 pixels."""
+@pytest.mark.parametrize("name", ["authors", "authors-meant"])
+def test_the_authors_pcs(coarse_clip, name):
+    """Of any size to 512 x 512, mean of the patches, bilinear positions, entropy, one shuffle."""
     data = rows_of(bands(0, 3, 7, 255, height=512, width=512), bands(0, 15, 255, height=200, width=600))
-    pcs = PCS.preset("authors", model=coarse_clip, dtype="fp32", seed=2)
-    scored = add_scores(data, pcs, ClipSim.preset("authors", model=coarse_clip, dtype="fp32"))
+    pcs = PCS.preset(name, model=coarse_clip, dtype="fp32", seed=2)
+    scored = add_scores(data, pcs, ClipSim.preset(name, model=coarse_clip, dtype="fp32"))
     cells = data.with_format("arrow")[:]["image"].to_pylist()
     for index, (classes, tolerance) in enumerate([([3, 7], 1e-5), ([15], 2e-3)]):  # Pillow rounds a little differently
-        intact, mixed = authors_entropies(coarse_clip, decode_image(cells[index]), classes, seed=2)
-        found = [scored[name][index] for name in ("clip_sim", "clip_sim_mixed", "pcs")]
+        row_id = data["id"][index]
+        ways = {
+            "authors": lambda pixels, row_id=row_id: channels_shuffled(pixels, row_id, 2),
+            "authors-meant": lambda pixels: tiles_shuffled(pixels, 2),
+        }
+        intact, mixed = authors_entropies(coarse_clip, decode_image(cells[index]), classes, ways[name])
+        found = [scored[column][index] for column in ("clip_sim", "clip_sim_mixed", "pcs")]
         assert found == pytest.approx([intact, mixed, abs(intact - mixed)], abs=tolerance)
-        assert abs(intact - mixed) > 5 * tolerance
-    in_pixels = PCS.preset("authors", model=coarse_clip, dtype="fp32", seed=2, scales=(128,), patch_unit="pixels")
-    assert add_scores(data, in_pixels)["pcs"] == pytest.approx(list(scored["pcs"]), abs=1e-6)
+        assert abs(intact - mixed) > 3 * tolerance
+    if name == "authors-meant":
+        in_pixels = PCS.preset(name, model=coarse_clip, dtype="fp32", seed=2, scales=(128,), patch_unit="pixels")
+        assert add_scores(data, in_pixels)["pcs"] == pytest.approx(list(scored["pcs"]), abs=1e-6)
+
+
+def test_channel_orders_are_a_rows_own(coarse_clip):
+    """Drawn from seed and id, whatever the company; the identity is one of six, and such a row's score is 0."""
+    images = [random_row(7)["image"]] * 24
+    names = [f"r{index}" for index in range(24)]
+    data = Dataset.from_list(
+        [row(7, bands(0, 3, 255)) | {"id": name, "image": image} for name, image in zip(names, images, strict=True)],
+        features=row_features(VOC),
+    )
+    score = PCS.preset("authors", model=coarse_clip, dtype="fp32", resolution=64)
+    pcs = np.array(add_scores(data, score)["pcs"])
+    orders = [tuple(channel_order(0, name, 0).tolist()) for name in names]
+    assert len(set(orders)) == 6
+    by_order = {order: pcs[[other == order for other in orders]] for order in set(orders)}
+    for values in by_order.values():
+        np.testing.assert_allclose(values, values[0], atol=1e-6)
+    assert by_order[0, 1, 2] == pytest.approx(0, abs=1e-6)
+    assert len({round(float(values[0]), 6) for values in by_order.values()}) == 6
+    backwards = add_scores(data.select(range(23, -1, -1)), score, batch_size=5)["pcs"]
+    np.testing.assert_allclose(backwards[::-1], pcs, atol=1e-6)
+    np.testing.assert_allclose(data.map(score, batched=True, batch_size=7)["pcs"], pcs, atol=1e-6)
+    other_seed = np.array(
+        add_scores(data, PCS.preset("authors", model=coarse_clip, dtype="fp32", resolution=64, seed=1))["pcs"]
+    )
+    assert not np.allclose(other_seed, pcs)
+    with pytest.raises(ValueError, match=r"need the columns \['classes', 'id', 'image', 'mask'\]; \['id'\] missing"):
+        add_scores(data.remove_columns("id"), score)
+    assert score.notes() == [
+        "pcs: colour channels are permuted, as the authors' published code does, and no tile is moved"
+    ]
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])

@@ -257,7 +257,7 @@ QUANTILE = 'above: must be a number or a quantile from "q0" to "q1" such as "q0.
         ("name: 5", "name: should be a valid string, not 5"),
         ("source: gen_voc", "source: should be a valid dictionary or instance of Source, not 'gen_voc'"),
         ("source: {dir: x}", r"source\.dir: there is no such setting, only \['path', 'reader', 'labels', "),
-        ("preset: author", r"preset: no preset 'author'; there are \['authors', 'authors-0515', 'clipscore', "),
+        ("preset: author", r"preset: no preset 'author'; there are \['authors', 'authors-0515', 'authors-meant', "),
         ("preset: [authors]", r"preset: should be a valid string, not \['authors'\]"),
         ("{preset: authors, scores: {pcs: {scale: 8}}}", "score pcs: scale: there is no such setting"),
         ("{preset: authors, rules: [5]}", rf"rules: rule 0 must be one of {RULES}"),

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sds_hf.data.access.paths import read_file
 from sds_hf.data.images import picture_size
 from sds_hf.data.instances import Part, is_crowd, part_of_rle, rle_of_part
-from sds_hf.data.paths import read_file
 from sds_hf.data.sources.coco_files import COCOAnnotated, Listed, annotation_files
 from sds_hf.data.sources.files import UnknownLayoutError
 from sds_hf.data.sources.findings import check_sizes

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from sds_hf.data.access.paths import read_file
 from sds_hf.data.images import decode_image
 from sds_hf.data.labels import IGNORE_INDEX
-from sds_hf.data.paths import read_file
 from sds_hf.data.sources.coco_files import COCOAnnotated, Listed, annotation_files
 from sds_hf.data.sources.files import Tree, UnknownLayoutError, inner_path
 from sds_hf.data.sources.reader import Row

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from sds_hf.data.paths import Reach, read_file
+from sds_hf.data.access.paths import Reach, read_file
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".npy")

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
+from sds_hf.data.access.paths import read_file
 from sds_hf.data.images import encode_mask
 from sds_hf.data.labels import LabelSpace, MaskValues, is_names_file, mask_values
-from sds_hf.data.paths import read_file
 from sds_hf.data.sources.files import UnknownLayoutError, check_links
 from sds_hf.data.sources.findings import Findings, check_sizes, check_whole
 from sds_hf.data.sources.indices import MaskFiles

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sds_hf.data.access.paths import read_file
 from sds_hf.data.labels import CITYSCAPES, COCO
-from sds_hf.data.paths import read_file
 from sds_hf.data.sources.files import UnknownLayoutError, files_by_stem, read_text
 from sds_hf.data.sources.reader import Reader, Row
 

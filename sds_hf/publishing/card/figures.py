@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from sds_hf.data.images import BadImageError, decode_image, decode_mask
 from sds_hf.data.labels import IGNORE_INDEX, VOC, LabelSpace
+from sds_hf.publishing.card.fonts import draw_line, drawable, families, width
 from sds_hf.selection.report import ClassCount, ScoreSummary
 
 # Told apart by anyone, also in grey: Okabe and Ito's blue and vermilion on a light grey.
@@ -33,7 +34,7 @@ def score_histograms(
         handles["kept"] = axis.stairs(summary.kept, summary.edges, fill=True, color=BLUE)
         if thresholds and name in thresholds:
             handles["threshold"] = axis.axvline(thresholds[name], color=VERMILION, linewidth=2, linestyle="--")
-        axis.set_xlabel(name, fontsize=12, color=INK, parse_math=False)
+        axis.set_xlabel(drawable(name), fontsize=12, color=INK, parse_math=False, family=families())
         axis.yaxis.get_major_locator().set_params(integer=True)
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=10)
@@ -54,8 +55,8 @@ def class_bars(classes: Sequence[ClassCount], path: Path) -> None:
     positions = range(len(counts))
     axis.barh(positions, [count.before for count in counts], height=0.8, color=GREY, label="candidates")
     axis.barh(positions, [count.after for count in counts], height=0.8, color=BLUE, label="kept")
-    names = [" ".join(count.name.split())[:30] for count in counts]
-    axis.set_yticks(positions, names, fontsize=11, parse_math=False)
+    names = [drawable(count.name)[:30] for count in counts]
+    axis.set_yticks(positions, names, fontsize=11, parse_math=False, family=families())
     axis.tick_params("y", length=0, pad=18)
     axis.tick_params("x", labelsize=10)
     # Squares of 13 points between the names and the bars.
@@ -103,25 +104,24 @@ def sample_grid(
         path: PNG to write.
         columns: samples a line.
     """
-    font, bold = ImageFont.load_default(TEXT), ImageFont.load_default(TEXT + 6)
-    width = columns * (2 * TILE + GAP) + GAP
+    side = columns * (2 * TILE + GAP) + GAP
     texts = 1 + max((len(cell["lines"]) for _, cells in samples for cell in cells), default=0)
     step = TILE + texts * LINE + GAP
     height = sum(HEAD + -(-len(cells) // columns) * step for _, cells in samples)
-    sheet = Image.new("RGB", (width, GAP + height), PAPER)
+    sheet = Image.new("RGB", (side, GAP + height), PAPER)
     draw, y, seen = ImageDraw.Draw(sheet), GAP, set[int]()
     for heading, cells in samples:
-        draw.text((GAP, y), heading, fill=INK, font=bold)
+        draw_line(draw, GAP, y, drawable(heading), TEXT + 6, INK)
         y += HEAD
         for cell_number, cell in enumerate(cells):
             x, top = GAP + cell_number % columns * (2 * TILE + GAP), y + cell_number // columns * step
             classes = _paste_sample(sheet, cell, labels, x, top)
             names = ", ".join(labels.names[index] for index in classes) or "no class"
             for line, text in enumerate([names, *cell["lines"]]):
-                draw.text((x, top + TILE + 3 + line * LINE), _fit(text, font, 2 * TILE), fill=INK, font=font)
+                draw_line(draw, x, top + TILE + 3 + line * LINE, _fit(text, 2 * TILE), TEXT, INK)
             seen.update(classes)
         y += -(-len(cells) // columns) * step
-    _with_key(sheet, sorted(seen), labels, font).save(path)
+    _with_key(sheet, sorted(seen), labels).save(path)
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSpace, strength: float = 0.6) -> np.ndarray:
@@ -167,12 +167,12 @@ def _resized(array: np.ndarray, to: float | tuple[int, ...], how: Image.Resampli
     return np.asarray(Image.fromarray(array).resize((width, height), how))
 
 
-def _with_key(sheet: Image.Image, classes: Sequence[int], labels: LabelSpace, font: Any) -> Image.Image:
+def _with_key(sheet: Image.Image, classes: Sequence[int], labels: LabelSpace) -> Image.Image:
     """The sheet with the colours of the classes below it."""
     entries, x, y = [], GAP, sheet.height
     for index in classes:
-        name = _fit(labels.names[index], font, sheet.width // 2)
-        wide = TEXT + 24 + round(font.getlength(name))
+        name = _fit(labels.names[index], sheet.width // 2)
+        wide = TEXT + 24 + round(width(name, TEXT))
         if x + wide > sheet.width:
             x, y = GAP, y + LINE + 4
         entries.append((x, y, name, labels.palette[index]))
@@ -182,15 +182,15 @@ def _with_key(sheet: Image.Image, classes: Sequence[int], labels: LabelSpace, fo
     draw = ImageDraw.Draw(whole)
     for x, y, name, color in entries:
         draw.rectangle((x, y + 3, x + TEXT - 1, y + TEXT + 2), fill=color, outline=INK)
-        draw.text((x + TEXT + 6, y), name, fill=INK, font=font)
+        draw_line(draw, x + TEXT + 6, y, name, TEXT, INK)
     return whole
 
 
-def _fit(text: str, font: Any, width: int) -> str:
+def _fit(text: str, widest: int) -> str:
     """The text in one line, shortened to a width in pixels."""
-    text = " ".join(text.split())
-    if font.getlength(text) <= width:
+    text = drawable(text)
+    if width(text, TEXT) <= widest:
         return text
-    while text and font.getlength(text + "…") > width:
+    while text and width(text + "…", TEXT) > widest:
         text = text[:-1]
     return text + "…"

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sds_hf.data.access.origins import MapCall, map_call, reach_of
+from sds_hf.data.access.paths import held
 from sds_hf.data.cells import PICTURES, READABLE, held_cells
 from sds_hf.data.content import named_files_state
 from sds_hf.data.labels import LabelSpace, labels_of
-from sds_hf.data.origins import MapCall, map_call, reach_of
-from sds_hf.data.paths import held
 from sds_hf.files import cache_folder, write_whole
 
 logger = logging.getLogger(__name__)

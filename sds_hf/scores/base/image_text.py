@@ -42,7 +42,7 @@ class ImageTextScore(ClipScore):
     text: TextKind = "classes"
     class_list: ClassList = "all"
     pool: Pool = "cls"
-    resolution: Annotated[int, Field(ge=1)] | None = None
+    resolution: Annotated[int, Field(ge=1, le=8192)] | None = None
     position: Position = "bicubic"
 
     @property

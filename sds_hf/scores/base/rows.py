@@ -8,10 +8,10 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from sds_hf.clip.stages import stage
+from sds_hf.data.access.paths import Unreadable
 from sds_hf.data.images import BadImageError, decode_image, decode_mask, picture_size
 from sds_hf.data.instances import InstanceError, given_boxes, given_instances
 from sds_hf.data.labels import LabelSpace
-from sds_hf.data.paths import Unreadable
 from sds_hf.errors import short
 
 T = TypeVar("T")

@@ -56,6 +56,7 @@ class Score(ABC):
     source: ClassVar[str]
     citation: ClassVar[str] = ""  # BibTeX of what a card asks its readers to cite
     settings_of: ClassVar[str] = ""  # another score, whose settings in a preset are this one's too
+    defining: ClassVar[tuple[str, ...]] = ()  # settings by which numbers mean another thing: no bound fits both
     leads: ClassVar[bool] = False  # whether its encoder pass serves other scores too, so that it goes first
     whole_set: ClassVar[bool] = False  # whether it is fitted to the whole set first, with some settings at least
     reference_sets: ClassVar[tuple[str, ...]] = ()  # names of the sets that its `fit` compares rows with
@@ -74,7 +75,7 @@ class Score(ABC):
         """The score with the settings of a recipe of the package.
 
         Args:
-            name: `paper`, `cosine`, `clipscore`, `authors` or `authors-0515`, for the recipe `sds-paper` and so on.
+            name: `paper`, `authors` and so on, for the recipe `sds-paper`, `sds-authors` and so on of the package.
             **overrides: settings that take precedence.
 
         Raises:
@@ -266,8 +267,7 @@ def score_rows(scores: Sequence[Score], rows: Rows) -> tuple[dict[str, Column], 
     def compute(part: Rows) -> dict[str, list[Any]]:
         # The largest passes come first: they leave the others what these would have to compute.
         in_turn = sorted(scores, key=lambda score: (score.leads, COSTS.index(score.cost)), reverse=True)
-        computed = {name: list(values) for score in in_turn for name, values in score.compute(part).items()}
-        return {name: computed[name] for name in names}
+        return {name: list(values) for score in in_turn for name, values in score.compute(part).items()}
 
     computed, too_large = in_parts(compute, rows, names, repr(scores)) if len(rows) else ({}, {})
     errors = {**rows.errors, **{rows.positions[row]: error for row, error in too_large.items()}}
@@ -287,8 +287,9 @@ def common_labels(scores: Sequence[Score]) -> str:
         ValueError: if they differ in it, or two of them would write different numbers into one column.
     """
     spaces = {score.labels for score in scores}
-    if len(spaces) > 1:
-        raise ValueError(f"scores computed together need one label space, not {sorted(spaces)}")
+    if len(spaces) != 1:
+        one = f"scores computed together need one label space, not {sorted(spaces)}"
+        raise ValueError(one if spaces else "no score is asked for: name one or more, e.g. pcs and asf_miou")
     writers: dict[str, Score] = {}
     for score in scores:
         for column in score.columns:

@@ -8,11 +8,11 @@ from dataclasses import asdict, field, replace
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
+from sds_hf.data.access.origins import reach_of
+from sds_hf.data.access.paths import held
 from sds_hf.data.cells import PICTURES, readable, stored_cells, undecoded
 from sds_hf.data.content import files_behind
 from sds_hf.data.labels import LabelSpace, labels_of
-from sds_hf.data.origins import reach_of
-from sds_hf.data.paths import held
 from sds_hf.files import remembered
 from sds_hf.scores.base.prefetch import prefetch
 from sds_hf.scores.base.rows import Rows, cells_of, read_parts

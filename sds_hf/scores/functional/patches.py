@@ -1,4 +1,4 @@
-"""Patches of images: cut, shuffled, and what shuffling does to a similarity."""
+"""Patches and colour channels of images, shuffled, and what shuffling does to a similarity."""
 
 import hashlib
 from typing import TYPE_CHECKING, Literal
@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 DifferenceKind = Literal["signed", "abs"]
 PatchUnit = Literal["grid", "pixels"]
+ShuffleKind = Literal["tiles", "channels"]
 
 
 def perturbation_score(intact: "Tensor", mixed: "Tensor", difference: DifferenceKind = "signed") -> "Tensor":
-    """How far shuffling its patches moves the similarity of an image.
+    """How far shuffling moves the similarity of an image.
 
     `signed`: what is lost (Tang et al. 2025, Eq. 7). `abs`: the size of the change either way, as in the authors' code;
     it also rewards images of which CLIP becomes more certain when they are shuffled.
@@ -88,3 +89,37 @@ def shuffle_patches(images: "Tensor", order: "Tensor", tile: int | None = None) 
     shuffled = tiles.reshape(grid, grid, batch, channels, tile, tile).permute(2, 3, 0, 4, 1, 5)
     shuffled = shuffled.reshape(batch, channels, inner, inner)
     return shuffled if inner == side else F.interpolate(shuffled, size=(side, side), mode="bilinear")
+
+
+def channel_order(seed: int, row_id: str, draw: int) -> "Tensor":
+    """A random order of the three colour channels of a row's image, (3,) int64; one draw in six is the identity.
+
+    It depends on its arguments only, so a row's image is changed alike in every batch and process.
+    """
+    import torch
+
+    digest = hashlib.sha256(f"{seed}|{row_id}|channels|{draw}".encode("utf-8", "surrogatepass")).digest()
+    generator = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "big")))
+    return torch.from_numpy(generator.permutation(3))
+
+
+def shuffle_channels(images: "Tensor", orders: "Tensor") -> "Tensor":
+    """Put channel `orders[b, c]` of image b at place c: what the authors of SDS published does this to an image.
+
+    Their code cuts an image of 512 pixels into (3, 16, 128 * 128) and permutes the first axis, the channels, in place
+    of the second, the tiles. No pixel moves.
+
+    Args:
+        images: (B, C, S, S).
+        orders: (B, C) int64, a permutation for each image.
+
+    Returns:
+        (B, C, S, S), dtype of the images.
+
+    Source:
+        github.com/tanghao2000/SDS, PCS_voc.py and PCS_coco.py, in every commit of May 2025.
+    """
+    import torch
+
+    rows = torch.arange(len(images), device=images.device)[:, None]
+    return images[rows, orders.to(images.device)]

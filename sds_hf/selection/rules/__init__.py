@@ -13,6 +13,7 @@ from sds_hf.selection.rules.groups import TopPerGroup as TopPerGroup
 from sds_hf.selection.rules.share import Random as Random
 from sds_hf.selection.rules.share import RankMean as RankMean
 from sds_hf.selection.rules.share import TopK as TopK
+from sds_hf.selection.rules.share import missed_target as missed_target
 from sds_hf.selection.rules.share import resized as resized
 from sds_hf.selection.rules.strata import Stratified as Stratified
 

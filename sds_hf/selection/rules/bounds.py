@@ -15,11 +15,13 @@ QUANTILE = re.compile(r"q(0(\.\d+)?|1(\.0+)?)")
 
 
 def _number_or_quantile(value: float | str) -> float | str:
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number or a quantile, not {value}")
     if isinstance(value, str) and QUANTILE.fullmatch(value):
         return value
     try:
         number = float(value)  # YAML takes 1e-3 for a string
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if math.isnan(number):
         raise ValueError(f'must be a number or a quantile from "q0" to "q1" such as "q0.15", not {value!r}')
@@ -43,6 +45,11 @@ class Bounded(Rule):
         values = {name: getattr(self, name) for name in self.signs}
         return {name: value for name, value in values.items() if value is not None}
 
+    @property
+    def quantiles(self) -> list[str]:
+        """Names of the bounds that are quantiles."""
+        return [name for name, value in self.bounds.items() if isinstance(value, str)]
+
     @model_validator(mode="after")
     def _some_bound(self) -> "Bounded":
         if not self.bounds:
@@ -62,7 +69,7 @@ class Bounded(Rule):
     @property
     def hint(self) -> str:
         """See `Rule.hint`."""
-        if any(isinstance(value, str) for value in self.bounds.values()):
+        if self.quantiles:
             return "A lower quantile keeps more; rows of equal scores stay or go together"
         return f'A quantile as bound keeps a share whatever the scale: {next(iter(self.signs))}: "q0.2"'
 
@@ -71,11 +78,12 @@ class Bounded(Rule):
         column = candidates.number(self.column)
         bounds = {name: self._number(candidates, value) for name, value in self.bounds.items()}
         tests = " AND ".join(
-            f"{column} {self.signs[name]} {candidates.constant(self.column, value)}" for name, value in bounds.items()
+            f"{column} {self.signs[name]} {candidates.constant(self.column, value, exact=name in self.quantiles)}"
+            for name, value in bounds.items()
         )
         dropped = literal("dropped:" + self.column)
         candidates.step(f"WHEN {column} IS NULL THEN 'dropped:null' WHEN NOT ({tests}) THEN {dropped}")
-        return {name: bounds[name] for name, value in self.bounds.items() if isinstance(value, str)}
+        return {name: bounds[name] for name in self.quantiles}
 
     def _number(self, candidates: Candidates, value: float | str) -> float:
         if not isinstance(value, str):

@@ -7,11 +7,11 @@ from pydantic import Field, field_validator
 
 from sds_hf.scores.base.score import settings
 from sds_hf.selection.candidates import Candidates, cut, rank
-from sds_hf.selection.duck import literal, quoted
+from sds_hf.selection.duck import CLASSES, COUNT, literal
 from sds_hf.selection.rules.base import RANKING
 from sds_hf.selection.rules.share import Sized
 
-GROUP_LABELS = {"num_classes_present": "num_classes", "classes_present": "class"}  # in reasons and output columns
+GROUP_LABELS = {COUNT: "num_classes", CLASSES: "class"}  # in reasons and output columns
 
 
 @settings
@@ -51,19 +51,19 @@ class TopPerGroup(Sized):
     @property
     def label(self) -> str:
         """See `Rule.label`."""
-        return f"top {self.size} of {self.column} by {' or '.join(_label(column) for column in self.by)}"
+        return f"top {self.size} of {self.column} by {' or '.join(self._label(column) for column in self.by)}"
 
     def apply(self, candidates: Candidates) -> dict[str, float]:
         """See `Rule.apply`."""
         score = candidates.number(self.column)
         families = {f"family_{number}": column for number, column in enumerate(self.by)}
         for family, column in families.items():
-            rank(candidates, family, group=quoted(column), key=score, where=f"{score} IS NOT NULL")
+            rank(candidates, family, group=candidates.column(column), key=score, where=f"{score} IS NOT NULL")
         cutoff = self._cutoff(candidates, list(families))
         for family in families:
             cut(candidates, family, cutoff)
         kept = " ".join(
-            f"WHEN {family}.rank <= {family}.cutoff THEN {literal(f'kept:{_label(column)}=')} || "
+            f"WHEN {family}.rank <= {family}.cutoff THEN {literal(f'kept:{self._label(column)}=')} || "
             + candidates.group_name(column, f"{family}.grp")
             for family, column in families.items()
         )
@@ -73,7 +73,7 @@ class TopPerGroup(Sized):
             kept_by=chosen,
             families=list(families),
             adds={
-                f"{_label(column)}_{name}": f"{family}.{name}"
+                f"{self._label(column)}_{name}": f"{family}.{name}"
                 for family, column in families.items()
                 for name in RANKING
             },
@@ -118,6 +118,7 @@ class TopPerGroup(Sized):
         bound = candidates.constant(self.column, last[0][0])
         return f"WHEN {score} > {bound} OR ({score} = {bound} AND {tie} <= {last[0][1]}) THEN 'kept:filled'"
 
-
-def _label(column: str) -> str:
-    return GROUP_LABELS.get(column, column)
+    def _label(self, column: str) -> str:
+        """What a family of groups is called, unless another column of the rule is called so itself."""
+        label = GROUP_LABELS.get(column, column)
+        return column if label in self.by else label

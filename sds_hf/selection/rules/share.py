@@ -5,15 +5,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, cast
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from sds_hf.scores.base.score import settings
 from sds_hf.selection.candidates import Candidates, cut, rank
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import RANKING, Rule
 
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number of rows, not {value}")
+    return value
+
+
 Fraction = Annotated[float, Field(gt=0, le=1)]
-Target = Annotated[int, Field(ge=1)]
+Target = Annotated[int, Field(ge=1, le=1 << 53), BeforeValidator(_no_truth)]
 
 
 @settings
@@ -50,15 +57,14 @@ class BestShare(Sized):
     def apply(self, candidates: Candidates) -> dict[str, float]:
         """See `Rule.apply`."""
         where = " AND ".join(f"{candidates.number(column)} IS NOT NULL" for column in self.reads) or "true"
-        rank(candidates, self.kind, group="1", key=self._key(candidates, where), where=where, best=self.best)
-        cut(candidates, self.kind, self.count("group_size"))
-        kept = literal(f"kept:{self.kind}")
+        rank(candidates, "best", group="1", key=self._key(candidates, where), where=where, best=self.best)
+        cut(candidates, "best", self.count("group_size"))
+        kept, dropped = literal(f"kept:{self.kind}"), literal(f"dropped:{self.kind}")
         candidates.step(
-            f"WHEN {self.kind}.rank IS NULL THEN 'dropped:null' "
-            f"WHEN {self.kind}.rank > {self.kind}.cutoff THEN {literal(f'dropped:{self.kind}')}",
-            kept_by=f"CASE WHEN {self.kind}.rank <= {self.kind}.cutoff THEN {kept} END",
-            families=[self.kind],
-            adds={f"{self.kind}_{name}": f"{self.kind}.{name}" for name in RANKING},
+            f"WHEN best.rank IS NULL THEN 'dropped:null' WHEN best.rank > best.cutoff THEN {dropped}",
+            kept_by=f"CASE WHEN best.rank <= best.cutoff THEN {kept} END",
+            families=["best"],
+            adds={f"{self.kind}_{name}": f"best.{name}" for name in RANKING},
         )
         return {}
 
@@ -184,3 +190,12 @@ def resized(rules: Sequence[Rule], target: int) -> list[Rule]:
             f"{rules[-1].label if rules else 'no rule'!r}"
         )
     return [*rules[:-1], replace(cast(Any, last), fraction=None, target=target)]
+
+
+def missed_target(rule: Rule, kept: int) -> str | None:
+    """What to say of a rule that left fewer rows than it was told to keep; None if it did not."""
+    if not isinstance(rule, Sized) or rule.target is None or kept >= rule.target:
+        return None
+    return (
+        f"the target of {rule.target:,} rows is not met: {kept:,} are left by {rule.label!r}, no more could be chosen"
+    )

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sds_hf.data.paths import ANYWHERE, NOWHERE, Reach, read_file
+from sds_hf.data.access.paths import ANYWHERE, NOWHERE, Reach, read_file
 from sds_hf.limits import read_json, read_yaml
 
 if TYPE_CHECKING:
