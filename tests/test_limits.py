@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sds_hf import Recipe
-from sds_hf.data.sources.files import read_mask
+from sds_hf.data.sources.masks import read_mask
 from sds_hf.limits import LimitError, read_arrays, read_json, read_yaml
 from sds_hf.scores.base.fitted import load_statistics
 from sds_hf.selection.recipe import RecipeError
