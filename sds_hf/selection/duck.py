@@ -71,6 +71,8 @@ def database(memory_limit: str | None = None, scratch: str | Path | None = None)
 
 def _limit(connection: duckdb.DuckDBPyConnection, memory_limit: str) -> None:
     try:
+        if not any(character.isdigit() for character in memory_limit):  # DuckDB takes a dash for no limit
+            raise duckdb.ParserException(memory_limit)
         connection.execute(f"SET memory_limit = {literal(memory_limit)}")
         connection.execute("SELECT 1").fetchall()
     except duckdb.Error as error:

@@ -170,7 +170,8 @@ def test_files_in_lists_and_structs(private):
 def test_a_row_that_names_a_file_elsewhere_fails_alone(stranger, private, tmp_path):
     table = score_table(open_dataset(stranger), [SCORE], tmp_path / "scores").to_arrow()
     assert failed(table.to_pydict()) == [False, True, False]
-    assert f"{private} lies outside the dataset's own folder" in table["error"][1].as_py()
+    assert f"{private.name} lies outside the dataset's own folder" in table["error"][1].as_py()
+    assert str(private.parent) not in table["error"][1].as_py()  # the table may be published
     streamed = score_table(open_stream(stranger), [SCORE], tmp_path / "streamed").to_arrow()
     assert streamed.equals(table)
     with allow_paths(private.parent):
@@ -299,7 +300,7 @@ def test_a_raw_folder_that_leads_outside_is_refused_by_name(how, private, tmp_pa
         (raw / "images/a.jpg").symlink_to("/dev/zero")
     else:
         os.mkfifo(raw / "images/a.jpg")
-    with pytest.raises(ValueError, match=r"a\.jpg|a\.png|listed without an image") as caught:
+    with pytest.raises(ValueError, match=r"a\.jpg|a\.png|raw/images lies|listed without an image") as caught:
         import_source("folder", raw, tmp_path / "out", labels="voc")
     reasons = {"pipe": "no regular file", "table": "without an image", "absolute": "without an image"}
     assert reasons.get(how, "lies outside") in str(caught.value)

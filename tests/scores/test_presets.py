@@ -250,12 +250,12 @@ def test_channel_orders_are_a_rows_own(coarse_clip):
     assert len(set(orders)) == 6
     by_order = {order: pcs[[other == order for other in orders]] for order in set(orders)}
     for values in by_order.values():
-        np.testing.assert_allclose(values, values[0], atol=1e-6)
-    assert by_order[0, 1, 2] == pytest.approx(0, abs=1e-6)
-    assert len({round(float(values[0]), 6) for values in by_order.values()}) == 6
+        np.testing.assert_allclose(values, values[0], atol=5e-6)
+    assert by_order[0, 1, 2] == pytest.approx(0, abs=5e-6)
+    assert len({round(float(values[0]), 4) for values in by_order.values()}) == 6
     backwards = add_scores(data.select(range(23, -1, -1)), score, batch_size=5)["pcs"]
-    np.testing.assert_allclose(backwards[::-1], pcs, atol=1e-6)
-    np.testing.assert_allclose(data.map(score, batched=True, batch_size=7)["pcs"], pcs, atol=1e-6)
+    np.testing.assert_allclose(backwards[::-1], pcs, atol=5e-6)
+    np.testing.assert_allclose(data.map(score, batched=True, batch_size=7)["pcs"], pcs, atol=5e-6)
     other_seed = np.array(
         add_scores(data, PCS.preset("authors", model=coarse_clip, dtype="fp32", resolution=64, seed=1))["pcs"]
     )

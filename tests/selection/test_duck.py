@@ -154,6 +154,8 @@ def test_memory_that_ends_without_a_limit_names_no_option():
 
 
 def test_ctrl_c_in_a_query():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt), database() as connection:
         connection.execute("SELECT sum(sin(a.range * b.range)) FROM range(9000000) a, range(900000) b").fetchall()
+    signal.signal(signal.SIGINT, before)
