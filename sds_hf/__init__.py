@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sds_hf.scores.base.score import Score as Score
     from sds_hf.scores.base.score import settings as settings
     from sds_hf.scores.base.whole_set import WholeSetScore as WholeSetScore
+    from sds_hf.scores.boundary import Boundary as Boundary
     from sds_hf.scores.classes_present import ClassesPresent as ClassesPresent
     from sds_hf.scores.clip_sim import ClipSim as ClipSim
     from sds_hf.scores.difficulty import Difficulty as Difficulty
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
     from sds_hf.selection.select import select as select
     from sds_hf.selection.splits import class_queue as class_queue
     from sds_hf.selection.splits import split_unlabeled as split_unlabeled
+    from sds_hf.table.add import add_to_table as add_to_table
+    from sds_hf.table.join import join_tables as join_tables
     from sds_hf.table.score_table import ScoreTable as ScoreTable
     from sds_hf.table.score_table import score_table as score_table
 
@@ -63,6 +66,7 @@ _HOME = {
     "Band": "selection.rules",
     "ClipScore": "scores.base.score",
     "ClassIoU": "scores.asf_miou",
+    "Boundary": "scores.boundary",
     "ClassesPresent": "scores.classes_present",
     "ClipSim": "scores.clip_sim",
     "Difficulty": "scores.difficulty",
@@ -89,6 +93,7 @@ _HOME = {
     "TopPerGroup": "selection.rules",
     "WholeSetScore": "scores.base.whole_set",
     "add_scores": "scores.base.add",
+    "add_to_table": "table.add",
     "allow_paths": "data.access.paths",
     "class_queue": "selection.splits",
     "diff": "check.diff",
@@ -98,6 +103,7 @@ _HOME = {
     "publish": "publishing.publish",
     "register": "hub.register",
     "render_card": "publishing.card.render",
+    "join_tables": "table.join",
     "score_table": "table.score_table",
     "select": "selection.select",
     "settings": "scores.base.score",

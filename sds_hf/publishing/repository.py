@@ -77,6 +77,8 @@ def build_repository(
     check_candidates(dataset, selection, scores)
     check_recipe(recipe, selection)
     report = selection.report.model_copy(deep=True)
+    if scores is not None:
+        report.provenance |= scores.provenance()  # scores may have been joined since
     kept = selection.apply(dataset)
     candidates = None if scores is None else _write_candidates(scores, selection, folder)
     columns = None if scores is None else _score_columns(scores, folder)
@@ -170,7 +172,7 @@ def check_candidates(dataset: "Dataset", selection: Selection, scores: ScoreTabl
         ValueError: says what differs.
     """
     provenance = selection.report.provenance
-    if scores is not None and scores.sha256 != provenance.get("table_sha256"):
+    if scores is not None and not scores.holds(provenance.get("table_sha256")):
         raise ValueError(f"the selection was not made from the scores in {scores.folder}; run `sds-hf select` on them")
     if len(dataset) != selection.report.rows:
         raise ValueError(f"the selection was made of {selection.report.rows} rows; this dataset has {len(dataset)}")

@@ -73,6 +73,10 @@ class ScoreTable:
         """Digest of all shards: two tables that have it in common hold the same."""
         return joint_digest(shard["sha256"].encode() for shard in self.manifest["shards"])
 
+    def holds(self, sha256: str | None) -> bool:
+        """Whether this is the table with that digest, or one to which nothing but scores was joined."""
+        return sha256 in (self.sha256, *self.manifest.get("joined", ()))
+
     def provenance(self) -> dict[str, Any]:
         """What a report says of where the scores come from."""
         names = ("source", "scores", "models", "labels", "device", "notes", "versions")
