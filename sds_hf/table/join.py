@@ -132,7 +132,17 @@ def _joined(table: pa.Table, others: Sequence[pa.Table], tables: Sequence[ScoreT
     kept = {name: pc.if_else(ok, column, pa.scalar(None, column.type)) for name, column in columns.items()}
     joined = {"id": table["id"], "row": table["row"], **kept}
     joined["status"] = pa.array(np.where(failed, "failed", "ok"), pa.string())
-    return pa.table({**joined, "error": error})
+    joined["error"] = error
+    return pa.table({name: column.cast(_written(column.type)) for name, column in joined.items()})
+
+
+def _written(kind: pa.DataType) -> pa.DataType:
+    """A type as scores write it: Parquet calls the items of lists otherwise."""
+    if pa.types.is_list(kind):
+        return pa.list_(_written(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct({field.name: _written(field.type) for field in kind})
+    return kind
 
 
 def _check_same(first: ScoreTable, other: ScoreTable) -> None:
