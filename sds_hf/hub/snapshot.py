@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
 
 from sds_hf.data.access.checks import CARDS, check_card, check_data_files, folder_builder
+from sds_hf.data.access.paths import PathError
 from sds_hf.errors import one_line
 from sds_hf.files import files_of, sha256_of
 from sds_hf.hub.client import Stored, address_of, downloaded, hub_api, stored_files, whole_download
@@ -99,7 +100,7 @@ class Snapshot(ABC):
             manifest = self._manifest(fresh)
         except FileNotFoundError:
             manifest = None
-        except ManifestError as error:
+        except (ManifestError, PathError) as error:
             raise SnapshotError(f"{self.name}: {error}") from error
         if manifest is None:
             raise SnapshotError(

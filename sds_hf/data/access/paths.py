@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sds_hf.errors import public_name
+
 FOLDERS, ADDRESSES = "SDS_HF_ALLOW_PATH", "SDS_HF_ALLOW_URL"
 MOST_BYTES = 1 << 30  # of one file
 LOCAL = ("file", "local", "asynclocal", "asyncwrapper")  # protocols of fsspec for files of this machine
@@ -251,4 +253,5 @@ def held(cell: Any, reach: Reach, is_picture: bool = False) -> Any:
     try:
         return {**cell, "bytes": reach.read(path)}
     except PathError as error:
-        return Unreadable(path, str(error))
+        reason = str(error).replace(path, public_name(path) or path)  # others may be told, whatever it holds
+        return Unreadable(path, reason)
