@@ -99,7 +99,13 @@ def _sha256(path: Path, identity: str) -> str:
 
 
 def read_sha256(path: Path) -> str:
-    """SHA-256 of a file, read now."""
+    """SHA-256 of a file, read now.
+
+    Raises:
+        OSError: if it cannot be read, or is a device or a pipe, which has no end.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no regular file")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

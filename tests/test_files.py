@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from sds_hf import files
-from sds_hf.files import check_free, new_folder, remembered, restore_folder, scratch_folder, sha256_of, write_whole
+from sds_hf.files import (
+    check_free,
+    new_folder,
+    read_sha256,
+    remembered,
+    restore_folder,
+    scratch_folder,
+    sha256_of,
+    write_whole,
+)
 
 # Replaces a folder, and dies by SIGKILL before its n-th change of the file system after the content is written.
 KILLED = """
@@ -192,6 +201,13 @@ def test_a_byte_that_rots_under_the_same_size_and_time_is_seen(tmp_path):
     os.utime(other, ns=(state.st_atime_ns, state.st_mtime_ns))
     other.replace(path)
     assert sha256_of(path) == hashlib.sha256(b"c" * 100_000).hexdigest()
+
+
+def test_what_has_no_end_has_no_digest(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match="is no regular file"):
+            read_sha256(path)
 
 
 def test_a_note_that_a_crash_cut_off_vouches_for_nothing(tmp_path, monkeypatch):

@@ -363,6 +363,18 @@ def test_a_folder_that_parts_paths_is_not_allowed(tmp_path):
 # Raw folders
 
 
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.parquet", "images/metadata.jsonl", "labelmap.txt"])
+def test_a_list_in_a_raw_folder_that_leads_outside_is_not_read(name, tmp_path):
+    for folder in ("raw/images", "raw/masks", "private"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "raw/images/a.jpg").write_bytes(random_row(1)["image"]["bytes"])
+    (tmp_path / "raw/masks/a.png").write_bytes(random_row(1)["mask"]["bytes"])
+    (tmp_path / "private/list").write_text("file_name,caption\na.jpg,my diary\n")
+    (tmp_path / "raw" / name).symlink_to(tmp_path / "private/list")
+    with pytest.raises(PathError, match=r"lies outside .*, it leads to .*list"):
+        import_source("folder", tmp_path / "raw", tmp_path / "out", labels="voc")
+
+
 @pytest.mark.parametrize("how", ["link", "link to a folder", "table", "absolute", "device", "pipe"])
 def test_a_raw_folder_that_leads_outside_is_refused_by_name(how, private, tmp_path):
     raw = tmp_path / "raw"
