@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 
+from sds_hf.cli import show
 from sds_hf.cli.terminal import Screen, plain_messages, text
 from sds_hf.errors import csv_cell, plain, public_name, public_text, without_secrets
 
@@ -87,7 +88,15 @@ def test_logs_and_warnings_of_all_libraries_are_shown_too(capsys, caplog):
     with plain_messages():
         logging.getLogger("datasets").warning("read %s", OBEYED)
         assert warnings.formatwarning(OBEYED, UserWarning, "x.py", 1).rstrip("\n").isprintable()
+        logging.getLogger("huggingface_hub").warning("requesting HEAD %s", "http://me:S3CRET@host/x?sig=S3CRET")
+        assert "S3CRET" not in warnings.formatwarning("http://me:S3CRET@host/x", UserWarning, "x.py", 1)
     assert caplog.messages[0].replace("\n", "").isprintable()
+    assert caplog.messages[1] == "requesting HEAD http://host/x"
+
+
+def test_an_error_is_as_long_as_a_person_reads(capsys):
+    show.fail("x" * 2_000_000)
+    assert len(capsys.readouterr().err) < 4100
 
 
 @pytest.mark.parametrize("value", ["=cmd|'/c calc'!A0", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\n=1", "-cmd()"])
