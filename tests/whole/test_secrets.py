@@ -178,7 +178,11 @@ def canaries(folder: Path, printed: str, *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "address", ["http://me:{}@{}/x.parquet", "http://{1}/x.parquet?X-Amz-Signature={0}&f=.parquet"]
+    "address",
+    [
+        "http://me:{}@{}/x.parquet",
+        pytest.param("http://{1}/x.parquet?X-Amz-Signature={0}&f=.parquet", marks=pytest.mark.slow),
+    ],
 )
 def test_what_an_address_says_of_the_user_is_nowhere(server, address, tmp_path, capfd, caplog):
     with caplog.at_level(logging.INFO):
