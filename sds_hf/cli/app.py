@@ -137,6 +137,8 @@ def _report(error: Exception) -> int:
 
 def _sentence(error: Exception) -> str | None:
     """What to tell a person; None if it is a bug."""
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object!r} is no name in UTF-8; give it another one"
     if isinstance(error, (ValueError, OSError, ModuleNotFoundError)):
         return str(error) or type(error).__name__
     if isinstance(error, RecursionError):

@@ -212,9 +212,11 @@ def next_steps(lines: Sequence[str | Sequence[object]]) -> None:
 
 def fail(sentence: str) -> None:
     """Why a command stopped, in one line."""
-    err.print(text("[red]error[/] {}", " ".join(sentence.split())), soft_wrap=True)
+    line = " ".join(sentence[:LONGEST].split()) + (" ..." if len(sentence) > LONGEST else "")
+    err.print(text("[red]error[/] {}", line), soft_wrap=True)
 
 
+LONGEST = 4000  # characters of an error
 MOST = 12  # lines of a table
 
 

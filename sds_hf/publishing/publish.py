@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sds_hf.check.review import review
+from sds_hf.data.access.paths import read_file
 from sds_hf.files import check_free, files_of, new_folder, restore_folder, scratch_folder, sha256_of
 from sds_hf.hub.layout import CARD, MANIFEST, RECIPE, REPORT, ManifestError, read_manifest, taken_for_ours
 from sds_hf.hub.push import HubRepository, OvertakenError, PublishError
@@ -206,7 +207,7 @@ def _to_folder(folder: Path, make: Make, recipe: Recipe, overwrite: bool, dry_ru
     snapshot, own = _last_version(folder, overwrite or dry_run)
     there = files_of(folder)
     others = [name for name in there if name not in own]
-    card = (folder / CARD).read_text(encoding="utf-8") if snapshot and CARD in there else None
+    card = read_file(folder / CARD).decode() if snapshot and CARD in there else None
     workspace: AbstractContextManager[Path] = (
         scratch_folder() if dry_run else new_folder(folder, replace=snapshot is not None, own=own)
     )

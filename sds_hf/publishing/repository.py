@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.data.access.paths import read_file
 from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
 from sds_hf.data.folder import Shard, TableStream, card_metadata, features_beside, tables_of_dataset, write_shards
@@ -132,7 +133,7 @@ def renew_card(folder: Path, check: bool = False) -> CardRenewal:
         raise ValueError(
             f"{folder / linked[0]} is a link, and nothing is written through it; put the file in its place"
         )
-    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    old = read_file(path).decode() if path.exists() else ""
     recipe, report = Recipe.load(folder / RECIPE), Report.load(folder / REPORT)
     rendered = render_card(recipe, report)
     same = compare_listed(folder, (CARD, RECIPE, REPORT))

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sds_hf.data.access.paths import read_file
 from sds_hf.errors import one_line
 from sds_hf.files import write_whole
 from sds_hf.selection.changes import Diff
@@ -107,7 +108,7 @@ class Report(BaseModel):
             ValueError: in one line, if it is something else.
         """
         try:
-            return cls.model_validate_json(Path(path).read_bytes())
+            return cls.model_validate_json(read_file(Path(path)))
         except ValidationError as error:
             what = one_line(error, {(): list(cls.model_fields)})
             raise ValueError(f"{path} is no report of sds-hf: {what}") from error

@@ -10,11 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sds_hf.data.access.paths import PathError, read_file
 from sds_hf.data.cells import READABLE
 from sds_hf.data.folder import reader_of
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import public_name
 from sds_hf.files import is_remote, write_whole
+from sds_hf.limits import read_json
 from sds_hf.scores.base.score import Score, columns_read
 from sds_hf.version import __version__
 
@@ -153,8 +155,10 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+        manifest = read_json(path.read_bytes() if is_remote(folder) else read_file(path))
+    except PathError:
+        raise
+    except ValueError:
         manifest = None
     if not isinstance(manifest, dict) or "rows_per_shard" not in manifest:
         raise ValueError(f"{path} is no manifest of a score table: choose another folder or move it away")

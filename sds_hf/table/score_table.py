@@ -102,8 +102,6 @@ def _check_shape(manifest: dict[str, Any], folder: Path) -> None:
         strange = ["shards"]
     if not strange and not all(isinstance(score, dict) and "score" in score for score in manifest["scores"]):
         strange = ["scores"]
-    if not strange and not all(isinstance(entry, dict) and "score" in entry for entry in manifest["scores"]):
-        strange = ["scores"]
     if strange:
         raise ValueError(f"{folder / MANIFEST} is no manifest of a score table: see {', '.join(strange)}")
 

@@ -374,6 +374,25 @@ def test_columns_that_hold_no_numbers(rule):
         select(numbers(1, 2), rule)
 
 
+OURS = ("tie", "failed", "dropped", "kept_by", "rank", "grp", "cutoff", "group_size", "twice", "ID", "Row", "ROW", "c0")
+
+
+@pytest.mark.parametrize("name", [*OURS, "c1", "Status", "", "a b", 'q"uote', "--", "value", "place", "x" * 300])
+def test_columns_may_be_called_like_ours(name):
+    values, groups = [0.1, 0.9, 0.5, 0.7], ["a", "b", "a", "b"]
+    data = Dataset.from_dict({"id": list("wxyz"), name: values, "g": groups})
+    named = Dataset.from_dict({"id": list("wxyz"), "score": values, name: groups})
+    for rule, rows, expected in (
+        (Threshold(column=name, above=0.4), data, [1, 2, 3]),
+        (TopK(column=name, target=2), data, [1, 3]),
+        (TopPerGroup(column=name, by="g", fraction=0.5), data, [1, 2]),
+        (TopPerGroup(column="score", by=name, fraction=0.5), named, [1, 2]),
+        (Stratified(column=name, target=4), data, [0, 1, 2, 3]),
+        (Band(column=name, low=0.4, high=0.8), data, [2, 3]),
+    ):
+        assert select(rows, rule).kept_rows().tolist() == expected
+
+
 def test_an_amount_of_memory_that_is_none():
     with pytest.raises(ValueError, match=r'a memory limit is an amount such as "3GB", not \'much\''):
         select(numbers(1), [], memory_limit="much")

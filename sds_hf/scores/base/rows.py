@@ -12,7 +12,7 @@ from sds_hf.data.access.paths import Unreadable
 from sds_hf.data.images import BadImageError, decode_image, decode_mask, picture_size
 from sds_hf.data.instances import InstanceError, given_boxes, given_instances
 from sds_hf.data.labels import LabelSpace
-from sds_hf.errors import short
+from sds_hf.errors import public_name, short
 
 T = TypeVar("T")
 ClassList = Literal["all", "inner"]
@@ -199,7 +199,7 @@ def _name(cells: Mapping[str, Sequence[Any]], column: str, position: int) -> str
     cell = cells[column][position]
     named = cell.path if isinstance(cell, Unreadable) else cell
     path = named.get("path") if isinstance(named, dict) else named if isinstance(named, str) else None
-    label = os.path.basename(path) if path else cells["id"][position] if "id" in cells else None
+    label = os.path.basename(public_name(path)) if path else cells["id"][position] if "id" in cells else None
     return f"{column} {label}" if label is not None else column
 
 
