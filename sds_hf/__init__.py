@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sds_hf.scores.tfdp import TFDP as TFDP
     from sds_hf.selection.recipe import Recipe as Recipe
     from sds_hf.selection.report import Report as Report
+    from sds_hf.selection.rules import AtMostPerGroup as AtMostPerGroup
     from sds_hf.selection.rules import Band as Band
     from sds_hf.selection.rules import Random as Random
     from sds_hf.selection.rules import RankMean as RankMean
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ASF": "scores.asf_miou",
+    "AtMostPerGroup": "selection.rules",
     "Band": "selection.rules",
     "ClipScore": "scores.base.score",
     "ClassIoU": "scores.asf_miou",

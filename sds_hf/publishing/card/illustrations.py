@@ -14,7 +14,7 @@ from sds_hf.data.labels import LabelSpace
 from sds_hf.hub.layout import CANDIDATES
 from sds_hf.publishing.card import figures
 from sds_hf.selection.recipe import Recipe
-from sds_hf.selection.report import Report
+from sds_hf.selection.report import Report, counted_reason
 from sds_hf.selection.rules import Threshold
 from sds_hf.selection.select import Selection
 
@@ -103,7 +103,7 @@ def _kinds(selection: Selection) -> Counter[tuple[bool, str]]:
 def _coded(batch: pa.RecordBatch) -> tuple[np.ndarray, list[tuple[bool, str]]]:
     """The kind of reason of each row as a number, and what the numbers stand for."""
     reasons = batch["reason"].dictionary_encode()
-    kinds = [str(reason).split("=")[0] for reason in reasons.dictionary.to_pylist()]
+    kinds = [counted_reason(reason).split("=")[0] for reason in reasons.dictionary.to_pylist()]
     keys = list(dict.fromkeys((kept, kind) for kind in kinds for kept in (False, True)))
     table = np.array([[keys.index((kept, kind)) for kept in (False, True)] for kind in kinds])
     kept = batch["kept"].to_numpy(zero_copy_only=False).astype(int)

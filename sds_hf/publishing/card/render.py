@@ -63,7 +63,7 @@ def render_card(recipe: Recipe, report: Report) -> str:
         foreground=len(counted),
         absent=counted.count(0),
         has_quantiles=any(re.search(r"[<>] q[\d.]+", step.rule) for step in report.steps),
-        has_groups=any(step.rule.startswith("top ") for step in report.steps),
+        has_groups=any(" of each " in step.rule for step in report.steps),
         scores_published=any(config["config_name"] == "scores" for config in report.metadata.get("configs", [])),
         licence=_licence(recipe),
         terms={name: value for name, value in terms.items() if name != "citation"},

@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 
 from sds_hf.scores.base.score import settings
-from sds_hf.selection.candidates import GROUP_LABELS, Candidates
+from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import literal
+from sds_hf.selection.rules.base import GROUP_WORDS
 from sds_hf.selection.rules.order import Lines, Order, lines_of
 from sds_hf.selection.rules.share import BestShare
 
@@ -44,8 +45,8 @@ class Ranks:
     def label(self) -> str:
         """What orders the rows, for people."""
         columns = f"{', '.join(self.columns[:-1])} and {self.columns[-1]}"
-        within = " or ".join(GROUP_LABELS.get(column, column) for column in self.within)
-        return f"{'worst' if self.worst else 'mean'} rank in {columns}{within and f' within {within}'}"
+        within = " and ".join(f"within its {GROUP_WORDS.get(column, column)}" for column in self.within)
+        return f"{'worst' if self.worst else 'mean'} rank in {columns}{within and f' {within}'}"
 
     def where(self, candidates: Candidates) -> str:
         """SQL of the rows that have all the scores."""

@@ -134,7 +134,7 @@ class Random(BestShare):
     @property
     def label(self) -> str:
         """See `Rule.label`."""
-        return f"{self.size} at random, seed {self.seed}"
+        return f"{self.size} drawn at random, seed {self.seed}"
 
     def _order(self, candidates: Candidates) -> Order:
         return Order(drawn(self.seed), "ASC")

@@ -46,7 +46,8 @@ class Stratified(Sized):
     @property
     def label(self) -> str:
         """See `Rule.label`."""
-        return f"{self.size} from {self.strata} strata of {self.column}, without its lowest {self.drop_lowest:.0%}"
+        lowest = f", without its lowest {self.drop_lowest:.0%}" if self.drop_lowest else ""
+        return f"{self.size} drawn evenly over the range of {self.column}, in {self.strata} strata{lowest}"
 
     def apply(self, candidates: Candidates) -> dict[str, float]:
         """See `Rule.apply`."""
