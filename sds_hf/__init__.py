@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sds_hf.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from sds_hf.check.compare import compare as compare
     from sds_hf.check.diff import diff as diff
+    from sds_hf.check.forecast import forecast as forecast
     from sds_hf.check.verify import verify as verify
     from sds_hf.data.access.paths import allow_paths as allow_paths
     from sds_hf.data.sources import Reader as Reader
@@ -100,9 +102,11 @@ _HOME = {
     "add_to_table": "table.add",
     "allow_paths": "data.access.paths",
     "class_queue": "selection.splits",
+    "compare": "check.compare",
     "diff": "check.diff",
     "export": "exports",
     "export_format": "exports",
+    "forecast": "check.forecast",
     "load": "hub.load",
     "publish": "publishing.publish",
     "register": "hub.register",

@@ -29,7 +29,7 @@ def funnel(report: "Report") -> None:
     for name, justify in (("rule", "left"), ("before", "right"), ("after", "right"), ("left because of", "left")):
         table.add_column(name, justify=justify, style="dim" if name == "left because of" else "")  # type: ignore[arg-type]
     for step in report.steps:
-        reasons = ", ".join(f"{left_by(name)} {count:,}" for name, count in step.dropped.items()) or "drops nothing"
+        reasons = ", ".join(f"{left_by(name)} {count:,}" for name, count in step.dropped.items()) or "nothing"
         table.add_row(text("{}", step.text), f"{step.before:,}", f"{step.after:,}", text("{}", reasons))
     out.print(table)
     kept, rows = f"{report.kept:,}", f"{report.rows:,}"

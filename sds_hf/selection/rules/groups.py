@@ -242,7 +242,7 @@ class AtMostPerGroup(Grouped):
         return {}
 
     def _decide(self, candidates: Candidates, best: str) -> None:
-        """Take the rows that all their groups have room for whatever becomes of worse ones, drop those of full groups."""
+        """Take the rows that all their groups have room for whatever becomes of worse ones; drop those of full ones."""
         candidates.execute(
             f"""CREATE TABLE stays AS SELECT "row" FROM (
                     SELECT "row", row_number() OVER (PARTITION BY grp ORDER BY key {best}, tie) <= room AS fits
