@@ -10,7 +10,8 @@ from sds_hf.cli import options
 def command(
     scores: Annotated[str, typer.Argument(help="Folder of a score table, or Parquet files with score columns.")],
     recipes: Annotated[
-        list[str], typer.Argument(metavar="RECIPE RECIPE...", help="Recipe files, or names of recipes of the package.")
+        list[str],
+        typer.Argument(metavar="RECIPES", help="Two or more recipe files, or names of recipes of the package."),
     ],
     target: Annotated[
         int | None, typer.Option(min=1, help="Rows each recipe keeps in place of its last share, for equal sizes.")

@@ -57,13 +57,11 @@ def _turn(verb: str, turn: "Turn | None", dropping: str) -> None:
 
 def forecast(classes: "Sequence[ClassForecast]", goal: int) -> None:
     """How many more candidates of each class there must be."""
+    lines = [(f"{count.candidates:,}", f"{count.kept:,}", _interval(count), *_more(count)) for count in classes]
     _table(
         f"Candidates to make for {goal:,} kept of each class, at the share kept now, with its 95 % interval",
         ("class", "candidates", "kept", "share", "more", "at least", "at most"),
-        [
-            (count.name, f"{count.candidates:,}", f"{count.kept:,}", _interval(count), *_more(count))
-            for count in classes
-        ],
+        [(count.name, *line) for count, line in zip(classes, lines, strict=True)],
     )
     if unsaid := [count.name for count in classes if count.more is None]:
         out.say("  [yellow]note[/] none was kept of {}: how many it takes cannot be said", ", ".join(unsaid))

@@ -16,8 +16,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from sds_hf import RankMean, Recipe, TopPerGroup, WorstRank, select
+from sds_hf import RankMean, Recipe, TopPerGroup, WorstRank, diff, select
 from sds_hf.cli import main
+from sds_hf.selection.report import counted_reason
 from sds_hf.selection.select import EmptySelectionError
 
 NAMES = ["background", "dog", "cat", "person"]
@@ -127,6 +128,20 @@ def test_python_and_the_command_line_keep_the_same_rows(tmp_path, capsys):
     table = pq.read_table(tmp_path / "selection" / "selection.parquet")
     assert table["reason"].to_pylist() == in_python.table()["reason"].to_pylist()
     assert json.loads(capsys.readouterr().out)["reasons"] == in_python.report.reasons
+
+
+def test_reasons_are_counted_without_the_rank_of_one_row(dogs_and_cats, tmp_path):
+    rule = WorstRank(columns=("u", "v"), within=CLASS, fraction=0.5)
+    select(dogs_and_cats, rule, out=tmp_path / "a")
+    fewer = dogs_and_cats.select(range(1, 8))  # without a, which was kept: ranks and sizes of the dogs change
+    select(fewer, rule, out=tmp_path / "b")
+    changes = diff(tmp_path / "a", tmp_path / "b")
+    assert [(change.before, change.after, change.rows) for change in changes.reasons] == [
+        ("dropped:v is the weakest", "kept:worst_rank", 1)
+    ]
+    reason = "dropped:v is the weakest, rank 4 of 4 in class=dog, the small"
+    assert counted_reason(reason) == "dropped:v is the weakest"
+    assert counted_reason("kept:class=a, rank 1 of 2") == "kept:class=a, rank 1 of 2"
 
 
 # Any table against plain Python

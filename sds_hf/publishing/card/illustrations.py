@@ -78,7 +78,7 @@ def _samples(dataset: "Dataset", selection: Selection, scores: Path) -> list[tup
         if sizes:
             heading = f"{title}: {sum(sizes.values()):,} of {counts.total():,} candidates"
             reasons = _chosen(selection, side, _spread(sizes))
-            lines = {row: [reason] for row, reason in reasons.items()}
+            lines = {row: _in_lines(reason) for row, reason in reasons.items()}
             for row, values in _scores_of(scores, list(reasons)).items():
                 lines[row].append(", ".join(f"{name} {_short(value)}" for name, value in values.items()))
             samples.append((heading, [{**_cells(stored, row), "lines": lines[row]} for row in reasons]))
@@ -87,6 +87,12 @@ def _samples(dataset: "Dataset", selection: Selection, scores: Path) -> list[tup
 
 def _cells(stored: "Dataset", row: int) -> dict[str, Any]:
     return {name: column[0] for name, column in stored_cells(stored, [row]).items()}
+
+
+def _in_lines(reason: str) -> list[str]:
+    """A reason, and below it what it says of its row alone."""
+    counted = counted_reason(reason)
+    return [counted, reason.removeprefix(counted).removeprefix(", ")] if counted != reason else [reason]
 
 
 def _kinds(selection: Selection) -> Counter[tuple[bool, str]]:

@@ -105,6 +105,8 @@ class TopPerGroup(Grouped, Sized):
     @property
     def label(self) -> str:
         """See `Rule.label`."""
+        if self.target is not None:
+            return f"top share {each_group(self.by)} by {self._best} that keeps {self.size} rows"
         return f"top {self.size} {each_group(self.by)} by {self._best}"
 
     def apply(self, candidates: Candidates) -> dict[str, float]:
