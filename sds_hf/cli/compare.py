@@ -11,7 +11,7 @@ def command(
     scores: Annotated[str, typer.Argument(help="Folder of a score table, or Parquet files with score columns.")],
     recipes: Annotated[
         list[str],
-        typer.Argument(metavar="RECIPES", help="Two or more recipe files, or names of recipes of the package."),
+        typer.Argument(metavar="RECIPES", help="Two or more recipe files, or names of recipes."),
     ],
     target: Annotated[
         int | None, typer.Option(min=1, help="Rows each recipe keeps in place of its last share, for equal sizes.")

@@ -182,6 +182,37 @@ def test_a_rule_that_drops_nothing_says_so():
     assert report.warnings == ["u > 0.0 drops nothing"]
 
 
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("threshold: {column: u, above: q0.2}", "u > q0.2"),
+        ("top_k: {column: u, target: 1000}", "top 1,000 of u"),
+        ("rank_mean: {columns: [u, v], fraction: 0.1}", "top 10% by mean rank in u and v"),
+        (
+            "worst_rank: {columns: [u, v, w], within: [num_classes_present, classes_present], fraction: 0.1}",
+            "top 10% by worst rank in u, v and w within its number of classes and within its class",
+        ),
+        (
+            "top_per_group: {column: u, by: [num_classes_present, classes_present], fraction: 0.6}",
+            "top 60% of each number of classes and of each class by u",
+        ),
+        (
+            "top_per_group: {worst_rank: [u, v], by: classes_present, target: 50}",
+            "top share of each class by worst rank in u and v that keeps 50 rows",
+        ),
+        ("at_most_per_group: {rows: 9, by: caption}", "at most 9 of each caption, drawn at random, seed 0"),
+        ("random: {fraction: 0.5}", "50% drawn at random, seed 0"),
+        (
+            "stratified: {column: u, fraction: 0.5}",
+            "50% drawn evenly over the range of u, in 50 strata, without its lowest 10%",
+        ),
+    ],
+)
+def test_labels_say_what_rules_do(text, label):
+    (rule,) = Recipe.from_yaml(f"rules: [{{{text}}}]").rules
+    assert rule.label == label
+
+
 # Any table against plain Python
 
 
