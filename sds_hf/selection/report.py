@@ -13,7 +13,7 @@ from sds_hf.files import write_whole
 from sds_hf.selection.changes import Diff
 
 # What a reason says of its row alone, and the rest of it; for Python and for DuckDB.
-OF_ONE_ROW, ALIKE = r"^(dropped:.* is the weakest), rank [0-9.]+ of [0-9]+( in .*)?$", r"\1"
+OF_ONE_ROW, ALIKE = r"(?s)^(dropped:.* is the weakest), rank [0-9.]+ of [0-9]+( in .*)?$", r"\1"
 
 
 def counted_reason(reason: str) -> str:
