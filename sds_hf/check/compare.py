@@ -1,6 +1,6 @@
 """What several recipes keep of the same scores: how much they agree on, by class, and what comes and goes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -157,6 +157,11 @@ def _choose(scores: Any, recipe: Recipe, out: Path, memory_limit: str | None, sc
         return str(error)
 
 
+def _scored_dataset(provenance: Mapping[str, Any]) -> str | None:
+    """What a score table calls the dataset it is of; other scores do not know."""
+    return provenance["source"]["name"] or None if "table_sha256" in provenance else None
+
+
 class _Decisions:
     """The decisions of all recipes side by side.
 
@@ -188,7 +193,7 @@ class _Decisions:
         elif column is None and dataset is None:
             return None
         else:
-            sql = self._in_dataset(name, dataset or source.provenance.get("source", {}).get("name"))
+            sql = self._in_dataset(name, dataset or _scored_dataset(source.provenance))
         self._db.execute(f"CREATE TABLE clean AS {sql}")
         return name
 
