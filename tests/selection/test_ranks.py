@@ -291,7 +291,7 @@ def test_a_target_is_met_with_the_best_of_those_that_no_group_keeps(rows, rule, 
         ("top_per_group: {by: v, fraction: 0.5}", "top_per_group needs one of `column`, `worst_rank` and `rank_mean`"),
         (
             "top_per_group: {column: u, rank_mean: [u, v], by: v, fraction: 0.5}",
-            "top_per_group needs one of `column`, `worst_rank` and `rank_mean`",
+            "top_per_group takes only one of `column`, `worst_rank` and `rank_mean`",
         ),
         (
             "top_per_group: {column: u, by: v, within: v, fraction: 0.5}",
