@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sds_hf.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from sds_hf.check.compare import compare as compare
     from sds_hf.check.diff import diff as diff
+    from sds_hf.check.forecast import forecast as forecast
     from sds_hf.check.verify import verify as verify
     from sds_hf.data.access.paths import allow_paths as allow_paths
     from sds_hf.data.sources import Reader as Reader
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from sds_hf.scores.tfdp import TFDP as TFDP
     from sds_hf.selection.recipe import Recipe as Recipe
     from sds_hf.selection.report import Report as Report
+    from sds_hf.selection.rules import AtMostPerGroup as AtMostPerGroup
     from sds_hf.selection.rules import Band as Band
     from sds_hf.selection.rules import Random as Random
     from sds_hf.selection.rules import RankMean as RankMean
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from sds_hf.selection.rules import Threshold as Threshold
     from sds_hf.selection.rules import TopK as TopK
     from sds_hf.selection.rules import TopPerGroup as TopPerGroup
+    from sds_hf.selection.rules import WorstRank as WorstRank
     from sds_hf.selection.select import Selection as Selection
     from sds_hf.selection.select import select as select
     from sds_hf.selection.splits import class_queue as class_queue
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "ASF": "scores.asf_miou",
+    "AtMostPerGroup": "selection.rules",
     "Band": "selection.rules",
     "ClipScore": "scores.base.score",
     "ClassIoU": "scores.asf_miou",
@@ -92,13 +97,16 @@ _HOME = {
     "TopK": "selection.rules",
     "TopPerGroup": "selection.rules",
     "WholeSetScore": "scores.base.whole_set",
+    "WorstRank": "selection.rules",
     "add_scores": "scores.base.add",
     "add_to_table": "table.add",
     "allow_paths": "data.access.paths",
     "class_queue": "selection.splits",
+    "compare": "check.compare",
     "diff": "check.diff",
     "export": "exports",
     "export_format": "exports",
+    "forecast": "check.forecast",
     "load": "hub.load",
     "publish": "publishing.publish",
     "register": "hub.register",

@@ -14,6 +14,7 @@ import typer
 from sds_hf.cli import (
     bench,
     card,
+    compare,
     demo,
     diff,
     export,
@@ -50,6 +51,7 @@ for _command in (
     join,
     recipes,
     select,
+    compare,
     publish,
     verify,
     diff,

@@ -29,7 +29,7 @@ def funnel(report: "Report") -> None:
     for name, justify in (("rule", "left"), ("before", "right"), ("after", "right"), ("left because of", "left")):
         table.add_column(name, justify=justify, style="dim" if name == "left because of" else "")  # type: ignore[arg-type]
     for step in report.steps:
-        reasons = ", ".join(f"{name.removeprefix('dropped:')} {count:,}" for name, count in step.dropped.items())
+        reasons = ", ".join(f"{left_by(name)} {count:,}" for name, count in step.dropped.items()) or "nothing"
         table.add_row(text("{}", step.text), f"{step.before:,}", f"{step.after:,}", text("{}", reasons))
     out.print(table)
     kept, rows = f"{report.kept:,}", f"{report.rows:,}"
@@ -38,6 +38,19 @@ def funnel(report: "Report") -> None:
     failures(report)
     for warning in report.warnings:
         out.say("  [yellow]note[/] {}", warning)
+
+
+def left_by(reason: str) -> str:
+    """Why rows left, in words; those of a reason that is a column's name are that name."""
+    what = reason.removeprefix("dropped:")
+    return {
+        "null": "has no score",
+        "failed": "could not be scored",
+        "top_fraction": "not among the best of a group",
+        "lowest": "among the lowest",
+        **dict.fromkeys(("top_k", "rank_mean"), "not among the best"),
+        **dict.fromkeys(("random", "stratified"), "not drawn"),
+    }.get(what, what)
 
 
 def failures(report: "Report") -> None:

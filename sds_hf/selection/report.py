@@ -1,6 +1,7 @@
 """What a selection found: counts and distributions, as JSON. A card is made of a recipe and a report."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,14 @@ from sds_hf.data.access.paths import read_file
 from sds_hf.errors import one_line
 from sds_hf.files import write_whole
 from sds_hf.selection.changes import Diff
+
+# What a reason says of its row alone, and the rest of it; for Python and for DuckDB.
+OF_ONE_ROW, ALIKE = r"(?s)^(dropped:.* is the weakest), rank [0-9.]+ of [0-9]+( in .*)?$", r"\1"
+
+
+def counted_reason(reason: str) -> str:
+    """A row's reason without what it says of this row alone: what rows are counted by."""
+    return re.sub(OF_ONE_ROW, ALIKE, reason)
 
 
 class Step(BaseModel):
@@ -65,7 +74,7 @@ class Report(BaseModel):
         kept: rows that stay.
         failed: candidates that could not be scored, with examples of the reason.
         steps: the funnel, one entry a rule.
-        reasons: rows by reason.
+        reasons: rows by reason, see `counted_reason`.
         classes: rows by class.
         scores: summaries by column.
         provenance: where the scores come from: source, models with SHA-256, settings, versions.

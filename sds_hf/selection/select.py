@@ -156,7 +156,8 @@ def select(
         candidates = Candidates(connection, source, reads)
         steps = [_apply(rule, candidates) for rule in recipe.rules]
         missed = (missed_target(rule, step.after) for rule, step in zip(recipe.rules, steps, strict=True))
-        report = make_report(candidates, steps, source, [*notes, *filter(None, missed)])
+        idle = (f"{step.text} drops nothing" for step in steps if step.after == step.before)
+        report = make_report(candidates, steps, source, [*notes, *filter(None, missed), *idle])
         if identities := source.provenance.get("scores"):
             recipe = recipe.computed_as(identities)
         with new_folder(target, replace=True, own=FILES) as part:

@@ -104,7 +104,7 @@ def test_the_funnel_and_the_classes_are_there():
     assert funnel[1:] == [
         ["could be read and scored", "1,000", "990", "dropped:failed 10"],
         ["clip_sim > q0.2", "990", "790", "dropped:clip_sim 198, dropped:null 2"],
-        ["top 50% of pcs by num_classes", "790", "300", "dropped:top_fraction 490"],
+        ["top 50% of each class by pcs", "790", "300", "dropped:top_fraction 490"],
     ]
     classes = next(table for table in tables(text) if table[0][0] == "index")
     assert [row[1] for row in classes[1:]] == [*VOC.names, "(ignored)"]

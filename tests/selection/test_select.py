@@ -544,7 +544,10 @@ def test_a_temporary_selection_lives_as_long_as_it_is_used(paper):
 def test_the_report_counts_everything(paper, tmp_path):
     report = select(paper, [Threshold(column="u", above=0.25), RULE]).report
     assert (report.rows, report.kept, report.failed) == (8, 5, 0)
-    assert [step.rule for step in report.steps] == ["u > 0.25", "top 60% of u by num_classes or class"]
+    assert [step.rule for step in report.steps] == [
+        "u > 0.25",
+        "top 60% of each number of classes and of each class by u",
+    ]
     assert report.reasons == {
         "dropped:top_fraction": 1, "dropped:u": 2, "kept:num_classes=1": 3, "kept:num_classes=2": 2,
     }  # fmt: skip

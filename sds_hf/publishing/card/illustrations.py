@@ -14,7 +14,7 @@ from sds_hf.data.labels import LabelSpace
 from sds_hf.hub.layout import CANDIDATES
 from sds_hf.publishing.card import figures
 from sds_hf.selection.recipe import Recipe
-from sds_hf.selection.report import Report
+from sds_hf.selection.report import Report, counted_reason
 from sds_hf.selection.rules import Threshold
 from sds_hf.selection.select import Selection
 
@@ -78,7 +78,7 @@ def _samples(dataset: "Dataset", selection: Selection, scores: Path) -> list[tup
         if sizes:
             heading = f"{title}: {sum(sizes.values()):,} of {counts.total():,} candidates"
             reasons = _chosen(selection, side, _spread(sizes))
-            lines = {row: [reason] for row, reason in reasons.items()}
+            lines = {row: _in_lines(reason) for row, reason in reasons.items()}
             for row, values in _scores_of(scores, list(reasons)).items():
                 lines[row].append(", ".join(f"{name} {_short(value)}" for name, value in values.items()))
             samples.append((heading, [{**_cells(stored, row), "lines": lines[row]} for row in reasons]))
@@ -87,6 +87,12 @@ def _samples(dataset: "Dataset", selection: Selection, scores: Path) -> list[tup
 
 def _cells(stored: "Dataset", row: int) -> dict[str, Any]:
     return {name: column[0] for name, column in stored_cells(stored, [row]).items()}
+
+
+def _in_lines(reason: str) -> list[str]:
+    """A reason, and below it what it says of its row alone."""
+    counted = counted_reason(reason)
+    return [counted, reason.removeprefix(counted).removeprefix(", ")] if counted != reason else [reason]
 
 
 def _kinds(selection: Selection) -> Counter[tuple[bool, str]]:
@@ -103,7 +109,7 @@ def _kinds(selection: Selection) -> Counter[tuple[bool, str]]:
 def _coded(batch: pa.RecordBatch) -> tuple[np.ndarray, list[tuple[bool, str]]]:
     """The kind of reason of each row as a number, and what the numbers stand for."""
     reasons = batch["reason"].dictionary_encode()
-    kinds = [str(reason).split("=")[0] for reason in reasons.dictionary.to_pylist()]
+    kinds = [counted_reason(reason).split("=")[0] for reason in reasons.dictionary.to_pylist()]
     keys = list(dict.fromkeys((kept, kind) for kind in kinds for kept in (False, True)))
     table = np.array([[keys.index((kept, kind)) for kept in (False, True)] for kind in kinds])
     kept = batch["kept"].to_numpy(zero_copy_only=False).astype(int)
