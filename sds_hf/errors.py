@@ -116,6 +116,7 @@ def csv_cell(value: str) -> str:
 PACKAGES = {  # by module: the package, and the extra that brings it
     "sklearn": ("scikit-learn", "selectors"),
     "cv2": ("OpenCV", "selectors"),
+    "faiss": ("faiss", "faiss"),
     "skimage": ("scikit-image", "selectors"),
     "pycocotools": ("pycocotools", "coco"),
 }
