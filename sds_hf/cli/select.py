@@ -34,6 +34,7 @@ def command(
 
     chosen = _recipe(recipe, rule or [], target, settings or [])
     report = select(scores, chosen, out=out, memory_limit=memory_limit, scratch=scratch).report
+    show.limits(report)
     if json:
         return options.print_json(
             {
