@@ -157,7 +157,7 @@ class RegionKNN(WholeSetScore, ClipScore):
             )
         if self.search == "faiss" and statistics["regions"] and "index_sha256" not in statistics:
             raise ValueError("region_knn was fitted with search='exact', which makes no index: fit again")
-        return _memory(statistics["sha256"], statistics.get("index_sha256"))
+        return _memory(statistics["sha256"], statistics.get("index_sha256") if self.search == "faiss" else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +186,7 @@ class Memory:
 
 @lru_cache(maxsize=2)
 def _memory(digest: str, index_digest: str | None = None) -> Memory:
-    stored = np.load(_path(digest, ".npy"), mmap_mode="r", allow_pickle=False)
+    stored: np.ndarray = np.load(_path(digest, ".npy"), mmap_mode="r", allow_pickle=False)
     pictures, row_keys, class_ids = (np.ascontiguousarray(stored[name]) for name in ("picture", "row", "class_id"))
     index = None if index_digest is None else read_index(_path(index_digest, ".faiss"))
     return Memory(stored, row_keys, np.append(class_ids, -1), Points(stored["vector"], pictures, index))

@@ -1,5 +1,7 @@
 """Regions and their nearest regions: a plain reference, exact neighbours whatever the blocks, and what a file keeps."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -196,6 +198,13 @@ def test_rows_without_regions_have_none(varied, tiny_clip):
     assert scored["region_knn_class"][18:] == [[], []]
 
 
+def test_a_set_without_any_region(tiny_clip):
+    data = dataset_of([picture(index, np.zeros((48, 48))) for index in range(2)])
+    scored = add_scores(data, RegionKNN(model=tiny_clip, dtype="fp32"))
+    assert scored["region_knn"][:] == [None, None]
+    assert scored["region_knn_class"][:] == [[], []]
+
+
 def test_what_lies_outside_the_crop_has_no_score(tiny_clip):
     mask = np.zeros((48, 144))
     mask[:, :20], mask[:, 60:80] = 3, 7
@@ -339,3 +348,22 @@ def test_faiss_finds_nearly_all(varied, tiny_clip, tmp_path):
     one, other = (add_scores(varied, score)["region_knn"][:] for score in scores)
     assert one == other  # so few regions are in one cell
     assert "index_sha256" in scores[1].fit(varied).statistics
+
+
+@pytest.mark.slow
+def test_several_processes_make_the_table_of_one(varied, tiny_clip, tmp_path):
+    varied.save_to_disk(tmp_path / "data")
+    scores = ["--scores", "region_knn", "--set", "scores.region_knn.k=4", "--set", "scores.region_knn.dtype=fp32"]
+    command = [sys.executable, "-m", "sds_hf", "score", str(tmp_path / "data"), *scores, "--model", tiny_clip]
+    command += ["--rows-per-shard", "3", "--quiet", "--out"]
+    shards = []
+    for count in (1, 3):
+        out, environment = tmp_path / f"of-{count}", {**os.environ, "XDG_CACHE_HOME": str(tmp_path / f"cache-{count}")}
+        processes = [
+            subprocess.Popen([*command, str(out)], env=environment | {"RANK": str(rank), "WORLD_SIZE": str(count)})
+            for rank in range(count)
+        ]
+        assert [process.wait(300) for process in processes] == [0] * count
+        shards.append({path.name: path.read_bytes() for path in sorted(out.glob("scores-*.parquet"))})
+    assert len(shards[0]) == 7
+    assert shards[0] == shards[1]

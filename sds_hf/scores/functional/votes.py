@@ -79,18 +79,18 @@ def _exact(queries: np.ndarray, own: np.ndarray, vectors: np.ndarray, k: int, de
         # Points come in order, so a later one has to be closer. Of most blocks only a few are.
         closer = (products > best[:, -1:]).any(0).nonzero()[:, 0]
         if len(closer):
-            there = (start + closer).expand(len(left), -1)
+            numbers = (start + closer).expand(len(left), -1)
             best, order = torch.cat([best, products[:, closer]], 1).sort(stable=True, dim=1, descending=True)
-            best, indices = best[:, :k], torch.cat([indices, there], 1).gather(1, order)[:, :k]
+            best, indices = best[:, :k], torch.cat([indices, numbers], 1).gather(1, order)[:, :k]
     return indices.masked_fill(best == -torch.inf, -1).cpu().numpy()
 
 
 def _approximate(queries: np.ndarray, own: np.ndarray, points: Points, k: int, device: str) -> np.ndarray:
     """The exact order of those that the index finds; where it finds too few, the exact search."""
-    wanted = np.minimum(k + own[:, 1] - own[:, 0], len(points.vectors))
+    counts = np.minimum(k + own[:, 1] - own[:, 0], len(points.vectors))  # those of the own group may come first
     indices = np.full((len(queries), k), -1)
-    for count in np.unique(wanted):
-        chosen = np.flatnonzero(wanted == count)
+    for count in np.unique(counts):
+        chosen = np.flatnonzero(counts == count)
         candidates = points.index.search(queries[chosen].astype(np.float32) / LENGTH, int(count))[1]
         for query, candidate in zip(chosen, candidates, strict=True):
             ids = np.sort(candidate[(candidate >= 0) & ((candidate < own[query, 0]) | (candidate >= own[query, 1]))])
