@@ -77,6 +77,7 @@ class RegionKNN(WholeSetScore, ClipScore):
     }
     needs: ClassVar[frozenset[str]] = frozenset({"image", "mask"})
     leads: ClassVar[bool] = True
+    applied: ClassVar[frozenset[str]] = frozenset({"k"})
     source: ClassVar[str] = "ours, after Bahri et al., ICML 2020"
 
     k: Annotated[int, Field(ge=1)] = 20

@@ -1,7 +1,7 @@
 """Time and memory of the search of `region_knn`, on one core, for sets of so many regions in 512 dimensions.
 
-OMP_NUM_THREADS=1 python tests/benchmarks/region_knn.py 100000 1000000 > tests/benchmarks/region_knn.json
-OMP_NUM_THREADS=1 python tests/benchmarks/region_knn.py --faiss 100000 > tests/benchmarks/region_knn_faiss.json
+OMP_NUM_THREADS=1 python tests/benchmarks/region_knn.py 100000 400000 > tests/benchmarks/region_knn.json
+OMP_NUM_THREADS=1 python tests/benchmarks/region_knn.py --faiss 50000 > tests/benchmarks/region_knn_faiss.json
 
 A batch has 32 rows with 51 regions, 1.6 a row, as the demo has them. Only a few batches are searched; `hours_all` is
 the time of one batch times the number of batches, an extrapolation. Vectors lie around centres, as regions do around
@@ -21,7 +21,7 @@ from sds_hf.scores.functional import votes
 from sds_hf.scores.region_knn import _kind, _write_regions
 
 DIMENSIONS, CENTRES, SPREAD = 512, 200, 0.04
-ROWS, REGIONS_PER_ROW, BATCHES, K = 32, 1.6, 4, 20
+ROWS, REGIONS_PER_ROW, BATCHES, K = 32, 1.6, 2, 20
 
 
 class Peak:
@@ -49,12 +49,12 @@ class Peak:
 def parts_of(count: int) -> list[np.ndarray]:
     """Regions as a fit collects them, one to a picture."""
     rng, parts = np.random.default_rng(0), []
-    centres = rng.normal(size=(CENTRES, DIMENSIONS))
+    centres = rng.standard_normal((CENTRES, DIMENSIONS), np.float32)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     for start in range(0, count, 10_000):
         part = np.empty(min(10_000, count - start), _kind(DIMENSIONS))
         chosen = rng.integers(0, CENTRES, len(part))
-        vectors = centres[chosen] + rng.normal(0, SPREAD, (len(part), DIMENSIONS))
+        vectors = centres[chosen] + SPREAD * rng.standard_normal((len(part), DIMENSIONS), np.float32)
         part["vector"] = votes.whole_numbers(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
         part["picture"] = part["row"] = rng.integers(-(2**62), 2**62, len(part))
         part["class_id"] = chosen % 80

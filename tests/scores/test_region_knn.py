@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from datasets import Dataset
+from datasets import Dataset, load_from_disk
 from hypothesis import given
 from hypothesis import strategies as st
 from support.models import make_clip
@@ -254,6 +254,14 @@ def test_rows_of_the_set_need_no_second_pass_and_others_are_compared_with_it(var
     new = add_scores(varied.select(range(10, 18)), fitted)
     assert [row for part in passes for row in part] == [2, 3, 4, 5, 6, 7]
     assert all(value is not None for value in new["region_knn"])
+
+
+def test_another_k_reads_the_set_no_second_time(varied, tiny_clip, tmp_path, monkeypatch):
+    varied.save_to_disk(tmp_path)
+    data = load_from_disk(tmp_path)
+    statistics = RegionKNN(model=tiny_clip, dtype="fp32", k=3).fit(data).statistics
+    monkeypatch.setattr(RegionKNN, "collect", lambda *args: pytest.fail("read again"))
+    assert RegionKNN(model=tiny_clip, dtype="fp32", k=5).fit(data).statistics == statistics
 
 
 def test_the_pass_serves_clip_sim_too(varied, tiny_clip):
