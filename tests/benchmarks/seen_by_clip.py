@@ -1,6 +1,6 @@
 """What the similarities of `clip_sim` and the neighbours of `region_knn` see of the demo's defects.
 
-OMP_NUM_THREADS=1 python seen_by_clip.py scenes --rows 2500 --seed 22 > seen_by_clip.json
+OMP_NUM_THREADS=1 python seen_by_clip.py scenes --rows 2000 --seed 22 > seen_by_clip.json
 
 Scenes are drawn into the folder if there is none. AUROC of rows without a defect against those with one kind, each with
 a 95 % interval of 200 bootstrap draws, and the number of rows with that defect; of all rows, and of those whose mask
@@ -69,7 +69,7 @@ def main() -> None:
     """A table a score: defects by number of classes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=int, default=2500)
+    parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=22)
     options = parser.parse_args()
     if not options.folder.exists():
