@@ -72,12 +72,11 @@ def circumstances(scores: Sequence[Score], reader: str | None = None) -> dict[st
     from sds_hf.clip.device import current_device
 
     models = {name: about for score in scores for name, about in score.models().items()}
-    limits = _limits({about["digest"] for about in models.values()}, reader)
     return {
         "models": models,
         "fitted": {score.name: summary for score in scores if (summary := score.fit_summary())},
         "notes": [note for score in scores for note in score.notes()],
-        **({"limits": limits} if limits else {}),
+        **limits_of(models, reader),
         "device": str(current_device()),
         "versions": versions(),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -96,9 +95,15 @@ def source_entry(name: str, source: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": public_name(name), **({"reader": reader} if reader else {}), **source}
 
 
-def _limits(model_digests: Collection[str], reader: str | None) -> list[str]:
-    """What limits the worth of all numbers: nothing, or a model that knows other pictures only."""
-    return [DEMO_LIMIT] if model_files("demo").digest in model_digests and reader != "demo" else []
+def limits_of(models: Mapping[str, Mapping[str, Any]], reader: str | None) -> dict[str, list[str]]:
+    """The entry `limits` of a manifest: what limits the worth of all numbers, if a model knows other pictures only.
+
+    Args:
+        models: as a manifest has them, by name.
+        reader: see `circumstances`.
+    """
+    from_demo = model_files("demo").digest in {about["digest"] for about in models.values()}
+    return {"limits": [DEMO_LIMIT]} if from_demo and reader != "demo" else {}
 
 
 def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str] = ()) -> dict[str, Any]:

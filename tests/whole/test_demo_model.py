@@ -76,3 +76,14 @@ def test_nothing_is_told_of_its_scenes(scenes, tmp_path, capsys):
 def test_nothing_is_told_of_other_models_and_of_none(pictures, tiny_clip, tmp_path, capsys):
     assert told(pictures, tmp_path / "tiny", tiny_clip, capsys)[0] == [0, 0, 0]
     assert told(pictures, tmp_path / "none", "demo", capsys, "boundary")[0] == [0, 0, 0]
+
+
+def test_a_joined_table_tells_it_too(pictures, tmp_path):
+    """In whichever of the tables it was told; in none, if nothing of the model is left."""
+    for scores in ("boundary", "clip_sim"):
+        command = ["score", pictures, "--scores", scores, "--model", "demo", "--out", tmp_path / scores, "--quiet"]
+        assert main([*map(str, command)]) == 0
+    for first, second in (("boundary", "clip_sim"), ("clip_sim", "boundary")):
+        out = tmp_path / f"{first}-first"
+        assert main(["join", str(tmp_path / first), str(tmp_path / second), "--out", str(out)]) == 0
+        assert len(json.loads((out / "manifest.json").read_text(encoding="utf-8"))["limits"]) == 1
