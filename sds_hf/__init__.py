@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sds_hf.scores.pcs import PCS as PCS
     from sds_hf.scores.prompt_mismatch import PromptMismatch as PromptMismatch
     from sds_hf.scores.real_prob import RealProb as RealProb
+    from sds_hf.scores.region_knn import RegionKNN as RegionKNN
     from sds_hf.scores.tfdp import TFDP as TFDP
     from sds_hf.selection.recipe import Recipe as Recipe
     from sds_hf.selection.report import Report as Report
@@ -86,6 +87,7 @@ _HOME = {
     "RealProb": "scores.real_prob",
     "Reader": "data.sources",
     "Recipe": "selection.recipe",
+    "RegionKNN": "scores.region_knn",
     "Report": "selection.report",
     "Rule": "selection.rules",
     "Score": "scores.base.score",

@@ -61,6 +61,7 @@ def command(
             candidates, chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
             overwrite=overwrite, dry_run=dry_run, progress=adding(tell),
         )  # fmt: skip
+    show.limits(published.report)
     verification = after_push(published, verify)
     if json:
         options.print_json(options.published_json(published, verification))

@@ -125,6 +125,8 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
         done = f"nothing to do: {report.rows:,} rows are scored in {out}" if earlier == report.rows else done
         show.out.say("\n{}, {} failed", done, f"{report.failed:,}")
         show.failures(report)
+    if not quiet:
+        show.limits(report)
     if report.failed == report.rows:
         show.fail(f"all {report.rows:,} rows failed, the first with: {report.failures[0]}")
         raise typer.Exit(1)

@@ -45,6 +45,7 @@ def command(
         check_rules(chosen.rules, forecast)
     report = select(scores, chosen, out=out, memory_limit=memory_limit, scratch=scratch).report
     classes = [] if forecast is None else forecast_of(report, forecast, chosen.rules)
+    show.limits(report)
     if json:
         return options.print_json(
             {

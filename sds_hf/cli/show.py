@@ -53,6 +53,12 @@ def left_by(reason: str) -> str:
     }.get(what, what)
 
 
+def limits(report: "Report") -> None:
+    """What limits the worth of the scores, a line each."""
+    for limit in report.provenance.get("limits", []):
+        note(limit)
+
+
 def failures(report: "Report") -> None:
     """The first rows that could not be scored, and why."""
     for failure in report.failures:

@@ -147,16 +147,9 @@ class Encoder:
 
     def resize_and_crop(self, pixels: Tensor) -> Tensor:
         """The geometry of the processor."""
-        (height, width), edge = self.preprocessing.size, self.preprocessing.shortest_edge
-        before = pixels.shape[-2:]
-        if edge is None:
-            resized = height, width
-        else:  # transformers truncates the longer side
-            short, long = min(before), max(before)
-            sides = (edge, int(edge * long / short))
-            resized = sides if before[0] <= before[1] else sides[::-1]
+        height, width = self.preprocessing.size
+        resized, (top, left) = self.preprocessing.frame((pixels.shape[-2], pixels.shape[-1]))
         pixels = resize(pixels, resized, self.preprocessing.resample)
-        top, left = (resized[0] - height) // 2, (resized[1] - width) // 2
         if top < 0 or left < 0:  # the crop is larger than the image
             pixels = F.pad(
                 pixels,

@@ -93,6 +93,24 @@ class Preprocessing:
             resample=RESAMPLE[settings["resample"]],
         )
 
+    def frame(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """What of an image the encoder sees.
+
+        Args:
+            size: (height, width) of the image.
+
+        Returns:
+            (height, width) that the image is resized to, and (top, left) of the crop in it, negative where the crop is
+            larger than that.
+        """
+        height, width = self.size
+        if self.shortest_edge is None:
+            return self.size, (0, 0)
+        # transformers truncates the longer side
+        longer = int(self.shortest_edge * max(size) / min(size))
+        resized = (self.shortest_edge, longer) if size[0] <= size[1] else (longer, self.shortest_edge)
+        return resized, ((resized[0] - height) // 2, (resized[1] - width) // 2)
+
 
 def _settings(folder: Path) -> dict[str, Any]:
     """The settings of an image processor, in either of the files that transformers keeps them in."""

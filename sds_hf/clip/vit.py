@@ -183,14 +183,22 @@ class VisionTransformer:
         return self._pooled(self.before_last(pixels, position)[0], pool)
 
     @torch.inference_mode()
-    def encode_with_patches(self, pixels: Tensor, position: Position = "bicubic") -> tuple[Tensor, Tensor]:
+    def encode_with_patches(
+        self, pixels: Tensor, position: Position = "bicubic", local: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """What `encode` returns, and the patch tokens after the final LayerNorm and, if there is one, the projection.
+
+        Args:
+            pixels: see `encode`.
+            position: see `encode`.
+            local: whether each patch attends to itself only in the last block, see `Block.to_itself`: its token then
+                says what is there, not what the image shows as a whole.
 
         Returns:
             Features (B, D) and tokens (B, n, D), not normalised.
         """
         hidden, _ = self.before_last(pixels, position)
-        tokens, _ = self.blocks[-1](hidden)
+        tokens = self.blocks[-1].to_itself(hidden) if local else self.blocks[-1](hidden)[0]
         patches = self.project(tokens[:, 1:]) if self.with_class_token else self.vision.post_layernorm(tokens)
         return self._pooled(hidden, "cls"), patches
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sds_hf.files import new_folder
-from sds_hf.table.manifest import MANIFEST, write_manifest
+from sds_hf.table.manifest import MANIFEST, limits_of, write_manifest
 from sds_hf.table.score_table import ScoreTable
 from sds_hf.table.shards import Shard, Shards
 
@@ -176,8 +176,10 @@ def _manifest(tables: Sequence[ScoreTable]) -> dict[str, Any]:
     named = {value for entry in scores.values() for value in entry.values() if isinstance(value, str)}
     models = {name: about for manifest in manifests for name, about in manifest["models"].items() if name in named}
     devices = list(dict.fromkeys(manifest["device"] for manifest in manifests))
+    first = {name: value for name, value in manifests[0].items() if name != "limits"}
     return {
-        **manifests[0],
+        **first,
+        **limits_of(models, first["source"].get("reader")),
         "source": {
             **manifests[0]["source"],
             **{name: widest[name] for name in ("sha256", "columns") if name in widest},

@@ -81,6 +81,7 @@ class ScoreTable:
         """What a report says of where the scores come from."""
         names = ("source", "scores", "models", "labels", "device", "notes", "versions")
         provenance = {name: self.manifest[name] for name in names}
+        provenance |= {name: self.manifest[name] for name in ("limits",) if name in self.manifest}
         provenance["source"] = {"reader": None, **provenance["source"]}
         return {**provenance, "table_sha256": self.sha256}
 

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from transformers import CLIPModel
 
 from sds_hf import ASF, PCS, ClassesPresent, ClassIoU, ClipSim, Recipe, Threshold, TopPerGroup, add_scores, select
 from sds_hf.clip.encoder import load
+from sds_hf.clip.kinds import SimilarityKind
 from sds_hf.clip.similarity import similarity
 from sds_hf.data.folder import row_features
 from sds_hf.data.images import decode_image, encode_jpeg, encode_mask
@@ -373,7 +375,7 @@ def captioned(*captions: str | None) -> Dataset:
     )
 
 
-@pytest.mark.parametrize("kind", ["prob", "cosine", "clipscore", "entropy"])
+@pytest.mark.parametrize("kind", get_args(SimilarityKind))
 def test_a_caption_stands_in_for_the_classes(tiny_clip, kind):
     captions = ["a dog on a sofa", "two sheep", "a very long caption of a dog " * 20]
     data = captioned(*captions)
@@ -387,8 +389,24 @@ def test_a_caption_stands_in_for_the_classes(tiny_clip, kind):
         own = (encoder.embed_texts([caption])[0] @ images[index]).item()
         logits = encoder.scale * np.array([own, *(background @ images[index]).tolist()])
         chances = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-        expected = {"prob": chances[0], "cosine": own, "clipscore": 2.5 * max(own, 0), "entropy": entropy(chances)}
+        expected = dict.fromkeys(("prob", "prob_mean", "prob_min"), chances[0])
+        expected |= {"cosine": own, "clipscore": 2.5 * max(own, 0), "entropy": entropy(chances)}
         assert found == pytest.approx(float(expected[kind]), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["prob_mean", "prob_min"])
+def test_each_class_alone_in_both_scores(tiny_clip, kind):
+    """The similarity of several classes is the mean or the minimum of what each has alone; PCS follows it."""
+    classes = [1, 9, 15]
+    data = Dataset.from_list([row(0, bands(0, *classes))], features=row_features(VOC))
+    alone = [Dataset.from_list([row(0, bands(0, one))], features=row_features(VOC)) for one in classes]
+    single = [add_scores(one, ClipSim(model=tiny_clip, dtype="fp32"))["clip_sim"][0] for one in alone]
+    settings = {"model": tiny_clip, "dtype": "fp32", "similarity": kind}
+    together = add_scores(data, ClipSim(**settings), PCS(**settings))
+    expected = min(single) if kind == "prob_min" else np.mean(single)
+    assert max(single) - min(single) > 1e-4
+    assert together["clip_sim"][0] == pytest.approx(expected, abs=1e-5)
+    assert together["pcs"][0] == pytest.approx(together["clip_sim"][0] - together["clip_sim_mixed"][0], abs=1e-6)
 
 
 def test_a_row_without_a_caption_has_no_score_and_is_no_failure(tiny_clip):

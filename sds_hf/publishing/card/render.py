@@ -46,6 +46,7 @@ def render_card(recipe: Recipe, report: Report) -> str:
     environment.filters.update(
         md=escape, linked=linked, code=code, fenced=fenced, link=link, python=_python, number=_number,
         percent=_percent, dropped=_dropped, public_name=public_name, settings=_settings, versions=_versions,
+        sentence=_sentence,
     )  # fmt: skip
     template = environment.from_string((files(__package__) / "dataset_card.md.jinja").read_text(encoding="utf-8"))
     publication, terms = recipe.publish, report.provenance.get("terms", {})
@@ -187,6 +188,10 @@ def _settings(values: dict[str, Any], several_models: bool = False) -> str:
         for key, value in values.items()
         if key not in hidden and value is not None
     )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _versions(values: dict[str, str]) -> str:
