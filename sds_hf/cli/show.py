@@ -199,7 +199,8 @@ def catalog(entries: "list[Entry]") -> None:
     table.add_column(no_wrap=True)
     for entry in entries:
         cost = f"{entry.cost}, fitted" if entry.whole_set else entry.cost
-        about = f"columns {', '.join(entry.columns)}", f"reads {', '.join(entry.needs)}"
+        further = f"; with some settings also {', '.join(entry.optional_columns)}" if entry.optional_columns else ""
+        about = f"columns {', '.join(entry.columns)}{further}", f"reads {', '.join(entry.needs)}"
         table.add_row(
             text("[bold]{}[/]\n{}", entry.name, cost),
             text("{}\n{}\n{}\n[dim]{}[/]", entry.meaning, *about, entry.source),

@@ -100,6 +100,22 @@ class Block:
         value = linear(self.layer_norm1(hidden), weight[2 * width :], bias[2 * width :])
         return self.feed_forward(hidden + linear(value, *self.out))
 
+    def to_like(self, hidden: Tensor, bias: Tensor) -> Tensor:
+        """Attention by the likeness of keys only, without residual and feed-forward half (NACLIP).
+
+        Args:
+            hidden: (B, n, C).
+            bias: (n, n), added to what the keys of two tokens give.
+
+        Returns:
+            (B, n, C).
+        """
+        weight, offset = self.qkv
+        width = hidden.shape[-1]
+        key, value = self._heads(linear(self.layer_norm1(hidden), weight[width:], offset[width:]), 2)
+        mixed = F.scaled_dot_product_attention(key, key, value, attn_mask=bias, scale=self.head_scale)
+        return linear(mixed.transpose(1, 2).reshape(hidden.shape), *self.out)
+
     def feed_forward(self, hidden: Tensor) -> Tensor:
         """The second half of the block: (B, n, C) -> (B, n, C)."""
         inner = self._activate(linear(_layer_norm(hidden, self.norm2), *self.up))

@@ -132,7 +132,8 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     names = [name for name in names if not f"{name}.".startswith(tuple(f"{one}." for one in (*NAMES, *ignore)))]
     # A model is its digest, wherever it lies; where digests differ, its name helps to see why.
-    names = [name for name in names if not name.endswith((".model", ".fitted")) or f"{name}_digest" in names]
+    digests = {name for name in {**old, **new} if name.endswith("_digest")}
+    names = [name for name in names if f"{name}_digest" not in digests or f"{name}_digest" in names]
     differing = [f"{name} is {_short(old.get(name))}, now {_short(new.get(name))}" for name in names]
     if differing:
         hint = f"; {RETRY_HINT}" if names == ["source.sha256"] and manifest.get("failed") else ""

@@ -234,7 +234,7 @@ def test_scores_of_cityscapes_know_no_background(tmp_path, tiny_clip):
     rows = read_rows({"image": [picture], "mask": [mask]}, {"image", "mask"}, CITYSCAPES)
     assert ClassesPresent().compute(rows)["classes_present"] == [[ROAD, CAR]]
     score = ASF(model=str(tiny_clip), dtype="fp32")
-    ((_, reference),) = score.references(rows, score.encoder())
+    ((_, reference),) = score.references(rows, score.reference)
     assert set(reference.unique().tolist()) <= {ROAD, CAR, VOID}
     assert 0 <= score.compute(rows)["asf_miou"][0] <= 1
     errors = read_rows({"mask": [np.zeros((4, 4), np.uint8)]}, {"mask"}, CITYSCAPES).errors

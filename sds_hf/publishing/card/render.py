@@ -31,6 +31,8 @@ COLUMNS = {
 GENERATORS = ("dataset-diffusion", "demo", "diffumask", "sds")  # readers of what is generated
 DEMO = "demo"  # a model for the scenes of a reader of that name, and for nothing else
 
+MODELS = ("model", "sam3_model", "regions")  # settings that name checkpoints, whose weights are listed
+
 
 def render_card(recipe: Recipe, report: Report) -> str:
     """The card of a published selection, YAML and Markdown.
@@ -122,7 +124,7 @@ def _columns(report: Report, generated: bool) -> list[tuple[str, str]]:
 
 def _score_of(column: str) -> type[Score] | None:
     """The score that writes a column, at best the one of that name."""
-    writers = (score for score in score_classes().values() if column in score.columns)
+    writers = (score for score in score_classes().values() if column in {**score.columns, **score.optional_columns})
     return score_classes().get(column) or next(writers, None)
 
 
@@ -182,9 +184,10 @@ def _dropped(reasons: dict[str, int]) -> str:
 
 def _settings(values: dict[str, Any], several_models: bool = False) -> str:
     """Settings of a score as one would write them; JSON, so that a report read back gives the same."""
-    hidden = {"score", "model_digest", "labels", "statistics"} | (set() if several_models else {"model"})
+    hidden = {"score", "labels", "statistics", *(f"{name}_digest" for name in MODELS)}
+    hidden |= set() if several_models else {"model"}
     return ", ".join(
-        f"{key}={json.dumps(public_name(value) if key == 'model' else value)}"
+        f"{key}={json.dumps(public_name(value) if key in MODELS else value)}"
         for key, value in values.items()
         if key not in hidden and value is not None
     )
