@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from sds_hf.scores.prompt_mismatch import PromptMismatch as PromptMismatch
     from sds_hf.scores.real_prob import RealProb as RealProb
     from sds_hf.scores.tfdp import TFDP as TFDP
+    from sds_hf.selection.marks.certify import certify as certify
+    from sds_hf.selection.marks.sampling import sample as sample
     from sds_hf.selection.recipe import Recipe as Recipe
     from sds_hf.selection.report import Report as Report
     from sds_hf.selection.rules import Band as Band
@@ -95,6 +97,7 @@ _HOME = {
     "add_scores": "scores.base.add",
     "add_to_table": "table.add",
     "allow_paths": "data.access.paths",
+    "certify": "selection.marks.certify",
     "class_queue": "selection.splits",
     "diff": "check.diff",
     "export": "exports",
@@ -104,6 +107,7 @@ _HOME = {
     "register": "hub.register",
     "render_card": "publishing.card.render",
     "join_tables": "table.join",
+    "sample": "selection.marks.sampling",
     "score_table": "table.score_table",
     "select": "selection.select",
     "settings": "scores.base.score",

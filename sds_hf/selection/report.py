@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sds_hf.errors import one_line
 from sds_hf.files import write_whole
 from sds_hf.selection.changes import Diff
+from sds_hf.selection.marks.certificate import Certificate
 
 
 class Step(BaseModel):
@@ -74,6 +75,7 @@ class Report(BaseModel):
         assets: pictures of the published folder.
         changes: what is new against the version published before; None for the first.
         files: SHA-256 of the files beside the report of a selection, which belong to it; empty in what is published.
+        certificates: what share of the kept rows is good, as marks of samples show.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -93,6 +95,7 @@ class Report(BaseModel):
     assets: list[str] = Field(default_factory=list)
     changes: Diff | None = None
     files: dict[str, str] = Field(default_factory=dict)
+    certificates: list[Certificate] = Field(default_factory=list)
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
