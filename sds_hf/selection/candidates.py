@@ -34,6 +34,7 @@ class Candidates:
         group_columns: what the groups have added.
         tie: SQL of a whole number that orders rows by their id.
         rows: SQL of the relation of all candidates, `base` and `state`.
+        last_kept: of each group that was cut since it was emptied, its name and the row of its last rank that stays.
 
     Raises:
         ValueError: if a column is missing, or rows cannot be told apart.
@@ -42,6 +43,7 @@ class Candidates:
     def __init__(self, connection: duckdb.DuckDBPyConnection, scores: Scores, reads: Iterable[str]) -> None:
         self._db, self._names, self._halves = connection, scores.class_names, scores.halves
         self.types, self.group_columns = scores.types, list[str]()
+        self.last_kept = list[tuple[str, int]]()
         self.scores = [name for name in scores.columns if self.is_float(name) and name not in ("id", "row")]
         reads = list(dict.fromkeys(reads))
         if missing := [column for column in reads if column not in self.types]:
@@ -273,7 +275,7 @@ def rank(candidates: Candidates, family: str, *, group: str, key: str, where: st
     )
 
 
-def cut(candidates: Candidates, family: str, cutoff: str) -> None:
+def cut(candidates: Candidates, family: str, cutoff: str, name: str = "''") -> None:
     """Make of the view that `rank` made the table `<family>`: a line a row, in their order.
 
     It has `grp`, `rank`, `group_size` and `cutoff`, the last rank that stays; nulls for a row that is out or in no
@@ -284,7 +286,13 @@ def cut(candidates: Candidates, family: str, cutoff: str) -> None:
         candidates: the rows.
         family: name of the table.
         cutoff: SQL in `grp` and `group_size`.
+        name: SQL in `grp` of what to call a group.
     """
+    candidates.last_kept += candidates.fetch(
+        f"""SELECT {name}, "row" FROM (SELECT grp, "row", row_number() OVER () AS place FROM {family}_sorted)
+            JOIN (SELECT grp, before + least({cutoff}, group_size) AS place FROM {family}_groups) USING (grp, place)
+            ORDER BY grp"""
+    )
     candidates.execute(
         f"""CREATE TABLE {family}_lines AS
             SELECT "row", grp, rank, group_size, CAST(cutoff AS BIGINT) AS cutoff

@@ -14,7 +14,17 @@ from sds_hf.selection.marks.certificate import Certificate
 
 
 class Step(BaseModel):
-    """One rule: the rows before and after it, why the others left, and what quantiles came to (`above`, `below`)."""
+    """One rule, and what it did.
+
+    Attributes:
+        rule: in words.
+        before: rows that were in.
+        after: rows that still are.
+        dropped: rows that left, by reason.
+        bounds: what bounds given as quantiles came to, by name.
+        cutoffs: by score that the rule compares, the values that part the rows: bounds by their names, of the best of
+            a group the lowest score by the group's name, which is empty if all rows are one group.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -23,6 +33,7 @@ class Step(BaseModel):
     after: int
     dropped: dict[str, int] = Field(default_factory=dict)
     bounds: dict[str, float] = Field(default_factory=dict)
+    cutoffs: dict[str, dict[str, float]] = Field(default_factory=dict)
 
     @property
     def text(self) -> str:

@@ -21,7 +21,7 @@ from sds_hf.selection.recipe import Recipe, RecipeError, default_settings, recip
 from sds_hf.selection.report import Report, Step
 from sds_hf.selection.rules import Rule, missed_target
 from sds_hf.selection.source import open_scores
-from sds_hf.selection.summary import make_report, quantiles
+from sds_hf.selection.summary import cutoffs, make_report, quantiles
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def select(
         candidates = Candidates(connection, source, reads)
         steps = [_apply(rule, candidates) for rule in recipe.rules]
         missed = (missed_target(rule, step.after) for rule, step in zip(recipe.rules, steps, strict=True))
-        report = make_report(candidates, steps, source, [*notes, *filter(None, missed)])
+        report = make_report(candidates, recipe.rules, steps, source, [*notes, *filter(None, missed)])
         if identities := source.provenance.get("scores"):
             recipe = recipe.computed_as(identities)
         with new_folder(target, replace=True, own=FILES) as part:
@@ -197,6 +197,7 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     count = "SELECT count(*) FROM state WHERE dropped IS NULL"
     reasons = "SELECT dropped, count(*) FROM state WHERE dropped IS NOT NULL GROUP BY 1"
     before, old = candidates.value(count), dict(candidates.fetch(reasons))
+    candidates.last_kept.clear()
     bounds = rule.apply(candidates)
     after, new = candidates.value(count), dict(candidates.fetch(reasons))
     if not after:
@@ -208,7 +209,8 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     dropped = {
         reason: total - old.get(reason, 0) for reason, total in sorted(new.items()) if total > old.get(reason, 0)
     }
-    return Step(rule=rule.label, before=before, after=after, dropped=dropped, bounds=bounds)
+    values = cutoffs(rule, bounds, candidates)
+    return Step(rule=rule.label, before=before, after=after, dropped=dropped, bounds=bounds, cutoffs=values)
 
 
 def _described(candidates: Candidates, column: str) -> str:

@@ -556,11 +556,12 @@ def test_the_report_counts_everything(paper, tmp_path):
     assert summary.quantiles == pytest.approx(
         {f"{q:g}": np.quantile(list(PAPER.values()), q) for q in (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)}
     )
-    edges = np.linspace(0.1, 0.9, 31)
-    assert summary.edges == pytest.approx(edges)
-    assert summary.nulls == 0
-    assert sum(summary.all) == 8
-    assert [place for place, count in enumerate(summary.kept) if count] == [15, 18, 22, 26, 29]
+    assert summary.edges == pytest.approx([0.1, 0.25, 0.5, 0.7, 0.9], abs=1e-6)  # one at each cut-off
+    assert (summary.nulls, summary.all, summary.kept) == (0, [2, 1, 2, 3], [0, 0, 2, 3])
+    assert report.steps[0].cutoffs == {"u": {"above": 0.25}}
+    assert report.steps[1].cutoffs["u"] == pytest.approx(
+        {"num_classes 1": 0.7, "num_classes 2": 0.5, "class dog": 0.7, "class cat": 0.5}, abs=1e-6
+    )
     assert report.scores["v"].nulls == 8
     assert report.scores["v"].edges == []
     report.save(tmp_path / "report.json")

@@ -60,8 +60,13 @@ class TopPerGroup(Sized):
         for family, column in families.items():
             rank(candidates, family, group=candidates.column(column), key=score, where=f"{score} IS NOT NULL")
         cutoff = self._cutoff(candidates, list(families))
-        for family in families:
-            cut(candidates, family, cutoff)
+        for family, column in families.items():
+            cut(
+                candidates,
+                family,
+                cutoff,
+                f"{literal(self._label(column) + ' ')} || {candidates.group_name(column, 'grp')}",
+            )
         kept = " ".join(
             f"WHEN {family}.rank <= {family}.cutoff THEN {literal(f'kept:{self._label(column)}=')} || "
             + candidates.group_name(column, f"{family}.grp")
