@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sds_hf.check.diff import diff as diff
     from sds_hf.check.verify import verify as verify
     from sds_hf.data.access.paths import allow_paths as allow_paths
+    from sds_hf.check.why import why as why
     from sds_hf.data.sources import Reader as Reader
     from sds_hf.exports import export as export
     from sds_hf.exports import export_format as export_format
@@ -113,6 +114,7 @@ _HOME = {
     "settings": "scores.base.score",
     "split_unlabeled": "selection.splits",
     "verify": "check.verify",
+    "why": "check.why",
 }
 _READY_MADE = {"clip_sim": "ClipSim", "pcs_score": "PCS", "asf_miou": "ASF"}  # the paper's settings
 

@@ -30,6 +30,7 @@ from sds_hf.cli import (
     scores,
     select,
     verify,
+    why,
 )
 from sds_hf.cli.terminal import plain_messages
 from sds_hf.errors import plain
@@ -52,6 +53,7 @@ for _command in (
     join,
     recipes,
     select,
+    why,
     sample,
     certify,
     publish,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sds_hf.errors import one_line
 from sds_hf.files import write_whole
+from sds_hf.screen import Block, Screen
 from sds_hf.selection.changes import Diff
 from sds_hf.selection.marks.certificate import Certificate
 
@@ -68,7 +69,7 @@ class ScoreSummary(BaseModel):
     kept: list[int] = Field(default_factory=list)
 
 
-class Report(BaseModel):
+class Report(Screen, BaseModel):
     """Everything a run found.
 
     Attributes:
@@ -107,6 +108,45 @@ class Report(BaseModel):
     changes: Diff | None = None
     files: dict[str, str] = Field(default_factory=dict)
     certificates: list[Certificate] = Field(default_factory=list)
+
+    def screen_title(self) -> str:
+        """See `Screen.screen_title`."""
+        share = f" ({self.kept / self.rows:.1%})" if self.rows else ""
+        failed = f", {self.failed:,} could not be scored" if self.failed else ""
+        return f"Report: {self.kept:,} of {self.rows:,} rows kept{share}{failed}"
+
+    def screen_blocks(self) -> list[Block]:
+        """See `Screen.screen_blocks`."""
+        shares = ("0", "0.5", "1")
+        quantiles = {name: summary.quantiles for name, summary in self.scores.items()}
+        scores = [
+            [
+                name,
+                *(f"{values[share]:.4g}" if share in values else "–" for share in shares),
+                f"{self.scores[name].nulls:,}",
+            ]
+            for name, values in quantiles.items()
+        ]
+        return [
+            self.funnel,
+            Block("Good, as marks show", ("",), [[certificate.claim] for certificate in self.certificates]),
+            Block("Scores", ("score", "lowest", "median", "highest", "none"), scores),
+            Block("Worth a look", ("",), [[warning] for warning in self.warnings]),
+        ]
+
+    @property
+    def funnel(self) -> Block:
+        """The rules with the rows before and after them."""
+        rows = [
+            [
+                step.text,
+                f"{step.before:,}",
+                f"{step.after:,}",
+                ", ".join(f"{name} {count:,}" for name, count in step.dropped.items()),
+            ]
+            for step in self.steps
+        ]
+        return Block("Rules", ("rule", "before", "after", "dropped"), rows)
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sds_hf.errors import short
 from sds_hf.files import check_own, named_folder, new_folder, read_sha256, restore_folder, write_whole
 from sds_hf.scores.base.score import Score
+from sds_hf.screen import Block, Screen
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import database, literal
 from sds_hf.selection.recipe import Recipe, RecipeError, default_settings, recipe_settings
@@ -37,7 +39,7 @@ class EmptySelectionError(ValueError):
     """No row is left; the message says which rule took the last and how its column is distributed."""
 
 
-class Selection:
+class Selection(Screen):
     """Which rows stay and why.
 
     Attributes:
@@ -69,9 +71,41 @@ class Selection:
                 )
         return cls(folder / SELECTION_FILE, report)
 
+    def screen_title(self) -> str:
+        """See `Screen.screen_title`."""
+        share = f" ({self.report.kept / self.report.rows:.1%})" if self.report.rows else ""
+        return f"Selection: {self.report.kept:,} of {self.report.rows:,} rows kept{share}, in {self.path.parent}"
+
+    def screen_blocks(self) -> list[Block]:
+        """See `Screen.screen_blocks`."""
+        reasons = sorted(self.report.reasons.items(), key=lambda reason: -reason[1])
+        return [
+            self.report.funnel,
+            Block("Reasons", ("reason", "rows"), [[reason, f"{count:,}"] for reason, count in reasons]),
+            Block("Worth a look", ("",), [[warning] for warning in self.report.warnings]),
+        ]
+
     def table(self) -> pa.Table:
         """All of it in memory."""
         return pq.read_table(self.path)
+
+    def rows(self, reason: str | None = None, *, kept: bool | None = None) -> pa.Table:
+        """The rows of a reason, with their ranks in groups; `sds_hf.why` says more of one.
+
+        Args:
+            reason: as in the report, e.g. `dropped:pcs`; its beginning, e.g. `kept:class`, has all that begin so.
+            kept: only rows that stay, or only those that leave.
+
+        Raises:
+            ValueError: if no row has such a reason; says which there are.
+        """
+        reasons = list(self.report.reasons)
+        fitting = [name for name in reasons if reason is None or name == reason]
+        fitting = fitting or [name for name in reasons if name.startswith(str(reason))]
+        if not fitting:
+            raise ValueError(f"no row has the reason {reason!r}; there are {reasons}")
+        is_fitting = pc.is_in(pc.field("reason"), pa.array(fitting))
+        return pq.read_table(self.path, filters=is_fitting if kept is None else is_fitting & (pc.field("kept") == kept))
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Some of its columns, a part of the rows at a time, in order."""
