@@ -52,7 +52,12 @@ class Place:
 
 
 def reason_in_words(record: Mapping[str, Any], rules: Sequence[Rule], steps: Sequence[Step]) -> str:
-    """The reason of a row as a person would say it.
+    """The reason of a row in a line, see `reason_lines`."""
+    return ", ".join(reason_lines(record, rules, steps))
+
+
+def reason_lines(record: Mapping[str, Any], rules: Sequence[Rule], steps: Sequence[Step]) -> list[str]:
+    """The reason of a row as a person would say it, and its rank if a group decided.
 
     Args:
         record: the row as the selection has it, with scores where these are known.
@@ -72,7 +77,7 @@ def reason_in_words(record: Mapping[str, Any], rules: Sequence[Rule], steps: Seq
     else:
         words = _beyond_bounds(record, kind, rules, steps)
     place = _decisive(record, kind)
-    return f"{words}, rank {place.rank:,} of {place.size:,} ({place.cutoff:,} stay)" if place else words
+    return [words, f"rank {place.rank:,} of {place.size:,} ({place.cutoff:,} stay)"] if place else [words]
 
 
 def in_full(value: Any) -> str:

@@ -109,13 +109,14 @@ def why(
     if scores is not None:
         with database() as connection:
             source = open_scores(scores, connection)
-            values = _values(connection, source, record)
+            groups = [name for rule in recipe.rules if isinstance(rule, TopPerGroup) for name in rule.by]
+            values = _values(connection, source, record, groups)
             for rule in recipe.rules:
                 if isinstance(rule, TopPerGroup) and getattr(rule, "column", None):
                     names = source.class_names or report.provenance.get("labels", {}).get("names", [])
                     ranks |= _places(connection, replace(source, class_names=list(names)), path, rule, record, values)
     judgements = _judged(recipe.rules, report.steps, record, values, ranks)
-    numbers = {name: value for name, value in values.items() if isinstance(value, float) or value is None}
+    numbers = {name: value for name, value in values.items() if isinstance(value, float | None)}
     words = reason_in_words(record | values, recipe.rules, report.steps)
     return Why(record["id"], record["row"], record["kept"], record["reason"], words, judgements, numbers)
 
@@ -134,14 +135,14 @@ def _opened(selection: Any, scores: Any) -> tuple[Path, Report, Recipe, Any]:
     return path, report, Recipe.load(path.with_name(RECIPE_FILE)), scores
 
 
-def _values(connection: Any, source: Scores, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What the scores know of a row, by column: numbers, and what it shows.
+def _values(connection: Any, source: Scores, record: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
+    """What the scores know of a row, by column: its scores, whole numbers, and what groups are made of.
 
     Raises:
         ValueError: if they have no such row.
     """
-    kinds = ("FLOAT", "DOUBLE")
-    names = [name for name, kind in source.types.items() if (kind in kinds or "INT" in kind) and name in source.columns]
+    numbers = [name for name, kind in source.types.items() if kind in ("FLOAT", "DOUBLE") or "INT" in kind]
+    names = [name for name in dict.fromkeys([*numbers, *groups]) if name in source.columns]
     columns = ", ".join([f"CAST({source.columns['id']} AS VARCHAR)", *(source.columns[name] for name in names)])
     query = f"SELECT {columns} FROM {source.sql} WHERE {source.number} = {record['row']}"
     rows = connection.execute(query).fetchall()

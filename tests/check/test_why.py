@@ -70,7 +70,7 @@ def test_ranks_values_and_bounds_are_those_of_the_selection(selection, scores):
 def test_reasons_are_told_in_words(selection, scores, tmp_path):
     words = {row["reason"]: why(selection, row["id"], scores).words for row in selection.table().to_pylist()}
     assert words["dropped:null"] == "has no score that a rule needs"
-    assert words["dropped:u"].endswith("is not above 0.1")
+    assert words["dropped:u"] == f"u 0 is not above {selection.report.steps[0].bounds['above']:.6g}"
     assert re.fullmatch(r"v 0\.\d+ is (below 0\.1|above 0\.9)", words["dropped:v"])
     assert words["dropped:top_fraction"].startswith("not among the best of any of its groups, rank ")
     assert "among the best with 1 class, rank " in words["kept:num_classes=1"]
