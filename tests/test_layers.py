@@ -31,6 +31,7 @@ ROOMS = {
     "publishing": "errors files limits screen data scores table selection hub check",
     "exports": "errors files data scores selection hub",
     "bench": "data clip scores table",
+    "plot": "publishing selection",
     "pipeline": "errors files limits progress data demo clip table selection publishing",
     "cli": "errors files limits progress version data clip demo scores table selection hub check publishing "
     "exports bench pipeline",

@@ -16,7 +16,7 @@ IN_WORDS = {
     "kept:filled": "fills up the number of rows that was wanted",
     "dropped:null": "has no score that a rule needs",
     "dropped:failed": "could not be read or scored",
-    "dropped:top_fraction": "not among the best of any of its groups",
+    "dropped:top_fraction": "not among the best of its groups",
     "dropped:lowest": "among the lowest scores, which are left out",
     "dropped:stratified": "not drawn from its stratum",
     "dropped:random": "not drawn",

@@ -1,5 +1,8 @@
-"""Colours of classes in pictures for people. Files keep the palette of their label space."""
+"""Colours of classes: in pictures for people, and as palettes of mask files."""
 
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -31,3 +34,38 @@ def class_color(index: int) -> tuple[int, int, int]:
 def class_colors() -> np.ndarray:
     """RGB of all indices, (256, 3) uint8."""
     return np.array([class_color(index) for index in range(IGNORE_INDEX + 1)], np.uint8)
+
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+OF_GREY = (b"tRNS", b"bKGD", b"sBIT", b"hIST", b"PLTE")  # chunks that mean something else with a palette
+
+
+def with_palette(png: bytes, palette: Sequence[tuple[int, int, int]]) -> bytes:
+    """An index PNG with a palette, so that programs that look at it show colours; its pixels stay as they are encoded.
+
+    Args:
+        png: grey, of 8 bits, or with a palette already.
+        palette: RGB of each index, at most 256.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    chunks = list(_chunks(png))
+    header = dict(chunks).get(b"IHDR", b"")
+    if len(header) != 13 or header[8:10] not in (b"\x08\x00", b"\x08\x03"):
+        raise ValueError("a palette needs masks that are PNGs of 8-bit indices; publish them without, or save them so")
+    colors = bytes(channel for color in palette for channel in color)
+    kept = [(kind, data) for kind, data in chunks[1:] if kind not in OF_GREY]
+    return SIGNATURE + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in [(b"IHDR", header[:9] + b"\x03" + header[10:]), (b"PLTE", colors), *kept]
+    )
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and data of the parts of a PNG; none of what is no PNG or broken."""
+    position = len(SIGNATURE)
+    while png.startswith(SIGNATURE) and position + 12 <= len(png):
+        (length,) = struct.unpack(">I", png[position : position + 4])
+        yield png[position + 4 : position + 8], png[position + 8 : position + 8 + length]
+        position += 12 + length

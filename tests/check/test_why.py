@@ -72,7 +72,7 @@ def test_reasons_are_told_in_words(selection, scores, tmp_path):
     assert words["dropped:null"] == "has no score that a rule needs"
     assert words["dropped:u"] == f"u 0 is not above {selection.report.steps[0].bounds['above']:.6g}"
     assert re.fullmatch(r"v 0\.\d+ is (below 0\.1|above 0\.9)", words["dropped:v"])
-    assert words["dropped:top_fraction"].startswith("not among the best of any of its groups, rank ")
+    assert words["dropped:top_fraction"].startswith("not among the best of its groups, rank ")
     assert "among the best with 1 class, rank " in words["kept:num_classes=1"]
     for rule, said in (
         (TopK(column="u", target=9), "kept by top_k, rank "),

@@ -72,7 +72,7 @@ def draw_histogram(axis: Any, name: str, summary: ScoreSummary, cutoffs: Mapping
         _draw_lines(axis, cutoffs)
     else:
         values = sorted(cutoffs.values())
-        axis.plot(values, np.full(len(values), -0.02), "|", color=VERMILION, markersize=9, markeredgewidth=1.4,
+        axis.plot(values, np.full(len(values), 0.03), "|", color=VERMILION, markersize=11, markeredgewidth=1.4,
                   transform=axis.get_xaxis_transform(), clip_on=False, label="cut-offs of groups")  # fmt: skip
         _write(axis, f"{len(values):,} groups cut at {values[0]:.3g} to {values[-1]:.3g}")
     axis.set_xlabel(drawable(name), fontsize=12, color=INK, parse_math=False, family=families(), labelpad=6)
