@@ -158,9 +158,9 @@ def bin_edges(low: float, high: float, rows: int, bounds: Sequence[float]) -> li
     bins = min(BINS, max(4, ceil(2 * rows ** (1 / 3))))  # Rice's rule
     high = high if high > low else low + max(1.0, abs(low) / 1000)
     ends = [low, *(bound for bound in sorted(set(bounds)) if low < bound < high), high]
-    edges = [low]
+    edges, span = [low], (high / 2 - low / 2) or 1.0  # halves, as a range may be more than a number holds
     for start, end in pairwise(ends):
-        count = max(1, round((end / 2 - start / 2) / (high / 2 - low / 2) * bins))  # halves, as a range may be infinite
+        count = max(1, round((end / 2 - start / 2) / span * bins))
         edges += [start + (end / count - start / count) * index for index in range(1, count)]
         edges.append(end)
     return edges

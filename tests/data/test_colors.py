@@ -44,3 +44,13 @@ def test_what_means_something_else_with_a_palette_goes():
 def test_what_is_no_index_png_is_refused(data):
     with pytest.raises(ValueError, match="a palette needs masks that are PNGs of 8-bit indices"):
         with_palette(data, VOC.palette)
+
+
+def test_opencv_reads_colours_where_there_is_a_palette():
+    """Why masks are published without one unless it is asked for."""
+    cv2 = pytest.importorskip("cv2")
+    plain = np.frombuffer(encode_mask(MASK), np.uint8)
+    colored = np.frombuffer(with_palette(encode_mask(MASK), VOC.palette), np.uint8)
+    assert (cv2.imdecode(plain, cv2.IMREAD_UNCHANGED) == MASK).all()
+    assert cv2.imdecode(colored, cv2.IMREAD_UNCHANGED).shape == (*MASK.shape, 3)
+    assert not (cv2.imdecode(colored, cv2.IMREAD_GRAYSCALE) == MASK).all()
