@@ -11,6 +11,7 @@ import numpy as np
 from sds_hf.selection.duck import CLASSES, is_list_of_ids, literal, quantiles, quoted
 from sds_hf.selection.source import Scores
 
+MOST_GROUPS = 1000  # whose last rows are remembered; of more nobody looks at each
 NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 
 
@@ -34,7 +35,8 @@ class Candidates:
         group_columns: what the groups have added.
         tie: SQL of a whole number that orders rows by their id.
         rows: SQL of the relation of all candidates, `base` and `state`.
-        last_kept: of each group that was cut since it was emptied, its name and the row of its last rank that stays.
+        last_kept: of each group that was cut since it was emptied, its name and the row of its last rank that stays;
+            nothing of families of very many groups.
 
     Raises:
         ValueError: if a column is missing, or rows cannot be told apart.
@@ -288,11 +290,12 @@ def cut(candidates: Candidates, family: str, cutoff: str, name: str = "''") -> N
         cutoff: SQL in `grp` and `group_size`.
         name: SQL in `grp` of what to call a group.
     """
-    candidates.last_kept += candidates.fetch(
+    last_kept = candidates.fetch(
         f"""SELECT {name}, "row" FROM (SELECT grp, "row", row_number() OVER () AS place FROM {family}_sorted)
             JOIN (SELECT grp, before + least({cutoff}, group_size) AS place FROM {family}_groups) USING (grp, place)
-            ORDER BY grp"""
+            ORDER BY grp LIMIT {MOST_GROUPS + 1}"""
     )
+    candidates.last_kept += last_kept if len(last_kept) <= MOST_GROUPS else []
     candidates.execute(
         f"""CREATE TABLE {family}_lines AS
             SELECT "row", grp, rank, group_size, CAST(cutoff AS BIGINT) AS cutoff

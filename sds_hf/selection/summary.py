@@ -9,7 +9,7 @@ import numpy as np
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import CLASSES
 from sds_hf.selection.report import ClassCount, Report, ScoreSummary, Step, lost_classes
-from sds_hf.selection.rules import Rule
+from sds_hf.selection.rules import Rule, TopK, TopPerGroup
 from sds_hf.selection.source import Scores
 
 BINS = 30  # of a histogram; fewer of few rows
@@ -36,7 +36,8 @@ def cutoffs(rule: Rule, bounds: Mapping[str, float], candidates: Candidates) -> 
     if not isinstance(column, str) or column not in candidates.types or not candidates.is_number(column):
         return {}
     fixed = {name: value for name, value in getattr(rule, "bounds", {}).items() if isinstance(value, float)}
-    values = fixed | dict(bounds) | _lowest_kept(candidates, column)
+    ranked = isinstance(rule, (TopK, TopPerGroup))  # by the score itself, and not at random
+    values = fixed | dict(bounds) | (_lowest_kept(candidates, column) if ranked else {})
     finite = {name: value for name, value in values.items() if isfinite(value)}
     return {column: finite} if finite else {}
 
