@@ -30,7 +30,7 @@ def scores(selection: "Selection | Report", column: str | None = None, ax: Any =
     if name not in drawn:
         raise ValueError(f"there is no score {name!r} to draw; there are {drawn}")
     ax = _axes(ax)
-    draw_histogram(ax, name, report.scores[name], cutoffs_of(report.steps).get(name, {}))
+    draw_histogram(ax, name, report.scores[name], cutoffs_of(report.steps).get(name, ()))
     ax.legend(frameon=False)
     return ax
 

@@ -13,10 +13,17 @@ from sds_hf.selection.rules.bounds import Bounded
 
 IN_WORDS = {
     "kept:all_rules": "passes every rule",
+    "kept:top_k": "among the best of all",
+    "kept:rank_mean": "among the best by mean rank",
+    "kept:worst_rank": "among the best by worst rank",
+    "kept:random": "drawn at random",
     "kept:filled": "fills up the number of rows that was wanted",
     "dropped:null": "has no score that a rule needs",
     "dropped:failed": "could not be read or scored",
     "dropped:top_fraction": "not among the best of its groups",
+    "dropped:top_k": "not among the best of all",
+    "dropped:rank_mean": "not among the best by mean rank",
+    "dropped:worst_rank": "not among the best by worst rank",
     "dropped:lowest": "among the lowest scores, which are left out",
     "dropped:stratified": "not drawn from its stratum",
     "dropped:random": "not drawn",
@@ -73,7 +80,7 @@ def reason_lines(record: Mapping[str, Any], rules: Sequence[Rule], steps: Sequen
     elif group:
         words = f"among the best of {kind} {group}"
     elif record["kept"]:
-        words = f"kept by {kind}"
+        words = f"passes {kind}"
     else:
         words = _beyond_bounds(record, kind, rules, steps)
     place = _decisive(record, kind)
@@ -101,7 +108,7 @@ def _beyond_bounds(record: Mapping[str, Any], column: str, rules: Sequence[Rule]
         for name, bound in bounds_of(rule, step).items() if isinstance(rule, Bounded) and rule.column == column else ():
             if value is None or not stays(value, name, bound):
                 return f"{column}{'' if value is None else f' {value:.4g}'} is {signs[name]} {bound:.6g}"
-    return f"dropped by {column}"
+    return f"left out by {column}"
 
 
 def bounds_of(rule: Bounded, step: Step) -> dict[str, float]:

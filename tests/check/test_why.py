@@ -75,7 +75,7 @@ def test_reasons_are_told_in_words(selection, scores, tmp_path):
     assert words["dropped:top_fraction"].startswith("not among the best of its groups, rank ")
     assert "among the best with 1 class, rank " in words["kept:num_classes=1"]
     for rule, said in (
-        (TopK(column="u", target=9), "kept by top_k, rank "),
+        (TopK(column="u", target=9), "among the best of all, rank "),
         (Stratified(column="u", target=9), "stratum"),
     ):
         other = select(scores, rule, out=tmp_path / rule.kind)

@@ -585,7 +585,8 @@ def test_the_report_counts_everything(paper, tmp_path):
     ("rule", "cutoffs"),
     [(Band(column="u", low=0.3, high="q0.9"), {"low": 0.3, "high": 0.83}), (TopK(column="u", target=3), {"": 0.7}),
      (Threshold(column="u", below=0.75), {"below": 0.75}), (TopPerGroup(column="u", by="id", fraction=0.1), None),
-     (Stratified(column="u", target=3), None), (RankMean(columns=("u", "v"), target=1), None), (Random(target=1), None)],
+     (Stratified(column="u", target=3), None), (RankMean(columns=("u", "v"), target=1), None),
+     (Random(target=1), None)],
 )  # fmt: skip
 def test_reports_say_where_each_rule_cuts(paper, rule, cutoffs, monkeypatch):
     monkeypatch.setattr("sds_hf.selection.candidates.MOST_GROUPS", 5)

@@ -18,12 +18,12 @@ LINES = 4  # cut-offs of a score that are lines with their values; more are tick
 BOUNDS = {"above": ">", "below": "<", "low": "≥", "high": "≤"}
 
 
-def cutoffs_of(steps: Sequence[Step]) -> dict[str, dict[str, float]]:
-    """By score the values that part its rows, each by what it is."""
-    cutoffs: dict[str, dict[str, float]] = {}
+def cutoffs_of(steps: Sequence[Step]) -> dict[str, list[tuple[str, float]]]:
+    """By score the values that part its rows, each after what it is: the name of a bound or a group."""
+    cutoffs: dict[str, list[tuple[str, float]]] = {}
     for step in steps:
         for column, values in step.cutoffs.items():
-            cutoffs.setdefault(column, {}).update(values)
+            cutoffs.setdefault(column, []).extend(values.items())
     return cutoffs
 
 
@@ -42,7 +42,7 @@ def score_histograms(scores: Mapping[str, ScoreSummary], path: Path, steps: Sequ
     grid = figure.subplots(lines, columns, squeeze=False)
     handles: dict[str, Any] = {}
     for axis, (name, summary) in zip(grid.flat, summaries.items(), strict=False):
-        draw_histogram(axis, name, summary, cutoffs.get(name, {}))
+        draw_histogram(axis, name, summary, cutoffs.get(name, ()))
         handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     for axis in grid.flat[len(summaries) :]:
         axis.set_axis_off()
@@ -51,7 +51,7 @@ def score_histograms(scores: Mapping[str, ScoreSummary], path: Path, steps: Sequ
     _save(figure, path)
 
 
-def draw_histogram(axis: Any, name: str, summary: ScoreSummary, cutoffs: Mapping[str, float]) -> None:
+def draw_histogram(axis: Any, name: str, summary: ScoreSummary, cutoffs: Sequence[tuple[str, float]]) -> None:
     """All candidates in grey, the kept ones in blue before them; few cut-offs are dashed lines, many are ticks.
 
     Bins end at bounds, so that their widths differ: what counts is the area. Heights are rows in a bin of the usual
@@ -61,20 +61,23 @@ def draw_histogram(axis: Any, name: str, summary: ScoreSummary, cutoffs: Mapping
         axis: of matplotlib.
         name: of the score.
         summary: what is told of it.
-        cutoffs: values that part the rows, by what they are.
+        cutoffs: see `cutoffs_of`.
     """
     edges = np.array(summary.edges)
     usual = edges[-1] / (len(edges) - 1) - edges[0] / (len(edges) - 1)
     scale = usual / np.diff(edges)
     axis.stairs(np.array(summary.all) * scale, edges, fill=True, color=GREY, label="all candidates")
     axis.stairs(np.array(summary.kept) * scale, edges, fill=True, color=BLUE, label="kept")
-    if len(set(cutoffs.values())) <= LINES:
-        _draw_lines(axis, cutoffs)
+    values = sorted({value for _, value in cutoffs})
+    if len(values) <= LINES:
+        for number, value in enumerate(values):
+            label = "_nolegend_" if number else "cut-off"
+            axis.axvline(value, color=VERMILION, linewidth=2, linestyle="--", label=label)
     else:
-        values = sorted(cutoffs.values())
         axis.plot(values, np.full(len(values), 0.03), "|", color=VERMILION, markersize=11, markeredgewidth=1.4,
                   transform=axis.get_xaxis_transform(), clip_on=False, label="cut-offs of groups")  # fmt: skip
-        _write(axis, f"{len(values):,} groups cut at {values[0]:.3g} to {values[-1]:.3g}")
+    if cutoffs:
+        _write(axis, _words(cutoffs))
     axis.set_xlabel(drawable(name), fontsize=12, color=INK, parse_math=False, family=families(), labelpad=6)
     axis.yaxis.get_major_locator().set_params(integer=True)
     axis.spines[["top", "right"]].set_visible(False)
@@ -82,17 +85,18 @@ def draw_histogram(axis: Any, name: str, summary: ScoreSummary, cutoffs: Mapping
     axis.set_ylabel("rows", fontsize=11)
 
 
-def _draw_lines(axis: Any, cutoffs: Mapping[str, float]) -> None:
-    for value in sorted(set(cutoffs.values())):
-        axis.axvline(value, color=VERMILION, linewidth=2, linestyle="--", label="cut-off")
-    words = [f"{BOUNDS.get(name, f'{name} ≥' if name else '≥')} {value:.4g}" for name, value in cutoffs.items()]
-    if words:
-        _write(axis, ", ".join(words))
+def _words(cutoffs: Sequence[tuple[str, float]]) -> str:
+    """What is cut where: bounds with their signs, of groups the range."""
+    bounds = [f"{BOUNDS.get(name, '≥')} {value:.4g}" for name, value in cutoffs if not name or name in BOUNDS]
+    groups = sorted(value for name, value in cutoffs if name and name not in BOUNDS)
+    if groups:
+        bounds.append(f"{len(groups):,} groups cut at {groups[0]:.3g} to {groups[-1]:.3g}")
+    return ", ".join(bounds)
 
 
 def _write(axis: Any, text: str) -> None:
     """What is cut where, above the panel."""
-    axis.set_title(drawable(text)[:60], fontsize=9.5, color=VERMILION, loc="right", parse_math=False, family=families())
+    axis.set_title(drawable(text)[:48], fontsize=9.5, color=VERMILION, loc="right", parse_math=False, family=families())
 
 
 def class_bars(classes: Sequence[ClassCount], path: Path) -> None:
