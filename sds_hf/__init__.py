@@ -11,8 +11,8 @@ from sds_hf.version import __version__ as __version__
 if TYPE_CHECKING:
     from sds_hf.check.diff import diff as diff
     from sds_hf.check.verify import verify as verify
-    from sds_hf.data.access.paths import allow_paths as allow_paths
     from sds_hf.check.why import why as why
+    from sds_hf.data.access.paths import allow_paths as allow_paths
     from sds_hf.data.sources import Reader as Reader
     from sds_hf.exports import export as export
     from sds_hf.exports import export_format as export_format

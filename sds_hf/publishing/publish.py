@@ -18,8 +18,8 @@ from sds_hf.publishing.card.handwritten import LastCard, join_card
 from sds_hf.publishing.card.hub_rules import check_card, check_folder
 from sds_hf.publishing.card.render import front_matter, knows_other_images
 from sds_hf.publishing.repository import build_repository
-from sds_hf.selection.disclosure import public_name
 from sds_hf.screen import Block, Screen
+from sds_hf.selection.disclosure import public_name
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import Selection
