@@ -17,13 +17,17 @@ HEX = (
     "5ae196962d870fb400d2c34b4b965a7887d2f087ff4b5ac300ff78964bf0"
     "ff7800b44b3c783ca5b478b469b4785a87ffe187d2e14b4b00e1ff96f0a5"
     "87a5f0965a00b41ed2a55ad2965aa500d27800874bd24bc30f96f0ffa500"
+    "b4780096d269f0d25ac3963cf05ac34bf0876978e1784be1b478e1b40096"
+    "78d21e8700d22d963ce18769962db4b43c961eb4ffd2784ba5e13c3c783c"
+    "b44bc3ff87e13cc3e13c69ffc34be13c4bf0c3b44b5aa569ffa587873c96"
+    "e178005ad2f0b4000f4bb45ab45a2d00c3ffc369f0695ad2ffb4694bc378"
 )
 COLORS = tuple(HEX[start : start + 6] for start in range(0, len(HEX), 6))
 PALE = (235, 235, 215)  # pixels to ignore
 
 
 def class_color(index: int) -> tuple[int, int, int]:
-    """RGB of a class; after forty classes colours come again."""
+    """RGB of a class; after eighty classes colours come again."""
     if index == IGNORE_INDEX:
         return PALE
     red, green, blue = bytes.fromhex(COLORS[(index - 1) % len(COLORS)])

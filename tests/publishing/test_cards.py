@@ -130,7 +130,7 @@ def test_a_space_without_background_is_not_said_to_have_one():
     report.classes = [ClassCount(id=0, name="road", before=5, after=4)]
     text = render_card(make_recipe(), report)
     assert "background" not in text.split("## Classes")[1].split("## How")[0]
-    assert next(table for table in tables(text) if table[0][0] == "index")[1][:4] == ["0", "road", "#ffa500", "5"]
+    assert next(table for table in tables(text) if table[0][0] == "index")[1][:4] == ["0", "road", "#4bc378", "5"]
 
 
 def test_the_truth_is_told_where_it_is_known():

@@ -103,7 +103,7 @@ def test_colours_of_classes_are_seen_on_grey_and_differ():
     distances = np.abs(colors[:, None] - colors[None]).sum(-1) + 1000 * np.eye(len(colors), dtype=int)
     assert distances.min() > 20
     assert distances[:20, :20].min() >= 60
-    assert (class_colors()[41] == class_colors()[1]).all()
+    assert (class_colors()[81] == class_colors()[1]).all()
 
 
 def test_bars_show_the_kept_and_the_colours_of_the_classes(tmp_path):
