@@ -61,7 +61,7 @@ class _Drawn:
 def sample_grid(sections: Sequence[Section], labels: LabelSpace, path: Path, columns: int = 2) -> None:
     """Samples under headings, each the image beside its mask, with its classes and lines of text; a key below.
 
-    Pictures are as wide as their column, so that no hole is beside or below them; a line is as high as its highest.
+    Pictures are as wide as their column, and each tile stands right below the one before, so that there are no holes.
 
     Args:
         sections: to show.
@@ -70,17 +70,15 @@ def sample_grid(sections: Sequence[Section], labels: LabelSpace, path: Path, col
         columns: samples a line.
     """
     drawn = [(section.heading, [_drawn(tile, labels) for tile in section.tiles]) for section in sections]
-    rows = [(heading, list(_rows(tiles, columns))) for heading, tiles in drawn]
-    height = GAP + sum(HEAD + sum(max(tile.height for tile in row) for row in lines) for _, lines in rows)
-    sheet = Image.new("RGB", (columns * (2 * TILE + GAP) + GAP, height), PAPER)
-    draw, y = ImageDraw.Draw(sheet), GAP
-    for heading, lines in rows:
-        draw_line(draw, GAP, y, _fit(heading, sheet.width - 2 * GAP, TEXT + 4), TEXT + 4, INK)
-        y += HEAD
-        for row in lines:
-            for number, tile in enumerate(row):
-                _paste(sheet, draw, tile, GAP + number * (2 * TILE + GAP), y)
-            y += max(tile.height for tile in row)
+    spots = [list(_spots(tiles, columns)) for _, tiles in drawn]
+    heights = [HEAD + max((y + tile.height for _, y, tile in spot), default=0) for spot in spots]
+    sheet = Image.new("RGB", (columns * (2 * TILE + GAP) + GAP, GAP + sum(heights)), PAPER)
+    draw, top = ImageDraw.Draw(sheet), GAP
+    for (heading, _), spot, height in zip(drawn, spots, heights, strict=True):
+        draw_line(draw, GAP, top, _fit(heading, sheet.width - 2 * GAP, TEXT + 4), TEXT + 4, INK)
+        for column, y, tile in spot:
+            _paste(sheet, draw, tile, GAP + column * (2 * TILE + GAP), top + HEAD + y)
+        top += height
     seen = {index for _, tiles in drawn for tile in tiles for index in tile.classes}
     _with_key(sheet, sorted(seen), labels).save(path)
 
@@ -106,8 +104,13 @@ def overlay(image: np.ndarray, mask: np.ndarray, labels: LabelSpace, strength: f
     return np.asarray(np.clip(painted, 0, 255), np.uint8)
 
 
-def _rows(tiles: Sequence[_Drawn], columns: int) -> Iterator[Sequence[_Drawn]]:
-    return (tiles[start : start + columns] for start in range(0, len(tiles), columns))
+def _spots(tiles: Sequence[_Drawn], columns: int) -> Iterator[tuple[int, int, _Drawn]]:
+    """Column and height at which each tile stands: in the column that is the shortest so far."""
+    ends = [0] * columns
+    for tile in tiles:
+        column = ends.index(min(ends))
+        yield column, ends[column], tile
+        ends[column] += tile.height
 
 
 def _drawn(tile: Tile, labels: LabelSpace) -> _Drawn:
