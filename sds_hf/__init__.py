@@ -10,8 +10,8 @@ from sds_hf.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from sds_hf.check.diff import diff as diff
+    from sds_hf.check.reasons.why import why as why
     from sds_hf.check.verify import verify as verify
-    from sds_hf.check.why import why as why
     from sds_hf.data.access.paths import allow_paths as allow_paths
     from sds_hf.data.sources import Reader as Reader
     from sds_hf.exports import export as export
@@ -114,7 +114,7 @@ _HOME = {
     "settings": "scores.base.score",
     "split_unlabeled": "selection.splits",
     "verify": "check.verify",
-    "why": "check.why",
+    "why": "check.reasons.why",
 }
 _READY_MADE = {"clip_sim": "ClipSim", "pcs_score": "PCS", "asf_miou": "ASF"}  # the paper's settings
 

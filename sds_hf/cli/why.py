@@ -19,7 +19,7 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Say of a row what every rule says: its values, the bounds, and its rank in each group."""
-    from sds_hf.check.why import why
+    from sds_hf.check.reasons.why import why
     from sds_hf.cli import show
 
     answer = why(selection, id, scores)

@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from sds_hf import Band, Stratified, Threshold, TopK, TopPerGroup, select, why
+from sds_hf.check.reasons.words import reason_in_words
 from sds_hf.cli import main
+from sds_hf.selection.report import Step
 
 ROWS = 60
 RULES = [
@@ -114,3 +116,21 @@ def test_the_command_says_it_too(selection, scores, capsys):
     assert answer["words"] == why(selection, "r'7", scores).words
     assert main(["why", folder, "r'7"]) == 0
     assert "--scores SCORES adds the row's values" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("dropped:pcs is the weakest, rank 3 of 9 in class=dog", "pcs is the weakest, rank 3 of 9 in class=dog"),
+        ("dropped:of a rule of others", "of a rule of others"),
+        ("kept:place=a=b", "among the best of place a=b"),
+        ("kept:num_classes=2", "among the best with 2 classes"),
+        ("kept:mine", "passes mine"),
+        ("dropped:u", "u is not above 0.1"),
+        ("dropped:u=1", "u=1"),
+    ],
+)
+def test_reasons_of_any_rule_are_told(reason, words):
+    record = {"reason": reason, "kept": reason.startswith("kept")}
+    step = Step(rule="u > 0.1", before=2, after=1)
+    assert reason_in_words(record, [Threshold(column="u", above=0.1)], [step]) == words

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sds_hf.check.reasons import bounds_of
+from sds_hf.check.reasons.words import bounds_of
 from sds_hf.selection.duck import Relation, database, literal, parquet_relation
 from sds_hf.selection.report import Step
 from sds_hf.selection.rules import Rule, TopPerGroup

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sds_hf.check.reasons import reason_lines
+from sds_hf.check.reasons.words import reason_lines
 from sds_hf.data.cells import stored_cells
 from sds_hf.data.labels import LabelSpace
 from sds_hf.hub.layout import CANDIDATES

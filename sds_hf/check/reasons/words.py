@@ -72,7 +72,8 @@ def reason_lines(record: Mapping[str, Any], rules: Sequence[Rule], steps: Sequen
         steps: of the report, for what quantiles came to.
     """
     reason = str(record["reason"])
-    kind, _, group = reason.partition(":")[2].partition("=")
+    text = reason.partition(":")[2]
+    kind, _, group = text.partition("=") if record["kept"] else (text, "", "")
     if reason in IN_WORDS:
         words = IN_WORDS[reason]
     elif group and kind == "num_classes":
@@ -82,7 +83,7 @@ def reason_lines(record: Mapping[str, Any], rules: Sequence[Rule], steps: Sequen
     elif record["kept"]:
         words = f"passes {kind}"
     else:
-        words = _beyond_bounds(record, kind, rules, steps)
+        words = _beyond_bounds(record, text, rules, steps) or text
     place = _decisive(record, kind)
     return [words, f"rank {place.rank:,} of {place.size:,} ({place.cutoff:,} stay)"] if place else [words]
 
@@ -101,14 +102,14 @@ def place_of(record: Mapping[str, Any], family: str) -> list[Place]:
 
 
 def _beyond_bounds(record: Mapping[str, Any], column: str, rules: Sequence[Rule], steps: Sequence[Step]) -> str:
-    """Why a row leaves that a bound drops."""
+    """Why a row leaves that a bound drops; empty if none does."""
     signs = {"above": "not above", "below": "not below", "low": "below", "high": "above"}
     value = record.get(column)
     for rule, step in zip(rules, steps, strict=False):
         for name, bound in bounds_of(rule, step).items() if isinstance(rule, Bounded) and rule.column == column else ():
             if value is None or not stays(value, name, bound):
                 return f"{column}{'' if value is None else f' {value:.4g}'} is {signs[name]} {bound:.6g}"
-    return f"left out by {column}"
+    return ""
 
 
 def bounds_of(rule: Bounded, step: Step) -> dict[str, float]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sds_hf.check.reasons import Place, bounds_of, in_full, place_of, reason_in_words, stays
+from sds_hf.check.reasons.words import Place, bounds_of, in_full, place_of, reason_in_words, stays
 from sds_hf.hub.layout import CANDIDATES
 from sds_hf.screen import Block, Screen
 from sds_hf.selection.duck import CLASSES, database
