@@ -12,13 +12,12 @@ from sds_hf.selection.duck import database
 from sds_hf.selection.marks.file import MARKS, Sample, write_sample
 from sds_hf.selection.select import Selection
 from sds_hf.selection.source import open_scores
+from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from datasets import Dataset
-
-    from sds_hf.table.score_table import ScoreTable
 
 
 @dataclass(frozen=True)
@@ -141,11 +140,13 @@ def _values(selection: Selection, drawn: Sample, scores: Any) -> np.ndarray:
     """The score of each kept row, float64; NaN for none."""
     if scores is None:
         raise ValueError(f"a sample by {drawn.column!r} needs the scores that the selection was made of: give --scores")
+    if isinstance(scores, (str, Path)) and Path(scores).is_dir():
+        scores = ScoreTable.load(scores)
+    table_sha256 = selection.report.provenance.get("table_sha256")
+    if table_sha256 and isinstance(scores, ScoreTable) and not scores.holds(table_sha256):
+        raise ValueError("the selection was made of other scores than these; give those")
     with database() as connection:
         source = open_scores(scores, connection)
-        table_sha256 = selection.report.provenance.get("table_sha256")
-        if table_sha256 and source.provenance.get("table_sha256", table_sha256) != table_sha256:
-            raise ValueError("the selection was made of other scores than these; give those")
         if source.types.get(str(drawn.column)) not in ("FLOAT", "DOUBLE"):
             names = [name for name, kind in source.types.items() if kind in ("FLOAT", "DOUBLE")]
             raise ValueError(f"there is no score {drawn.column!r}; there are {names}")
