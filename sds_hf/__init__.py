@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sds_hf.check.compare import compare as compare
     from sds_hf.check.diff import diff as diff
     from sds_hf.check.forecast import forecast as forecast
+    from sds_hf.check.reasons.why import why as why
     from sds_hf.check.verify import verify as verify
     from sds_hf.data.access.paths import allow_paths as allow_paths
     from sds_hf.data.sources import Reader as Reader
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from sds_hf.scores.real_prob import RealProb as RealProb
     from sds_hf.scores.region_knn import RegionKNN as RegionKNN
     from sds_hf.scores.tfdp import TFDP as TFDP
+    from sds_hf.selection.marks.certify import certify as certify
+    from sds_hf.selection.marks.sampling import sample as sample
     from sds_hf.selection.recipe import Recipe as Recipe
     from sds_hf.selection.report import Report as Report
     from sds_hf.selection.rules import AtMostPerGroup as AtMostPerGroup
@@ -103,6 +106,7 @@ _HOME = {
     "add_scores": "scores.base.add",
     "add_to_table": "table.add",
     "allow_paths": "data.access.paths",
+    "certify": "selection.marks.certify",
     "class_queue": "selection.splits",
     "compare": "check.compare",
     "diff": "check.diff",
@@ -114,11 +118,13 @@ _HOME = {
     "register": "hub.register",
     "render_card": "publishing.card.render",
     "join_tables": "table.join",
+    "sample": "selection.marks.sampling",
     "score_table": "table.score_table",
     "select": "selection.select",
     "settings": "scores.base.score",
     "split_unlabeled": "selection.splits",
     "verify": "check.verify",
+    "why": "check.reasons.why",
 }
 _READY_MADE = {"clip_sim": "ClipSim", "pcs_score": "PCS", "asf_miou": "ASF"}  # the paper's settings
 

@@ -14,6 +14,7 @@ import typer
 from sds_hf.cli import (
     bench,
     card,
+    certify,
     compare,
     demo,
     diff,
@@ -25,10 +26,12 @@ from sds_hf.cli import (
     publish,
     recipes,
     run,
+    sample,
     score,
     scores,
     select,
     verify,
+    why,
 )
 from sds_hf.cli.terminal import plain_messages
 from sds_hf.errors import plain
@@ -52,6 +55,9 @@ for _command in (
     recipes,
     select,
     compare,
+    why,
+    sample,
+    certify,
     publish,
     verify,
     diff,

@@ -19,6 +19,7 @@ from sds_hf.publishing.card.handwritten import LastCard, join_card
 from sds_hf.publishing.card.hub_rules import check_card, check_folder
 from sds_hf.publishing.card.render import front_matter, knows_other_images
 from sds_hf.publishing.repository import build_repository
+from sds_hf.screen import Block, Screen
 from sds_hf.selection.disclosure import public_name
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
@@ -41,8 +42,8 @@ DEMO_MODEL = "the model `demo` knows the scenes of the demo only: its scores say
 Make = Callable[..., Report]  # a new version in a folder, in place of a last one
 
 
-@dataclass(frozen=True)
-class Published:
+@dataclass(frozen=True, repr=False)
+class Published(Screen):
     """What was, or with `dry_run` would be, published.
 
     Attributes:
@@ -66,6 +67,23 @@ class Published:
     url: str | None = None
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
+
+    def screen_title(self) -> str:
+        """See `Screen.screen_title`."""
+        verb = "would publish" if self.dry_run else "published"
+        tag = f", tag {self.tag}" if self.tag else ""
+        commit = f", commit {self.revision[:10]}" if self.revision else ""
+        return f"Published: {verb} {self.report.kept:,} rows to {self.target}{tag}{commit}"
+
+    def screen_blocks(self) -> list[Block]:
+        """See `Screen.screen_blocks`."""
+        sizes = sorted(self.files.items(), key=lambda file: -file[1])
+        return [
+            Block("Address", ("",), [[self.url]] if self.url else []),
+            Block("Worth a look", ("",), [[warning] for warning in self.warnings]),
+            Block("Files", ("file", "bytes"), [[name, f"{size:,}"] for name, size in sizes]),
+            Block("Removed", ("",), [[name] for name in self.removed]),
+        ]
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import pyarrow.parquet as pq
 
 from sds_hf.data.access.paths import read_file
 from sds_hf.data.cells import READABLE
+from sds_hf.data.colors import with_palette
 from sds_hf.data.content import content_digest
 from sds_hf.data.folder import Shard, TableStream, card_metadata, features_beside, tables_of_dataset, write_shards
-from sds_hf.data.labels import LabelSpace, class_names
+from sds_hf.data.labels import VOC, LabelSpace, class_names
 from sds_hf.errors import public_text
 from sds_hf.files import sha256_of, write_whole
 from sds_hf.hub.layout import CANDIDATES, CARD, MANIFEST, RECIPE, REPORT, compare_listed, renew_entry, write_manifest
@@ -86,7 +87,10 @@ def build_repository(
     if columns is not None:
         kept = kept.remove_columns([name for name in columns.schema.names if name in kept.column_names])
     features = features_beside(kept, columns)
-    shards, num_bytes = write_shards(tables_of_dataset(kept, columns), folder, progress=progress)
+    tables = tables_of_dataset(kept, columns)
+    if recipe.publish.mask_palette:
+        tables = map(_with_palettes, tables)
+    shards, num_bytes = write_shards(tables, folder, progress=progress)
     metadata: dict[str, Any] = card_metadata(features, shards, num_bytes).to_dict()  # type: ignore[no-untyped-call]
     if candidates is not None:
         metadata["configs"].append({"config_name": "scores", "data_files": "scores/*.parquet"})
@@ -109,6 +113,22 @@ def build_repository(
     check_folder(folder, others=(last_card and last_card.others) or ()).refuse()
     write_manifest(folder, {shard.path: shard.rows for shard in shards})
     return report
+
+
+def _with_palettes(table: pa.Table) -> pa.Table:
+    """Rows whose masks carry the palette of PASCAL VOC, which all label spaces share.
+
+    Raises:
+        ValueError: if there are no masks, or one is no PNG of 8-bit indices.
+    """
+    if "mask" not in table.column_names:
+        raise ValueError("publish.mask_palette needs a column `mask`, which this dataset does not have")
+    kind = table.schema.field("mask").type
+    cells = [
+        {**cell, "bytes": with_palette(cell["bytes"], VOC.palette)} if cell and cell["bytes"] else cell
+        for cell in table["mask"].to_pylist()
+    ]
+    return table.set_column(table.column_names.index("mask"), table.schema.field("mask"), pa.array(cells, kind))
 
 
 def renew_card(folder: Path, check: bool = False) -> CardRenewal:

@@ -36,6 +36,8 @@ class Candidates:
         group_columns: what the groups have added.
         tie: SQL of a whole number that orders rows by their id.
         rows: SQL of the relation of all candidates, `base` and `state`.
+        last_kept: of each group that was cut since it was emptied, its name and the row of its last rank that stays;
+            nothing of families of very many groups.
 
     Raises:
         ValueError: if a column is missing, or rows cannot be told apart.
@@ -44,6 +46,7 @@ class Candidates:
     def __init__(self, connection: duckdb.DuckDBPyConnection, scores: Scores, reads: Iterable[str]) -> None:
         self._db, self._names, self._halves = connection, scores.class_names, scores.halves
         self.types, self.group_columns = scores.types, list[str]()
+        self.last_kept = list[tuple[str, int]]()
         self.scores = [name for name in scores.columns if self.is_float(name) and name not in ("id", "row")]
         reads = list(dict.fromkeys(reads))
         if missing := [column for column in reads if column not in self.types]:

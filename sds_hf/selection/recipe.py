@@ -59,6 +59,8 @@ class Publication(BaseModel):
         tag: of the version on the Hub; `v1`, `v2`, ... if None.
         gate: limits that a new version has to keep to be published.
         truth: column that tells what was made wrong on purpose, null if nothing.
+        mask_palette: whether masks carry the palette of their classes, so that the Hub's viewer shows colours. Many
+            programs then read colours and not indices, among them OpenCV, imageio, scikit-image and matplotlib.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -79,6 +81,7 @@ class Publication(BaseModel):
     tag: str | None = None
     gate: Gate = Field(default_factory=Gate)
     truth: str | None = None
+    mask_palette: bool = False
 
 
 class RecipeError(ValueError):

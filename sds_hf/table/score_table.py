@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from sds_hf.data.content import joint_digest
 from sds_hf.files import folder_at, is_remote, local_copy
+from sds_hf.screen import Block, Screen
 from sds_hf.table.manifest import MANIFEST, read_manifest
 from sds_hf.table.shards import Shard, Shards
 
@@ -22,7 +23,7 @@ Engine = Literal["local", "ray"]
 Progress = Callable[[int, int], None]  # rows done so far, failures so far; first those of earlier runs
 
 
-class ScoreTable:
+class ScoreTable(Screen):
     """A finished score table.
 
     Columns: `id`, `row`, `classes_present`, `num_classes_present`, those of the scores, `status` (`ok` or `failed`) and
@@ -35,6 +36,32 @@ class ScoreTable:
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.folder, self.manifest = folder, manifest
+
+    def screen_title(self) -> str:
+        """See `Screen.screen_title`."""
+        rows, failed = (sum(shard[name] for shard in self.manifest["shards"]) for name in ("rows", "failed"))
+        lost = f", {failed:,} of them failed" if failed else ""
+        return f"ScoreTable: {rows:,} rows{lost}, in {self.folder}"
+
+    def screen_blocks(self) -> list[Block]:
+        """See `Screen.screen_blocks`."""
+        hidden = ("score", "model_digest", "labels", "model", "version")
+        scores = [
+            [score["score"], ", ".join(f"{name}={value}" for name, value in score.items() if name not in hidden)]
+            for score in self.manifest["scores"]
+        ]
+        origin = {
+            "source": self.manifest["source"].get("name", ""),
+            "classes": f"{len(self.manifest['labels']['names'])} of {self.manifest['labels'].get('name', '')}",
+            "models": ", ".join(self.manifest["models"]) or "none",
+            "device": self.manifest["device"],
+            "shards": f"{len(self.manifest['shards']):,}",
+        }
+        return [
+            Block("Made of", ("", ""), [[name, str(text)] for name, text in origin.items()]),
+            Block("Scores", ("score", "settings"), scores),
+            Block("Notes", ("",), [[str(note)] for note in self.manifest["notes"]]),
+        ]
 
     @classmethod
     def load(cls, folder: str | Path) -> "ScoreTable":

@@ -8,7 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from sds_hf.data.labels import UNUSED, VOC
+from sds_hf.data.colors import class_color
+from sds_hf.data.labels import UNUSED
 from sds_hf.publishing.card.handwritten import join_card
 from sds_hf.publishing.card.hub_rules import LICENSE_FILES
 from sds_hf.publishing.card.markup import code, escape, fenced, link, linked
@@ -53,6 +54,7 @@ def render_card(recipe: Recipe, report: Report) -> str:
     template = environment.from_string((files(__package__) / "dataset_card.md.jinja").read_text(encoding="utf-8"))
     publication, terms = recipe.publish, report.provenance.get("terms", {})
     class_table = _class_table(report)
+    unseen = [row for row in class_table if row["before"] == 0]
     counted = [row["after"] for row in class_table if row["after"] is not None]
     body = template.render(
         recipe=recipe,
@@ -61,7 +63,8 @@ def render_card(recipe: Recipe, report: Report) -> str:
         address=publication.to or publication.folder or recipe.name,
         recipe_yaml=recipe.to_yaml(),
         columns=_columns(report, is_generated(recipe, report)),
-        class_table=class_table,
+        class_table=[row for row in class_table if row["before"] != 0],
+        unseen=unseen,
         has_background=bool(class_table) and class_table[0]["after"] is None and class_table[0]["name"] != UNUSED,
         foreground=len(counted),
         absent=counted.count(0),
@@ -148,7 +151,7 @@ def _class_table(report: Report) -> list[dict[str, Any]]:
     for index, name in names.items():
         count = counts.get(index)
         before, after = (count.before, count.after) if count else (0, 0)
-        color = "#{:02x}{:02x}{:02x}".format(*VOC.palette[index % 255])
+        color = "#{:02x}{:02x}{:02x}".format(*class_color(index % 255))
         rows.append({"id": index, "name": name, "before": before, "after": after, "color": color})
         if index == classless:
             rows[-1].update(before=None, after=None, color="none")

@@ -119,8 +119,13 @@ class TopPerGroup(Grouped, Sized):
             else:
                 rank(candidates, family, group=candidates.column(column), order=order)
         cutoff = self._cutoff(candidates, list(families))
-        for family in families:
-            cut(candidates, family, cutoff)
+        for family, column in families.items():
+            cut(
+                candidates,
+                family,
+                cutoff,
+                f"{literal(self._label(column) + ' ')} || {candidates.group_name(column, 'grp')}",
+            )
         kept = " ".join(
             f"WHEN {family}.rank <= {family}.cutoff THEN {literal(f'kept:{self._label(column)}=')} || "
             + candidates.group_name(column, f"{family}.grp")

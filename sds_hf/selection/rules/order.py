@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from sds_hf.selection.candidates import Candidates
 
+MOST_GROUPS = 1000  # whose last rows are remembered; of more nobody looks at each
+
 
 @dataclass(frozen=True)
 class Order:
@@ -101,7 +103,7 @@ def rank_lines(candidates: Candidates, family: str, lines: Lines, best: str) -> 
     )
 
 
-def cut(candidates: Candidates, family: str, cutoff: str) -> None:
+def cut(candidates: Candidates, family: str, cutoff: str, name: str = "''") -> None:
     """Make of the view that `rank` made the table `<family>`: a line a row, in their order.
 
     It has `grp`, `note`, `rank`, `group_size` and `cutoff`, the last rank that stays; nulls for a row that is out or in
@@ -112,7 +114,14 @@ def cut(candidates: Candidates, family: str, cutoff: str) -> None:
         candidates: the rows.
         family: name of the table.
         cutoff: SQL in `grp` and `group_size`.
+        name: SQL in `grp` of what to call a group.
     """
+    last_kept = candidates.fetch(
+        f"""SELECT {name}, "row" FROM (SELECT grp, "row", row_number() OVER () AS place FROM {family}_sorted)
+            JOIN (SELECT grp, before + least({cutoff}, group_size) AS place FROM {family}_groups) USING (grp, place)
+            ORDER BY grp LIMIT {MOST_GROUPS + 1}"""
+    )
+    candidates.last_kept += last_kept if len(last_kept) <= MOST_GROUPS else []
     candidates.execute(
         f"""CREATE TABLE {family}_lines AS
             SELECT "row", grp, note, rank, group_size, CAST(cutoff AS BIGINT) AS cutoff
