@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from sds_hf.selection.rules import Threshold as Threshold
     from sds_hf.selection.rules import TopK as TopK
     from sds_hf.selection.rules import TopPerGroup as TopPerGroup
+    from sds_hf.selection.rules import WorstRank as WorstRank
     from sds_hf.selection.select import Selection as Selection
     from sds_hf.selection.select import select as select
     from sds_hf.selection.splits import class_queue as class_queue
@@ -92,6 +93,7 @@ _HOME = {
     "TopK": "selection.rules",
     "TopPerGroup": "selection.rules",
     "WholeSetScore": "scores.base.whole_set",
+    "WorstRank": "selection.rules",
     "add_scores": "scores.base.add",
     "add_to_table": "table.add",
     "allow_paths": "data.access.paths",
