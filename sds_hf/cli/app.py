@@ -14,12 +14,14 @@ import typer
 from sds_hf.cli import (
     bench,
     card,
+    defects,
     demo,
     diff,
     export,
     fit,
     import_,
     join,
+    judge,
     options,
     publish,
     recipes,
@@ -56,6 +58,8 @@ for _command in (
     run,
     card,
     export,
+    defects,
+    judge,
     bench,
 ):  # in the order of the help
     app.command(_command.__name__.rpartition(".")[2].rstrip("_"))(_command.command)
