@@ -34,7 +34,7 @@ def section(judgement: Judgement, picture: str | None = None) -> str:
     lines += [
         f"| | {' | '.join(names)} | clean share | fewest kept of a class |",
         f"|---|{'---:|' * (len(names) + 2)}",
-        *(f"| {_title(sight)} | {' | '.join(_cells(sight, names))} |" for sight in judgement.sights),
+        *(f"| {_title(sight)} | {' | '.join(_cells(sight, names, judgement.size))} |" for sight in judgement.sights),
     ]
     for name, reason in judgement.not_judged.items():
         lines += ["", f"The recipe {name} was not judged: {reason}."]
@@ -46,12 +46,12 @@ def _title(sight: Sight) -> str:
     return f"`{name}`" if sight.kind == "score" else f"{name} ({sight.kind})" if sight.kind != "chance" else name
 
 
-def _cells(sight: Sight, names: list[str]) -> list[str]:
+def _cells(sight: Sight, names: list[str], size: int) -> list[str]:
     least = min(sight.classes.items(), key=lambda item: item[1], default=None)
     value, low, high = sight.precision
     return [
         *(f"{sight.auroc[name][0]:.2f}" for name in names),
-        f"{value:.0%} ({low:.0%} to {high:.0%})" + ("" if sight.own_kept != sight.kept else " *"),
+        f"{value:.0%} ({low:.0%} to {high:.0%})" + ("" if sight.kept == size else f", of {sight.kept:,}"),
         "" if least is None else f"{least[1]:.0%} {least[0]}",
     ]
 
