@@ -14,7 +14,7 @@ from sds_hf.data.spoiling import blurred, boxes_of, drowned, mosaic, moved, rand
 
 Array = np.ndarray
 STRENGTHS = ("weak", "medium", "strong")
-LEAST = 0.01  # of the pixels of the objects: what changes less is no defect
+LEAST = 0.01, 0.001  # of the pixels of the objects, and of the picture: what changes less than either is no defect
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,9 +216,14 @@ def spoil(rng: np.random.Generator, pair: Pair, others: list[Pair], kind: str, s
         if kind in IMAGE_DEFECTS:
             if not np.array_equal(spoilt.image, pair.image):
                 return spoilt
-        elif (spoilt.mask != pair.mask).sum() >= LEAST * (pair.segments > 0).sum() and spoilt.numbers:
+        elif (spoilt.mask != pair.mask).sum() >= _least(pair) and spoilt.numbers:
             return spoilt
     return None
+
+
+def _least(pair: Pair) -> float:
+    """Pixels of the mask that a defect changes at least."""
+    return max(1.0, min(LEAST[0] * int((pair.segments > 0).sum()), LEAST[1] * pair.segments.size))
 
 
 def _reach(pair: Pair, strength: int) -> int:
@@ -236,8 +241,8 @@ def _one_of_many(rng: np.random.Generator, pair: Pair) -> Array:
 def _without(pair: Pair, hidden: Array) -> Pair:
     """The pair without some pixels of objects: background is there then, or the nearest other object."""
     segments = np.where(hidden, 0, pair.segments)
-    if pair.is_covered and not hidden.all():
-        return replace(pair, segments=_filled(segments, hidden), rest=_filled(pair.rest, hidden))
+    if pair.is_covered and segments.any():
+        return replace(pair, segments=np.where(hidden, _filled(segments, segments == 0), segments))
     return replace(pair, segments=segments, rest=np.where(hidden, pair.nothing, pair.rest).astype(np.uint8))
 
 
