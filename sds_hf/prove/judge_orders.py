@@ -80,8 +80,9 @@ def misfit(recipe: Recipe, columns: Sequence[str], identities: Sequence[Mapping[
         if not set(score.columns) & set(reads):
             continue
         name = score.name if score.name in computed else _writer(reads, score.columns, computed)
+        as_computed = json.loads(json.dumps(computed.get(name, {})))
         for setting, value in json.loads(json.dumps(score.values())).items():
-            here = computed.get(name, {}).get(setting, value)
+            here = as_computed.get(setting, value)
             if setting not in NOT_SETTINGS and here != value:
                 return f"{score.name} was computed with {setting} {here}, not {value}"
     return None
