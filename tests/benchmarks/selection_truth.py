@@ -8,10 +8,7 @@ Every score has a table of its own in WORK, which a later run uses again. Nothin
 or the number of processes: two runs write the same bytes.
 """
 
-import argparse
-import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
