@@ -150,7 +150,7 @@ def judge(
         )
 
     sights = [
-        sight("random", "chance", np.zeros(len(known.clean)), np.full(len(known.clean), count / len(known.clean)))
+        sight("chance", "chance", np.zeros(len(known.clean)), np.full(len(known.clean), count / len(known.clean)))
     ]
     sights += [sight(name, "score", values, best(values, count)) for name, values in columns.items()]
     for name, kind, in_order in [

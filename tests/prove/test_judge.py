@@ -94,7 +94,7 @@ def test_what_each_column_sees(scores):
     found = judge(scores, recipes=(), draws=60)
     assert (found.rows, found.clean, found.defects) == (ROWS, ROWS // 2, {"blank": ROWS // 4, "torn": ROWS // 4})
     assert (found.size, found.size_of) == (ROWS // 2, "half of the rows")
-    assert [sight.name for sight in found.sights] == ["random", "all", "torn_only", "nothing", "reverse", "flag"]
+    assert [sight.name for sight in found.sights] == ["chance", "all", "torn_only", "nothing", "reverse", "flag"]
     assert found.sight("all").auroc["any"][0] > 0.999
     assert found.sight("all").precision[0] == found.sight("flag").precision[0] == 1
     torn_only = found.sight("torn_only").auroc
@@ -102,8 +102,8 @@ def test_what_each_column_sees(scores):
     assert torn_only["blank"][1] < 0.5 < torn_only["blank"][2]
     assert abs(found.sight("nothing").auroc["any"][0] - 0.5) < 0.1
     assert found.sight("reverse").auroc["any"][0] < 0.001
-    assert found.sight("random").auroc["any"] == (0.5, 0.5, 0.5)
-    assert found.sight("random").precision[0] == 0.5
+    assert found.sight("chance").auroc["any"] == (0.5, 0.5, 0.5)
+    assert found.sight("chance").precision[0] == 0.5
     # Class 1 is in half of the clean rows and of the torn ones; of the spoilt ones none is kept.
     assert found.sight("all").classes == {"1": 0.5, "2": pytest.approx(1 / 3, abs=1e-4)}
     assert judge(scores, recipes=(), draws=60) == found  # the same twice
@@ -231,7 +231,7 @@ def test_from_trusted_pairs_to_a_section_of_the_card(tmp_path, monkeypatch, caps
     assert "What each sees" in shown
     assert "not judged" in shown
     found = json.loads((tmp_path / "judged" / "judgement.json").read_text())
-    assert {sight["name"] for sight in found["sights"]} >= {"random", "boundary", "top 30% of boundary"}
+    assert {sight["name"] for sight in found["sights"]} >= {"chance", "boundary", "top 30% of boundary"}
     boundary = next(sight for sight in found["sights"] if sight["name"] == "boundary")
     assert boundary["auroc"]["any"][0] > 0.6
     assert any(name.endswith("/strong") for name in boundary["by_strength"])
