@@ -3,10 +3,10 @@
 python tests/benchmarks/selection_truth.py --rows 5000 --held-out 1000 --few 500 --photos FOLDER \
     --out tests/benchmarks/selection_truth.json --picture docs/pictures/selection_truth.png
 
-(a) demo scenes, (b) demo scenes of artwork that no model was trained on and no recipe chosen with, (c)
-the photographs of FOLDER (`image/*.jpg`, `mask/*.png` with COCO's panoptic ids; things count) with spoilt masks, left out
-where there are none. Settings that need passes of their own are computed for the first FEW rows of (a). Tables are kept
-in WORK and used again. Nothing in the result depends on the time or the machine's load: two runs write the same bytes.
+(a) demo scenes, (b) demo scenes of artwork that no model was trained on and no recipe chosen with, (c) the photographs
+of FOLDER (`image/*.jpg`, `mask/*.png` with COCO's panoptic ids; things count) with spoilt masks, left out where there are
+none. Settings that need passes of their own are computed for the first FEW rows of (a). Tables are kept in WORK and are
+used again. Nothing in the result depends on the time or the machine's load: two runs write the same bytes.
 """
 
 import argparse

@@ -10,10 +10,11 @@ from datasets import Dataset
 from PIL import Image as Pillow
 
 from sds_hf import Recipe, Score, TopK, score_table, settings
-from sds_hf.cli import main
+from sds_hf.cli import main, show_truth
 from sds_hf.demo.dataset import demo_features, demo_rows
 from sds_hf.prove.judge import judge
 from sds_hf.prove.judge_auroc import Bootstrap, aurocs, best, weighted_share
+from sds_hf.prove.judge_keeps import keeps_of
 from sds_hf.prove.judge_orders import kept_by, misfit, order_of
 from sds_hf.prove.judge_texts import section
 from sds_hf.scores.base.score import REGISTRY
@@ -255,3 +256,42 @@ def test_the_section_names_rows_where_a_recipe_keeps_another_number(scores, tmp_
     text = section(judge(scores, recipes=[tmp_path / "bound.yaml"], size=60, draws=20))
     assert ", of 180" in text
     assert "| bound (recipe) |" in text
+
+
+def test_what_several_ways_keep_at_equal_size(tmp_path):
+    """A table of a score that sees everything and one that sees nothing; the truth chooses the best single one."""
+
+    @settings
+    class Telling(Score):
+        """Whether the caption is that of a clean row.
+
+        Columns read:
+            caption: any.
+        """
+
+        name = "telling"
+        columns = {"telling": pa.float32(), "blind": pa.float32()}  # noqa: RUF012
+        needs = frozenset({"caption"})
+        source = "test"
+
+        def compute(self, rows):
+            captions = rows.captions
+            return {"telling": [float(text == "clean") for text in captions], "blind": [0.5] * len(captions)}
+
+    defects = [None, "torn", None, "blank", None, None, "torn", None]
+    try:
+        dataset = Dataset.from_list(
+            [{"id": str(n), "caption": defect or "clean", "classes": [1]} for n, defect in enumerate(defects)]
+        )
+        table = score_table(dataset, [Telling(labels="voc")], tmp_path / "scores")
+        ways = {"half": [TopK(column="blind", fraction=0.5)], "wise": [TopK(column="telling", fraction=1.0)]}
+        found = keeps_of(table, defects, ways)
+    finally:
+        del REGISTRY["telling"]
+    assert (found.size, found.rows) == (4, {"none": 5, "blank": 1, "torn": 2})
+    assert list(found.shares) == ["random", "only telling", "half", "wise"]
+    assert found.clean["random"] == 0.625
+    assert found.clean["only telling"] == found.clean["wise"] == 1
+    assert found.clean["half"] == 0.5  # the first four rows
+    assert found.shares["wise"] == {"none": 0.8, "blank": 0, "torn": 0}
+    show_truth.keeps(found)
