@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Array = np.ndarray
-SIZES = 16  # at which rules are asked how many rows they would keep
+SIZES = 12  # at which rules are asked how many rows they would keep
 NOT_SETTINGS = ("labels", "model", "dtype", "fitted", "statistics")  # the rules mean the same with others
 
 
