@@ -64,7 +64,9 @@ def judgement(found: "Judgement", folder: Path | None) -> None:
     )
     for one in sights:
         if one.kept != found.size:
-            out.say("[dim]* {} keeps {} rows and no other number.[/]", one.name, f"{one.kept:,}")
+            out.say("[dim]* {} keeps {} rows, since it cannot keep more or fewer.[/]", one.name, f"{one.kept:,}")
+        for note in one.notes:
+            out.say("  [yellow]note[/] {}: {}", one.name, note)
     for name, reason in found.not_judged.items():
         out.say("  [dim]not judged[/] {}: {}", name, reason)
     if folder is not None:

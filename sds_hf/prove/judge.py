@@ -13,6 +13,7 @@ from sds_hf.prove.judge_orders import kept_by, misfit, order_of, seconds_a_row
 from sds_hf.prove.judge_truth import OWN, Truth, numbers, open_scored, read_scores, score_columns, with_truth
 from sds_hf.selection.recipe import Recipe, recipe_names
 from sds_hf.selection.rules import Rule
+from sds_hf.selection.select import differences
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Sight(BaseModel):
         own_kept: rows that the rules keep by themselves.
         own_precision: share of clean rows among those.
         seconds: a row, where it was measured.
+        notes: how scores were computed otherwise than the recipe asks.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,6 +53,7 @@ class Sight(BaseModel):
     own_kept: int | None = None
     own_precision: float | None = None
     seconds: float | None = None
+    notes: list[str] = []
 
 
 class Judgement(BaseModel):
@@ -118,8 +121,8 @@ def judge(
         timed_rows: how many rows each score is computed for again to say what it costs, one score at a time.
 
     Raises:
-        ValueError: if the truth is not there, names no defect or only defects, there is no score, or a recipe reads
-            columns that are not there.
+        ValueError: if the truth is not there, names no defect or only defects, there is no score, or a recipe that is
+            named reads columns that are not there, or has bounds for scores of another kind.
     """
     if isinstance(scores, ScoreTable):
         scores = scores.folder
@@ -132,6 +135,7 @@ def judge(
     if not columns:
         raise ValueError(f"{scores} has no column of numbers besides {list(OWN)}: there is no score to judge")
     chosen, not_judged = _chosen(recipes, table.column_names, manifest)
+    notes = {one.name: differences(one, manifest["scores"]) for one in chosen if manifest is not None}
     own = {recipe.name: kept_by(scores, recipe.rules, table.num_rows) for recipe in chosen}
     count, size_of = _size(size, own, table.num_rows)
     bootstrap = Bootstrap(known.originals, draws, seed)
@@ -164,6 +168,7 @@ def judge(
             not_judged[name] = "it keeps no row"
             continue
         sights.append(sight(name, kind, order_of(scores, in_order, table.num_rows), kept, alone))  # type: ignore[arg-type]
+        sights[-1].notes = notes.get(name, [])
     if timed_rows and manifest is not None:
         seconds = seconds_a_row(open_scored(dataset, manifest), manifest, timed_rows)
         reads = {recipe.name: {column for rule in recipe.rules for column in rule.reads} for recipe in chosen}

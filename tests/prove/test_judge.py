@@ -180,6 +180,8 @@ def test_a_score_of_somebody_else_is_judged_like_ours(tmp_path):
         assert found.clean == sum(row["defect"] is None for row in demo_rows(24, side=48))
         assert "random" in {sight.name for sight in found.sights if sight.kind == "recipe"}
         assert "pcs" in found.not_judged["sds-paper"]
+        with pytest.raises(ValueError, match="recipe sds-paper: there is no clip_sim"):
+            judge(table, dataset=dataset, recipes=["sds-paper"])
         with pytest.raises(ValueError, match="their ids differ"):
             judge(table, dataset=dataset.select(range(23, -1, -1)))
     finally:
