@@ -13,7 +13,7 @@ import numpy as np
 
 from sds_hf.data.folder import write_data_folder
 from sds_hf.data.ids import RepeatedIdError, repeated_ids
-from sds_hf.data.images import BadImageError, decode_image, decode_mask, encode_jpeg, encode_mask, encode_png
+from sds_hf.data.images import BadImageError, decode_image, decode_mask, encode_jpeg, encode_mask, encode_picture
 from sds_hf.data.instances import InstanceError, encode_rle, entries, given_instances, instance_map
 from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, labels_of
 from sds_hf.progress import Watch, nothing
@@ -231,7 +231,7 @@ def _cells_of(spoilt: Pair, pair: Pair, cells: Row, image_differs: bool) -> Row:
     """The cells that a defect changes."""
     if image_differs:
         is_jpeg = cells["image"]["bytes"][:2] == b"\xff\xd8"
-        data = encode_jpeg(spoilt.image, JPEG_QUALITY) if is_jpeg else encode_png(spoilt.image)
+        data = encode_jpeg(spoilt.image, JPEG_QUALITY) if is_jpeg else encode_picture(spoilt.image)
         return {"image": {"bytes": data, "path": f"spoilt.{'jpg' if is_jpeg else 'png'}"}}
     mask, changed = spoilt.mask, dict[str, Any]()
     changed["mask"] = {"bytes": encode_mask(mask), "path": "spoilt.png"}
