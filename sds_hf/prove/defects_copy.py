@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sds_hf.data.cells import stored_cells
 from sds_hf.data.folder import write_data_folder
 from sds_hf.data.ids import RepeatedIdError, repeated_ids
-from sds_hf.data.images import BadImageError, decode_image, decode_mask, encode_jpeg, encode_mask, encode_picture
+from sds_hf.data.images import (
+    BadImageError,
+    cell_bytes,
+    decode_image,
+    decode_mask,
+    encode_jpeg,
+    encode_mask,
+    encode_picture,
+)
 from sds_hf.data.instances import InstanceError, encode_rle, entries, given_instances, instance_map
 from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, labels_of
 from sds_hf.progress import Watch, nothing
@@ -146,12 +155,13 @@ class Spoiler:
 
     def __call__(self, row: int) -> tuple[list[Row], list[str]]:
         """The trusted row and its copies, and why there are fewer than there should be."""
-        name, cells = self._names[row], self._cells(row)
-        trusted = {**cells, "id": name, TRUTH: None, STRENGTH: None, ORIGINAL: name}
+        name = self._names[row]
         try:
+            cells = self._cells(row)
             pair = take_apart(cells, self._labels)
-        except (BadImageError, InstanceError) as error:
+        except (ValueError, OSError) as error:  # of a picture, of instances, or of a file that may not be read
             return [], [f"broken rows, e.g. {name}: {error}"[:120]]
+        trusted = {**cells, "id": name, TRUTH: None, STRENGTH: None, ORIGINAL: name}
         if not pair.numbers:
             return [trusted], ["copies of rows without an object"] * self._copies
         rows, digest = [trusted], _digest(self._seed, name)
@@ -168,11 +178,13 @@ class Spoiler:
         return rows, ["copies that no further defect fits"] * (self._copies + 1 - len(rows))
 
     def _cells(self, row: int) -> Row:
-        """The cells of a row, with the bytes of pictures that are stored as paths."""
-        from datasets.table import embed_table_storage
+        """The cells of a row, with the bytes of pictures whose files it names.
 
-        table = self._stored[row : row + 1]
-        return dict(embed_table_storage(table.cast(self._stored.features.arrow_schema)).to_pylist()[0])
+        Raises:
+            ValueError: if a file may not or cannot be read.
+        """
+        cells = {name: column[0] for name, column in stored_cells(self._stored, [row]).items()}
+        return {name: _with_bytes(cell) for name, cell in cells.items()}
 
     def _others(self, row: int) -> list[Pair]:
         """Some rows that come next in an order that depends on the seed and the ids only."""
@@ -180,10 +192,17 @@ class Spoiler:
         for step in range(1, min(OTHERS, len(self._circle) - 1) + 1):
             try:
                 pair = take_apart(self._cells(self._circle[(start + step) % len(self._circle)]), self._labels)
-            except (BadImageError, InstanceError):
+            except (ValueError, OSError):
                 continue
             pairs += [pair] if pair.numbers else []
         return pairs
+
+
+def _with_bytes(cell: Any) -> Any:
+    """A cell that names a picture's file with the bytes of it; others as they are."""
+    if isinstance(cell, dict) and set(cell) == {"bytes", "path"} and cell["path"] and cell["bytes"] is None:
+        return {**cell, "bytes": cell_bytes(cell)}
+    return cell
 
 
 def take_apart(cells: Row, labels: LabelSpace) -> Pair:

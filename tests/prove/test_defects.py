@@ -218,6 +218,20 @@ def test_only_trusted_rows_are_copied(tmp_path):
     assert any(reason.startswith("broken rows, e.g. row1: mask") for reason in copy.left_out)
 
 
+def test_pictures_that_are_stored_as_paths_are_copied(tmp_path):
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for name, data in (("a.jpg", cells(BIRD)["image"]["bytes"]), ("a.png", encode_mask(BIRD))):
+        (folder / name).write_bytes(data)
+    row = {"id": "a", "image": str(folder / "a.jpg"), "mask": str(folder / "a.png"), "classes": [3], "caption": ""}
+    gone = {**row, "id": "b", "image": str(folder / "b.jpg")}
+    copy = inject_defects(Dataset.from_list([row, gone], features=FEATURES), tmp_path / "copy")
+    assert copy.rows["none"] == 1
+    assert any(reason.startswith("broken rows, e.g. b") for reason in copy.left_out)
+    (folder / "a.jpg").unlink()
+    assert decode_image(rows_of(tmp_path / "copy")["a"]["image"]).shape == (SIDE, SIDE, 3)
+
+
 def test_objects_that_a_row_lists_are_spoilt_with_the_mask(tmp_path):
     """Two cats that the mask does not tell apart; of those that stay the entries are as they were."""
     mask, first, second = np.zeros((SIDE, SIDE), np.uint8), disc(25, 25, 12), disc(55, 55, 14)
