@@ -31,15 +31,15 @@ def defects(copy: "DefectCopy") -> None:
         out.say("  [yellow]left out[/] {} {}", f"{count:,}", reason)
 
 
-def judgement(found: "Judgement", folder: Path | None) -> None:
+def judgement(result: "Judgement", folder: Path | None) -> None:
     """What each score, rule and recipe sees."""
     out.say(
         "{} clean rows and {} with a defect; of {} kept rows ({}), {} are clean by chance",
-        *(f"{count:,}" for count in (found.clean, found.rows - found.clean, found.size)),
-        found.size_of,
-        f"{found.clean / found.rows:.0%}",
+        *(f"{count:,}" for count in (result.clean, result.rows - result.clean, result.size)),
+        result.size_of,
+        f"{result.clean / result.rows:.0%}",
     )
-    sights = sorted(found.sights, key=lambda sight: -sight.auroc["any"][0])
+    sights = sorted(result.sights, key=lambda sight: -sight.auroc["any"][0])
     timed = any(sight.seconds for sight in sights)
     names = ("any defect", "95 %", "clean of kept", "95 %", "least class", *(["s/row"] if timed else []))
     table = _table("What each sees", "", *names)
@@ -50,49 +50,49 @@ def judgement(found: "Judgement", folder: Path | None) -> None:
             text("{}", sight.name),
             _shade(auroc),
             text("[dim]{}[/]", f"{low:.2f}-{high:.2f}".replace("0.", ".")),
-            f"{share:.0%}" + ("" if sight.kept == found.size else "*"),
+            f"{share:.0%}" + ("" if sight.kept == result.size else "*"),
             text("[dim]{}[/]", f"{100 * least:.0f}-{100 * most:.0f}"),
             f"{min(sight.classes.values()):.0%}" if sight.classes else "–",
             *([f"{sight.seconds:.3g}" if sight.seconds else "–"] if timed else []),
             style="bold" if sight.kind in ("rule", "recipe") else "",
         )
     out.print(table)
-    _by_defect(found, sights)
+    _by_defect(result, sights)
     out.say(
         "\n[dim]AUROC: .5 sees nothing; below it, low values are the clean ones. Least class: kept share of the class "
         "that is kept least. Bold: recipes and rules.[/]"
     )
     for one in sights:
-        if one.kept != found.size:
+        if one.kept != result.size:
             out.say("[dim]* {} keeps {} rows, since it cannot keep more or fewer.[/]", one.name, f"{one.kept:,}")
         for note in one.notes:
             out.say("  [yellow]note[/] {}: {}", one.name, note)
-    for name, reason in found.not_judged.items():
+    for name, reason in result.not_judged.items():
         out.say("  [dim]not judged[/] {}: {}", name, reason)
     if folder is not None:
         out.say("\nin {}: judgement.json, judgement.png, section.md (a section for the card)", folder)
 
 
-def keeps(found: "Keeps") -> None:
+def keeps(result: "Keeps") -> None:
     """What becomes of each kind of defect where several ways to choose keep the same number of rows."""
-    title = f"The truth (known here, unseen by the scores): rows kept of each kind where all keep {found.size:,}"
-    table = _table(title, "defect", "candidates", *(name.replace(" ", "\n", 1) for name in found.shares))
-    for defect, rows in found.rows.items():
-        shares = (f"{shares[defect]:.0%}" for shares in found.shares.values())
+    title = f"The truth (known here, unseen by the scores): rows kept of each kind where all keep {result.size:,}"
+    table = _table(title, "defect", "candidates", *(name.replace(" ", "\n", 1) for name in result.shares))
+    for defect, rows in result.rows.items():
+        shares = (f"{shares[defect]:.0%}" for shares in result.shares.values())
         table.add_row(defect, f"{rows:,}", *shares, style="green" if defect == "none" else "")
-    clean = (text("[bold]{}[/]", f"{share:.0%}") for share in found.clean.values())
+    clean = (text("[bold]{}[/]", f"{share:.0%}") for share in result.clean.values())
     table.add_section()
-    table.add_row("clean of kept", f"{found.rows['none'] / sum(found.rows.values()):.0%}", *clean)
+    table.add_row("clean of kept", f"{result.rows['none'] / sum(result.rows.values()):.0%}", *clean)
     out.print(table)
 
 
-def _by_defect(found: "Judgement", sights: "Sequence[Sight]") -> None:
+def _by_defect(result: "Judgement", sights: "Sequence[Sight]") -> None:
     """AUROC by defect, of as many scores and recipes as there is room for, the ones that see most first."""
     telling = [sight for sight in sights if sight.kind != "chance"]
     telling.sort(key=lambda sight: (sight.kind == "score", -abs(sight.auroc["any"][0] - 0.5)))
     room = max(1, (out.width - 24) // 10)
     table = _table("AUROC by defect", "defect", "rows", *(_narrow(sight.name) for sight in telling[:room]))
-    for defect, rows in found.defects.items():
+    for defect, rows in result.defects.items():
         table.add_row(text("{}", defect), f"{rows:,}", *(_shade(sight.auroc[defect][0]) for sight in telling[:room]))
     out.print(table)
     if len(telling) > room:

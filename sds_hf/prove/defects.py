@@ -183,8 +183,8 @@ def blank(rng: np.random.Generator, pair: Pair, other: Pair, strength: int) -> P
 
 def wrong_object(rng: np.random.Generator, pair: Pair, other: Pair, strength: int) -> Pair:
     """The image is another one, that has none of the classes of the mask, and is resized if need be."""
-    shown = {other.class_ids[number - 1] for number in other.numbers}
-    if shown & {pair.class_ids[number - 1] for number in pair.numbers}:
+    drawn = {other.class_ids[number - 1] for number in other.numbers}
+    if drawn & {pair.class_ids[number - 1] for number in pair.numbers}:
         return pair
     y, x = _nearest_pixels(other.rest.shape, pair.rest.shape)
     return replace(pair, image=other.image[y, x])

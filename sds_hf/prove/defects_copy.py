@@ -104,11 +104,11 @@ def inject_defects(
     with watch("spoiling", len(spoiler.row_numbers)) as tell:
 
         def counted() -> Iterator[Row]:
-            for done, (group, reasons) in enumerate(_in_order(spoiler, num_proc), 1):
+            for position, (group, reasons) in enumerate(_in_order(spoiler, num_proc), 1):
                 left_out.update(reasons)
                 rows.update(row[TRUTH] or "none" for row in group)
                 yield from group
-                tell(done, 0)
+                tell(position, 0)
 
         origin = {"reader": "defects", "source": source, "seed": seed, "copies": copies, "kinds": chosen}
         write_data_folder(counted(), spoiler.features, out, TEXT, origin=origin)
@@ -172,8 +172,8 @@ class Spoiler:
             strength = int(rng.integers(len(STRENGTHS)))
             spoilt = spoil(rng, pair, self._others(row) if kind in OF_ONE_STRENGTH else [], kind, strength)
             if spoilt is not None:
-                known = {TRUTH: kind, STRENGTH: None if kind in OF_ONE_STRENGTH else STRENGTHS[strength]}
-                copy = {**trusted, **known, "id": f"{name}~{len(rows)}"}
+                told = {TRUTH: kind, STRENGTH: None if kind in OF_ONE_STRENGTH else STRENGTHS[strength]}
+                copy = {**trusted, **told, "id": f"{name}~{len(rows)}"}
                 rows.append(copy | _cells_of(spoilt, pair, cells, kind in IMAGE_DEFECTS))
         return rows, ["copies that no further defect fits"] * (self._copies + 1 - len(rows))
 
@@ -222,8 +222,8 @@ def take_apart(cells: Row, labels: LabelSpace) -> Pair:
     classes = [value for value in present if value in labels.class_ids]
     nothing_ = 0 if labels.has_background else IGNORE_INDEX
     segments, class_ids, keys = np.zeros(mask.shape, np.int32), list[int](), list[int]()
-    given = cells.get("instances")
-    instances = np.zeros(mask.shape, np.int32) if given is None else _listed(given, mask, labels)
+    listing = cells.get("instances")
+    instances = np.zeros(mask.shape, np.int32) if listing is None else _listed(listing, mask, labels)
     for class_id in classes:
         for key in np.unique(instances[mask == class_id]).tolist():
             class_ids.append(class_id)

@@ -130,7 +130,7 @@ def judge(
     if timed_rows and manifest is None:
         raise ValueError("only a score table says how its scores were computed, which timing them needs")
     table = with_truth(table, manifest, truth, dataset)
-    known = Truth(table, truth, manifest)
+    rows = Truth(table, truth, manifest)
     columns = {name: numbers(table[name]) for name in score_columns(table, truth)}
     if not columns:
         raise ValueError(f"{scores} has no column of numbers besides {list(OWN)}: there is no score to judge")
@@ -138,24 +138,22 @@ def judge(
     notes = {one.name: differences(one, manifest["scores"]) for one in chosen if manifest is not None}
     own = {recipe.name: kept_by(scores, recipe.rules, table.num_rows) for recipe in chosen}
     count, size_of = _size(size, own, table.num_rows)
-    bootstrap = Bootstrap(known.originals, draws, seed)
+    bootstrap = Bootstrap(rows.originals, draws, seed)
 
     def sight(name: str, kind: Kind, order: np.ndarray, kept: np.ndarray, alone: np.ndarray | None = None) -> Sight:
         return Sight(
             name=name,
             kind=kind,
-            auroc=aurocs(order, known.clean, known.kinds, bootstrap),
-            by_strength=known.by_strength(order),
+            auroc=aurocs(order, rows.clean, rows.kinds, bootstrap),
+            by_strength=rows.by_strength(order),
             kept=round(kept.sum()),
-            precision=weighted_share(kept, known.clean, bootstrap),
-            classes=known.class_shares(kept),
+            precision=weighted_share(kept, rows.clean, bootstrap),
+            classes=rows.class_shares(kept),
             own_kept=None if alone is None else int(alone.sum()),
-            own_precision=None if alone is None else known.precision(alone),
+            own_precision=None if alone is None else rows.precision(alone),
         )
 
-    sights = [
-        sight("chance", "chance", np.zeros(len(known.clean)), np.full(len(known.clean), count / len(known.clean)))
-    ]
+    sights = [sight("chance", "chance", np.zeros(len(rows.clean)), np.full(len(rows.clean), count / len(rows.clean)))]
     sights += [sight(name, "score", values, best(values, count)) for name, values in columns.items()]
     for name, kind, in_order in [
         *((rule.label, "rule", [rule]) for rule in rules),
@@ -178,7 +176,7 @@ def judge(
             }
             one.seconds = float(f"{sum(costs.values()):.3g}") if costs else None
     return Judgement(
-        truth=truth, rows=table.num_rows, clean=int(known.clean.sum()), defects=known.counts, size=count,
+        truth=truth, rows=table.num_rows, clean=int(rows.clean.sum()), defects=rows.counts, size=count,
         size_of=size_of, draws=draws, seed=seed, sights=sights, not_judged=not_judged,
     )  # fmt: skip
 

@@ -148,11 +148,11 @@ def ablations(table: ScoreTable, defects: np.ndarray) -> dict[str, dict[str, flo
         **{f"sds-plus, fraction {share}": [{"top_per_group": {**worst, "by": BY, "fraction": share}}]
            for share in (0.2, 0.3, 0.4, 0.5, 0.6)},
     }  # fmt: skip
-    found = {}
+    shares = {}
     for name, entries in rules.items():
         kept = select(table, [make_rule(index, entry) for index, entry in enumerate(entries)]).kept_rows()
-        found[name] = {"kept": len(kept), "clean": round(float((defects[kept] == "none").mean()), 4)}
-    return found
+        shares[name] = {"kept": len(kept), "clean": round(float((defects[kept] == "none").mean()), 4)}
+    return shares
 
 
 def _grouped(by: list[str], fraction: float) -> dict[str, Any]:
@@ -161,18 +161,18 @@ def _grouped(by: list[str], fraction: float) -> dict[str, Any]:
 
 def few(dataset: Dataset, work: Path) -> dict[str, Any]:
     """Recipes with settings of their own, and scores that read little, on the first rows of the scenes."""
-    found = {}
+    shares = {}
     for name in FEW_RECIPES:
         recipe = Recipe.load(name, ["model=demo"] if Recipe.load(name).model else [])
         table = scored(dataset, recipe.make_scores(), work / f"few-{len(dataset)}-{name}")
-        found[name] = plain(judge(table, dataset=dataset, recipes=[name], draws=DRAWS))
+        shares[name] = plain(judge(table, dataset=dataset, recipes=[name], draws=DRAWS))
     for scale in (8, 16, 32):
         table = scored(dataset, scores_of({"pcs": {"scales": [scale]}}), work / f"few-{len(dataset)}-scale-{scale}")
-        found[f"pcs, scale {scale}"] = plain(judge(table, dataset=dataset, recipes=(), draws=DRAWS))
+        shares[f"pcs, scale {scale}"] = plain(judge(table, dataset=dataset, recipes=(), draws=DRAWS))
     for name, own in {**LIGHT, "asf_miou": {"refine": "affinity"}}.items():
         table = scored(dataset, scores_of({name: own}), work / f"few-{len(dataset)}-{name}")
-        found[name] = plain(judge(table, dataset=dataset, recipes=(), draws=DRAWS))
-    return found
+        shares[name] = plain(judge(table, dataset=dataset, recipes=(), draws=DRAWS))
+    return shares
 
 
 def distribution(table: ScoreTable, defects: np.ndarray) -> dict[str, list[float]]:
