@@ -30,11 +30,12 @@ ROOMS = {
     "check": "errors files limits screen data clip scores table selection hub",
     "publishing": "errors files limits screen data scores table selection hub check",
     "exports": "errors files data scores selection hub",
+    "prove": "errors files progress data clip scores table selection",
     "bench": "data clip scores table",
     "plot": "publishing selection",
     "pipeline": "errors files limits progress data demo clip table selection publishing",
     "cli": "errors files limits progress version data clip demo scores table selection hub check publishing "
-    "exports bench pipeline",
+    "exports prove bench pipeline",
     "__main__": "cli",
 }
 MANY_FILES = {"data/sources", "scores", "exports", "cli"}  # one file a source, score, format, command

@@ -16,12 +16,14 @@ from sds_hf.cli import (
     card,
     certify,
     compare,
+    defects,
     demo,
     diff,
     export,
     fit,
     import_,
     join,
+    judge,
     options,
     publish,
     recipes,
@@ -64,6 +66,8 @@ for _command in (
     run,
     card,
     export,
+    defects,
+    judge,
     bench,
 ):  # in the order of the help
     app.command(_command.__name__.rpartition(".")[2].rstrip("_"))(_command.command)

@@ -65,29 +65,6 @@ def failures(report: "Report") -> None:
         out.say("  [red]failed[/] {}", failure)
 
 
-def truth(report: "Report") -> None:
-    """What became of each kind of defect."""
-    shares = report.clean_share()
-    if shares is None:
-        return
-    table = Table(
-        title="\nThe truth (known here, unseen by the scores)",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
-    for name in ("defect", "candidates", "kept", "kept share"):
-        table.add_column(name, justify="left" if name == "defect" else "right")
-    for defect, (before, after) in report.truth.items():
-        style = "green" if defect == "none" else ""
-        share = f"{after / before:.0%}" if before else ""
-        table.add_row(text("{}", defect), f"{before:,}", f"{after:,}", share, style=style)
-    out.print(table)
-    candidates, kept = (f"{share:.0%}" for share in shares)
-    out.say("\nclean rows: [bold]{}[/] of the candidates, [bold green]{}[/] of the kept", candidates, kept)
-
-
 def scores(report: "Report") -> None:
     """How the scores are distributed."""
     table = Table(title="Scores", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))

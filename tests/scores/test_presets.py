@@ -28,10 +28,11 @@ from sds_hf.data.labels import VOC
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.presets import preset, preset_names
 from sds_hf.scores.base.rows import Rows
+from sds_hf.scores.boundary import Boundary
 from sds_hf.scores.functional.patches import channel_order, patch_order, perturbation_score
 
 CPU = torch.device("cpu")
-NAMES = ["authors", "authors-0515", "authors-meant", "clipscore", "cosine", "paper"]
+NAMES = ["authors", "authors-0515", "authors-meant", "clipscore", "cosine", "paper", "plus"]
 # Cosines of two present classes and three background prompts, of an image and its shuffled version.
 USUAL = [0.30, 0.28, 0.22, 0.20, 0.18], [0.25, 0.24, 0.23, 0.21, 0.20]
 REVERSE = [0.24] * 5, [0.30, 0.24, 0.22, 0.22, 0.22]  # of which CLIP becomes more certain when it is shuffled
@@ -50,7 +51,7 @@ def test_the_names():
         recipe = mode(name)
         assert recipe.make_scores() == [score.preset(name) for score in (ClipSim, PCS, ASF)]
         assert {column for rule in recipe.rules for column in rule.reads} <= {
-            column for score in (ClipSim, PCS, ASF, ClassesPresent) for column in score.columns
+            column for score in (ClipSim, PCS, ASF, Boundary, ClassesPresent) for column in score.columns
         }
         assert set(preset(name)["scores"]) <= set(score_classes())
 
@@ -74,7 +75,7 @@ def test_settings_given_take_precedence():
 
 
 def test_an_unknown_name_is_told_in_one_line():
-    with pytest.raises(ValueError, match=r"^no preset 'author'; there are \['authors', 'authors-0515', .*'paper'\]$"):
+    with pytest.raises(ValueError, match=r"^no preset 'author'; there are \['authors', .*'paper', 'plus'\]$"):
         PCS.preset("author")
 
 
