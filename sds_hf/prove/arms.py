@@ -1,0 +1,218 @@
+"""The arms of a proof: which rows each segmenter is trained on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.rules import resized
+from sds_hf.selection.select import EmptySelectionError, Selection, select
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from sds_hf.table.score_table import ScoreTable
+
+FULL, RANDOM, CLEAN, PUBLISHED = "full", "random", "clean", "published"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Rows to train on.
+
+    Attributes:
+        name: of the recipe, with its size if there are several; `full`, `random N`, `clean` or `published`.
+        kind: `full`, `random`, `clean`, `published` or `recipe`.
+        rows: ascending row numbers of the dataset, int64; of `random` those that it is drawn from.
+        size: rows to train on.
+        recipe: name of the recipe, None of other arms.
+        clean: share of rows without a known defect, None where the truth is not known.
+    """
+
+    name: str
+    kind: str
+    rows: np.ndarray
+    size: int
+    recipe: str | None = None
+    clean: float | None = None
+
+    def rows_of(self, seed: int) -> np.ndarray:
+        """The rows of one seed, ascending: of `random` others each time, of a smaller one part of a larger one's."""
+        if self.kind != RANDOM:
+            return self.rows
+        return np.sort(np.random.default_rng([seed, 2]).permutation(self.rows)[: self.size])
+
+
+@dataclass(frozen=True)
+class Arms:
+    """All arms of a proof.
+
+    Attributes:
+        arms: in order: full, recipes, random ones of their sizes, clean.
+        missing: what cannot be trained and why, a sentence each.
+        candidates: rows that were scored.
+    """
+
+    arms: tuple[Arm, ...]
+    missing: tuple[str, ...]
+    candidates: int
+
+
+def make_arms(
+    dataset: "Dataset",
+    scores: "ScoreTable | Dataset | str | Path",
+    recipes: Sequence[Recipe],
+    sizes: Sequence[float] = (),
+    truth: str | None = None,
+) -> Arms:
+    """The arms of a proof.
+
+    Args:
+        dataset: rows with pictures: the candidates, or some of them, told apart by `id`.
+        scores: of all candidates, as for `select`.
+        recipes: each becomes an arm.
+        sizes: shares of the candidates; each recipe is resized to each, besides its own size.
+        truth: column of the dataset or of the scores that is null for clean rows.
+
+    Raises:
+        ValueError: if the rows of dataset and scores cannot be matched, or a recipe keeps nothing.
+    """
+    candidates = _Candidates(dataset, scores, truth)
+    arms, missing = [candidates.arm(FULL, FULL, candidates.readable)], []
+    if candidates.published is not None:
+        arms.append(candidates.arm(PUBLISHED, PUBLISHED, candidates.published))
+    for recipe in recipes:
+        for name, resize in _forms(recipe, sizes, candidates.count):
+            try:
+                kept = select(scores, resize()).kept_rows()
+            except (EmptySelectionError, ValueError) as error:
+                if name == recipe.name:
+                    raise
+                missing.append(f"{name}: {error}")
+                continue
+            arms.append(candidates.arm(name, "recipe", kept, recipe.name))
+    if candidates.truth is not None:
+        clean = candidates.readable[candidates.truth[candidates.readable]]
+        arms.append(candidates.arm(CLEAN, CLEAN, clean))
+    arms = _unlike(arms, missing)
+    chosen = sorted({arm.size for arm in arms if arm.kind in ("recipe", PUBLISHED)} - {len(candidates.readable)})
+    for size in chosen:
+        pool = candidates.arm(f"{RANDOM} {size:,}", RANDOM, candidates.readable)
+        arms.append(replace(pool, size=size))
+    return candidates.with_pictures(arms, missing)
+
+
+class _Candidates:
+    """Rows that were scored, and where their pictures are."""
+
+    def __init__(self, dataset: "Dataset", scores: Any, truth: str | None) -> None:
+        everything = select(scores, [])
+        table = everything.table().sort_by("row")
+        self.numbers = table["row"].to_numpy()
+        self.count = len(table)
+        self.places = _places(dataset, everything, table)
+        index = {int(number): place for place, number in enumerate(self.numbers)}
+        self._place = index
+        self.readable = everything.kept_rows()
+        self.published = _flagged(scores, self.numbers)
+        self.truth = self._truth(dataset, scores, truth)
+
+    def _truth(self, dataset: "Dataset", scores: Any, column: str | None) -> np.ndarray | None:
+        """Whether a row is clean, by row number; None if nobody knows."""
+        if column is None:
+            return None
+        values = _column(scores, column)
+        if values is None and column in dataset.column_names and (self.places >= 0).all():
+            values = dataset.select_columns([column]).with_format("arrow")[:][column].take(pa.array(self.places))
+        if values is None:
+            return None
+        clean = np.zeros(int(self.numbers.max()) + 1, bool)
+        clean[self.numbers] = np.array([value is None for value in values.to_pylist()])
+        return clean
+
+    def arm(self, name: str, kind: str, rows: np.ndarray, recipe: str | None = None) -> Arm:
+        """An arm of some candidates, by their row numbers in the scores."""
+        share = None if self.truth is None or not len(rows) else round(float(self.truth[rows].mean()), 4)
+        return Arm(name, kind, np.sort(rows).astype(np.int64), len(rows), recipe, share)
+
+    def with_pictures(self, arms: Sequence[Arm], missing: list[str]) -> Arms:
+        """The arms whose rows all have pictures, by row numbers of the dataset; the others are said to be missing."""
+        complete = []
+        for arm in arms:
+            places = self.places[[self._place[int(row)] for row in arm.rows]]
+            if (places >= 0).all():
+                complete.append(replace(arm, rows=np.sort(places)))
+            else:
+                missing.append(
+                    f"{arm.name}: {int((places < 0).sum()):,} of its {len(places):,} rows have no pictures in the "
+                    "dataset; give all candidates as DATASET"
+                )
+        if not complete:
+            raise ValueError(f"no arm can be trained: {missing[0]}")
+        return Arms(tuple(complete), tuple(missing), self.count)
+
+
+def _places(dataset: "Dataset", everything: Selection, table: pa.Table) -> np.ndarray:
+    """For each scored row its number in the dataset, -1 if it is not there."""
+    names = [str(name) for name in table["id"].to_pylist()]
+    if "id" not in dataset.column_names:
+        if len(dataset) != len(names):
+            raise ValueError(
+                f"the scores are of {len(names):,} rows, the dataset has {len(dataset):,} and no column `id` to match by"
+            )
+        return np.arange(len(names))
+    stored = dataset.select_columns(["id"]).with_format("arrow")[:]["id"].to_pylist()
+    numbers: dict[str, int] = {str(name): number for number, name in enumerate(stored)}
+    if len(numbers) < len(stored):
+        raise ValueError("ids of the dataset repeat; a proof needs each row once")
+    places = np.array([numbers.get(name, -1) for name in names])
+    if not (places >= 0).any():
+        if len(dataset) == len(names) and names == [str(number) for number in table["row"].to_pylist()]:
+            return np.arange(len(names))  # scored without ids
+        raise ValueError(f"no id of the scores is in the dataset: they have {names[0]!r}, the dataset {str(stored[0])!r}")
+    return places
+
+
+def _flagged(scores: Any, numbers: np.ndarray) -> np.ndarray | None:
+    """Row numbers that the column `kept` of published scores marks; None if there is no such column."""
+    kept = _column(scores, "kept")
+    return None if kept is None else numbers[np.array(kept.to_pylist(), bool)]
+
+
+def _column(scores: Any, name: str) -> Any:
+    """A column of scores in the order of their rows, None if there is none."""
+    from datasets import Dataset
+
+    if isinstance(scores, Dataset):
+        return scores.select_columns([name]).with_format("arrow")[:][name] if name in scores.column_names else None
+    return None
+
+
+def _forms(recipe: Recipe, sizes: Sequence[float], candidates: int) -> list[tuple[str, Callable[[], Recipe]]]:
+    """The recipe as it is and at each size, by name."""
+    forms: list[tuple[str, Callable[[], Recipe]]] = [(recipe.name, lambda: recipe)]
+    for share in sizes:
+        target = round(share * candidates)
+        forms.append(
+            (
+                f"{recipe.name} {share:.4g}",
+                lambda target=target: recipe.model_copy(update={"rules": resized(recipe.rules, target)}),  # type: ignore[misc]
+            )
+        )
+    return forms
+
+
+def _unlike(arms: list[Arm], missing: list[str]) -> list[Arm]:
+    """Arms without those that keep the rows of an earlier one of their recipe: what is kept is all there is."""
+    kept: list[Arm] = []
+    for arm in arms:
+        same = [old for old in kept if old.recipe == arm.recipe and arm.recipe and np.array_equal(old.rows, arm.rows)]
+        if same:
+            missing.append(f"{arm.name}: its rows are those of {same[0].name}, the rules leave no more")
+        else:
+            kept.append(arm)
+    return kept
