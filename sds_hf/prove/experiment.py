@@ -16,7 +16,7 @@ from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.files import write_whole
 from sds_hf.progress import Watch, nothing
 from sds_hf.prove.arms import Arms, make_arms
-from sds_hf.prove.proof import Proof, make_proof
+from sds_hf.prove.results.proof import Proof, make_proof
 from sds_hf.prove.runs import Regimes, Run, Runs
 from sds_hf.prove.segmenters.efficientnet import NAME as DEFAULT_BACKBONE
 from sds_hf.prove.segmenters.training import Training, TrainingData, optimizer_of, take_step
@@ -106,9 +106,8 @@ class Experiment:
         self.seeds, self.out = range(seeds), Path(out)
         self.model = model or (DEFAULT_BACKBONE if depth == "probe" else SEGMENTER)
         self.data = _training_data(depth, dataset, self.evaluation, self.labels, self.model, side)
-        self._described = {"source": source, "rows": len(dataset), "depth": depth, "recipes": {
-            recipe.name: recipe.to_dict()["rules"] if hasattr(recipe, "to_dict") else [rule.label for rule in recipe.rules]
-            for recipe in chosen}}  # fmt: skip
+        rules = {recipe.name: [rule.label for rule in recipe.rules] for recipe in chosen}
+        self._described = {"source": source, "rows": len(dataset), "depth": depth, "recipes": rules}
         contents = {"dataset": content_digest(dataset, ("image", "mask"))}
         contents |= {name: content_digest(chosen, ("image", "mask")) for name, chosen in self.evaluation.items()}
         self.runs = Runs(self.out / RUNS, self.data, self.training, contents)
@@ -180,9 +179,7 @@ class Experiment:
         if not seeds:
             raise ValueError(f"no results in {self.out} of all arms yet; run the same command again to go on")
         results = {name: (steps, by_seed[:seeds]) for name, (steps, by_seed) in results.items()}
-        return make_proof(
-            self.arms.arms, results, self.arms.missing, self.labels.names, self._settings(seeds)
-        )
+        return make_proof(self.arms.arms, results, self.arms.missing, self.labels.names, self._settings(seeds))
 
     def _settings(self, seeds: int) -> dict[str, Any]:
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}
@@ -231,8 +228,8 @@ def prove_subset(
     Args:
         dataset: rows with `image` and `mask`: all candidates; of a published set only what was kept, and then what
             needs the others is said to be missing.
-        scores: of all candidates, as for `select`; matched with the dataset by `id`. A column `kept`, as the scores of a
-            published set have it, becomes the arm `published`.
+        scores: of all candidates, as for `select`; matched with the dataset by `id`. A column `kept`, as the scores of
+            a published set have it, becomes the arm `published`.
         evaluation: rows with `image` and `mask` that no arm is trained on, or several such sets by name.
         out: folder of the results: `results.json`, `report.md`, `proof.png`.
         recipes: names, files or recipes; each becomes an arm.
@@ -240,10 +237,11 @@ def prove_subset(
         truth: column that is null for rows without a defect, for the arm `clean`; not used if there is no such column.
         depth: `probe`, a small decoder on features of a frozen backbone, or `full`, a whole segmenter.
         model: the backbone of a probe (`efficientnet-lite0`, `demo`, a folder or Hub id of a vision model), or the
-            segmenter of a full training (`unet`, `segformer`, `upernet`, `mask2former`, `deeplabv3+`, a folder or Hub id).
+            segmenter of a full training (`unet`, `segformer`, `upernet`, `mask2former`, `deeplabv3+`, `deeplabv3`, a
+            folder or Hub id).
         seeds: how often each arm is trained; seed s draws the same first weights in every arm.
-        steps: of the optimiser in the regime of equal steps; 600 for a probe and 4,000 for a full training if both this
-            and `epochs` are None.
+        steps: of the optimiser in the regime of equal steps; 600 for a probe and 4,000 for a full training if this and
+            `epochs` are None.
         epochs: passes over an arm's rows in the regime of equal epochs; as many as `steps` are on the full set if None.
         side: of the pictures in pixels; what suits the model if None.
         training: how; what suits the depth if None.
@@ -270,8 +268,8 @@ def prove_subset(
 
 def write_proof(proof: Proof, out: Path) -> None:
     """Write `results.json`, `report.md`, the section for a card, and `proof.png`."""
-    from sds_hf.prove.picture import draw_proof
-    from sds_hf.prove.report import proof_section
+    from sds_hf.prove.results.picture import draw_proof
+    from sds_hf.prove.results.report import proof_section
 
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / RESULTS, json.dumps(proof.to_dict(), indent=1, ensure_ascii=False) + "\n")

@@ -216,7 +216,10 @@ def read_pictures(
     images, masks = [], []
     for place, row in enumerate(rows):
         name = str(cells["id"][place]) if "id" in cells else f"of row {row}"
-        image, mask = decode_image(cells["image"][place], f"image {name}"), decode_mask(cells["mask"][place], f"mask {name}")
+        image, mask = (
+            decode_image(cells["image"][place], f"image {name}"),
+            decode_mask(cells["mask"][place], f"mask {name}"),
+        )
         if image.shape[:2] != mask.shape:
             raise ValueError(f"mask {name}: {mask.shape[1]}x{mask.shape[0]} pixels, not those of its image")
         if unknown := labels.unknown(np.unique(mask)):

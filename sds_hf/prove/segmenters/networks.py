@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -48,15 +49,15 @@ class Decoder(Segmenter):
     Args:
         channels: of the levels, finest first.
         classes: number of classes.
-        width: channels of the sum.
+        width: channels of the sum and of what follows.
     """
 
-    def __init__(self, channels: Sequence[int], classes: int, width: int = 96) -> None:
+    def __init__(self, channels: Sequence[int], classes: int, width: int = 64) -> None:
         super().__init__()
         # Convolutions of one pixel before the resize: the same numbers as after it, at a fraction of the cost.
         self.levels = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
-        self.mix = nn.Conv2d(width, 64, 3, padding=1)
-        self.head = nn.Conv2d(64, classes, 1)
+        self.mix = nn.Conv2d(width, width, 3, padding=1)
+        self.head = nn.Conv2d(width, classes, 1)
 
     def scores(self, inputs: Sequence[Tensor]) -> Tensor:
         """See `Segmenter.scores`.
@@ -82,12 +83,9 @@ class UNet(Segmenter):
     def __init__(self, classes: int, widths: Sequence[int] = (32, 48, 64, 96, 128)) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, widths[0], 5, stride=2, padding=2)
-        self.down = nn.ModuleList(
-            _convolutions(before, after) for before, after in zip(widths, widths[1:], strict=False)
-        )
+        self.down = nn.ModuleList(_convolutions(before, after) for before, after in pairwise(widths))
         self.up = nn.ModuleList(
-            _convolutions(below + beside, beside)
-            for below, beside in zip(widths[:1:-1], widths[-2:0:-1], strict=False)
+            _convolutions(below + beside, beside) for below, beside in zip(widths[:1:-1], widths[-2:0:-1], strict=False)
         )
         self.head = nn.Conv2d(widths[1], classes, 1)
 

@@ -1,4 +1,4 @@
-"""The one place of this room that loads `transformers`: vision models as frozen backbones, and its segmenters by name."""
+"""The one place here that loads `transformers`: vision models as frozen backbones, and segmenters by name."""
 
 import json
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sds_hf.data.labels import IGNORE_INDEX
 from sds_hf.files import sha256_of
+from sds_hf.prove.segmenters.deeplab import dilate
 from sds_hf.prove.segmenters.networks import Segmenter, pixel_loss
 
 WEIGHTS, CONFIG = "*.safetensors", "config.json"
@@ -22,6 +23,7 @@ ARCHITECTURES = {  # by the names a user gives: kind of the configuration, and s
     "deeplabv3+": ("mobilenet_v2", {}),
     "upernet": ("upernet", {}),
     "mask2former": ("mask2former", {}),
+    "resnet": ("resnet", {}),
 }
 MASKS_KINDS = ("mask2former", "maskformer")  # predict masks with a class each, not a class a pixel
 
@@ -48,6 +50,11 @@ class VisionFiles:
     has_weights: bool
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    @property
+    def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation of RGB."""
+        return self.mean, self.std
 
 
 def vision_files(name: str) -> VisionFiles:
@@ -146,7 +153,7 @@ def _as_map(hidden: Tensor, side: int, patch: int | None) -> Tensor:
 
 
 class SemanticSegmenter(Segmenter):
-    """A model of `transformers` that says a class for each pixel: SegFormer, UPerNet, MobileNetV2-DeepLabV3+ and others."""
+    """A model that says a class for each pixel: SegFormer, UPerNet, MobileNetV2-DeepLabV3+ and others."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -221,6 +228,46 @@ def transformers_segmenter(checkpoint: VisionFiles, classes: int) -> Segmenter:
     except Exception as error:  # foreign architectures fail in many ways
         raise _not_loaded(checkpoint, error) from error
     return MaskSegmenter(model) if masks else SemanticSegmenter(model)
+
+
+class ResNet(nn.Module):
+    """The last two stages of a ResNet of `transformers`, at stride 8."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        dilate(model.encoder.stages)
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Sequence[Tensor]:
+        """Maps of the last two stages.
+
+        Args:
+            pixels: (B, 3, H, W), normalised.
+        """
+        hidden = self.model(pixel_values=pixels, output_hidden_states=True).hidden_states
+        return [hidden[-2], hidden[-1]]
+
+
+def resnet(checkpoint: VisionFiles) -> tuple[nn.Module, tuple[int, int]]:
+    """A ResNet as `DeepLabV3` needs it, and the channels of its last two stages.
+
+    Raises:
+        ModelError: if it cannot be loaded or is none.
+    """
+    from transformers import ResNetConfig, ResNetModel
+
+    try:
+        if checkpoint.folder is None:
+            model: Any = ResNetModel(ResNetConfig())
+        elif checkpoint.has_weights:
+            options = {"local_files_only": True, "use_safetensors": True}
+            model = ResNetModel.from_pretrained(str(checkpoint.folder), **options)
+        else:
+            model = ResNetModel(ResNetConfig.from_pretrained(str(checkpoint.folder)))
+    except Exception as error:
+        raise _not_loaded(checkpoint, error) from error
+    before, last = model.config.hidden_sizes[-2:]
+    return ResNet(model), (before, last)
 
 
 def _not_loaded(checkpoint: VisionFiles, error: Exception) -> ModelError:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from sds_hf.prove.arms import FULL, RANDOM, Arm
+from sds_hf.prove.results.statistics import Difference, Spread
 from sds_hf.prove.runs import Result
-from sds_hf.prove.statistics import Difference, Spread
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,7 @@ class Proof:
             "settings": self.settings,
             "arms": arms,
             "scores": [_rounded(asdict(score)) for score in self.scores],
-            "comparisons": [
-                {**_rounded(asdict(one)), "verdict": one.difference.verdict} for one in self.comparisons
-            ],
+            "comparisons": [{**_rounded(asdict(one)), "verdict": one.difference.verdict} for one in self.comparisons],
             "missing": list(self.missing),
             "classes": list(self.classes),
         }
@@ -121,7 +119,9 @@ def make_proof(
     Args:
         arms: in order.
         results: by regime and arm: steps, and a result a seed.
-        missing, classes, settings: see `Proof`.
+        missing: see `Proof`.
+        classes: see `Proof`.
+        settings: see `Proof`.
     """
     scores = []
     for (regime, arm), (steps, by_seed) in results.items():
