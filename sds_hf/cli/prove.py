@@ -51,7 +51,8 @@ def command(
     segmenter: Annotated[
         str | None,
         typer.Option(
-            help="Of a full training: `unet`, `segformer`, `upernet`, `mask2former`, `deeplabv3+`, `deeplabv3`, a folder or a Hub id."
+            help="Of a full training: `unet`, `segformer`, `upernet`, `mask2former`, `deeplabv3+`, `deeplabv3`, "
+            "a folder or a Hub id."
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How often each arm is trained.")] = 5,
@@ -61,6 +62,9 @@ def command(
     epochs: Annotated[
         float | None, typer.Option(help="Epochs where all arms have as many; default as many as the full set has.")
     ] = None,
+    regimes: Annotated[
+        str, typer.Option(help="Equal `steps`, equal `epochs`, or both, separated by a comma.")
+    ] = "steps,epochs",
     batch_size: Annotated[int | None, typer.Option(min=1, help="Rows a step; default 16.")] = None,
     side: Annotated[int | None, typer.Option(min=32, help="Side of the pictures in pixels.")] = None,
     dtype: Annotated[str, typer.Option(help="`auto`, `fp32`, `bf16` or `fp16`.")] = "auto",
@@ -89,9 +93,10 @@ def command(
     training = replace(TRAINING.get(depth, TRAINING["probe"]), dtype=dtype)
     experiment = Experiment(
         rows, table, _evaluation(evaluation, eval_split, labels), out,
-        recipes=[name.strip() for name in recipes.split(",") if name.strip()],
+        recipes=_names(recipes),
         sizes=[_share(text) for text in sizes.split(",")] if sizes else (),
-        truth=truth, depth=depth, model=segmenter or backbone, seeds=seeds, steps=steps, epochs=epochs, side=side,
+        truth=truth, depth=depth, model=segmenter or backbone, seeds=seeds, steps=steps, epochs=epochs,
+        regimes=_names(regimes), side=side,
         training=replace(training, batch_size=batch_size or training.batch_size), labels=labels or "auto",
         source=dataset,
     )  # fmt: skip
@@ -134,6 +139,10 @@ def _evaluation(names: list[str], split: str | None, labels: str | None) -> "dic
             raise ValueError(f"two evaluation sets are called {title!r}; name them: --eval first={path}")
         sets[title] = open_dataset(path, split, **({"labels": labels} if labels else {}))
     return sets
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _share(text: str) -> float:

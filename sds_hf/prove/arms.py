@@ -162,7 +162,7 @@ def _places(dataset: "Dataset", everything: Selection, table: pa.Table) -> np.nd
     if "id" not in dataset.column_names:
         if len(dataset) != len(names):
             raise ValueError(
-                f"the scores are of {len(names):,} rows, the dataset has {len(dataset):,} and no column `id` to match by"
+                f"the scores are of {len(names):,} rows, the dataset has {len(dataset):,} and no `id` to match them by"
             )
         return np.arange(len(names))
     stored = dataset.select_columns(["id"]).with_format("arrow")[:]["id"].to_pylist()

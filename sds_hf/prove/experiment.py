@@ -17,7 +17,7 @@ from sds_hf.files import write_whole
 from sds_hf.progress import Watch, nothing
 from sds_hf.prove.arms import Arms, make_arms
 from sds_hf.prove.results.proof import Proof, make_proof
-from sds_hf.prove.runs import Regimes, Run, Runs
+from sds_hf.prove.runs import EPOCHS, STEPS, Regimes, Run, Runs
 from sds_hf.prove.segmenters.efficientnet import NAME as DEFAULT_BACKBONE
 from sds_hf.prove.segmenters.training import Training, TrainingData, optimizer_of, take_step
 from sds_hf.selection.recipe import Recipe
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Depth = Literal["probe", "full"]
 RESULTS, RUNS = "results.json", "runs"
-STEPS = {"probe": 600, "full": 4000}
+DEFAULT_STEPS = {"probe": 600, "full": 4000}
 SEGMENTER = "unet"
 TRIAL_ROWS, TRIAL_STEPS = 16, 4
 PACKAGES = ("torch", "transformers", "datasets", "numpy")
@@ -86,6 +86,7 @@ class Experiment:
         seeds: int = 5,
         steps: int | None = None,
         epochs: float | None = None,
+        regimes: Sequence[str] = (STEPS, EPOCHS),
         side: int | None = None,
         training: Training | None = None,
         labels: str = "auto",
@@ -102,7 +103,7 @@ class Experiment:
         chosen = [recipe if isinstance(recipe, Recipe) else Recipe.load(recipe) for recipe in recipes]
         self.arms = make_arms(dataset, scores, chosen, sizes, truth)
         self.training = training or TRAINING[depth]
-        self.regimes = _regimes(depth, steps, epochs, self.arms, self.training)
+        self.regimes = _regimes(steps, epochs, self.arms, self.training, DEFAULT_STEPS[depth]).only(regimes)
         self.seeds, self.out = range(seeds), Path(out)
         self.model = model or (DEFAULT_BACKBONE if depth == "probe" else SEGMENTER)
         self.data = _training_data(depth, dataset, self.evaluation, self.labels, self.model, side)
@@ -214,6 +215,7 @@ def prove_subset(
     seeds: int = 5,
     steps: int | None = None,
     epochs: float | None = None,
+    regimes: Sequence[str] = (STEPS, EPOCHS),
     side: int | None = None,
     training: Training | None = None,
     labels: str = "auto",
@@ -243,6 +245,7 @@ def prove_subset(
         steps: of the optimiser in the regime of equal steps; 600 for a probe and 4,000 for a full training if this and
             `epochs` are None.
         epochs: passes over an arm's rows in the regime of equal epochs; as many as `steps` are on the full set if None.
+        regimes: `steps`, where every arm takes as many, and `epochs`, where all see their rows as often; one or both.
         side: of the pictures in pixels; what suits the model if None.
         training: how; what suits the depth if None.
         labels: label space of the masks.
@@ -258,7 +261,8 @@ def prove_subset(
     """
     experiment = Experiment(
         dataset, scores, evaluation, out, recipes=recipes, sizes=sizes, truth=truth, depth=depth, model=model,
-        seeds=seeds, steps=steps, epochs=epochs, side=side, training=training, labels=labels, source=source,
+        seeds=seeds, steps=steps, epochs=epochs, regimes=regimes, side=side, training=training, labels=labels,
+        source=source,
     )  # fmt: skip
     proof = experiment.run(watch)
     if current_rank().index == 0:
@@ -277,11 +281,11 @@ def write_proof(proof: Proof, out: Path) -> None:
     draw_proof(proof, out / "proof.png")
 
 
-def _regimes(depth: Depth, steps: int | None, epochs: float | None, arms: Arms, training: Training) -> Regimes:
+def _regimes(steps: int | None, epochs: float | None, arms: Arms, training: Training, default: int) -> Regimes:
     """Both regimes, so that the full set is trained as long in either unless both numbers are given."""
     full = max(arm.size for arm in arms.arms)
     if steps is None and epochs is None:
-        steps = STEPS[depth]
+        steps = default
     if epochs is None and steps is not None:
         epochs = steps * training.batch_size / full
     elif steps is None and epochs is not None:

@@ -59,6 +59,16 @@ class Regimes:
     steps: int | None
     epochs: float | None
 
+    def only(self, names: Sequence[str]) -> "Regimes":
+        """Those of these names.
+
+        Raises:
+            ValueError: if there is no such regime, or none is named.
+        """
+        if not names or set(names) - {STEPS, EPOCHS}:
+            raise ValueError(f"regimes must be {STEPS!r}, {EPOCHS!r} or both, not {list(names)}")
+        return Regimes(self.steps if STEPS in names else None, self.epochs if EPOCHS in names else None)
+
     def of(self, size: int, batch_size: int) -> dict[str, int]:
         """Steps of an arm of this size, by regime."""
         by_regime = {STEPS: self.steps, EPOCHS: self.epochs and max(1, round(self.epochs * size / batch_size))}

@@ -41,7 +41,7 @@ def test_segmenters_of_transformers_learn(kind, batch, tmp_path):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert np.isfinite(losses).all()
     assert min(losses[-3:]) < losses[0]
     scores = network.eval().scores(pixels)

@@ -20,7 +20,7 @@ def tiny_configs() -> dict:
     resnet = ResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 16, 16], layer_type="basic", **four)
     swin = SwinConfig(image_size=64, embed_dim=8, num_heads=[1, 1, 1, 1], window_size=2, **four)
     heads = {"num_attention_heads": [1, 1, 2, 2], "decoder_hidden_size": 16}
-    small = {"feature_size": 16, "mask_feature_size": 16, "hidden_dim": 16, "encoder_feedforward_dim": 16}
+    small = {"feature_size": 32, "mask_feature_size": 32, "hidden_dim": 32, "encoder_feedforward_dim": 16}
     small |= {"dim_feedforward": 16, "encoder_layers": 1, "decoder_layers": 2, "num_attention_heads": 2}
     return {
         "segformer": SegformerConfig(hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], **heads),
@@ -37,4 +37,14 @@ def tiny_resnet(folder: Path) -> str:
     from transformers import ResNetConfig
 
     ResNetConfig(embedding_size=8, hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1]).save_pretrained(folder)
+    return str(folder)
+
+
+def tiny_backbone(folder: Path) -> str:
+    """The folder, with such a ResNet of random weights."""
+    import torch
+    from transformers import AutoConfig, ResNetModel
+
+    torch.manual_seed(0)
+    ResNetModel(AutoConfig.from_pretrained(tiny_resnet(folder))).save_pretrained(folder)
     return str(folder)
