@@ -67,6 +67,10 @@ def command(
     ] = "steps,epochs",
     batch_size: Annotated[int | None, typer.Option(min=1, help="Rows a step; default 16.")] = None,
     side: Annotated[int | None, typer.Option(min=32, help="Side of the pictures in pixels.")] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of the finest features of a probe; default 8, 16 takes a third of the time."),
+    ] = None,
     dtype: Annotated[str, typer.Option(help="`auto`, `fp32`, `bf16` or `fp16`.")] = "auto",
     labels: options.Labels = None,
     split: options.Split = None,
@@ -96,7 +100,7 @@ def command(
         recipes=_names(recipes),
         sizes=[_share(text) for text in sizes.split(",")] if sizes else (),
         truth=truth, depth=depth, model=segmenter or backbone, seeds=seeds, steps=steps, epochs=epochs,
-        regimes=_names(regimes), side=side,
+        regimes=_names(regimes), side=side, stride=stride,
         training=replace(training, batch_size=batch_size or training.batch_size), labels=labels or "auto",
         source=dataset,
     )  # fmt: skip

@@ -88,6 +88,7 @@ class Experiment:
         epochs: float | None = None,
         regimes: Sequence[str] = (STEPS, EPOCHS),
         side: int | None = None,
+        stride: int | None = None,
         training: Training | None = None,
         labels: str = "auto",
         source: str = "",
@@ -106,7 +107,7 @@ class Experiment:
         self.regimes = _regimes(steps, epochs, self.arms, self.training, DEFAULT_STEPS[depth]).only(regimes)
         self.seeds, self.out = range(seeds), Path(out)
         self.model = model or (DEFAULT_BACKBONE if depth == "probe" else SEGMENTER)
-        self.data = _training_data(depth, dataset, self.evaluation, self.labels, self.model, side)
+        self.data = _training_data(depth, dataset, self.evaluation, self.labels, self.model, side, stride)
         rules = {recipe.name: [rule.label for rule in recipe.rules] for recipe in chosen}
         self._described = {"source": source, "rows": len(dataset), "depth": depth, "recipes": rules}
         contents = {"dataset": content_digest(dataset, ("image", "mask"))}
@@ -190,7 +191,7 @@ class Experiment:
             "candidates": self.arms.candidates,
             "evaluation": {name: len(chosen) for name, chosen in self.evaluation.items()},
             "model": self.model,
-            **{name: value for name, value in self.data.identity.items() if name in ("side", "image_scale")},
+            **{name: value for name, value in self.data.identity.items() if name in ("side", "stride")},
             "training": self.training.identity(),
             "seeds": seeds,
             "steps": self.regimes.steps,
@@ -217,6 +218,7 @@ def prove_subset(
     epochs: float | None = None,
     regimes: Sequence[str] = (STEPS, EPOCHS),
     side: int | None = None,
+    stride: int | None = None,
     training: Training | None = None,
     labels: str = "auto",
     source: str = "",
@@ -247,6 +249,7 @@ def prove_subset(
         epochs: passes over an arm's rows in the regime of equal epochs; as many as `steps` are on the full set if None.
         regimes: `steps`, where every arm takes as many, and `epochs`, where all see their rows as often; one or both.
         side: of the pictures in pixels; what suits the model if None.
+        stride: of the finest features a probe looks at, 8 pixels if None; 16 costs a third of the time.
         training: how; what suits the depth if None.
         labels: label space of the masks.
         source: what to call the dataset in the report.
@@ -261,7 +264,7 @@ def prove_subset(
     """
     experiment = Experiment(
         dataset, scores, evaluation, out, recipes=recipes, sizes=sizes, truth=truth, depth=depth, model=model,
-        seeds=seeds, steps=steps, epochs=epochs, regimes=regimes, side=side, training=training, labels=labels,
+        seeds=seeds, steps=steps, epochs=epochs, regimes=regimes, side=side, stride=stride, training=training, labels=labels,
         source=source,
     )  # fmt: skip
     proof = experiment.run(watch)
@@ -313,11 +316,12 @@ def _common_labels(dataset: "Dataset", evaluation: Mapping[str, "Dataset"], name
 def _training_data(
     depth: Depth, dataset: "Dataset", evaluation: Mapping[str, "Dataset"], labels: LabelSpace, model: str,
     side: int | None,
+    stride: int | None = None,
 ) -> TrainingData:  # fmt: skip
     if depth == "probe":
         from sds_hf.prove.segmenters.probe import Probe
 
-        return Probe(dataset, evaluation, labels, model, side)
+        return Probe(dataset, evaluation, labels, model, side, stride)
     from sds_hf.prove.segmenters.pictures import Pictures
 
     return Pictures(dataset, evaluation, labels, model, side)

@@ -1,6 +1,6 @@
 """Whether selections train a better segmenter, on demo scenes: every arm, two evaluation sets, ten seeds.
 
-    python prove.py WORK [--rows 4000] [--steps 200] [--seeds 10] [--size-seeds 5]
+    python prove.py WORK [--rows 4000] [--steps 400] [--stride 16] [--seeds 10] [--size-seeds 5]
 
 Draws the scenes and scores them in the folder WORK, trains the probe of `sds-hf prove` on each arm, and writes
 `prove.json`, `prove.md` and `prove.png` here, and `prove_sizes.*` over sizes as in the paper's Table 6. Run again, it
@@ -72,7 +72,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("--rows", type=int, default=4000)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--stride", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--size-seeds", type=int, default=5)
     arguments = parser.parse_args()
@@ -88,7 +89,7 @@ def main() -> None:
     from sds_hf import select
 
     size = len(select(ranked, Recipe.load("sds-paper", QUANTILES)).kept_rows())
-    settings = {"steps": arguments.steps, "source": "demo scenes, seed 11"}
+    settings = {"steps": arguments.steps, "stride": arguments.stride, "source": "demo scenes, seed 11"}
     for name, chosen, shares, seeds in (
         ("prove", recipes(size), (), arguments.seeds),
         ("prove_sizes", recipes(size)[:2], SIZES, arguments.size_seeds),

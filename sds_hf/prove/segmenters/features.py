@@ -97,11 +97,11 @@ class Features:
     levels: list["Parts"]
     masks: "Parts"
 
-    def batch(self, rows: np.ndarray, device: torch.device) -> tuple[list[Tensor], Tensor]:
-        """Levels and masks of some rows, as a `Decoder` takes them."""
-        inputs = [torch.from_numpy(level.take(rows)).to(device).to(memory_format=torch.channels_last)
-                  for level in self.levels]  # fmt: skip
-        return [level.float() for level in inputs], torch.from_numpy(self.masks.take(rows)).to(device).long()
+    def batch(self, rows: np.ndarray, device: torch.device, levels: Sequence[int]) -> tuple[list[Tensor], Tensor]:
+        """Some levels and the masks of some rows, as a `Decoder` takes them."""
+        inputs = [torch.from_numpy(self.levels[number].take(rows)).to(device).float() for number in levels]
+        masks = torch.from_numpy(self.masks.take(rows)).to(device).long()
+        return [level.contiguous(memory_format=torch.channels_last) for level in inputs], masks
 
 
 class Parts:
