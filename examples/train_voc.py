@@ -4,12 +4,13 @@
     python examples/train_voc.py gen_voc scores VOCdevkit/VOC2012 --out table
     accelerate launch examples/train_voc.py gen_coco scores coco --set coco --out table_coco
 
-Trains a segmenter on all synthetic images, on what `sds-paper` keeps, on as many random ones, and with `--with-real` on
-the real training images, and writes `table.md`: mIoU on the real validation images beside the paper's figures. The
+Trains a segmenter on all synthetic images, on what `sds-paper` keeps, on as many random ones, and with `--with-real`
+on the real training images, and writes `table.md`: mIoU on the real validation images beside the paper's figures. The
 networks, crop and schedule are those of Dataset Diffusion (Nguyen et al., NeurIPS 2023), whose sets the paper scores
 and whose configurations are public: crops of 512 pixels, 16 a step, AdamW at 1e-4 and a tenth of it for the backbone,
-polynomial decay over 20,000 steps (COCO 40,000), gradients cut at a norm of 0.01. VOC has 21 classes and 1,449 validation images, pixels of 255 do
-not count; real training images are the 10,582 of the list `train_aug` with the masks of SBD.
+polynomial decay over 20,000 steps (COCO 40,000), gradients cut at a norm of 0.01. VOC has 21 classes and 1,449
+validation images, pixels of 255 do not count; real training images are the 10,582 of the list `train_aug` with the
+masks of SBD.
 """
 
 import argparse

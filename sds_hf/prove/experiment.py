@@ -264,8 +264,8 @@ def prove_subset(
     """
     experiment = Experiment(
         dataset, scores, evaluation, out, recipes=recipes, sizes=sizes, truth=truth, depth=depth, model=model,
-        seeds=seeds, steps=steps, epochs=epochs, regimes=regimes, side=side, stride=stride, training=training, labels=labels,
-        source=source,
+        seeds=seeds, steps=steps, epochs=epochs, regimes=regimes, side=side, stride=stride, training=training,
+        labels=labels, source=source,
     )  # fmt: skip
     proof = experiment.run(watch)
     if current_rank().index == 0:

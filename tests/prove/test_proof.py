@@ -185,7 +185,8 @@ def command(folders, backbone, out, *more) -> list[str]:
             *more]  # fmt: skip
 
 
-def test_the_command_says_the_time_first_and_then_the_result(folders, backbone, tmp_path, capsys):
+def test_the_command_says_the_time_first_and_then_the_result(folders, backbone, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # no features of other tests
     asked = command(folders, backbone, tmp_path / "out", "--seeds", "2", "--steps", "3", "--json")
     assert main([*asked, "--dry-run"]) == 0
     plan = json.loads(capsys.readouterr().out)
