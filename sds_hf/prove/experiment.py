@@ -19,7 +19,7 @@ from sds_hf.prove.arms import Arms, make_arms
 from sds_hf.prove.results.proof import Proof, make_proof
 from sds_hf.prove.runs import EPOCHS, STEPS, Regimes, Run, Runs
 from sds_hf.prove.segmenters.efficientnet import NAME as DEFAULT_BACKBONE
-from sds_hf.prove.segmenters.training import Training, TrainingData, optimizer_of, take_step
+from sds_hf.prove.segmenters.training import Training, TrainingData, Trial, optimizer_of, take_step
 from sds_hf.selection.recipe import Recipe
 from sds_hf.table.team import current_rank
 
@@ -53,7 +53,7 @@ class Plan:
         seconds_per_step: measured on a few.
         rows_left: rows whose features are to be computed.
         seconds_per_row: measured on a few.
-        seconds: for all that is left, evaluation apart.
+        seconds: for all that is left.
         device: where.
     """
 
@@ -129,25 +129,28 @@ class Experiment:
     def plan(self) -> Plan:
         """What is left to do, and how long it takes as measured on a few rows and steps."""
         runs = self.in_order()
-        left = self.runs.left(runs)
-        (inputs, masks), row_seconds, rows_left = self.data.trial(min(TRIAL_ROWS, self.training.batch_size))
-        step_seconds = self._step_seconds(inputs, masks) if left else 0.0
+        left, count = self.runs.left(runs), self.runs.count(runs)
         steps = sum(run.steps for run in left)
-        seconds = steps * step_seconds + (rows_left * row_seconds if left else 0)
-        count = len({self.runs._path(run) for run in runs})
-        return Plan(self.arms, count, len(left), steps, step_seconds, rows_left, row_seconds, seconds,
-                    str(current_device()))  # fmt: skip
+        if not left:
+            return Plan(self.arms, count, 0, 0, 0.0, 0, 0.0, 0.0, str(current_device()))
+        trial = self.data.trial(min(TRIAL_ROWS, self.training.batch_size), self.training)
+        step_seconds = self._step_seconds(trial) + trial.batch_seconds
+        seconds = steps * step_seconds + len(left) * trial.evaluation_seconds + trial.rows_left * trial.row_seconds
+        return Plan(
+            self.arms, count, len(left), steps, step_seconds, trial.rows_left, trial.row_seconds, seconds,
+            str(current_device()),
+        )  # fmt: skip
 
-    def _step_seconds(self, inputs: Any, masks: Any) -> float:
-        network = self.data.network().train()
+    def _step_seconds(self, trial: Trial) -> float:
+        """Of one step, the first, which warms up, apart."""
+        network, (inputs, masks) = self.data.network().train(), trial.batch
         optimizer, _ = optimizer_of(network, TRIAL_STEPS, self.training)
-        take_step(network, inputs, masks, optimizer, self.training)  # warms up
+        take_step(network, inputs, masks, optimizer, self.training)
         start = time.perf_counter()
         for _ in range(TRIAL_STEPS):
             loss = take_step(network, inputs, masks, optimizer, self.training)
         loss.item()  # waits for a GPU
-        batches = self.training.batch_size / len(masks)
-        return (time.perf_counter() - start) / TRIAL_STEPS * batches
+        return (time.perf_counter() - start) / TRIAL_STEPS * self.training.batch_size / len(masks)
 
     def run(self, watch: Watch = nothing) -> Proof:
         """Train what has no result yet, and sum up."""

@@ -105,6 +105,10 @@ class Runs:
         """Those of the runs that have no result yet, each once."""
         return list({self._path(run): run for run in runs if self.result(run) is None}.values())
 
+    def count(self, runs: Sequence[Run]) -> int:
+        """Trainings that the runs need: those that are the same count once."""
+        return len({self._path(run) for run in runs})
+
     def make(self, runs: Sequence[Run], rank: Rank, tell: Callable[[int], None]) -> None:
         """Make the runs that have no result; several processes share the work, whoever comes first takes a run.
 

@@ -18,7 +18,7 @@ from sds_hf.prove.segmenters.features import PICTURES, read_pictures
 from sds_hf.prove.segmenters.iou import Overlap
 from sds_hf.prove.segmenters.networks import Segmenter, UNet
 from sds_hf.prove.segmenters.pretrained import VisionFiles, resnet, transformers_segmenter, vision_files
-from sds_hf.prove.segmenters.training import Training, TrainingData
+from sds_hf.prove.segmenters.training import Training, TrainingData, Trial
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -140,12 +140,19 @@ class Pictures(TrainingData):
         predictions: np.ndarray = scores.argmax(1).cpu().numpy()
         return predictions
 
-    def trial(self, count: int) -> tuple[tuple[Any, Tensor], float, int]:
-        """See `TrainingData.trial`; the batch is read within the step, so its time is counted with the rows."""
+    def trial(self, count: int, training: Training) -> Trial:
+        """See `TrainingData.trial`."""
         rows = np.arange(min(count, len(self._stored)))
         start = time.perf_counter()
         batch = self.batch(rows, np.random.default_rng(0))
-        return batch, (time.perf_counter() - start) / len(rows), 0
+        batch_seconds = (time.perf_counter() - start) / len(rows) * training.batch_size
+        network, evaluation = self.network().eval(), 0.0
+        for stored in self._evaluation.values():
+            start = time.perf_counter()
+            images, _ = self._read(stored, range(1))
+            self._predict(network, np.stack(images), training)
+            evaluation += (time.perf_counter() - start) * len(stored)
+        return Trial(batch, batch_seconds, evaluation, 0, 0.0)
 
     def _read(self, stored: Any, rows: Sequence[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         return read_pictures(stored_cells(stored, rows), rows, self._labels)

@@ -15,7 +15,7 @@ from sds_hf.progress import Watch
 from sds_hf.prove.segmenters.features import Backbone, FeatureCache, Features
 from sds_hf.prove.segmenters.iou import Overlap
 from sds_hf.prove.segmenters.networks import Decoder, Segmenter
-from sds_hf.prove.segmenters.training import Training, TrainingData
+from sds_hf.prove.segmenters.training import Training, TrainingData, Trial
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -97,27 +97,36 @@ class Probe(TrainingData):
             for start in range(0, count, ROWS_AT_ONCE):
                 inputs, masks = self._batch(features, np.arange(start, min(start + ROWS_AT_ONCE, count)))
                 masks = _thinned(masks, FINER * inputs[0].shape[-1])
-                with training.precision():
-                    scores = network.scores(inputs)
-                scores = F.interpolate(scores.float(), size=masks.shape[-2:], mode="bilinear")
-                # The largest of what lies side by side in memory: faster than `argmax(1)`.
-                overlap.add(masks.cpu().numpy(), scores.permute(0, 2, 3, 1).argmax(-1).cpu().numpy())
+                predictions = self._predict(network, inputs, masks.shape[-1], training)
+                overlap.add(masks.cpu().numpy(), predictions.cpu().numpy())
             overlaps[name] = overlap
         return overlaps
 
-    def trial(self, count: int) -> tuple[tuple[Any, Tensor], float, int]:
+    def trial(self, count: int, training: Training) -> Trial:
         """See `TrainingData.trial`."""
         left = sum(cache.rows_left for cache in (self._cache, *self._evaluation_caches.values()))
         rows = range(min(count, self._rows[0]))
         start = time.perf_counter()
         levels, masks = self._cache.compute(rows)
         seconds = (time.perf_counter() - start) / len(rows)
-        levels = [levels[number] for number in self._chosen(levels)]
-        self._channels = [level.shape[1] for level in levels]
-        inputs = [
-            torch.from_numpy(level).float().to(current_device(), memory_format=torch.channels_last) for level in levels
-        ]
-        return self._at_features(inputs, torch.from_numpy(masks).to(current_device()).long()), seconds, left
+        chosen = self._chosen(levels)
+        self._channels = [levels[number].shape[1] for number in chosen]
+        inputs = [torch.from_numpy(levels[number]).to(current_device()).float() for number in chosen]
+        inputs = [level.contiguous(memory_format=torch.channels_last) for level in inputs]
+        labels = torch.from_numpy(masks).to(current_device()).long()
+        network, side = self.network().eval(), FINER * inputs[0].shape[-1]
+        start = time.perf_counter()
+        self._predict(network, inputs, side, training).cpu()
+        evaluation = (time.perf_counter() - start) / len(rows) * sum(self._rows[1:])
+        return Trial(self._at_features(inputs, labels), 0.0, evaluation, left, seconds)
+
+    @torch.inference_mode()
+    def _predict(self, network: Segmenter, inputs: list[Tensor], side: int, training: Training) -> Tensor:
+        """Class indices (B, side, side)."""
+        with training.precision():
+            scores = network.scores(inputs)
+        scores = F.interpolate(scores.float(), size=(side, side), mode="bilinear")
+        return scores.permute(0, 2, 3, 1).argmax(-1)  # side by side in memory: faster than `argmax(1)`
 
     def _batch(self, features: Features, rows: np.ndarray) -> tuple[list[Tensor], Tensor]:
         return features.batch(rows, current_device(), self._chosen(features.levels))

@@ -53,6 +53,25 @@ class Training:
         return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A few rows, to measure how long things take.
+
+    Attributes:
+        batch: inputs and masks of training.
+        batch_seconds: of making the batch, for each step.
+        evaluation_seconds: of evaluating a network on all sets, as measured on the batch's rows.
+        rows_left: rows that `prepare` would take.
+        row_seconds: of `prepare` a row.
+    """
+
+    batch: tuple[Any, Tensor]
+    batch_seconds: float
+    evaluation_seconds: float
+    rows_left: int
+    row_seconds: float
+
+
 class TrainingData(ABC):
     """Rows to train on, evaluation sets, and the network that goes with them."""
 
@@ -78,8 +97,8 @@ class TrainingData(ABC):
         """Overlap of the network's predictions with the masks of each evaluation set."""
 
     @abstractmethod
-    def trial(self, count: int) -> tuple[tuple[Any, Tensor], float, int]:
-        """For an estimate: a batch of the first rows, seconds that `prepare` takes a row, and rows it would take."""
+    def trial(self, count: int, training: Training) -> Trial:
+        """What an estimate is made of, by so many rows."""
 
 
 def train(
