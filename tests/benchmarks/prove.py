@@ -3,27 +3,29 @@
     python prove.py WORK [--rows 4000] [--steps 400] [--stride 16] [--seeds 10] [--size-seeds 5]
 
 Draws the scenes and scores them in the folder WORK, trains the probe of `sds-hf prove` on each arm, and writes
-`prove.json`, `prove.md` and `prove.png` here, and `prove_sizes.*` over sizes as in the paper's Table 6. Run again, it
-goes on. `seen` are clean scenes of the artwork the candidates are drawn from, `unseen` of artwork that neither the demo
-CLIP, nor the candidates, nor the backbone have seen.
+`prove.json`, `prove.md` and `prove.png` here, `prove_sizes.*` over sizes as in the paper's Table 6, and
+`prove_curve.json`, the full set by number of steps. Run again, it goes on. `seen` are clean scenes of the artwork the
+candidates are drawn from, `unseen` of artwork that neither the demo CLIP nor the candidates have.
 """
 
 import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from sds_hf import ASF, PCS, Recipe, ScoreTable, TopK, TopPerGroup, score_table
+from sds_hf import ASF, PCS, Recipe, ScoreTable, TopK, TopPerGroup, score_table, select
 from sds_hf.cli.progress import watcher
 from sds_hf.data.folder import write_data_folder
 from sds_hf.data.opening import open_dataset
 from sds_hf.demo.artwork import DEMO_SETS, HELD_OUT_SET
 from sds_hf.demo.dataset import demo_features, demo_rows
+from sds_hf.files import write_whole
 from sds_hf.prove.experiment import Experiment, write_proof
 from sds_hf.scores.boundary import Boundary
 
@@ -31,6 +33,7 @@ EVALUATION = {"seen": DEMO_SETS, "unseen": (HELD_OUT_SET,)}
 EVALUATION_ROWS = 400
 RANKED = ("clip_sim", "asf_miou", "boundary")
 GROUPS = ("num_classes_present", "classes_present")
+CURVE, CURVE_SEEDS = (100, 200, 400, 800, 1600), 2  # steps of the full set, to see where it stops to gain
 SIZES = (0.15, 0.375, 0.5, 0.65, 0.75)  # the paper's are 15, 26, 30 and 40 of 40 thousand
 QUANTILES = ["rules.0.threshold.above=q0.2", "rules.1.threshold.above=q0.1"]
 
@@ -86,8 +89,6 @@ def main() -> None:
     table = score_table(pool, scores, work / "scores", rows_per_shard=500, source=str(work / "pool"))
     ranked = with_worst_rank(table, work / "ranked.parquet")
 
-    from sds_hf import select
-
     size = len(select(ranked, Recipe.load("sds-paper", QUANTILES)).kept_rows())
     settings = {"steps": arguments.steps, "stride": arguments.stride, "source": "demo scenes, seed 11"}
     for name, chosen, shares, seeds in (
@@ -101,6 +102,23 @@ def main() -> None:
         for source, suffix in (("results.json", "json"), ("report.md", "md"), ("proof.png", "png")):
             shutil.copyfile(work / name / source, here / f"{name}.{suffix}")
         print(json.dumps({"wrote": name}), flush=True)
+    settings.pop("steps")
+    curve = learning_curve(pool, str(ranked), evaluation, work / "proof", **settings)
+    write_whole(here / "prove_curve.json", json.dumps(curve, indent=1) + "\n")
+
+
+def learning_curve(*sets: Any, **settings: Any) -> dict[str, Any]:
+    """mIoU of the full set by number of steps, each a training of its own: whether it is under-trained."""
+    curve = {}
+    for steps in CURVE:
+        experiment = Experiment(
+            *sets, recipes=[], truth=None, seeds=CURVE_SEEDS, steps=steps, regimes=["steps"], **settings
+        )
+        proof = experiment.run(watcher(kind="json"))
+        curve[str(steps)] = {
+            score.evaluation: [round(value, 2) for value in score.miou.values] for score in proof.scores
+        }
+    return curve
 
 
 if __name__ == "__main__":
