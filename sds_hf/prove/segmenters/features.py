@@ -99,9 +99,9 @@ class Features:
 
     def batch(self, rows: np.ndarray, device: torch.device, levels: Sequence[int]) -> tuple[list[Tensor], Tensor]:
         """Some levels and the masks of some rows, as a `Decoder` takes them."""
-        inputs = [torch.from_numpy(self.levels[number].take(rows)).to(device).float() for number in levels]
+        stored = [torch.from_numpy(self.levels[number].take(rows)).to(device) for number in levels]
         masks = torch.from_numpy(self.masks.take(rows)).to(device).long()
-        return [level.contiguous(memory_format=torch.channels_last) for level in inputs], masks
+        return [level.to(torch.float32, memory_format=torch.channels_last) for level in stored], masks
 
 
 class Parts:

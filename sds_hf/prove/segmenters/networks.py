@@ -52,7 +52,7 @@ class Decoder(Segmenter):
         width: channels of the sum and of what follows.
     """
 
-    def __init__(self, channels: Sequence[int], classes: int, width: int = 64) -> None:
+    def __init__(self, channels: Sequence[int], classes: int, width: int = 48) -> None:
         super().__init__()
         # Convolutions of one pixel before the resize: the same numbers as after it, at a fraction of the cost.
         self.levels = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
