@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,10 +17,10 @@ from torch import Tensor
 from sds_hf.clip.device import current_device
 from sds_hf.data.cells import readable, stored_cells
 from sds_hf.data.content import content_digest
-from sds_hf.data.images import decode_image, decode_mask
 from sds_hf.data.labels import LabelSpace
 from sds_hf.files import cache_folder, whole_file, write_whole
 from sds_hf.prove.segmenters import efficientnet, pretrained
+from sds_hf.scores.base.rows import read_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -173,8 +173,7 @@ class FeatureCache:
         Raises:
             ValueError: if a row cannot be read; names it.
         """
-        cells = stored_cells(self._stored, rows)
-        images, masks = read_pictures(cells, rows, self._labels)
+        images, masks = read_pictures(self._stored, rows, self._labels)
         return self._backbone.features(images), np.stack([self._small(mask) for mask in masks])
 
     def _make(self, start: int, tell: Callable[[int], None] | None) -> None:
@@ -206,27 +205,17 @@ class FeatureCache:
 
 
 def read_pictures(
-    cells: dict[str, list[Any]], rows: Sequence[int], labels: LabelSpace
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Images and masks of rows, checked.
+    stored: "Dataset", rows: Sequence[int], labels: LabelSpace
+) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray]]:
+    """Images (H, W, 3) uint8 and masks (H, W) uint8 of rows of what `readable` returns.
 
     Raises:
-        ValueError: if one cannot be read, or holds an index that means nothing.
+        ValueError: if one cannot be read, or its mask holds an index that means nothing; names the row.
     """
-    images, masks = [], []
-    for place, row in enumerate(rows):
-        name = str(cells["id"][place]) if "id" in cells else f"of row {row}"
-        image, mask = (
-            decode_image(cells["image"][place], f"image {name}"),
-            decode_mask(cells["mask"][place], f"mask {name}"),
-        )
-        if image.shape[:2] != mask.shape:
-            raise ValueError(f"mask {name}: {mask.shape[1]}x{mask.shape[0]} pixels, not those of its image")
-        if unknown := labels.unknown(np.unique(mask)):
-            raise ValueError(f"mask {name}: {unknown} stand for no class of the label space {labels.name!r}")
-        images.append(image)
-        masks.append(mask)
-    return images, masks
+    pictures = read_rows(stored_cells(stored, rows), {"image", "mask"}, labels)
+    for position, error in pictures.errors.items():
+        raise ValueError(f"row {rows[position]} cannot be trained on or evaluated: {error}")
+    return pictures.images, pictures.masks
 
 
 def _save(path: Path, array: np.ndarray) -> None:

@@ -1,7 +1,7 @@
 """Full training: pictures, cropped and flipped, and a whole segmenter."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sds_hf.clip.device import current_device
-from sds_hf.data.cells import readable, stored_cells
+from sds_hf.data.cells import readable
 from sds_hf.data.labels import IGNORE_INDEX, LabelSpace
 from sds_hf.progress import Watch
 from sds_hf.prove.segmenters.deeplab import DeepLabV3
@@ -81,7 +81,7 @@ class Pictures(TrainingData):
 
     def batch(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[Any, Tensor]:
         """See `TrainingData.batch`: a crop of each row, scaled, flipped and coloured at random."""
-        images, masks = self._read(self._stored, [int(row) for row in rows])
+        images, masks = read_pictures(self._stored, [int(row) for row in rows], self._labels)
         crops = [self._crop(image, mask, rng) for image, mask in zip(images, masks, strict=True)]
         pixels, labels = (torch.cat(part).to(current_device()) for part in zip(*crops, strict=True))
         return pixels, labels
@@ -92,7 +92,10 @@ class Pictures(TrainingData):
         scale = side / min(height, width) * float(np.exp(rng.uniform(*np.log(SCALES))))
         window = min(round(side / scale), 4 * max(height, width))
         top, left = (int(rng.integers(min(0, length - window), max(0, length - window) + 1)) for length in mask.shape)
-        pixels, labels = torch.from_numpy(image).permute(2, 0, 1)[None].float(), torch.from_numpy(mask)[None, None]
+        pixels, labels = (
+            torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float(),
+            torch.from_numpy(mask.copy())[None, None],
+        )
         inside = slice(max(0, top), top + window), slice(max(0, left), left + window)
         pixels, labels = pixels[..., inside[0], inside[1]], labels[..., inside[0], inside[1]]
         before = max(0, -left), max(0, -top)
@@ -119,7 +122,7 @@ class Pictures(TrainingData):
             overlap = Overlap.empty(self._classes)
             for start in range(0, len(stored), training.batch_size):
                 rows = range(start, min(start + training.batch_size, len(stored)))
-                images, masks = self._read(stored, rows)
+                images, masks = read_pictures(stored, rows, self._labels)
                 for shape in dict.fromkeys(mask.shape for mask in masks):
                     alike = [place for place, mask in enumerate(masks) if mask.shape == shape]
                     predictions = self._predict(network, np.stack([images[place] for place in alike]), training)
@@ -149,10 +152,7 @@ class Pictures(TrainingData):
         network, evaluation = self.network().eval(), 0.0
         for stored in self._evaluation.values():
             start = time.perf_counter()
-            images, _ = self._read(stored, range(1))
+            images, _ = read_pictures(stored, range(1), self._labels)
             self._predict(network, np.stack(images), training)
             evaluation += (time.perf_counter() - start) * len(stored)
         return Trial(batch, batch_seconds, evaluation, 0, 0.0)
-
-    def _read(self, stored: Any, rows: Sequence[int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        return read_pictures(stored_cells(stored, rows), rows, self._labels)
