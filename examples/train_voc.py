@@ -39,7 +39,7 @@ PAPER = {
 SEGMENTERS = {
     "deeplabv3-r50": "deeplabv3:microsoft/resnet-50",
     "deeplabv3-r101": "deeplabv3:microsoft/resnet-101",
-    "mask2former-r50": "mask2former",
+    "mask2former-r50": "mask2former:microsoft/resnet-50",
 }
 STEPS = {"voc": 20_000, "coco": 40_000}
 VALIDATION = {"voc": ("val", 1449), "coco": ("val2017", 5000)}

@@ -4,13 +4,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from support.segmenters import CLASSES, tiny_configs, tiny_resnet
+from support.segmenters import CLASSES, tiny_backbone, tiny_configs, tiny_resnet
 
 from sds_hf.prove.segmenters.deeplab import DeepLabV3
 from sds_hf.prove.segmenters.features import Backbone
 from sds_hf.prove.segmenters.iou import Overlap
 from sds_hf.prove.segmenters.networks import Decoder, UNet, pixel_loss
-from sds_hf.prove.segmenters.pretrained import ModelError, resnet, transformers_segmenter, vision_files
+from sds_hf.prove.segmenters.pretrained import (
+    ModelError,
+    resnet,
+    segmenter_on,
+    transformers_segmenter,
+    vision_files,
+)
 
 KINDS = ["segformer", "deeplabv3+", "upernet", "mask2former"]
 
@@ -95,6 +101,17 @@ def test_deeplab_looks_at_stride_8(batch, tmp_path):
     assert network.scores(pixels).shape == (2, CLASSES, 8, 8)
     network.train().loss(pixels[:1], masks[:1]).backward()  # one row, as a last batch may have
     assert all(weight.grad is not None for weight in network.backbone_parameters())
+
+
+@pytest.mark.parametrize("kind", ["mask2former", "upernet"])
+def test_segmenters_on_a_backbone_have_its_weights(kind, batch, tmp_path):
+    files = vision_files(tiny_backbone(tmp_path))
+    network = segmenter_on(kind, files, CLASSES)
+    first = files.folder and network.backbone_parameters()[0]
+    saved = Backbone(str(tmp_path), side=64)._network.model
+    assert any(torch.equal(first, weight) for weight in saved.parameters())
+    network.train().loss(*batch).backward()
+    assert network.eval().scores(batch[0]).shape[:2] == (2, CLASSES)
 
 
 def test_the_demo_clip_and_other_vision_models_are_backbones(tmp_path):

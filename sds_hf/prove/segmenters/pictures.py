@@ -17,13 +17,20 @@ from sds_hf.prove.segmenters.deeplab import DeepLabV3
 from sds_hf.prove.segmenters.features import PICTURES, read_pictures
 from sds_hf.prove.segmenters.iou import Overlap
 from sds_hf.prove.segmenters.networks import Segmenter, UNet
-from sds_hf.prove.segmenters.pretrained import VisionFiles, resnet, transformers_segmenter, vision_files
+from sds_hf.prove.segmenters.pretrained import (
+    ON_BACKBONES,
+    VisionFiles,
+    resnet,
+    segmenter_on,
+    transformers_segmenter,
+    vision_files,
+)
 from sds_hf.prove.segmenters.training import Training, TrainingData, Trial
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-UNET, DEEPLAB = "unet", "deeplabv3"
+UNET, DEEPLAB, WHOLE = "unet", "deeplabv3", "transformers"
 SIDE = 160  # of the crops, in pixels, if none is asked for
 SCALES = (0.5, 2.0)  # of a picture before it is cropped; at 1 its shorter side is that of the crop
 BRIGHTNESS, TINT = 0.25, 0.15  # how much crops differ in light and colour
@@ -37,7 +44,7 @@ class Pictures(TrainingData):
         dataset: the candidates.
         evaluation: sets to evaluate on, by name.
         labels: what masks mean.
-        model: `unet`, `deeplabv3` with `:` and a ResNet of `transformers`, or what `vision_files` takes.
+        model: `unet`, what `vision_files` takes, or `deeplabv3`, `mask2former` or `upernet` with `:` and a backbone.
         side: of the crops in pixels; evaluation sees whole pictures whose shorter side is as long.
     """
 
@@ -52,32 +59,34 @@ class Pictures(TrainingData):
         self._stored, self._labels = readable(dataset, PICTURES), labels
         self._evaluation = {name: readable(chosen, PICTURES) for name, chosen in evaluation.items()}
         self._side, self._classes = side or SIDE, len(labels.names)
-        self._kind, _, inner = model.partition(":")
-        own = model == UNET or self._kind == DEEPLAB
-        self._files = vision_files(inner or "resnet") if self._kind == DEEPLAB else None if own else vision_files(model)
+        kind, _, inner = model.partition(":")
+        # A path may hold a colon, too: only what can stand on a backbone is taken apart.
+        self._kind = kind if kind in (UNET, DEEPLAB) or (inner and kind in ON_BACKBONES) else WHOLE
+        name = {UNET: None, WHOLE: model, DEEPLAB: inner or "resnet"}.get(self._kind, inner)
+        self._files = vision_files(name) if name else None
         self._mean, self._std = (self._files or VisionFiles("", None, "", False)).normalization
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """See `TrainingData.identity`."""
         weights = self._files.digest if self._files else ""
-        return {"depth": "full", "kind": self._kind if not self._files or self._kind == DEEPLAB else "transformers",
-                "sha256": weights, "side": self._side}  # fmt: skip
+        return {"depth": "full", "kind": self._kind, "sha256": weights, "side": self._side}
 
     def prepare(self, watch: Watch) -> None:
         """Nothing is done beforehand."""
 
     def network(self) -> Segmenter:
         """See `TrainingData.network`."""
-        network: Segmenter
-        if self._kind == UNET:
-            network = UNet(self._classes)
-        elif self._kind == DEEPLAB and self._files:
-            network = DeepLabV3(*resnet(self._files), self._classes)
-        else:
-            assert self._files is not None
-            network = transformers_segmenter(self._files, self._classes)
-        return network.to(current_device())
+        return self._network().to(current_device())
+
+    def _network(self) -> Segmenter:
+        if self._files is None:
+            return UNet(self._classes)
+        if self._kind == DEEPLAB:
+            return DeepLabV3(*resnet(self._files), self._classes)
+        if self._kind == WHOLE:
+            return transformers_segmenter(self._files, self._classes)
+        return segmenter_on(self._kind, self._files, self._classes)
 
     def batch(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[Any, Tensor]:
         """See `TrainingData.batch`: a crop of each row, scaled, flipped and coloured at random."""

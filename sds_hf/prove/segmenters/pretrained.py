@@ -25,6 +25,8 @@ ARCHITECTURES = {  # by the names a user gives: kind of the configuration, and s
     "mask2former": ("mask2former", {}),
     "resnet": ("resnet", {}),
 }
+ON_BACKBONES = ("mask2former", "upernet")  # take any backbone of four stages: `mask2former:microsoft/resnet-50`
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
 MASKS_KINDS = ("mask2former", "maskformer")  # predict masks with a class each, not a class a pixel
 
 
@@ -228,6 +230,37 @@ def transformers_segmenter(checkpoint: VisionFiles, classes: int) -> Segmenter:
     except Exception as error:  # foreign architectures fail in many ways
         raise _not_loaded(checkpoint, error) from error
     return MaskSegmenter(model) if masks else SemanticSegmenter(model)
+
+
+def segmenter_on(kind: str, checkpoint: VisionFiles, classes: int) -> Segmenter:
+    """A segmenter with random weights on a backbone, with those it was trained to if there are any.
+
+    Args:
+        kind: one of `ON_BACKBONES`.
+        checkpoint: of the backbone, e.g. `microsoft/resnet-50`.
+        classes: number of classes.
+
+    Raises:
+        ModelError: if they cannot be loaded or do not go together.
+    """
+    from transformers import AutoBackbone, AutoConfig, AutoModelForSemanticSegmentation
+    from transformers import AutoModelForUniversalSegmentation as AutoModelForMasks
+
+    options = {"out_features": STAGES, "local_files_only": True, "trust_remote_code": False}
+    try:
+        inner = AutoConfig.from_pretrained(str(checkpoint.folder), **options)
+        own = {"auxiliary_in_channels": inner.hidden_sizes[-2]} if kind == "upernet" else {}
+        config = AutoConfig.for_model(kind, backbone_config=inner, num_labels=classes, **own)
+        model: Any = (AutoModelForMasks if kind in MASKS_KINDS else AutoModelForSemanticSegmentation).from_config(
+            config
+        )
+        if checkpoint.has_weights:
+            place = model.model.pixel_level_module.encoder if kind in MASKS_KINDS else model.backbone
+            weights = AutoBackbone.from_pretrained(str(checkpoint.folder), use_safetensors=True, **options)
+            place.load_state_dict(weights.state_dict())
+    except Exception as error:  # foreign architectures fail in many ways
+        raise _not_loaded(checkpoint, error) from error
+    return MaskSegmenter(model) if kind in MASKS_KINDS else SemanticSegmenter(model)
 
 
 class ResNet(nn.Module):
