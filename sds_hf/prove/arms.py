@@ -1,6 +1,6 @@
 """The arms of a proof: which rows each segmenter is trained on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +10,14 @@ import pyarrow as pa
 
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.rules import resized
-from sds_hf.selection.select import EmptySelectionError, Selection, select
+from sds_hf.selection.select import select
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from sds_hf.table.score_table import ScoreTable
 
-FULL, RANDOM, CLEAN, PUBLISHED = "full", "random", "clean", "published"
+FULL, RANDOM, CLEAN, PUBLISHED, RECIPE = "full", "random", "clean", "published", "recipe"
 
 
 @dataclass(frozen=True)
@@ -81,83 +81,94 @@ def make_arms(
     Raises:
         ValueError: if the rows of dataset and scores cannot be matched, or a recipe keeps nothing.
     """
+    names = [recipe.name for recipe in recipes]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two recipes are called {max(names, key=names.count)!r}; give each a name of its own")
     candidates = _Candidates(dataset, scores, truth)
-    arms, missing = [candidates.arm(FULL, FULL, candidates.readable)], []
+    arms, missing = [candidates.arm(FULL, FULL, candidates.scored)], list[str]()
     if candidates.published is not None:
         arms.append(candidates.arm(PUBLISHED, PUBLISHED, candidates.published))
     for recipe in recipes:
-        for name, resize in _forms(recipe, sizes, candidates.count):
+        arms.append(candidates.arm(recipe.name, RECIPE, select(scores, recipe).kept_rows(), recipe.name))
+        for share in sizes:
+            name, target = f"{recipe.name} {share:.4g}", round(share * candidates.count)
             try:
-                kept = select(scores, resize()).kept_rows()
-            except (EmptySelectionError, ValueError) as error:
-                if name == recipe.name:
-                    raise
+                kept = select(scores, resized(recipe.rules, target)).kept_rows()
+            except ValueError as error:
                 missing.append(f"{name}: {error}")
                 continue
-            arms.append(candidates.arm(name, "recipe", kept, recipe.name))
-    if candidates.truth is not None:
-        clean = candidates.readable[candidates.truth[candidates.readable]]
+            arms.append(candidates.arm(name, RECIPE, kept, recipe.name))
+    if candidates.is_clean is not None:
+        clean = candidates.scored[candidates.is_clean[candidates.scored]]
         arms.append(candidates.arm(CLEAN, CLEAN, clean))
     arms = _unlike(arms, missing)
-    chosen = sorted({arm.size for arm in arms if arm.kind in ("recipe", PUBLISHED)} - {len(candidates.readable)})
-    for size in chosen:
-        pool = candidates.arm(f"{RANDOM} {size:,}", RANDOM, candidates.readable)
+    chosen = {arm.size for arm in arms if arm.kind in (RECIPE, PUBLISHED)} - {len(candidates.scored)}
+    for size in sorted(chosen):
+        pool = candidates.arm(f"{RANDOM} {size:,}", RANDOM, candidates.scored)
         arms.append(replace(pool, size=size))
     return candidates.with_pictures(arms, missing)
 
 
 class _Candidates:
-    """Rows that were scored, and where their pictures are."""
+    """Rows that were scored, and where their pictures are; `row` is what the scores call a row, by its number.
+
+    Attributes:
+        count: rows of the scores.
+        scored: numbers of those that did not fail.
+        published: numbers of those that the scores of a published set say were kept; None for other scores.
+        is_clean: whether a row is clean, by number; None where nobody knows.
+    """
 
     def __init__(self, dataset: "Dataset", scores: Any, truth: str | None) -> None:
         everything = select(scores, [])
         table = everything.table().sort_by("row")
-        self.numbers = table["row"].to_numpy()
-        self.count = len(table)
-        self.places = _places(dataset, everything, table)
-        index = {int(number): place for place, number in enumerate(self.numbers)}
-        self._place = index
-        self.readable = everything.kept_rows()
-        self.published = _flagged(scores, self.numbers)
-        self.truth = self._truth(dataset, scores, truth)
-
-    def _truth(self, dataset: "Dataset", scores: Any, column: str | None) -> np.ndarray | None:
-        """Whether a row is clean, by row number; None if nobody knows."""
-        if column is None:
-            return None
-        values = _column(scores, column)
-        if values is None and column in dataset.column_names and (self.places >= 0).all():
-            values = dataset.select_columns([column]).with_format("arrow")[:][column].take(pa.array(self.places))
-        if values is None:
-            return None
-        clean = np.zeros(int(self.numbers.max()) + 1, bool)
-        clean[self.numbers] = np.array([value is None for value in values.to_pylist()])
-        return clean
+        numbers = table["row"].to_numpy()
+        places = _places(dataset, table)
+        self._place = np.full(int(numbers.max()) + 1, -1)  # of a row in the dataset, by number
+        self._place[numbers] = places
+        self.count, self.scored = len(table), everything.kept_rows()
+        kept = _column(scores, "kept")
+        self.published = None if kept is None else numbers[np.array(kept.to_pylist(), bool)]
+        values = None if truth is None else _column(scores, truth)
+        if values is None and truth in dataset.column_names and (places >= 0).all():
+            values = dataset.select_columns([truth]).with_format("arrow")[:][truth].take(pa.array(places))
+        self.is_clean = None if values is None else np.zeros(len(self._place), bool)
+        if self.is_clean is not None and values is not None:
+            self.is_clean[numbers] = values.is_null().to_numpy()
 
     def arm(self, name: str, kind: str, rows: np.ndarray, recipe: str | None = None) -> Arm:
-        """An arm of some candidates, by their row numbers in the scores."""
-        share = None if self.truth is None or not len(rows) else round(float(self.truth[rows].mean()), 4)
+        """An arm of some candidates, by their numbers."""
+        share = None if self.is_clean is None or not len(rows) else round(float(self.is_clean[rows].mean()), 4)
         return Arm(name, kind, np.sort(rows).astype(np.int64), len(rows), recipe, share)
 
     def with_pictures(self, arms: Sequence[Arm], missing: list[str]) -> Arms:
-        """The arms whose rows all have pictures, by row numbers of the dataset; the others are said to be missing."""
+        """The arms whose rows all have pictures, by row numbers of the dataset; the others are said to be missing.
+
+        Raises:
+            ValueError: if there is none.
+        """
         complete = []
         for arm in arms:
-            places = self.places[[self._place[int(row)] for row in arm.rows]]
-            if (places >= 0).all():
-                complete.append(replace(arm, rows=np.sort(places)))
-            else:
+            places = self._place[arm.rows]
+            lacking = int((places < 0).sum())
+            if lacking:
                 missing.append(
-                    f"{arm.name}: {int((places < 0).sum()):,} of its {len(places):,} rows have no pictures in the "
-                    "dataset; give all candidates as DATASET"
+                    f"{arm.name}: {lacking:,} of its {len(places):,} rows have no pictures in the dataset; give all "
+                    "candidates as DATASET"
                 )
+            else:
+                complete.append(replace(arm, rows=np.sort(places)))
         if not complete:
             raise ValueError(f"no arm can be trained: {missing[0]}")
         return Arms(tuple(complete), tuple(missing), self.count)
 
 
-def _places(dataset: "Dataset", everything: Selection, table: pa.Table) -> np.ndarray:
-    """For each scored row its number in the dataset, -1 if it is not there."""
+def _places(dataset: "Dataset", table: pa.Table) -> np.ndarray:
+    """For each scored row its number in the dataset, -1 if it is not there.
+
+    Raises:
+        ValueError: if that cannot be told.
+    """
     names = [str(name) for name in table["id"].to_pylist()]
     if "id" not in dataset.column_names:
         if len(dataset) != len(names):
@@ -179,12 +190,6 @@ def _places(dataset: "Dataset", everything: Selection, table: pa.Table) -> np.nd
     return places
 
 
-def _flagged(scores: Any, numbers: np.ndarray) -> np.ndarray | None:
-    """Row numbers that the column `kept` of published scores marks; None if there is no such column."""
-    kept = _column(scores, "kept")
-    return None if kept is None else numbers[np.array(kept.to_pylist(), bool)]
-
-
 def _column(scores: Any, name: str) -> Any:
     """A column of scores in the order of their rows, None if there is none."""
     from datasets import Dataset
@@ -192,20 +197,6 @@ def _column(scores: Any, name: str) -> Any:
     if isinstance(scores, Dataset):
         return scores.select_columns([name]).with_format("arrow")[:][name] if name in scores.column_names else None
     return None
-
-
-def _forms(recipe: Recipe, sizes: Sequence[float], candidates: int) -> list[tuple[str, Callable[[], Recipe]]]:
-    """The recipe as it is and at each size, by name."""
-    forms: list[tuple[str, Callable[[], Recipe]]] = [(recipe.name, lambda: recipe)]
-    for share in sizes:
-        target = round(share * candidates)
-        forms.append(
-            (
-                f"{recipe.name} {share:.4g}",
-                lambda target=target: recipe.model_copy(update={"rules": resized(recipe.rules, target)}),  # type: ignore[misc]
-            )
-        )
-    return forms
 
 
 def _unlike(arms: list[Arm], missing: list[str]) -> list[Arm]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from sds_hf.clip.device import current_device, dtype_name, resolve_dtype
-from sds_hf.data.content import content_digest
+from sds_hf.data.cells import readable
+from sds_hf.data.content import content_digest, row_digests
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.files import write_whole
 from sds_hf.progress import Watch, nothing
@@ -100,6 +101,7 @@ class Experiment:
         if bad := [size for size in sizes if not 0 < size <= 1]:
             raise ValueError(f"sizes are shares of the candidates, above 0 and at most 1; not {bad[0]}")
         self.evaluation = evaluation if isinstance(evaluation, Mapping) else {"evaluation": evaluation}
+        self._dataset = dataset
         self.labels = _common_labels(dataset, self.evaluation, labels)
         chosen = [recipe if isinstance(recipe, Recipe) else Recipe.load(recipe) for recipe in recipes]
         self.arms = make_arms(dataset, scores, chosen, sizes, truth)
@@ -157,6 +159,7 @@ class Experiment:
         rank, runs = current_rank(), self.in_order()
         shown = watch if rank.index == 0 else nothing
         if left := self.runs.left(runs):
+            check_apart(self._dataset, self.evaluation)
             self.data.prepare(shown)
             total = sum(run.steps for run in left)
             with shown("training", total, str(current_device())) as tell:
@@ -262,7 +265,8 @@ def prove_subset(
         Mean IoU of each arm in percent by seed and class, and paired differences with 95 % intervals.
 
     Raises:
-        ValueError: if rows cannot be matched or read, masks mean different things, or a model cannot be had.
+        ValueError: if rows cannot be matched or read, a picture to evaluate on is among the candidates, masks mean
+            different things, or a model cannot be had.
         ModuleNotFoundError: if the extra `prove` is needed and not installed.
     """
     experiment = Experiment(
@@ -285,6 +289,21 @@ def write_proof(proof: Proof, out: Path) -> None:
     write_whole(out / RESULTS, json.dumps(proof.to_dict(), indent=1, ensure_ascii=False) + "\n")
     write_whole(out / "report.md", proof_section(proof))
     draw_proof(proof, out / "proof.png")
+
+
+def check_apart(dataset: "Dataset", evaluation: Mapping[str, "Dataset"]) -> None:
+    """Refuse pictures to evaluate on that are trained on.
+
+    Raises:
+        ValueError: if one of an evaluation set is among the candidates, byte for byte.
+    """
+    candidates = set(row_digests(readable(dataset, ["image"])))
+    for name, chosen in evaluation.items():
+        if shared := sum(digest in candidates for digest in row_digests(readable(chosen, ["image"]))):
+            raise ValueError(
+                f"{shared:,} of the {len(chosen):,} pictures of {name} are among the candidates: an arm would be "
+                "evaluated on what it was trained on; take them out of one of the two"
+            )
 
 
 def _regimes(steps: int | None, epochs: float | None, arms: Arms, training: Training, default: int) -> Regimes:

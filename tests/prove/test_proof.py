@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from support.rows import random_dataset, random_row
 from support.segmenters import tiny_backbone
 
@@ -98,6 +98,11 @@ def test_rows_that_cannot_be_matched(pool, names, said):
     other = pool.remove_columns("id").add_column("id", names)
     with pytest.raises(ValueError, match=said):
         make_arms(other, scores_of(pool["id"]), [GOOD])
+
+
+def test_two_recipes_of_one_name_are_refused(pool):
+    with pytest.raises(ValueError, match="two recipes are called 'good'"):
+        make_arms(pool, scores_of(pool["id"]), [GOOD, GOOD])
 
 
 def test_sizes_that_the_rules_cannot_reach_are_said(pool):
@@ -217,6 +222,12 @@ def test_options_that_make_no_sense(folders, backbone, tmp_path, capsys):
         assert said in " ".join(capsys.readouterr().err.split())
 
 
+def test_what_is_trained_on_is_not_evaluated_on(pool, clean, settings, tmp_path):
+    one = concatenate_datasets([clean, pool.remove_columns("defect").select([5])])
+    with pytest.raises(ValueError, match="1 of the 5 pictures of evaluation are among the candidates"):
+        prove_subset(pool, scores_of(pool["id"]), one, tmp_path, **settings)
+
+
 def test_masks_that_mean_something_else_are_refused(pool, clean, settings, tmp_path):
     other = clean.cast_column("classes", row_features(VOC.from_names(["background", "cat"]))["classes"])
     with pytest.raises(ValueError, match="masks of the candidates mean 21 classes"):
@@ -261,8 +272,18 @@ def test_two_processes_share_the_trainings(folders, backbone, tmp_path):
     assert together == single
 
 
-def test_a_published_set_needs_no_candidates(published, dataset, backbone, tmp_path, capsys):
-    asked = ["prove", str(published), "--eval", f"test={published}", "--backbone", backbone, "--side", "32", "--json"]
+def test_a_published_set_needs_no_candidates(published, folders, backbone, tmp_path, capsys):
+    asked = [
+        "prove",
+        str(published),
+        "--eval",
+        f"test={folders / 'clean'}",
+        "--backbone",
+        backbone,
+        "--side",
+        "32",
+        "--json",
+    ]
     asked += ["--seeds", "2", "--steps", "3", "--recipes", "", "--out", str(tmp_path / "out")]
     assert main(asked) == 0
     result = json.loads(capsys.readouterr().out)

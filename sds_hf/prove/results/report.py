@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sds_hf.prove.arms import FULL, RANDOM
+from sds_hf.prove.arms import FULL, PUBLISHED, RANDOM, RECIPE
 from sds_hf.prove.results.proof import Comparison, Proof, Score
 from sds_hf.prove.runs import EPOCHS, STEPS
 
@@ -113,7 +113,7 @@ def _sentences(proof: Proof, regime: str, evaluation: str) -> list[str]:
     for one in proof.comparisons:
         if (one.regime, one.evaluation) != (regime, evaluation):
             continue
-        of_recipe = next(arm for arm in proof.arms if arm.name == one.arm).kind in ("recipe", "published")
+        of_recipe = next(arm for arm in proof.arms if arm.name == one.arm).kind in (RECIPE, PUBLISHED)
         standard = one.against == FULL or one.against.startswith(RANDOM)
         words = {
             "better": "is better than",
@@ -128,7 +128,7 @@ def _sentences(proof: Proof, regime: str, evaluation: str) -> list[str]:
 def _class_table(proof: Proof) -> list[str]:
     """IoU by class of the full set, and of selections and random rows of their sizes, where most rows are compared."""
     regime, evaluation = proof.scores[0].regime, proof.scores[0].evaluation
-    chosen = [arm for arm in proof.arms if arm.kind in ("recipe", "published")][:2]
+    chosen = [arm for arm in proof.arms if arm.kind in (RECIPE, PUBLISHED)][:2]
     names = [FULL, *(arm.name for arm in chosen), *(f"{RANDOM} {arm.size:,}" for arm in chosen)]
     scores: list[Score] = []
     for name in dict.fromkeys(names):

@@ -243,7 +243,7 @@ def segmenter_on(kind: str, checkpoint: VisionFiles, classes: int) -> Segmenter:
     Raises:
         ModelError: if they cannot be loaded or do not go together.
     """
-    from transformers import AutoBackbone, AutoConfig, AutoModelForSemanticSegmentation
+    from transformers import AutoConfig, AutoModelForSemanticSegmentation
     from transformers import AutoModelForUniversalSegmentation as AutoModelForMasks
 
     options = {"out_features": STAGES, "local_files_only": True, "trust_remote_code": False}
@@ -256,7 +256,8 @@ def segmenter_on(kind: str, checkpoint: VisionFiles, classes: int) -> Segmenter:
         )
         if checkpoint.has_weights:
             place = model.model.pixel_level_module.encoder if kind in MASKS_KINDS else model.backbone
-            weights = AutoBackbone.from_pretrained(str(checkpoint.folder), use_safetensors=True, **options)
+            # Not by `AutoBackbone`, which asks the Hub about folders.
+            weights = type(place).from_pretrained(str(checkpoint.folder), use_safetensors=True, **options)
             place.load_state_dict(weights.state_dict())
     except Exception as error:  # foreign architectures fail in many ways
         raise _not_loaded(checkpoint, error) from error
