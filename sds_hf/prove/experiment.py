@@ -179,15 +179,17 @@ class Experiment:
         Raises:
             ValueError: if there is none of an arm.
         """
-        results = {}
-        for (regime, arm), runs in self.all_runs().items():
-            by_seed = [result for run in runs if (result := self.runs.result(run))]
-            results[regime, arm] = runs[0].steps, by_seed
-        seeds = min(len(by_seed) for _, by_seed in results.values())
+        runs = self.all_runs()
+        by_seed = {name: [self.runs.result(run) for run in chosen] for name, chosen in runs.items()}
+        # A difference is one of equal seeds: only those that all arms have count.
+        seeds = [seed for seed in self.seeds if all(results[seed] for results in by_seed.values())]
         if not seeds:
             raise ValueError(f"no results in {self.out} of all arms yet; run the same command again to go on")
-        results = {name: (steps, by_seed[:seeds]) for name, (steps, by_seed) in results.items()}
-        return make_proof(self.arms.arms, results, self.arms.missing, self.labels.names, self._settings(seeds))
+        results = {
+            name: (runs[name][0].steps, [result for seed in seeds if (result := every[seed])])
+            for name, every in by_seed.items()
+        }
+        return make_proof(self.arms.arms, results, self.arms.missing, self.labels.names, self._settings(len(seeds)))
 
     def _settings(self, seeds: int) -> dict[str, Any]:
         versions = {name: importlib.metadata.version(name) for name in PACKAGES}

@@ -18,15 +18,15 @@ from sds_hf.data.labels import COCO, VOC
 SIDE = 64
 
 
-def draw(folder, names, image_folder, mask_folder):
-    """Pictures and masks of the same names; a part of each mask is 255."""
+def draw(folder, names, image_folder, mask_folder, first=1):
+    """Pictures and masks of the same names, classes from the first on; a part of each mask is 255."""
     for index, name in enumerate(names):
         rng = np.random.default_rng(index)
         for part in (image_folder, mask_folder):
             (folder / part).mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (40, 52, 3), np.uint8)).save(folder / image_folder / f"{name}.jpg")
         mask = np.zeros((40, 52), np.uint8)
-        mask[8:30, 10:30] = 1 + index % 20
+        mask[8:30, 10:30] = first + index
         mask[7] = 255
         (folder / mask_folder / f"{name}.png").write_bytes(encode_mask(mask))
 
@@ -48,7 +48,8 @@ def voc(tmp_path_factory):
 @pytest.fixture(scope="module")
 def coco(tmp_path_factory):
     root = tmp_path_factory.mktemp("coco")
-    draw(root, [f"{n:012d}" for n in range(1, 4)], "val2017", "masks/val2017")
+    # No category of COCO has the original id 12: these are ids from 1 to 80.
+    draw(root, [f"{n:012d}" for n in range(1, 4)], "val2017", "masks/val2017", first=12)
     return root
 
 
