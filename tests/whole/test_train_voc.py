@@ -21,7 +21,7 @@ SIDE = 64
 def draw(folder, names, image_folder, mask_folder, first=1):
     """Pictures and masks of the same names, classes from the first on; a part of each mask is 255."""
     for index, name in enumerate(names):
-        rng = np.random.default_rng(index)
+        rng = np.random.default_rng(int(name.replace("_", "")))
         for part in (image_folder, mask_folder):
             (folder / part).mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (40, 52, 3), np.uint8)).save(folder / image_folder / f"{name}.jpg")
