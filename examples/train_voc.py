@@ -93,28 +93,30 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--with-real", action="store_true", help="train on the real images too")
     parser.add_argument("--real-masks", help="folder of the masks of train_aug; default SegmentationClassAug for VOC")
-    given = parser.parse_args(argv)
-    validation = real_images(given.real, given.name, *VALIDATION[given.name])
+    arguments = parser.parse_args(argv)
+    validation = real_images(arguments.real, arguments.name, *VALIDATION[arguments.name])
     settings = {
-        "depth": "full", "model": SEGMENTERS.get(given.segmenter, given.segmenter), "seeds": given.seeds,
-        "steps": given.steps or STEPS[given.name], "regimes": ["steps"], "side": given.side, "truth": None,
-        "training": Training(**{**vars(TRAINING), "batch_size": given.batch_size}),
+        "depth": "full", "model": SEGMENTERS.get(arguments.segmenter, arguments.segmenter), "seeds": arguments.seeds,
+        "steps": arguments.steps or STEPS[arguments.name], "regimes": ["steps"], "side": arguments.side, "truth": None,
+        "training": Training(**{**vars(TRAINING), "batch_size": arguments.batch_size}),
         "watch": watcher(kind=None if current_rank().index == 0 else "none"),
     }  # fmt: skip
-    candidates = open_dataset(given.candidates, labels=given.name)
-    recipe = Recipe.load(given.recipe)
-    proof = prove_subset(candidates, given.scores, validation, given.out / "synthetic", recipes=[recipe], **settings)
+    candidates = open_dataset(arguments.candidates, labels=arguments.name)
+    recipe = Recipe.load(arguments.recipe)
+    proof = prove_subset(
+        candidates, arguments.scores, validation, arguments.out / "synthetic", recipes=[recipe], **settings
+    )
     real = None
-    if given.with_real:
-        masks = given.real_masks or ("SegmentationClassAug" if given.name == "voc" else None)
-        rows = real_images(given.real, given.name, *REAL[given.name], masks)
+    if arguments.with_real:
+        masks = arguments.real_masks or ("SegmentationClassAug" if arguments.name == "voc" else None)
+        rows = real_images(arguments.real, arguments.name, *REAL[arguments.name], masks)
         ids = Dataset.from_dict({"id": [str(name) for name in rows["id"]]})
-        real = prove_subset(rows, ids, validation, given.out / "real", recipes=[], **settings)
+        real = prove_subset(rows, ids, validation, arguments.out / "real", recipes=[], **settings)
     if current_rank().index == 0:
-        text = table(given.name, given.segmenter, proof, real, recipe.name)
-        write_whole(given.out / "table.md", text)
+        text = table(arguments.name, arguments.segmenter, proof, real, recipe.name)
+        write_whole(arguments.out / "table.md", text)
         print(text)
-        print(json.dumps({"wrote": str(given.out / "table.md")}))
+        print(json.dumps({"wrote": str(arguments.out / "table.md")}))
 
 
 if __name__ == "__main__":

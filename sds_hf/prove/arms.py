@@ -123,16 +123,16 @@ class _Candidates:
         everything = select(scores, [])
         table = everything.table().sort_by("row")
         numbers = table["row"].to_numpy()
-        places = _places(dataset, table)
-        self._place = np.full(int(numbers.max()) + 1, -1)  # of a row in the dataset, by number
-        self._place[numbers] = places
+        rows_here = _rows_of(dataset, table)
+        self._row_of = np.full(int(numbers.max()) + 1, -1)  # of a row in the dataset, by number
+        self._row_of[numbers] = rows_here
         self.count, self.scored = len(table), everything.kept_rows()
         kept = _column(scores, "kept")
         self.published = None if kept is None else numbers[np.array(kept.to_pylist(), bool)]
         values = None if truth is None else _column(scores, truth)
-        if values is None and truth in dataset.column_names and (places >= 0).all():
-            values = dataset.select_columns([truth]).with_format("arrow")[:][truth].take(pa.array(places))
-        self.is_clean = None if values is None else np.zeros(len(self._place), bool)
+        if values is None and truth in dataset.column_names and (rows_here >= 0).all():
+            values = dataset.select_columns([truth]).with_format("arrow")[:][truth].take(pa.array(rows_here))
+        self.is_clean = None if values is None else np.zeros(len(self._row_of), bool)
         if self.is_clean is not None and values is not None:
             self.is_clean[numbers] = values.is_null().to_numpy()
 
@@ -149,21 +149,21 @@ class _Candidates:
         """
         complete = []
         for arm in arms:
-            places = self._place[arm.rows]
-            lacking = int((places < 0).sum())
+            rows_here = self._row_of[arm.rows]
+            lacking = int((rows_here < 0).sum())
             if lacking:
                 missing.append(
-                    f"{arm.name}: {lacking:,} of its {len(places):,} rows have no pictures in the dataset; give all "
+                    f"{arm.name}: {lacking:,} of its {len(rows_here):,} rows have no pictures in the dataset; give all "
                     "candidates as DATASET"
                 )
             else:
-                complete.append(replace(arm, rows=np.sort(places)))
+                complete.append(replace(arm, rows=np.sort(rows_here)))
         if not complete:
             raise ValueError(f"no arm can be trained: {missing[0]}")
         return Arms(tuple(complete), tuple(missing), self.count)
 
 
-def _places(dataset: "Dataset", table: pa.Table) -> np.ndarray:
+def _rows_of(dataset: "Dataset", table: pa.Table) -> np.ndarray:
     """For each scored row its number in the dataset, -1 if it is not there.
 
     Raises:
@@ -180,14 +180,14 @@ def _places(dataset: "Dataset", table: pa.Table) -> np.ndarray:
     numbers: dict[str, int] = {str(name): number for number, name in enumerate(stored)}
     if len(numbers) < len(stored):
         raise ValueError("ids of the dataset repeat; a proof needs each row once")
-    places = np.array([numbers.get(name, -1) for name in names])
-    if not (places >= 0).any():
+    rows_here = np.array([numbers.get(name, -1) for name in names])
+    if not (rows_here >= 0).any():
         if len(dataset) == len(names) and names == [str(number) for number in table["row"].to_pylist()]:
             return np.arange(len(names))  # scored without ids
         raise ValueError(
             f"no id of the scores is in the dataset: they have {names[0]!r}, the dataset {str(stored[0])!r}"
         )
-    return places
+    return rows_here
 
 
 def _column(scores: Any, name: str) -> Any:

@@ -157,12 +157,12 @@ class Experiment:
     def run(self, watch: Watch = nothing) -> Proof:
         """Train what has no result yet, and sum up."""
         rank, runs = current_rank(), self.in_order()
-        shown = watch if rank.index == 0 else nothing
+        watch_of_rank = watch if rank.index == 0 else nothing
         if left := self.runs.left(runs):
             check_apart(self._dataset, self.evaluation)
-            self.data.prepare(shown)
+            self.data.prepare(watch_of_rank)
             total = sum(run.steps for run in left)
-            with shown("training", total, str(current_device())) as tell:
+            with watch_of_rank("training", total, str(current_device())) as tell:
                 count = 0
 
                 def add(steps: int) -> None:

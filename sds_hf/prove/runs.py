@@ -124,8 +124,8 @@ class Runs:
         with finishing("the training in hand") as stop_if_asked:
             while left := self.left(runs):
                 start = rank.index * len(left) // rank.count
-                made = [self._make_alone(run, tell) for run in left[start:] + left[:start] if not stop_if_asked()]
-                if not any(made):
+                trained = [self._make_alone(run, tell) for run in left[start:] + left[:start] if not stop_if_asked()]
+                if not any(trained):
                     time.sleep(POLL)  # others are at work on the rest
 
     def _make_alone(self, run: Run, tell: Callable[[int], None]) -> bool:

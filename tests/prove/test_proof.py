@@ -192,25 +192,25 @@ def command(folders, backbone, out, *more) -> list[str]:
 
 def test_the_command_says_the_time_first_and_then_the_result(folders, backbone, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # no features of other tests
-    asked = command(folders, backbone, tmp_path / "out", "--seeds", "2", "--steps", "3", "--json")
-    assert main([*asked, "--dry-run"]) == 0
+    arguments = command(folders, backbone, tmp_path / "out", "--seeds", "2", "--steps", "3", "--json")
+    assert main([*arguments, "--dry-run"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["arms"] == {"full": 12, "good": 6, "clean": 8, "random 6": 6}
     assert (plan["runs"], plan["runs_left"], plan["rows_left"]) == (14, 14, 16)
     assert plan["seconds"] > 0
     assert not (tmp_path / "out").exists()
-    assert main(asked) == 0
+    assert main(arguments) == 0
     result = json.loads(capsys.readouterr().out)
     assert [arm["name"] for arm in result["arms"]] == ["full", "good", "clean", "random 6"]
-    assert main(asked[:-1]) == 0
+    assert main(arguments[:-1]) == 0
     words = " ".join(capsys.readouterr().out.split())
     assert "test, equal optimiser steps" in words
-    assert main([*asked[:-1], "--dry-run"]) == 0
+    assert main([*arguments[:-1], "--dry-run"]) == 0
     assert "0 of 14 are to be done" in " ".join(capsys.readouterr().out.split())
 
 
 def test_options_that_make_no_sense(folders, backbone, tmp_path, capsys):
-    asked = command(folders, backbone, tmp_path / "out")
+    arguments = command(folders, backbone, tmp_path / "out")
     for more, said in (
         (["--segmenter", "unet"], "--segmenter of --depth full"),
         (["--sizes", "half"], "--sizes takes shares"),
@@ -218,7 +218,7 @@ def test_options_that_make_no_sense(folders, backbone, tmp_path, capsys):
         (["--depth", "deep"], "depth must be one of probe, full"),
         (["--regimes", "days"], "regimes must be"),
     ):
-        assert main([*asked, *more]) == 2
+        assert main([*arguments, *more]) == 2
         assert said in " ".join(capsys.readouterr().err.split())
 
 
@@ -238,9 +238,9 @@ def test_masks_that_mean_something_else_are_refused(pool, clean, settings, tmp_p
 def test_a_proof_that_is_killed_goes_on(folders, backbone, tmp_path):
     """A process killed in the midst of its trainings; the next one makes the rest and nothing twice."""
     out = tmp_path / "out"
-    asked = [sys.executable, "-m", "sds_hf",
+    arguments = [sys.executable, "-m", "sds_hf",
              *command(folders, backbone, out, "--seeds", "40", "--steps", "20", "--regimes", "steps")]  # fmt: skip
-    process = subprocess.Popen(asked, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
+    process = subprocess.Popen(arguments, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
     while len(list((out / "runs").glob("*.json"))) < 5:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
@@ -249,8 +249,8 @@ def test_a_proof_that_is_killed_goes_on(folders, backbone, tmp_path):
     before = {path.name: path.read_bytes() for path in (out / "runs").glob("*.json")}
     assert 5 <= len(before) < 160
     assert not (out / "results.json").exists()
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
     after = {path.name: path.read_bytes() for path in (out / "runs").glob("*.json")}
     assert len(after) == 160
     assert {name: after[name] for name in before} == before
@@ -258,13 +258,13 @@ def test_a_proof_that_is_killed_goes_on(folders, backbone, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_share_the_trainings(folders, backbone, tmp_path):
-    asked = ["-m", "sds_hf", *command(folders, backbone, tmp_path / "out", "--seeds", "6", "--steps", "20")]
-    launched = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *asked]
-    done = subprocess.run(launched, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    alone = [sys.executable, *asked[:-6], "--out", str(tmp_path / "alone"), *asked[-4:]]
-    done = subprocess.run(alone, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    arguments = ["-m", "sds_hf", *command(folders, backbone, tmp_path / "out", "--seeds", "6", "--steps", "20")]
+    launched = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *arguments]
+    process = subprocess.run(launched, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    alone = [sys.executable, *arguments[:-6], "--out", str(tmp_path / "alone"), *arguments[-4:]]
+    process = subprocess.run(alone, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
     together, single = (
         json.loads((tmp_path / name / "results.json").read_text(encoding="utf-8"))["scores"]
         for name in ("out", "alone")
@@ -273,7 +273,7 @@ def test_two_processes_share_the_trainings(folders, backbone, tmp_path):
 
 
 def test_a_published_set_needs_no_candidates(published, folders, backbone, tmp_path, capsys):
-    asked = [
+    arguments = [
         "prove",
         str(published),
         "--eval",
@@ -284,8 +284,8 @@ def test_a_published_set_needs_no_candidates(published, folders, backbone, tmp_p
         "32",
         "--json",
     ]
-    asked += ["--seeds", "2", "--steps", "3", "--recipes", "", "--out", str(tmp_path / "out")]
-    assert main(asked) == 0
+    arguments += ["--seeds", "2", "--steps", "3", "--recipes", "", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
     result = json.loads(capsys.readouterr().out)
     assert [arm["name"] for arm in result["arms"]] == ["published"]
     kept, rows = result["arms"][0]["size"], result["settings"]["candidates"]

@@ -151,10 +151,10 @@ def _pairs(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     chosen = [arm for arm in arms if arm.kind not in (FULL, RANDOM)]
     randoms = {arm.size: arm.name for arm in arms if arm.kind == RANDOM}
     pairs = []
-    for place, arm in enumerate(chosen):
+    for index, arm in enumerate(chosen):
         against = [randoms.get(arm.size), FULL]
         # Arms of one size are compared with each other: there the choice of rows is all that differs.
-        against += [other.name for other in chosen[:place] if other.recipe and other.size == arm.size]
+        against += [other.name for other in chosen[:index] if other.recipe and other.size == arm.size]
         pairs += [(arm.name, name) for name in against if name]
     return pairs
 

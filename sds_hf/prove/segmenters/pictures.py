@@ -133,9 +133,9 @@ class Pictures(TrainingData):
                 rows = range(start, min(start + training.batch_size, len(stored)))
                 images, masks = read_pictures(stored, rows, self._labels)
                 for shape in dict.fromkeys(mask.shape for mask in masks):
-                    alike = [place for place, mask in enumerate(masks) if mask.shape == shape]
-                    predictions = self._predict(network, np.stack([images[place] for place in alike]), training)
-                    overlap.add(np.stack([masks[place] for place in alike]), predictions)
+                    alike = [index for index, mask in enumerate(masks) if mask.shape == shape]
+                    predictions = self._predict(network, np.stack([images[index] for index in alike]), training)
+                    overlap.add(np.stack([masks[index] for index in alike]), predictions)
             overlaps[name] = overlap
         return overlaps
 

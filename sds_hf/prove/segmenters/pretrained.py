@@ -255,10 +255,10 @@ def segmenter_on(kind: str, checkpoint: VisionFiles, classes: int) -> Segmenter:
             config
         )
         if checkpoint.has_weights:
-            place = model.model.pixel_level_module.encoder if kind in MASKS_KINDS else model.backbone
+            encoder = model.model.pixel_level_module.encoder if kind in MASKS_KINDS else model.backbone
             # Not by `AutoBackbone`, which asks the Hub about folders.
-            weights = type(place).from_pretrained(str(checkpoint.folder), use_safetensors=True, **options)
-            place.load_state_dict(weights.state_dict())
+            weights = type(encoder).from_pretrained(str(checkpoint.folder), use_safetensors=True, **options)
+            encoder.load_state_dict(weights.state_dict())
     except Exception as error:  # foreign architectures fail in many ways
         raise _not_loaded(checkpoint, error) from error
     return MaskSegmenter(model) if kind in MASKS_KINDS else SemanticSegmenter(model)
