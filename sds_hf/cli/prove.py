@@ -1,5 +1,6 @@
 """`sds-hf prove`: whether the selection trains a better segmenter."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -163,40 +164,44 @@ def _plan_json(plan: "Plan") -> dict[str, Any]:
 
 
 def _show_plan(plan: "Plan") -> None:
-    from rich.markup import escape
-
     from sds_hf.cli import show
     from sds_hf.cli.progress import duration
 
     arms = ", ".join(f"{arm.name} ({arm.size:,} rows)" for arm in plan.arms.arms)
-    for name, text in (
+    step, row = f"{1000 * plan.seconds_per_step:.3g} ms", f"{1000 * plan.seconds_per_row:.3g} ms"
+    left = f"{plan.runs_left:,} of {plan.runs:,} are to be done, {plan.steps_left:,} steps of {step}"
+    for name, words in (
         ("time", f"about {duration(plan.seconds)} on {plan.device}, measured on a few rows and steps"),
         ("arms", arms),
-        ("trainings", f"{plan.runs_left:,} of {plan.runs:,} are to be done, {plan.steps_left:,} steps of "
-                      f"{1000 * plan.seconds_per_step:.3g} ms"),
-        ("features", f"of {plan.rows_left:,} rows, {1000 * plan.seconds_per_row:.3g} ms each"),
-    ):  # fmt: skip
-        show.out.print(f"[bold]{name}[/]  {escape(text)}", soft_wrap=True)
-    for sentence in plan.arms.missing:
-        show.out.print(f"[yellow]not trained[/]  {escape(sentence)}", soft_wrap=True)
+        ("trainings", left),
+        ("features", f"of {plan.rows_left:,} rows, {row} each"),
+    ):
+        show.out.say("[bold]{}[/]  {}", name, words)
+    _show_missing(plan.arms.missing)
 
 
 def _show(proof: "Proof", out: Path) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     from sds_hf.cli import show
+    from sds_hf.cli.terminal import text
     from sds_hf.prove.results.report import REGIMES, arm_rows
 
     for regime, evaluation in dict.fromkeys((score.regime, score.evaluation) for score in proof.scores):
-        table = Table(title=f"\n{escape(evaluation)}, {REGIMES[regime]}", title_justify="left", title_style="bold",
+        table = Table(title=text("\n{}, {}", evaluation, REGIMES[regime]), title_justify="left", title_style="bold",
                       box=None, padding=(0, 2, 0, 0))  # fmt: skip
         header, *rows = arm_rows(proof, regime, evaluation)
         for number, name in enumerate(header):
             table.add_column(name, justify="right" if number else "left", no_wrap=not number)
         for row in rows:
-            table.add_row(*(escape(cell.replace("*", "")) for cell in row))
+            table.add_row(*(text("{}", cell.replace("*", "")) for cell in row))
         show.out.print(table)
-    for sentence in proof.missing:
-        show.out.print(f"[yellow]not trained[/]  {escape(sentence)}", soft_wrap=True)
-    show.out.print(f"\nby class, by seed and as a picture in {escape(str(out))}: report.md, results.json, proof.png")
+    _show_missing(proof.missing)
+    show.out.say("\nby class, by seed and as a picture in {}: report.md, results.json, proof.png", out)
+
+
+def _show_missing(sentences: Sequence[str]) -> None:
+    from sds_hf.cli import show
+
+    for sentence in sentences:
+        show.out.say("[yellow]not trained[/]  {}", sentence)

@@ -154,7 +154,7 @@ def optimizer_of(network: Segmenter, steps: int, training: Training) -> tuple[An
     learnt = {id(weight) for weight in network.backbone_parameters()}
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     rates = {False: training.learning_rate, True: training.learning_rate * training.backbone_rate}
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": members, "lr": rates[backbone]}
         for backbone in (False, True)
         if (members := [weight for weight in weights if (id(weight) in learnt) == backbone])
