@@ -1,6 +1,6 @@
 """The arms of a proof: which rows each segmenter is trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from sds_hf.data.cells import readable
+from sds_hf.data.content import row_digests
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.rules import resized
 from sds_hf.selection.select import select
@@ -107,6 +109,21 @@ def make_arms(
         pool = candidates.arm(f"{RANDOM} {size:,}", RANDOM, candidates.scored)
         arms.append(replace(pool, size=size))
     return candidates.with_pictures(arms, missing)
+
+
+def check_apart(dataset: "Dataset", evaluation: Mapping[str, "Dataset"]) -> None:
+    """Refuse pictures to evaluate on that are trained on.
+
+    Raises:
+        ValueError: if one of an evaluation set is among the candidates, byte for byte.
+    """
+    candidates = set(row_digests(readable(dataset, ["image"])))
+    for name, chosen in evaluation.items():
+        if shared := sum(digest in candidates for digest in row_digests(readable(chosen, ["image"]))):
+            raise ValueError(
+                f"{shared:,} of the {len(chosen):,} pictures of {name} are among the candidates: an arm would be "
+                "evaluated on what it was trained on; take them out of one of the two"
+            )
 
 
 class _Candidates:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from sds_hf.clip.device import current_device, dtype_name, resolve_dtype
-from sds_hf.data.cells import readable
-from sds_hf.data.content import content_digest, row_digests
+from sds_hf.data.content import content_digest
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.files import write_whole
 from sds_hf.progress import Watch, nothing
-from sds_hf.prove.arms import Arms, make_arms
+from sds_hf.prove.arms import Arms, check_apart, make_arms
 from sds_hf.prove.results.proof import Proof, make_proof
 from sds_hf.prove.runs import EPOCHS, STEPS, Regimes, Run, Runs
 from sds_hf.prove.segmenters.efficientnet import NAME as DEFAULT_BACKBONE
@@ -291,21 +290,6 @@ def write_proof(proof: Proof, out: Path) -> None:
     write_whole(out / RESULTS, json.dumps(proof.to_dict(), indent=1, ensure_ascii=False) + "\n")
     write_whole(out / "report.md", proof_section(proof))
     draw_proof(proof, out / "proof.png")
-
-
-def check_apart(dataset: "Dataset", evaluation: Mapping[str, "Dataset"]) -> None:
-    """Refuse pictures to evaluate on that are trained on.
-
-    Raises:
-        ValueError: if one of an evaluation set is among the candidates, byte for byte.
-    """
-    candidates = set(row_digests(readable(dataset, ["image"])))
-    for name, chosen in evaluation.items():
-        if shared := sum(digest in candidates for digest in row_digests(readable(chosen, ["image"]))):
-            raise ValueError(
-                f"{shared:,} of the {len(chosen):,} pictures of {name} are among the candidates: an arm would be "
-                "evaluated on what it was trained on; take them out of one of the two"
-            )
 
 
 def _regimes(steps: int | None, epochs: float | None, arms: Arms, training: Training, default: int) -> Regimes:
