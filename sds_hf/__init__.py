@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sds_hf.exports import export_format as export_format
     from sds_hf.hub.load import load as load
     from sds_hf.hub.register import register as register
+    from sds_hf.prove.experiment import prove_subset as prove_subset
+    from sds_hf.prove.results.proof import Proof as Proof
     from sds_hf.publishing.card.render import render_card as render_card
     from sds_hf.publishing.publish import publish as publish
     from sds_hf.scores.asf_miou import ASF as ASF
@@ -84,6 +86,7 @@ _HOME = {
     "GMMSim": "scores.gmm_sim",
     "Leakage": "scores.leakage",
     "PCS": "scores.pcs",
+    "Proof": "prove.results.proof",
     "PromptMismatch": "scores.prompt_mismatch",
     "Random": "selection.rules",
     "RankMean": "selection.rules",
@@ -114,6 +117,7 @@ _HOME = {
     "export_format": "exports",
     "forecast": "check.forecast",
     "load": "hub.load",
+    "prove_subset": "prove.experiment",
     "publish": "publishing.publish",
     "register": "hub.register",
     "render_card": "publishing.card.render",

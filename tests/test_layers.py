@@ -130,7 +130,7 @@ def test_readers_work_without_datasets_torch_and_pydantic(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_who_imports_transformers_rich_and_typer(name):
     packages = packages_imported(name)
-    loaders = ("clip.encoder", "clip.segmenters", "bench")  # the last for random weights
+    loaders = ("clip.encoder", "clip.segmenters", "prove.segmenters.pretrained", "bench")  # the last for random weights
     assert "transformers" not in packages or name in loaders
     assert not {"rich", "typer"} & packages or name.startswith("cli")
 
