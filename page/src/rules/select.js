@@ -1,0 +1,71 @@
+// The rules of a recipe in order, over a table of scores: the same rows and reasons as `sds-hf select` gives.
+
+import { applyBounds } from "./bounds.js";
+import { topPerGroup } from "./groups.js";
+import { byRanks, drawn, keepFirst } from "./share.js";
+import { State } from "./state.js";
+import { stratified } from "./strata.js";
+import { Table } from "./table.js";
+
+/**
+ * A rule as a recipe writes it: its kind with its settings.
+ * @typedef {Record<string, any>} Rule
+ */
+/** @typedef {{before: number, after: number, dropped: Record<string, number>, bounds: Record<string, number>}} Step */
+/** @typedef {{state: State, steps: Step[], kept: Uint8Array, count: number}} Selection */
+
+/** @type {Record<string, (state: State, rule: any) => Record<string, number> | void>} */
+const KINDS = {
+  threshold: (state, rule) => applyBounds(state, rule, ["above", "below"]),
+  band: (state, rule) => applyBounds(state, rule, ["low", "high"]),
+  top_k: (state, rule) =>
+    keepFirst(state, "top_k", rule, [rule.column], () => state.table.descending(rule.column)),
+  rank_mean: (state, rule) =>
+    keepFirst(state, "rank_mean", rule, rule.columns, () => byRanks(state, rule.columns)),
+  random: (state, rule) => keepFirst(state, "random", rule, [], () => drawn(state.table, rule.seed ?? 0)),
+  top_per_group: topPerGroup,
+  stratified,
+};
+
+/** Kinds of rules that the page knows. */
+export const RULE_KINDS = Object.keys(KINDS);
+
+/**
+ * @param {Rule} rule
+ * @returns {[string, any]} its kind and its settings
+ */
+export function parts(rule) {
+  return /** @type {[string, any]} */ (Object.entries(rule)[0]);
+}
+
+/**
+ * Choose rows.
+ * @param {Table} table
+ * @param {Rule[]} rules
+ * @returns {Selection}
+ */
+export function select(table, rules) {
+  const state = new State(table);
+  let before = state.count;
+  const steps = rules.map((rule) => {
+    const [kind, settings] = parts(rule);
+    if (!KINDS[kind]) throw new Error(`there is no rule ${kind} in this page`);
+    state.step++;
+    const bounds = KINDS[kind](state, settings) ?? {};
+    /** @type {Record<string, number>} */
+    const dropped = {};
+    let after = 0;
+    for (let row = 0; row < table.length; row++) {
+      if (!state.dropped[row]) after++;
+      else if (state.droppedAt[row] === state.step) {
+        const reason = state.texts[state.dropped[row]];
+        dropped[reason] = (dropped[reason] ?? 0) + 1;
+      }
+    }
+    const step = { before, after, dropped, bounds };
+    before = after;
+    return step;
+  });
+  const kept = Uint8Array.from(state.dropped, (reason) => (reason ? 0 : 1));
+  return { state, steps, kept, count: before };
+}
