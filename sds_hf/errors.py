@@ -108,6 +108,8 @@ PACKAGES = {  # by module: the package, and the extra that brings it
     "cv2": ("OpenCV", "selectors"),
     "skimage": ("scikit-image", "selectors"),
     "pycocotools": ("pycocotools", "coco"),
+    "starlette": ("Starlette", "explore"),
+    "uvicorn": ("uvicorn", "explore"),
 }
 
 

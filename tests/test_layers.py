@@ -29,10 +29,11 @@ ROOMS = {
     "check": "errors files limits data clip scores table selection hub",
     "publishing": "errors files limits data scores table selection hub check",
     "exports": "errors files data scores selection hub",
+    "explore": "errors files limits data scores table selection hub publishing",
     "bench": "data clip scores table",
     "pipeline": "errors files limits progress data demo clip table selection publishing",
     "cli": "errors files limits progress version data clip demo scores table selection hub check publishing "
-    "exports bench pipeline",
+    "explore exports bench pipeline",
     "__main__": "cli",
 }
 MANY_FILES = {"data/sources", "scores", "exports", "cli"}  # one file a source, score, format, command

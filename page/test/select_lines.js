@@ -23,7 +23,8 @@ for await (const line of createInterface({ input: process.stdin })) {
     for (const [name, { rank, size, cutoff }] of state.rankings) {
       Object.assign(rankings, { [`${name}_rank`]: [...rank], [`${name}_group_size`]: [...size], [`${name}_cutoff`]: [...cutoff] });
     }
-    process.stdout.write(`${JSON.stringify({ reasons: ids.map((_, row) => state.reason(row)), steps, rankings })}\n`);
+    const answer = { reasons: ids.map((_, row) => state.reason(row)), steps, rankings };
+    process.stdout.write(`${JSON.stringify(answer, (_, value) => (Number.isFinite(value) || typeof value !== "number" ? value : String(value)))}\n`);
   } catch (error) {
     process.stdout.write(`${JSON.stringify({ error: error.message })}\n`);
   }

@@ -38,9 +38,7 @@ def tables(draw):
     ids = draw(st.lists(IDS, unique=True, min_size=1, max_size=40))
     column = st.lists(VALUES, min_size=len(ids), max_size=len(ids))
     texts = st.lists(st.sampled_from(["a", "b", "é", None]), min_size=len(ids), max_size=len(ids))
-    classes = draw(
-        st.lists(st.lists(st.integers(1, 5), unique=True).map(sorted), min_size=len(ids), max_size=len(ids))
-    )
+    classes = draw(st.lists(st.lists(st.integers(1, 5), unique=True).map(sorted), min_size=len(ids), max_size=len(ids)))
     columns = {name: draw(column) for name in ("single", "double", "half")}
     with np.errstate(over="ignore"):
         columns["single"] = [None if value is None else float(np.float32(value)) for value in columns["single"]]
@@ -48,7 +46,9 @@ def tables(draw):
     whole = st.lists(st.one_of(st.none(), st.integers(-2, 3)), min_size=len(ids), max_size=len(ids))
     columns |= {"whole": draw(whole), "text": draw(texts), "classes_present": classes}
     columns["num_classes_present"] = [len(shown) for shown in classes]
-    failed = draw(st.lists(st.booleans().map(lambda fails: fails and len(ids) > 5), min_size=len(ids), max_size=len(ids)))
+    failed = draw(
+        st.lists(st.booleans().map(lambda fails: fails and len(ids) > 5), min_size=len(ids), max_size=len(ids))
+    )
     return ids, columns, failed
 
 
@@ -125,7 +125,7 @@ def same_selection(page, table, recipe):
     assert [step["after"] for step in answer["steps"]] == [step.after for step in report.steps]
     assert [step["dropped"] for step in answer["steps"]] == [step.dropped for step in report.steps]
     assert [step["bounds"] for step in answer["steps"]] == [
-        {name: value for name, value in step.bounds.items()} for step in report.steps
+        {name: plain_number(value) for name, value in step.bounds.items()} for step in report.steps
     ]
     in_groups = {name: values for name, values in rows.items() if name not in ("id", "row", "kept", "reason")}
     assert set(answer["rankings"]) == set(in_groups)

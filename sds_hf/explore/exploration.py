@@ -1,0 +1,168 @@
+"""What is looked at: a score table, the dataset it was made of, and where marks go."""
+
+import getpass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sds_hf.data.labels import LabelSpace, labels_of
+from sds_hf.explore.clip_views import ClipViews
+from sds_hf.explore.config import page_config
+from sds_hf.explore.marks import MarksFile
+from sds_hf.explore.pictures import RowPictures
+from sds_hf.files import cache_folder
+from sds_hf.selection.recipe import Recipe
+from sds_hf.table.score_table import ScoreTable
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+ROWS_AT_ONCE = 1 << 16
+
+
+@dataclass
+class Exploration:
+    """Everything the server hands out.
+
+    Attributes:
+        title: of the page.
+        scores: what the user calls the table.
+        tables: Parquet files of it, in row order.
+        labels: what indices of masks mean; None if that is not known.
+        identities: of the scores, as the manifest has them.
+        recipes: to begin with.
+        dataset: the candidates; None if only scores are looked at.
+        marks: where marks go.
+        sha256: digest of the table.
+    """
+
+    title: str
+    scores: str
+    tables: list[Path]
+    labels: LabelSpace | None
+    identities: list[dict[str, Any]]
+    recipes: list[Recipe]
+    marks: MarksFile
+    sha256: str
+    dataset: "Dataset | None" = None
+    files: dict[str, Path] = field(default_factory=dict)
+
+    @cached_property
+    def pictures(self) -> RowPictures | None:
+        """Of the rows, if there is a dataset with pictures."""
+        has_pictures = self.dataset is not None and "image" in self.dataset.column_names
+        return RowPictures(self.dataset) if self.dataset is not None and has_pictures else None
+
+    @cached_property
+    def views(self) -> ClipViews | None:
+        """What CLIP saw, if it is known."""
+        return ClipViews(self.identities, self.labels) if self.labels and self.identities else None
+
+    def config(self) -> dict[str, Any]:
+        """What the page is told."""
+        columns = self.dataset.column_names if self.dataset is not None else []
+        has_masks = self.pictures is not None and "mask" in columns
+        views = self.views if has_masks else None
+        pictures = {"kind": "server", "references": bool(views and views.has_references)} if self.pictures else None
+        if pictures is not None:
+            pictures |= {"shuffles": bool(views and views.has_shuffles), "masks": has_masks}
+        captions = {"sources": [{"url": "captions.parquet"}], "key": "row"} if "caption" in columns else None
+        return page_config(
+            self.title,
+            tables=[{"url": f"table/{number}.parquet"} for number in range(len(self.tables))],
+            labels=self.labels,
+            recipes=self.recipes,
+            scores=self.scores,
+            pictures=pictures,
+            captions=captions,
+            pixels={"url": "pixels.parquet"} if has_masks and self.labels else None,
+            marks="marks",
+        )
+
+    def cached(self, name: str) -> Path:
+        """Where something made of this table and dataset is kept."""
+        from sds_hf.data.content import files_behind
+        from sds_hf.files import sha256_text
+
+        key = (files_behind(self.dataset) if self.dataset is not None else None) or f"once {id(self)}"
+        return cache_folder("explore") / sha256_text(f"{self.sha256} {key}")[:32] / name
+
+
+def open_exploration(
+    scores: str | Path,
+    dataset: "Dataset | None" = None,
+    *,
+    recipes: Sequence[Recipe] = (),
+    marks: Path | None = None,
+) -> Exploration:
+    """What there is to look at.
+
+    Args:
+        scores: a score table's folder.
+        dataset: the one that was scored.
+        recipes: to begin with; the first one is applied.
+        marks: file for marks; `marks.parquet` beside the table if None.
+
+    Raises:
+        ValueError: if there is no score table, or the dataset is another one.
+    """
+    table = ScoreTable.load(scores)
+    labels = LabelSpace(**{name: _hashable(value) for name, value in table.manifest["labels"].items()})
+    if dataset is not None:
+        check_ids(dataset, table)
+        labels = labels or labels_of(dataset.features)
+    return Exploration(
+        title=str(table.manifest["source"].get("name") or Path(scores).name),
+        scores=str(scores),
+        tables=table.paths,
+        labels=labels,
+        identities=table.manifest["scores"],
+        recipes=list(recipes),
+        marks=MarksFile(marks or table.folder.parent / "marks.parquet", getpass.getuser()),
+        sha256=table.sha256,
+        dataset=dataset,
+    )
+
+
+def check_ids(dataset: "Dataset", table: ScoreTable) -> None:
+    """Refuse a dataset of other rows than were scored.
+
+    Raises:
+        ValueError: says what differs.
+    """
+    rows = sum(pq.ParquetFile(path).metadata.num_rows for path in table.paths)
+    if len(dataset) != rows:
+        raise ValueError(f"the scores in {table.folder} are of {rows:,} rows; this dataset has {len(dataset):,}")
+    if "id" not in dataset.column_names:
+        return
+    ids, start = dataset.select_columns(["id"]).with_format("arrow"), 0
+    for path in table.paths:
+        scored = pq.read_table(path, columns=["id"])["id"]
+        here = ids[start : start + len(scored)]["id"].cast(pa.string())
+        if here.to_pylist() != scored.to_pylist():
+            raise ValueError(f"the scores in {table.folder} are of other rows: ids differ from row {start:,} on")
+        start += len(scored)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def write_captions(dataset: "Dataset", path: Path) -> None:
+    """The captions by row, as Parquet."""
+    from sds_hf.files import whole_file
+
+    stored, schema = (
+        dataset.select_columns(["caption"]).with_format("arrow"),
+        pa.schema([("row", pa.int32()), ("caption", pa.string())]),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file, pq.ParquetWriter(file, schema) as writer:
+        for start in range(0, len(stored), ROWS_AT_ONCE):
+            texts = stored[start : start + ROWS_AT_ONCE]["caption"].cast(pa.string()).combine_chunks()
+            writer.write_table(pa.table([pa.array(range(start, start + len(texts)), pa.int32()), texts], schema=schema))
