@@ -35,6 +35,7 @@ def one_file(config: dict[str, Any]) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
+<link rel="icon" href="data:,">
 <title>sds-hf</title>
 <style>{style}</style>
 </head>

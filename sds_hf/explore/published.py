@@ -32,7 +32,7 @@ sdk: static
 app_file: index.html
 ---
 
-Looks into the dataset beside it. To show it as a page of its own: make a static Space and put this folder's files into it.
+Looks into the dataset beside it. To show it as a page of its own: make a static Space and put these files into it.
 """
 
 
@@ -93,12 +93,12 @@ def _base(recipe: Recipe) -> str:
 
 
 def _scores_name(recipe: Recipe) -> str:
-    """What `sds-hf select` can read."""
-    return f"hf://datasets/{recipe.publish.to}/{CANDIDATES}" if recipe.publish.to else CANDIDATES
+    """Where the scores lie in a copy of the set."""
+    return CANDIDATES if recipe.publish.to is None else f"{recipe.publish.to.partition('/')[2]}/{CANDIDATES}"
 
 
 def _write_places(shards: list[Path], rows: list[int], path: Path) -> None:
-    """At which bytes of the shards the picture and mask of each kept row lie; size 0 where they do not lie as they are."""
+    """At which bytes of the shards each kept row's picture and mask lie; size 0 if they do not lie as they are."""
     lines = [{"file": number, **places} for number, shard in enumerate(shards) for places in _places_in(shard)]
     table = pa.Table.from_pylist([{"row": row, **line} for row, line in zip(rows, lines, strict=True)], PLACES)
     sink = pa.BufferOutputStream()

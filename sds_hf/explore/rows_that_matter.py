@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report, Step
-from sds_hf.selection.rules import Rule, TopPerGroup
+from sds_hf.selection.rules import Rule
 from sds_hf.selection.rules.base import RANKING
 from sds_hf.selection.rules.bounds import Bounded
+from sds_hf.selection.rules.groups import GROUP_LABELS
 
 EACH = 8  # rows on each side
 UPPER = ("below", "high")
@@ -78,10 +79,16 @@ def _of_rule(decisions: pa.Table, scores: pa.Table, rule: Rule, step: Step, titl
             value = step.bounds.get(name, bound)
             yield from _at_bound(title, rule.column, values, float(value), name in UPPER, kept, dropped)
         return
-    names = [rule._label(column) for column in rule.by] if isinstance(rule, TopPerGroup) else [rule.kind]
-    for name in ("stratum", *names) if rule.kind == "stratified" else names:
+    for name in _families(rule):
         if f"{name}_rank" in decisions.column_names:
             yield from _at_cutoff(title, name, decisions, kept)
+
+
+def _families(rule: Rule) -> list[str]:
+    """What the columns of a rule's ranks may begin with."""
+    by = list(getattr(rule, "by", ()))
+    names = [*(GROUP_LABELS.get(column, column) for column in by), *by, rule.kind]
+    return list(dict.fromkeys([*names, "stratum"] if rule.kind == "stratified" else names))
 
 
 def _at_bound(

@@ -9,7 +9,7 @@ from typing import Any
 from sds_hf.errors import extra_module
 from sds_hf.explore.bundle import NAMES, POLICY, page_file
 from sds_hf.explore.exploration import Exploration, write_captions
-from sds_hf.explore.pictures import small_mask
+from sds_hf.explore.pictures import Size, small_mask
 from sds_hf.explore.pixels import write_pixels
 
 KINDS = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
@@ -85,7 +85,7 @@ class _Handlers:
 
     def picture(self, request: Any) -> Any:
         row, what = request.path_params["row"], request.path_params["what"]
-        size = "small" if request.query_params.get("size") == "small" else "full"
+        size: Size = "small" if request.query_params.get("size") == "small" else "full"
         pictures, views = self._exploration.pictures, self._exploration.views
         if pictures is None or what not in ("image", "given", "reference"):
             return self._nothing("there is no such picture")
@@ -106,8 +106,12 @@ class _Handlers:
         row, pictures, views = request.path_params["row"], self._exploration.pictures, self._exploration.views
         if pictures is None or views is None:
             return self._nothing("there are no shuffled versions")
-        cells = (lambda: pictures.cell(row, "image")), (lambda: pictures.cell(row, "mask"))
-        return self._tried(lambda: self._responses.JSONResponse(views.shuffles(*(cell() for cell in cells))))
+
+        def make() -> Any:
+            versions = views.shuffles(pictures.cell(row, "image"), pictures.cell(row, "mask"))
+            return self._responses.JSONResponse(versions)
+
+        return self._tried(make)
 
     async def marks(self, request: Any) -> Any:
         marks = self._exploration.marks
@@ -153,7 +157,7 @@ class _Handlers:
 def _guarded(app: Any, hosts: tuple[str, ...]) -> Any:
     """The application behind a check of the Host and Origin headers, with the headers of every answer."""
 
-    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+    async def guarded(scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] != "http":
             return await app(scope, receive, send)
         asked = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

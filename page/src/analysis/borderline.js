@@ -1,9 +1,9 @@
 // The rows that matter: by rule those nearest below and above its bound; by group the last in and the first out.
 
 import { SIGNS } from "../rules/bounds.js";
-import { groupName } from "../rules/groups.js";
+import { groupWords } from "../rules/groups.js";
 import { parts } from "../rules/select.js";
-import { labelOf, short } from "../recipe/labels.js";
+import { SHARES, labelOf, short } from "../recipe/labels.js";
 
 /** @typedef {import("../rules/select.js").Rule} Rule */
 /** @typedef {import("../rules/select.js").Selection} Selection */
@@ -81,12 +81,10 @@ function atRanks({ state }, index, kind, settings, title, test, each) {
   for (const name of names) {
     const ranking = state.rankings.get(name);
     if (!ranking) continue;
-    const column = { class: "classes_present", num_classes: "num_classes_present" }[name] ?? name;
     for (let row = 0; row < state.table.length; row++) {
       const rank = ranking.rank[row], distance = rank - ranking.cutoff[row];
       if (!rank || distance > each || distance <= -each || !test(row)) continue;
-      const out = state.droppedAt[row] === index + 1, group = ranking.group[row];
-      const where = names.length > 1 || kind !== "top_k" ? (kind === "top_per_group" || kind === "stratified" ? `${name.replace("_", " ")} ${groupName(state.table, column, group)}, ` : "") : "";
+      const out = state.droppedAt[row] === index + 1, where = SHARES.includes(name) ? "" : `${groupWords(state.table, name, ranking.group[row])}: `;
       const note = `${where}rank ${rank} of ${ranking.size[row]}, first ${ranking.cutoff[row]} stay`;
       if (out && distance > 0) outside.push({ row, note, distance });
       else if (!state.dropped[row] && distance <= 0) inside.push({ row, note, distance: -distance });

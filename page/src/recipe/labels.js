@@ -1,11 +1,14 @@
 // Rules and reasons in words.
 
 import { SIGNS } from "../rules/bounds.js";
-import { families, groupLabel, groupName } from "../rules/groups.js";
+import { families, groupLabel, groupWords } from "../rules/groups.js";
 import { parts } from "../rules/select.js";
 
 /** @typedef {import("../rules/select.js").Rule} Rule */
 /** @typedef {import("../rules/select.js").Selection} Selection */
+
+/** Kinds of rules that put all rows into one group. */
+export const SHARES = ["top_k", "rank_mean", "worst_rank", "random"];
 
 /**
  * A number in few letters.
@@ -98,8 +101,7 @@ function rankOf({ state }, rules, row) {
   const [, family] = /^kept:(.+?)(=.*)?$/s.exec(reason) ?? [];
   const lines = [...state.rankings].filter(([name, { rank }]) => rank[row] && (!family || name === family || reason.startsWith(`kept:${name}=`)));
   return lines.map(([name, { rank, size, cutoff, group }]) => {
-    const column = { class: "classes_present", num_classes: "num_classes_present" }[name] ?? name;
-    const where = group[row] === 1 && !state.table.columns[column] ? "" : `${name.replace("_", " ")} ${groupName(state.table, column, group[row])}: `;
+    const where = SHARES.includes(name) ? "" : `${groupWords(state.table, name, group[row])}: `;
     return `${where}rank ${counted(rank[row])} of ${counted(size[row])}, the first ${counted(cutoff[row])} stay`;
   }).join("; ");
 }

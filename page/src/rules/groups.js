@@ -44,6 +44,17 @@ export function groupsBy(table, name) {
 }
 
 /**
+ * A group for a person: `class dog`, `3 classes`.
+ * @param {Table} table
+ * @param {string} family as reasons call it
+ * @param {number | string | null} group
+ */
+export function groupWords(table, family, group) {
+  if (family === "num_classes") return `${group} ${group === 1 ? "class" : "classes"}`;
+  return `${family} ${groupName(table, family === "class" ? CLASSES : family, group)}`;
+}
+
+/**
  * @param {State} state
  * @param {PerGroup} rule
  */

@@ -119,6 +119,7 @@ export class Gallery {
     if (state.filter.text && session.config.captions && !session.captions) return; // they are on their way
     const test = tester(session.table, state.filter, session.captions);
     const shown = (/** @type {number} */ row) => test(row) && (session.config.pictures?.kind === "server" || !session.pictures || session.pictures.has(row));
+    this._more = false;
     const sections = state.tab === "matter" ? (session.config.sections ?? []) : state.tab === "borderline" ? borderline(selection, rules, shown)
       : [this._section(state, shown, test)];
     const drawn = JSON.stringify([sections, state.layer, state.opacity, state.outline, state.open, [...session.marks.byId.values()]]);

@@ -48,12 +48,12 @@ class HistogramView {
     this._svg = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT + 6}`, preserveAspectRatio: "none", role: "group", "aria-label": `Histogram of ${name}` },
       this._all, this._kept, this._other, this._marks, this._handles);
     this._text = h("span", { class: "range" });
-    const { low, high, nulls, all } = this.histogram;
+    const { low, high, nulls, all } = this.histogram, { height, cut } = heightOf(all);
+    this._highest = height;
     this.element = h("figure", { class: "histogram" },
       h("figcaption", {}, h("span", { class: "name" }, name), info(session.config.definitions[name]), this._text),
       h("div", { class: "plot" }, this._svg),
-      h("div", { class: "axis" }, h("span", {}, short(low)), nulls ? h("span", { class: "quiet" }, `${counted(nulls)} without`) : "", h("span", {}, short(high))));
-    this._highest = Math.max(1, ...all);
+      h("div", { class: "axis" }, h("span", {}, short(low)), h("span", { class: "quiet" }, [nulls ? `${counted(nulls)} without` : "", cut ? `one bar of ${counted(cut)} cut` : ""].filter(Boolean).join(", ")), h("span", {}, short(high))));
     this._all.setAttribute("d", bars(all, this._highest));
     this._drag = /** @type {Bound | null} */ (null);
     /** @type {Map<string, SVGGElement>} */
@@ -221,6 +221,15 @@ class HistogramView {
   }
 }
 
+/**
+ * How many rows the height of a plot stands for. One bar that would flatten all others is cut.
+ * @param {Uint32Array} all
+ */
+function heightOf(all) {
+  const [first, second = 0] = [...all].sort((a, b) => b - a);
+  return first > 3 * second && second > 0 ? { height: 1.5 * second, cut: first } : { height: Math.max(1, first), cut: 0 };
+}
+
 /** @param {Bound} bound */
 function keyOf({ rule, name }) {
   return `${rule}:${name}`;
@@ -257,5 +266,5 @@ function outline(counts, highest) {
  * @param {number} highest
  */
 function top(count, highest) {
-  return (HEIGHT - (count ? Math.max(1.5, (count / highest) * (HEIGHT - 4)) : 0)).toFixed(2);
+  return (HEIGHT - (count ? Math.min(HEIGHT, Math.max(1.5, (count / highest) * (HEIGHT - 4))) : 0)).toFixed(2);
 }

@@ -126,7 +126,7 @@ export class RecipePanel {
       const share = settings.target == null;
       return [
         choice({ label: "keep", key: key("size"), value: share ? "fraction" : "target", options: [["fraction", "share"], ["target", "rows"]], change: (name) => this._resize(index, name) }),
-        share ? number("fraction", "share", settings.fraction, { min: 0.001, max: 1, step: 0.05 }) : number("target", "rows", settings.target, { min: 1, step: 1 }),
+        share ? number("fraction", "share", settings.fraction, { min: 0.0001, max: 1 }) : number("target", "rows", settings.target, { min: 1, step: 1 }),
       ];
     };
     const several = (/** @type {string} */ name, /** @type {string} */ label, /** @type {string[]} */ options) => h("fieldset", {}, h("legend", {}, label),
@@ -142,7 +142,7 @@ export class RecipePanel {
     if (kind === "rank_mean") return [several("columns", "of", session.scores), ...size()];
     if (kind === "random") return [...size(), number("seed", "seed", settings.seed ?? 0, { step: 1 })];
     if (kind === "stratified") {
-      return [column(), ...size(), number("strata", "strata", settings.strata ?? 50, { min: 1, step: 1 }), number("drop_lowest", "drop lowest", settings.drop_lowest ?? 0.1, { min: 0, max: 0.99, step: 0.05 })];
+      return [column(), ...size(), number("strata", "strata", settings.strata ?? 50, { min: 1, step: 1 }), number("drop_lowest", "drop lowest", settings.drop_lowest ?? 0.1, { min: 0, max: 0.99 })];
     }
     return [h("span", { class: "quiet" }, "this page cannot change rules of this kind")];
   }

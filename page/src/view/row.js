@@ -2,8 +2,8 @@
 
 import { nextToAsk } from "../analysis/sample.js";
 import { choice, h, renew } from "../dom.js";
-import { groupName } from "../rules/groups.js";
-import { counted, labelOf, short, wordsOf } from "../recipe/labels.js";
+import { groupWords } from "../rules/groups.js";
+import { SHARES, counted, labelOf, short, wordsOf } from "../recipe/labels.js";
 import { parts } from "../rules/select.js";
 import { info } from "./histograms.js";
 import { pictureOf, swatch } from "./overlay.js";
@@ -22,6 +22,8 @@ export class RowView {
     /** How rows are asked about; empty if none are. */
     this.asking = "";
     this._drawn = "";
+    /** @type {{row: number, part: HTMLElement} | null} */
+    this._shuffled = null;
     this.element.addEventListener("keydown", (event) => this._key(event));
     this.element.addEventListener("click", (event) => event.target === this.element && this.element.close());
   }
@@ -104,8 +106,7 @@ export class RowView {
       return h("li", { class: out ? "out" : before ? "before" : "in" }, h("strong", {}, labelOf(rule)), ` – ${before ? "left before" : out ? "leaves here" : "stays"}`, value && !before ? ` (${[value, ...cutoffs].join(", ")})` : "");
     });
     const ranks = [...state.rankings].filter(([, { rank }]) => rank[row]).map(([name, { rank, size, cutoff, group }]) => {
-      const column = { class: "classes_present", num_classes: "num_classes_present" }[name] ?? name, known = table.columns[column] || name === "stratum";
-      return h("tr", {}, h("th", { scope: "row" }, known ? `${name.replace("_", " ")} ${groupName(table, column, group[row])}` : name), h("td", { class: "right" }, `${counted(rank[row])} of ${counted(size[row])}`), h("td", { class: "right" }, counted(cutoff[row])));
+      return h("tr", {}, h("th", { scope: "row" }, SHARES.includes(name) ? "all rows" : groupWords(table, name, group[row])), h("td", { class: "right" }, `${counted(rank[row])} of ${counted(size[row])}`), h("td", { class: "right" }, counted(cutoff[row])));
     });
     return h("div", {}, h("ol", { class: "steps" }, ...lines),
       ranks.length ? h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "group"), h("th", { scope: "col", class: "right" }, "rank"), h("th", { scope: "col", class: "right" }, "last that stays"))), h("tbody", {}, ...ranks)) : null);
@@ -113,6 +114,7 @@ export class RowView {
 
   /** @param {number} row */
   _shuffles(row) {
+    if (this._shuffled?.row === row) return this._shuffled.part;
     const part = h("details", { class: "shuffles" }, h("summary", { "data-key": "shuffles" }, "Shuffled, with their similarities"));
     part.addEventListener("toggle", async () => {
       if (!part.open || part.children.length > 1) return;
@@ -127,6 +129,7 @@ export class RowView {
         waiting.textContent = error instanceof Error ? error.message : String(error);
       }
     });
+    this._shuffled = { row, part };
     return part;
   }
 
