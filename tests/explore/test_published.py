@@ -1,9 +1,11 @@
 """The page beside a published set."""
 
 import json
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import hf_hub_download
 
 from sds_hf.check.verify import verify
 from sds_hf.explore.bundle import NAMES, page_file
@@ -47,11 +49,8 @@ def test_a_new_version_without_it_removes_it(job, folder, tmp_path):
 
 def test_on_the_hub_it_reads_from_there(job, hub):
     job.publish(to="user/explored", explorer=write_explorer)
-    from huggingface_hub import hf_hub_download
-
-    config = json.loads(
-        open(hf_hub_download("user/explored", "explorer/explore.json", repo_type="dataset"), encoding="utf-8").read()
-    )
+    path = Path(hf_hub_download("user/explored", "explorer/explore.json", repo_type="dataset"))
+    config = json.loads(path.read_text(encoding="utf-8"))
     assert config["tables"] == [{"url": f"{hub.url}/datasets/user/explored/resolve/main/scores/candidates.parquet"}]
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from support.page import NODE, page_rules, plain_number
 
 from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.rules import RULES
 from sds_hf.selection.select import EmptySelectionError, select
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="there is no Node")
@@ -29,6 +30,10 @@ TARGETS = st.integers(1, 40)
 QUANTILES = st.integers(0, 100).map(lambda percent: f"q{percent / 100:g}")
 BOUNDS = st.one_of(st.sampled_from([-1.5, 0.0, 0.5, 0.8]), st.floats(-2, 2), QUANTILES)
 SCORES = st.sampled_from(["single", "double", "half"])
+HAS_WORST = "worst_rank" in RULES
+KINDS = ["threshold", "band", "top_k", "top_per_group", "rank_mean", "random", "stratified"]
+KINDS += ["worst_rank"] if HAS_WORST else []
+SEVERAL = st.lists(st.sampled_from(["single", "double", "half", "whole"]), min_size=2, max_size=3)
 GROUPS = ["whole", "text", "classes_present", "num_classes_present", "single"]
 
 
@@ -55,22 +60,35 @@ def tables(draw):
 @st.composite
 def rules(draw):
     size = draw(st.one_of(FRACTIONS.map(lambda share: {"fraction": share}), TARGETS.map(lambda n: {"target": n})))
-    kind = draw(st.sampled_from(["threshold", "band", "top_k", "top_per_group", "rank_mean", "random", "stratified"]))
-    column, seed = draw(SCORES), {"seed": draw(st.integers(0, 3))}
+    kind = draw(st.sampled_from(KINDS))
+    column, seed = {"column": draw(SCORES)}, {"seed": draw(st.integers(0, 3))}
     if kind in ("threshold", "band"):
         names = draw(st.sampled_from([[0], [1], [0, 1]]))
         both = [("above", "below"), ("low", "high")][kind == "band"]
-        return {kind: {"column": column, **{both[place]: draw(BOUNDS) for place in names}}}
+        return {kind: {**column, **{both[place]: draw(BOUNDS) for place in names}}}
     if kind == "top_per_group":
         by = draw(st.lists(st.sampled_from(GROUPS), unique=True, min_size=1, max_size=2))
-        return {kind: {"column": column, "by": by, **size}}
-    if kind == "rank_mean":
-        columns = draw(st.lists(st.sampled_from(["single", "double", "half", "whole"]), min_size=2, max_size=3))
-        return {kind: {"columns": columns, **size}}
+        return {kind: {**draw(orders()), "by": by, **size}}
+    if kind in ("rank_mean", "worst_rank"):
+        return {kind: {"columns": draw(SEVERAL), **draw(within()), **size}}
     if kind == "stratified":
         cuts = {"strata": draw(st.integers(1, 8)), "drop_lowest": draw(st.sampled_from([0, 0.1, 0.35, 0.9]))}
-        return {kind: {"column": column, **size, **cuts, **seed}}
-    return {kind: {**({} if kind == "random" else {"column": column}), **size, **(seed if kind == "random" else {})}}
+        return {kind: {**column, **size, **cuts, **seed}}
+    return {kind: {**size, **(seed if kind == "random" else column)}}
+
+
+@st.composite
+def orders(draw):
+    """By a score, or by ranks in several."""
+    kind = draw(st.sampled_from(["column", "worst_rank", "rank_mean"] if HAS_WORST else ["column"]))
+    return {kind: draw(SCORES)} if kind == "column" else {kind: draw(SEVERAL), **draw(within())}
+
+
+@st.composite
+def within(draw):
+    """Groups in which ranks are taken."""
+    groups = draw(st.lists(st.sampled_from(GROUPS), unique=True, max_size=2)) if HAS_WORST else []
+    return {"within": groups} if groups else {}
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +142,8 @@ def same_selection(page, table, recipe):
     assert answer["reasons"] == rows["reason"]
     assert [step["after"] for step in answer["steps"]] == [step.after for step in report.steps]
     assert [step["dropped"] for step in answer["steps"]] == [step.dropped for step in report.steps]
-    assert [step["bounds"] for step in answer["steps"]] == [
-        {name: plain_number(value) for name, value in step.bounds.items()} for step in report.steps
-    ]
+    bounds = [{name: plain_number(value) for name, value in step.bounds.items()} for step in report.steps]
+    assert [step["bounds"] for step in answer["steps"]] == bounds
     in_groups = {name: values for name, values in rows.items() if name not in ("id", "row", "kept", "reason")}
     assert set(answer["rankings"]) == set(in_groups)
     for name, values in in_groups.items():

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from support.paths import ROOT
 
 from sds_hf.data.labels import VOC
+from support.paths import ROOT
 
 NODE = shutil.which("node")
 LINES = ROOT / "page" / "test" / "select_lines.js"
@@ -72,8 +72,12 @@ def ask(
         "client": ("x", 1), "headers": [(name.encode(), value.encode()) for name, value in asked.items()],
     }  # fmt: skip
     sent: list[dict[str, Any]] = []
+    asked_before: list[bool] = []
 
     async def receive() -> dict[str, Any]:
+        if asked_before:
+            await asyncio.sleep(3600)  # the client stays
+        asked_before.append(True)
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 // The rows that matter: by rule those nearest below and above its bound; by group the last in and the first out.
 
 import { SIGNS } from "../rules/bounds.js";
-import { groupWords } from "../rules/groups.js";
+import { groupWords } from "../rules/columns.js";
 import { parts } from "../rules/select.js";
 import { SHARES, labelOf, short } from "../recipe/labels.js";
 

@@ -1,7 +1,7 @@
 // Rules and reasons in words.
 
 import { SIGNS } from "../rules/bounds.js";
-import { families, groupLabel, groupWords } from "../rules/groups.js";
+import { families, groupLabel, groupWords } from "../rules/columns.js";
 import { parts } from "../rules/select.js";
 
 /** @typedef {import("../rules/select.js").Rule} Rule */
@@ -48,16 +48,28 @@ export function labelOf(rule) {
   }
   const size = sizeOf(settings);
   if (kind === "top_k") return `top ${size} of ${settings.column}`;
-  if (kind === "rank_mean") return `top ${size} by mean rank of ${settings.columns.join(" and ")}`;
+  if (kind === "rank_mean" || kind === "worst_rank") return `top ${size} by ${ranksOf(kind, settings.columns, settings.within)}`;
   if (kind === "random") return `${size} at random, seed ${settings.seed ?? 0}`;
   if (kind === "stratified") {
     return `${size} from ${settings.strata ?? 50} strata of ${settings.column}, without its lowest ${Math.round(100 * (settings.drop_lowest ?? 0.1))}%`;
   }
   if (kind === "top_per_group") {
     const by = families(settings.by);
-    return `top ${size} of ${settings.column} by ${by.map((name) => groupLabel(name, by)).join(" or ")}`;
+    const best = settings.worst_rank ? `by ${ranksOf("worst_rank", settings.worst_rank, settings.within)}`
+      : settings.rank_mean ? `by ${ranksOf("rank_mean", settings.rank_mean, settings.within)}` : `of ${settings.column}`;
+    return `top ${size} ${best} by ${by.map((name) => groupLabel(name, by)).join(" or ")}`;
   }
   return kind;
+}
+
+/**
+ * @param {string} kind
+ * @param {string[]} columns
+ * @param {string[] | string | undefined} within
+ */
+function ranksOf(kind, columns, within) {
+  const groups = within ? ` within ${families(within).map((name) => groupLabel(name, [])).join(" or ")}` : "";
+  return `${kind === "worst_rank" ? "worst" : "mean"} rank in ${columns.join(" and ")}${groups}`;
 }
 
 /**
@@ -75,6 +87,7 @@ export function wordsOf(selection, rules, row) {
   if (rule && settings.column && reason === `dropped:${settings.column}`) {
     return `rule ${at}: ${settings.column} ${short(table.numbers(settings.column).values[row])}, needs ${bounds(settings, selection.steps[at - 1].bounds)}`;
   }
+  if (reason.includes(" is the weakest")) return `rule ${at}: ${reason.slice(8)}`;
   const rank = rankOf(selection, rules, row);
   return `${rule ? `rule ${at}: ` : ""}${rank || reason.replace(/^(kept|dropped):/, "").replace("=", " ")}`;
 }

@@ -37,7 +37,7 @@ export function applyBounds(state, rule, names) {
       : asStored(column, Number(value));
     return { test: TESTS[name], bound };
   });
-  state.dropNulls([rule.column]);
+  state.dropOthers(state.table.descending(rule.column));
   const reason = state.code(`dropped:${rule.column}`), { values } = column;
   for (let row = 0; row < values.length; row++) {
     if (!state.dropped[row] && !tests.every(({ test, bound }) => test(values[row], bound))) state.drop(row, reason);

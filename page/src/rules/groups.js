@@ -1,76 +1,32 @@
 // The rule that keeps the best of each group.
 
-import { cut, rank, stillIn } from "./ranking.js";
+import { families, groupLabel, groupName, groupWithFamily, groupsBy } from "./columns.js";
+import { cut, rank, ranked, stillIn } from "./ranking.js";
+import { RankLines, combined, weakest } from "./ranks.js";
 import { State } from "./state.js";
-import { Table } from "./table.js";
 
 /** @typedef {import("./ranking.js").Lines} Lines */
-/** @typedef {{column: string, by: string[] | string, fraction?: number, target?: number}} PerGroup */
-
-const CLASSES = "classes_present";
-/** @type {Record<string, string>} */
-const GROUP_LABELS = { num_classes_present: "num_classes", [CLASSES]: "class" };
-
+/** @typedef {import("./ranks.js").Note} Note */
 /**
- * What a family of groups is called, unless another column of the rule is called so itself.
- * @param {string} column
- * @param {string[]} by
+ * @typedef {{column?: string, worst_rank?: string[], rank_mean?: string[], within?: string[] | string,
+ *   by: string[] | string, fraction?: number, target?: number}} PerGroup
  */
-export function groupLabel(column, by) {
-  const label = GROUP_LABELS[column] ?? column;
-  return by.includes(label) ? column : label;
-}
-
-/** @param {string[] | string} by */
-export function families(by) {
-  return Array.isArray(by) ? by : [by];
-}
-
-/**
- * The groups of a row by a column: several if it holds lists.
- * @param {Table} table
- * @param {string} name
- * @returns {(row: number) => readonly (number | string)[]}
- */
-export function groupsBy(table, name) {
-  const column = table.columns[name];
-  if (!column) throw new Error(`there is no column ${name}`);
-  if (column.kind === "list") return (row) => column.values.slice(column.offsets[row], column.offsets[row + 1]);
-  const { values } = column;
-  return (row) => {
-    const value = values[row];
-    return value === null || Number.isNaN(value) ? [] : [value];
-  };
-}
-
-/**
- * A group for a person: `class dog`, `3 classes`.
- * @param {Table} table
- * @param {string} family as reasons call it
- * @param {number | string | null} group
- */
-export function groupWords(table, family, group) {
-  if (family === "num_classes") return `${group} ${group === 1 ? "class" : "classes"}`;
-  return `${family} ${groupName(table, family === "class" ? CLASSES : family, group)}`;
-}
 
 /**
  * @param {State} state
  * @param {PerGroup} rule
  */
 export function topPerGroup(state, rule) {
-  const { table } = state, by = families(rule.by);
-  state.dropNulls([rule.column]);
-  const order = stillIn(state, table.descending(rule.column));
-  const lines = by.map((name) => rank(order, groupsBy(table, name)));
+  const { table } = state, by = families(rule.by), { order, noteOf, ranks } = orderOf(state, rule);
+  state.dropOthers(order);
+  const lines = by.map((name) => (ranks?.within.includes(name) ? ownRanks(state, ranks, name) : { ...rank(order, groupsBy(table, name)), lineNote: null }));
   const cutoffOf = cutoffs(rule, lines, table.length);
-  const rankings = lines.map((family) => cut(table, family, cutoffOf));
-  const labels = by.map((name) => groupLabel(name, by));
+  const rankings = lines.map((family) => cut(table, family, cutoffOf)), labels = by.map((name) => groupLabel(name, by));
   /** @type {number[]} */
   const left = [];
   let kept = 0;
   for (const row of order) {
-    const family = rankings.findIndex(({ rank, cutoff }) => rank[row] > 0 && rank[row] <= cutoff[row]);
+    const family = rankings.findIndex(({ rank: ranks, cutoff }) => ranks[row] > 0 && ranks[row] <= cutoff[row]);
     if (family < 0) {
       left.push(row);
       continue;
@@ -80,13 +36,48 @@ export function topPerGroup(state, rule) {
       state.keptBy[row] = state.code(`kept:${labels[family]}=${groupName(table, by[family], rankings[family].group[row])}`);
     }
   }
-  const missing = rule.target == null ? 0 : rule.target - kept;
-  const filled = state.code("kept:filled"), dropped = state.code("dropped:top_fraction");
+  const missing = rule.target == null ? 0 : rule.target - kept, filled = state.code("kept:filled");
   left.forEach((row, place) => {
-    if (place >= missing) state.drop(row, dropped);
+    if (place >= missing) dropRow(row);
     else if (!state.keptBy[row]) state.keptBy[row] = filled;
   });
   rankings.forEach((ranking, place) => state.rankings.set(labels[place], ranking));
+
+  /** @param {number} row */
+  function dropRow(row) {
+    const family = rankings.findIndex(({ line }) => line[row] >= 0);
+    const note = family < 0 ? null : (lines[family].lineNote ?? (() => noteOf(row)))(rankings[family].line[row]);
+    const [reason, detail] = note && ranks ? weakest(note, ranks.columns, (name, group) => groupWithFamily(table, name, group)) : ["dropped:top_fraction", ""];
+    state.drop(row, state.code(reason), detail);
+  }
+}
+
+/**
+ * Rows that have what the rule orders by, best first.
+ * @param {State} state
+ * @param {PerGroup} rule
+ * @returns {{order: Int32Array, noteOf: (row: number) => Note | null, ranks: import("./ranks.js").Ranks | null}}
+ */
+function orderOf(state, { column, worst_rank: worst, rank_mean: mean, within }) {
+  const columns = worst ?? mean;
+  if (!columns) return { order: stillIn(state, state.table.descending(String(column))), noteOf: () => null, ranks: null };
+  const ranks = { columns, within: within ? families(within) : [], worst: Boolean(worst) };
+  return { ...combined(state, ranks, (name, group) => groupWithFamily(state.table, name, group)), ranks };
+}
+
+/**
+ * Groups that are each ordered by the ranks in that group.
+ * @param {State} state
+ * @param {import("./ranks.js").Ranks} ranks
+ * @param {string} name
+ */
+function ownRanks(state, ranks, name) {
+  const { places } = state.table, family = new RankLines(state, ranks, name), { offsets, codes, names } = family.groups, { keys } = family;
+  const rowOf = new Int32Array(codes.length);
+  for (let row = 0; row < state.table.length; row++) rowOf.fill(family.takesPart[row] ? row : -1, offsets[row], offsets[row + 1]);
+  const lines = Int32Array.from(codes.keys()).filter((line) => rowOf[line] >= 0).sort((a, b) => keys[a] - keys[b] || places[rowOf[a]] - places[rowOf[b]]);
+  const lineNote = (/** @type {number} */ line) => (ranks.worst ? family.note(lines[line]) : null);
+  return { ...ranked(lines.map((line) => rowOf[line]), lines.map((line) => codes[line]), names), lineNote };
 }
 
 /**
@@ -109,23 +100,10 @@ function cutoffs({ fraction, target }, lines, rows) {
   if (first === undefined) return (size) => size;
   let better = 0, divisor = Infinity;
   for (const family of lines) {
-    family.ranks.forEach((rank, line) => {
+    family.ranks.forEach((ranked, line) => {
       const size = family.sizes[family.groups[line]];
-      if ((rank - 1) / size === first && size < divisor) [better, divisor] = [rank - 1, size];
+      if ((ranked - 1) / size === first && size < divisor) [better, divisor] = [ranked - 1, size];
     });
   }
   return (size) => Math.floor((better * size + divisor - 1) / divisor);
-}
-
-/**
- * What to call a group in a reason: class ids by their names.
- * @param {Table} table
- * @param {string} column
- * @param {number | string | null} group
- */
-export function groupName(table, column, group) {
-  if (column === CLASSES && typeof group === "number") return table.classNames[group] ?? String(group);
-  const kind = table.columns[column];
-  if (kind?.kind === "number" && kind.precision !== "whole" && Number.isInteger(group)) return `${group}.0`;
-  return String(group);
 }

@@ -1,45 +1,45 @@
 // Ranks in groups: a line a row and group, and of several lines of a row the one it is listed under.
 
 import { State } from "./state.js";
-import { Table, compareIds } from "./table.js";
+import { Table } from "./table.js";
 
 /** @typedef {number | string} Group */
 /**
- * Lines in the order of their ranks.
+ * A line a row and group, in each group the best first; `sizes` and `names` by group.
  * @typedef {{rows: Int32Array, groups: Int32Array, ranks: Int32Array, sizes: Int32Array, names: Group[]}} Lines
  */
 
 /**
  * Rank rows inside their groups.
- * @param {Iterable<number>} order rows that take part, best first
- * @param {(row: number) => readonly Group[]} groupsOf
- * @returns {Lines} `sizes` by group; groups are numbered in their order
+ * @param {ArrayLike<number>} order rows that take part, best first
+ * @param {import("./columns.js").Groups} groups
+ * @returns {Lines} in the order of the rows
  */
-export function rank(order, groupsOf) {
-  /** @type {Map<Group, number>} */
-  const numbers = new Map();
-  /** @type {{rows: number[], groups: number[], ranks: number[], sizes: number[]}} */
-  const { rows, groups, ranks, sizes } = { rows: [], groups: [], ranks: [], sizes: [] };
-  for (const row of order) {
-    for (const name of groupsOf(row)) {
-      let group = numbers.get(name);
-      if (group === undefined) {
-        numbers.set(name, (group = sizes.length));
-        sizes.push(0);
-      }
-      rows.push(row);
-      groups.push(group);
-      ranks.push(++sizes[group]);
+export function rank(order, { offsets, codes, names }) {
+  let count = 0;
+  for (let place = 0; place < order.length; place++) count += offsets[order[place] + 1] - offsets[order[place]];
+  const rows = new Int32Array(count), groups = new Int32Array(count);
+  for (let place = 0, line = 0; place < order.length; place++) {
+    const row = order[place];
+    for (let at = offsets[row]; at < offsets[row + 1]; at++, line++) {
+      rows[line] = row;
+      groups[line] = codes[at];
     }
   }
-  const names = [...numbers.keys()], sorted = [...names.keys()].sort((a, b) => compareGroups(names[a], names[b]));
-  const renumbered = new Int32Array(names.length);
-  sorted.forEach((old, now) => (renumbered[old] = now));
-  return {
-    rows: Int32Array.from(rows), groups: Int32Array.from(groups, (group) => renumbered[group]),
-    ranks: Int32Array.from(ranks), sizes: Int32Array.from(sorted, (old) => sizes[old]),
-    names: sorted.map((old) => names[old]),
-  };
+  return ranked(rows, groups, names);
+}
+
+/**
+ * Ranks of lines that are in order.
+ * @param {Int32Array} rows
+ * @param {Int32Array} groups
+ * @param {Group[]} names
+ * @returns {Lines}
+ */
+export function ranked(rows, groups, names) {
+  const ranks = new Int32Array(rows.length), sizes = new Int32Array(names.length);
+  for (let line = 0; line < rows.length; line++) ranks[line] = ++sizes[groups[line]];
+  return { rows, groups, ranks, sizes, names };
 }
 
 /**
@@ -65,6 +65,7 @@ export function cut(table, lines, cutoffOf) {
     }
   }
   const ranking = {
+    line: best,
     rank: new Int32Array(table.length), size: new Int32Array(table.length), cutoff: new Int32Array(table.length),
     group: /** @type {(Group | null)[]} */ (new Array(table.length).fill(null)),
   };
@@ -87,12 +88,4 @@ export function cut(table, lines, cutoffOf) {
  */
 export function stillIn(state, order) {
   return order.filter((row) => !state.dropped[row]);
-}
-
-/**
- * @param {Group} a
- * @param {Group} b
- */
-function compareGroups(a, b) {
-  return typeof a === "number" && typeof b === "number" ? a - b : compareIds(String(a), String(b));
 }

@@ -2,7 +2,8 @@
 
 import { applyBounds } from "./bounds.js";
 import { topPerGroup } from "./groups.js";
-import { byRanks, drawn, keepFirst } from "./share.js";
+import { stillIn } from "./ranking.js";
+import { drawn, keepByRanks, keepFirst } from "./share.js";
 import { State } from "./state.js";
 import { stratified } from "./strata.js";
 import { Table } from "./table.js";
@@ -18,11 +19,10 @@ import { Table } from "./table.js";
 const KINDS = {
   threshold: (state, rule) => applyBounds(state, rule, ["above", "below"]),
   band: (state, rule) => applyBounds(state, rule, ["low", "high"]),
-  top_k: (state, rule) =>
-    keepFirst(state, "top_k", rule, [rule.column], () => state.table.descending(rule.column)),
-  rank_mean: (state, rule) =>
-    keepFirst(state, "rank_mean", rule, rule.columns, () => byRanks(state, rule.columns)),
-  random: (state, rule) => keepFirst(state, "random", rule, [], () => drawn(state.table, rule.seed ?? 0)),
+  top_k: (state, rule) => keepFirst(state, "top_k", rule, stillIn(state, state.table.descending(rule.column))),
+  worst_rank: (state, rule) => keepByRanks(state, "worst_rank", rule),
+  rank_mean: (state, rule) => keepByRanks(state, "rank_mean", rule),
+  random: (state, rule) => keepFirst(state, "random", rule, stillIn(state, drawn(state.table, rule.seed ?? 0))),
   top_per_group: topPerGroup,
   stratified,
 };

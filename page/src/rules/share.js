@@ -1,9 +1,11 @@
 // Rules that keep a number or a share of all rows: the best by a score, by several, or drawn at random.
 
-import { cut, rank, stillIn } from "./ranking.js";
+import { families, groupWithFamily, groupsBy } from "./columns.js";
+import { cut, rank } from "./ranking.js";
+import { combined, weakest } from "./ranks.js";
 import { firstWords } from "./sha256.js";
 import { State } from "./state.js";
-import { Table, sortedRows } from "./table.js";
+import { Table } from "./table.js";
 
 /** @typedef {{fraction?: number, target?: number}} Size */
 
@@ -33,41 +35,36 @@ function rounded(fraction, count) {
  * @param {State} state
  * @param {string} kind
  * @param {Size} size
- * @param {string[]} reads columns without which a row leaves
- * @param {() => Int32Array} orderOf the order of rows, once those have left
+ * @param {Int32Array} order rows that take part, best first
+ * @param {(row: number) => [string, string]} why what is said of a row that leaves, and of that row alone
  */
-export function keepFirst(state, kind, size, reads, orderOf) {
-  state.dropNulls(reads);
-  const order = stillIn(state, orderOf()), count = countOf(size, order.length);
-  const ranking = cut(state.table, rank(order, () => [1]), () => count);
-  const kept = state.code(`kept:${kind}`), dropped = state.code(`dropped:${kind}`);
+export function keepFirst(state, kind, size, order, why = () => [`dropped:${kind}`, ""]) {
+  state.dropOthers(order);
+  const count = countOf(size, order.length), kept = state.code(`kept:${kind}`);
+  const ranking = cut(state.table, rank(order, groupsBy(state.table, null)), () => count);
   order.forEach((row, place) => {
-    if (place >= count) state.drop(row, dropped);
-    else if (!state.keptBy[row]) state.keptBy[row] = kept;
+    if (place >= count) {
+      const [reason, detail] = why(row);
+      state.drop(row, state.code(reason), detail);
+    } else if (!state.keptBy[row]) state.keptBy[row] = kept;
   });
   state.rankings.set(kind, ranking);
 }
 
 /**
- * Rows by twice the mean, or by twice the worst, of their ranks in several columns; in each the highest has rank 1, and
- * rows of equal scores share the mean of their ranks.
+ * Keep the rows that rank best in several columns: by the worst of the ranks, or by their mean.
  * @param {State} state
- * @param {string[]} columns
- * @param {"mean" | "worst"} joined
+ * @param {string} kind
+ * @param {Size & {columns: string[], within?: string[] | string}} rule
  */
-export function byRanks(state, columns, joined = "mean") {
-  const { table } = state, keys = new Float64Array(table.length);
-  for (const name of columns) {
-    const order = stillIn(state, table.descending(name)), { values } = table.numbers(name);
-    for (let first = 0, next = 0; first < order.length; first = next) {
-      while (next < order.length && values[order[next]] === values[order[first]]) next++;
-      for (let place = first; place < next; place++) {
-        const twice = first + 1 + next, row = order[place];
-        keys[row] = joined === "mean" ? keys[row] + twice : Math.max(keys[row], twice);
-      }
-    }
-  }
-  return sortedRows(keys, table.places, 1);
+export function keepByRanks(state, kind, rule) {
+  const ranks = { columns: rule.columns, within: rule.within ? families(rule.within) : [], worst: kind === "worst_rank" };
+  const nameOf = (/** @type {string} */ family, /** @type {number | string | null} */ group) => groupWithFamily(state.table, family, group);
+  const { order, noteOf } = combined(state, ranks, nameOf);
+  keepFirst(state, kind, rule, order, (row) => {
+    const note = noteOf(row);
+    return note ? weakest(note, ranks.columns, nameOf) : [`dropped:${kind}`, ""];
+  });
 }
 
 /**

@@ -3,8 +3,8 @@
 import { Table } from "./table.js";
 
 /**
- * Ranks of a family of groups by row; 0 where a row is in none.
- * @typedef {{rank: Int32Array, size: Int32Array, cutoff: Int32Array, group: (number | string | null)[]}} Ranking
+ * Ranks of a family of groups by row; 0 where a row is in none. `line` is the one a row is listed under, -1 if none.
+ * @typedef {{line: Int32Array, rank: Int32Array, size: Int32Array, cutoff: Int32Array, group: (number | string | null)[]}} Ranking
  */
 
 /** The state of a selection between two rules. */
@@ -20,6 +20,8 @@ export class State {
     this.keptBy = new Int32Array(table.length);
     /** Number of the rule that dropped a row, from 1; 0 while it is in. */
     this.droppedAt = new Int32Array(table.length);
+    /** @type {Map<number, string>} */
+    this.details = new Map(); // what ends the reason of a row alone
     /** @type {Map<string, Ranking>} */
     this.rankings = new Map();
     this.step = 0;
@@ -45,24 +47,22 @@ export class State {
   /**
    * @param {number} row
    * @param {number} reason
+   * @param {string} detail
    */
-  drop(row, reason) {
+  drop(row, reason, detail = "") {
+    if (detail) this.details.set(row, detail);
     this.dropped[row] = reason;
     this.droppedAt[row] = this.step;
   }
 
   /**
-   * Drop the rows that are in and have no number in one of the columns.
-   * @param {string[]} columns
+   * Drop the rows that are in and have no place in an order.
+   * @param {Int32Array} order
    */
-  dropNulls(columns) {
-    const reason = this.code("dropped:null");
-    for (const name of columns) {
-      const { values } = this.table.numbers(name);
-      for (let row = 0; row < values.length; row++) {
-        if (!this.dropped[row] && Number.isNaN(values[row])) this.drop(row, reason);
-      }
-    }
+  dropOthers(order) {
+    const reason = this.code("dropped:null"), ordered = new Uint8Array(this.table.length);
+    for (const row of order) ordered[row] = 1;
+    for (let row = 0; row < ordered.length; row++) if (!ordered[row] && !this.dropped[row]) this.drop(row, reason);
   }
 
   /** How many rows are in. */
@@ -77,6 +77,6 @@ export class State {
    * @param {number} row
    */
   reason(row) {
-    return this.texts[this.dropped[row] || this.keptBy[row]] || "kept:all_rules";
+    return (this.texts[this.dropped[row] || this.keptBy[row]] || "kept:all_rules") + (this.details.get(row) ?? "");
   }
 }

@@ -1,6 +1,6 @@
 // A sample that covers the whole range of a score.
 
-import { cut, rank, stillIn } from "./ranking.js";
+import { cut, ranked, stillIn } from "./ranking.js";
 import { countOf, drawn } from "./share.js";
 import { State } from "./state.js";
 
@@ -13,18 +13,15 @@ import { State } from "./state.js";
  */
 export function stratified(state, { column, fraction, target, strata = 50, drop_lowest: share = 0.1, seed = 0 }) {
   const { table } = state, { values } = table.numbers(column);
-  state.dropNulls([column]);
   const order = stillIn(state, table.descending(column));
+  state.dropOthers(order);
   const budget = countOf({ fraction, target }, order.length);
   const above = order.length - Math.trunc(share * order.length + 1e-9);
   const lowest = state.code("dropped:lowest"), dropped = state.code("dropped:stratified");
   for (const row of order.subarray(above)) state.drop(row, lowest);
   const stratumOf = stratum(order.subarray(0, above), values, strata);
-  const lines = rank(stillIn(state, drawn(table, seed)), (row) => [stratumOf(row)]);
-  const sizes = new Array(strata).fill(0);
-  lines.names.forEach((name, group) => (sizes[Number(name)] = lines.sizes[group]));
-  const budgets = budgetsOf(sizes, budget);
-  const ranking = cut(table, lines, (_, group) => budgets[Number(lines.names[group])]);
+  const rows = stillIn(state, drawn(table, seed)), lines = ranked(rows, rows.map(stratumOf), [...new Array(strata).keys()]);
+  const budgets = budgetsOf([...lines.sizes], budget), ranking = cut(table, lines, (_, group) => budgets[group]);
   for (const row of lines.rows) {
     if (ranking.rank[row] > ranking.cutoff[row]) state.drop(row, dropped);
     else if (!state.keptBy[row]) state.keptBy[row] = state.code(`kept:stratum=${ranking.group[row]}`);

@@ -12,7 +12,7 @@ import { RULE_KINDS, parts } from "../rules/select.js";
 /** @type {Record<string, string>} */
 const WORDS = {
   threshold: "threshold: beyond a bound", band: "band: between two bounds", top_k: "top_k: the best by a score",
-  top_per_group: "top_per_group: the best of each group", rank_mean: "rank_mean: the best by several scores",
+  top_per_group: "top_per_group: the best of each group", rank_mean: "rank_mean: the best by several scores, on average", worst_rank: "worst_rank: the best by their weakest score",
   random: "random: drawn by chance", stratified: "stratified: from the whole range of a score",
 };
 
@@ -138,8 +138,8 @@ export class RecipePanel {
     if (kind === "threshold") return [column(), bound("above", "above"), bound("below", "below")];
     if (kind === "band") return [column(), bound("low", "low"), bound("high", "high")];
     if (kind === "top_k") return [column(), ...size()];
-    if (kind === "top_per_group") return [column(), several("by", "by", session.groupColumns), ...size()];
-    if (kind === "rank_mean") return [several("columns", "of", session.scores), ...size()];
+    if (kind === "top_per_group") return [settings.column ? column() : h("span", {}), several("by", "by", session.groupColumns), ...size()];
+    if (kind === "rank_mean" || kind === "worst_rank") return [several("columns", "of", session.scores), ...size()];
     if (kind === "random") return [...size(), number("seed", "seed", settings.seed ?? 0, { step: 1 })];
     if (kind === "stratified") {
       return [column(), ...size(), number("strata", "strata", settings.strata ?? 50, { min: 1, step: 1 }), number("drop_lowest", "drop lowest", settings.drop_lowest ?? 0.1, { min: 0, max: 0.99 })];
@@ -168,7 +168,7 @@ export class RecipePanel {
     const settings = {
       threshold: { column, above: "q0.1" }, band: { column, low: "q0.1", high: "q0.9" }, top_k: { column, fraction: 0.5 },
       top_per_group: { column, by: groups.length ? groups : session.groupColumns.slice(0, 1), fraction: 0.6 },
-      rank_mean: { columns: session.scores.slice(0, 2), fraction: 0.5 }, random: { fraction: 0.5, seed: 0 },
+      worst_rank: { columns: session.scores.slice(0, 2), fraction: 0.5 }, rank_mean: { columns: session.scores.slice(0, 2), fraction: 0.5 }, random: { fraction: 0.5, seed: 0 },
       stratified: { column, fraction: 0.5, strata: 50, drop_lowest: 0.1 },
     }[kind];
     return { [kind]: settings };

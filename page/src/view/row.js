@@ -2,7 +2,7 @@
 
 import { nextToAsk } from "../analysis/sample.js";
 import { choice, h, renew } from "../dom.js";
-import { groupWords } from "../rules/groups.js";
+import { groupWords } from "../rules/columns.js";
 import { SHARES, counted, labelOf, short, wordsOf } from "../recipe/labels.js";
 import { parts } from "../rules/select.js";
 import { info } from "./histograms.js";
