@@ -8,7 +8,7 @@ mkdirSync(out, { recursive: true });
 await build({
   entryPoints: [new URL("main.js", source).pathname], outfile: path("page.js"), bundle: true, format: "esm", minify: true,
   target: "es2022", charset: "ascii", legalComments: "none", define: {},
-  banner: { js: "// sds-hf (Apache-2.0); contains hyparquet (MIT, Kenny Daniel). Sources and build: page/ in the repository." },
+  banner: { js: "// sds-hf (Apache-2.0); contains hyparquet (MIT, Hyperparam and contributors). Sources and build: page/ in the repository." },
 });
 await build({ entryPoints: [new URL("page.css", source).pathname], outfile: path("page.css"), minify: true });
 writeFileSync(path("index.html"), readFileSync(new URL("index.html", source)));

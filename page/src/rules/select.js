@@ -52,16 +52,9 @@ export function select(table, rules) {
     if (!KINDS[kind]) throw new Error(`there is no rule ${kind} in this page`);
     state.step++;
     const bounds = KINDS[kind](state, settings) ?? {};
-    /** @type {Record<string, number>} */
-    const dropped = {};
-    let after = 0;
-    for (let row = 0; row < table.length; row++) {
-      if (!state.dropped[row]) after++;
-      else if (state.droppedAt[row] === state.step) {
-        const reason = state.texts[state.dropped[row]];
-        dropped[reason] = (dropped[reason] ?? 0) + 1;
-      }
-    }
+    const counts = new Int32Array(state.texts.length);
+    for (let row = 0; row < table.length; row++) if (!state.dropped[row] || state.droppedAt[row] === state.step) counts[state.dropped[row]]++;
+    const [after] = counts, dropped = Object.fromEntries(state.texts.map((text, code) => [text, counts[code]]).filter(([text, count]) => text && count));
     const step = { before, after, dropped, bounds };
     before = after;
     return step;
