@@ -29,7 +29,7 @@ async function readConfig() {
 async function start() {
   const config = await readConfig(), base = document.baseURI;
   document.title = `${config.title} · sds-hf`;
-  const { table, errors } = await readTable(config.tables.map((source) => absolute(source, base)), config.classNames);
+  const { table, errors } = await readTable(config.tables.map((source) => absolute(source, base)), config.classNames, config.halves);
   const opened = { ...START, recipes: [structuredClone(config.recipes[0] ?? START.recipes[0])], tab: config.sections ? "matter" : "kept" };
   const store = new Store(fromHash(location.hash, opened)), pictures = await openPictures(config.pictures, base);
   const session = new Session(config, table, errors, pictures, store);

@@ -23,6 +23,7 @@ import { Store } from "./store.js";
  * @property {any} pictures
  * @property {{sources: import("./data/parquet.js").Source[], key: "id" | "row"} | null} captions
  * @property {import("./data/parquet.js").Source | null} pixels
+ * @property {string[]} halves score columns of 16 bits
  * @property {string | null} marks where marks are sent
  * @property {string} scores what the command calls the table
  * @property {{heading: string, rows: {row: number, note: string}[]}[]} [sections] rows that matter, chosen before

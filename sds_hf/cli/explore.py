@@ -9,7 +9,7 @@ from sds_hf.cli import options
 
 
 def command(
-    scores: Annotated[str, typer.Argument(help="Folder of a score table.")],
+    scores: Annotated[str, typer.Argument(help="Folder of a score table, or Parquet files with scores.")],
     dataset: Annotated[str | None, typer.Argument(help="The dataset that was scored, for pictures.")] = None,
     recipe: Annotated[
         list[str] | None,

@@ -29,7 +29,7 @@ def page_config(
         labels: names of the classes; None if they are not known.
         recipes: to begin with; the first one is applied.
         scores: what `sds-hf select` is to call the table.
-        **more: `pictures`, `captions`, `pixels`, `marks`, `sections`: see `page/src/session.js`.
+        **more: `pictures`, `captions`, `pixels`, `marks`, `halves`, `sections`: see `page/src/session.js`.
     """
     return {
         "title": title,
@@ -44,6 +44,7 @@ def page_config(
         "captions": None,
         "pixels": None,
         "marks": None,
+        "halves": [],
         **more,
     }
 

@@ -1,8 +1,9 @@
 """What is looked at: a score table, the dataset it was made of, and where marks go."""
 
 import getpass
+import glob
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sds_hf.data.labels import LabelSpace, labels_of
+from sds_hf.data.content import files_behind
+from sds_hf.data.labels import LabelSpace
 from sds_hf.explore.clip_views import ClipViews
 from sds_hf.explore.config import page_config
 from sds_hf.explore.marks import MarksFile
 from sds_hf.explore.pictures import RowPictures
-from sds_hf.files import cache_folder
+from sds_hf.explore.plain_table import plain_table
+from sds_hf.files import cache_folder, identity_of, sha256_text, whole_file
 from sds_hf.selection.recipe import Recipe
 from sds_hf.table.score_table import ScoreTable
 
@@ -38,7 +41,8 @@ class Exploration:
         recipes: to begin with.
         dataset: the candidates; None if only scores are looked at.
         marks: where marks go.
-        sha256: digest of the table.
+        sha256: what tells the table from others.
+        halves: columns that were float16.
     """
 
     title: str
@@ -46,11 +50,11 @@ class Exploration:
     tables: list[Path]
     labels: LabelSpace | None
     identities: list[dict[str, Any]]
-    recipes: list[Recipe]
     marks: MarksFile
     sha256: str
+    recipes: list[Recipe] = field(default_factory=list)
     dataset: "Dataset | None" = None
-    files: dict[str, Path] = field(default_factory=dict)
+    halves: list[str] = field(default_factory=list)
 
     @cached_property
     def pictures(self) -> RowPictures | None:
@@ -82,13 +86,11 @@ class Exploration:
             captions=captions,
             pixels={"url": "pixels.parquet"} if has_masks and self.labels else None,
             marks="marks",
+            halves=self.halves,
         )
 
     def cached(self, name: str) -> Path:
         """Where something made of this table and dataset is kept."""
-        from sds_hf.data.content import files_behind
-        from sds_hf.files import sha256_text
-
         key = (files_behind(self.dataset) if self.dataset is not None else None) or f"once {id(self)}"
         return cache_folder("explore") / sha256_text(f"{self.sha256} {key}")[:32] / name
 
@@ -103,7 +105,7 @@ def open_exploration(
     """What there is to look at.
 
     Args:
-        scores: a score table's folder.
+        scores: a score table's folder, or Parquet files that `select` reads.
         dataset: the one that was scored.
         recipes: to begin with; the first one is applied.
         marks: file for marks; `marks.parquet` beside the table if None.
@@ -111,41 +113,65 @@ def open_exploration(
     Raises:
         ValueError: if there is no score table, or the dataset is another one.
     """
-    table = ScoreTable.load(scores)
-    labels = LabelSpace(**{name: _hashable(value) for name, value in table.manifest["labels"].items()})
+    exploration = (
+        _of_files(str(scores)) if not Path(scores).is_dir() else _of_table(ScoreTable.load(scores), str(scores))
+    )
     if dataset is not None:
-        check_ids(dataset, table)
-        labels = labels or labels_of(dataset.features)
-    return Exploration(
-        title=str(table.manifest["source"].get("name") or Path(scores).name),
-        scores=str(scores),
-        tables=table.paths,
-        labels=labels,
-        identities=table.manifest["scores"],
+        check_ids(dataset, exploration.tables, str(scores))
+    return replace(
+        exploration,
         recipes=list(recipes),
-        marks=MarksFile(marks or table.folder.parent / "marks.parquet", getpass.getuser()),
-        sha256=table.sha256,
         dataset=dataset,
+        marks=MarksFile(marks, getpass.getuser()) if marks else exploration.marks,
     )
 
 
-def check_ids(dataset: "Dataset", table: ScoreTable) -> None:
+def _of_table(table: ScoreTable, scores: str) -> Exploration:
+    return Exploration(
+        title=str(table.manifest["source"].get("name") or Path(scores).name),
+        scores=scores,
+        tables=table.paths,
+        labels=LabelSpace(**{name: _hashable(value) for name, value in table.manifest["labels"].items()}),
+        identities=table.manifest["scores"],
+        marks=MarksFile(table.folder.parent / "marks.parquet", getpass.getuser()),
+        sha256=table.sha256,
+    )
+
+
+def _of_files(pattern: str) -> Exploration:
+    paths = [Path(pattern)] if Path(pattern).is_file() else [Path(path) for path in sorted(glob.glob(pattern))]
+    if not paths:
+        raise ValueError(f"no score table and no Parquet file at {pattern}")
+    table = plain_table(pattern, "|".join(map(identity_of, paths)))
+    return Exploration(
+        title=paths[0].stem,
+        scores=pattern,
+        tables=[table.path],
+        labels=LabelSpace.from_names(table.class_names) if table.class_names else None,
+        identities=[],
+        marks=MarksFile(paths[0].with_name("marks.parquet"), getpass.getuser()),
+        sha256=table.key,
+        halves=table.halves,
+    )
+
+
+def check_ids(dataset: "Dataset", tables: Sequence[Path], scores: str) -> None:
     """Refuse a dataset of other rows than were scored.
 
     Raises:
         ValueError: says what differs.
     """
-    rows = sum(pq.ParquetFile(path).metadata.num_rows for path in table.paths)
+    rows = sum(pq.ParquetFile(path).metadata.num_rows for path in tables)
     if len(dataset) != rows:
-        raise ValueError(f"the scores in {table.folder} are of {rows:,} rows; this dataset has {len(dataset):,}")
+        raise ValueError(f"the scores in {scores} are of {rows:,} rows; this dataset has {len(dataset):,}")
     if "id" not in dataset.column_names:
         return
     ids, start = dataset.select_columns(["id"]).with_format("arrow"), 0
-    for path in table.paths:
+    for path in tables:
         scored = pq.read_table(path, columns=["id"])["id"]
         here = ids[start : start + len(scored)]["id"].cast(pa.string())
         if here.to_pylist() != scored.to_pylist():
-            raise ValueError(f"the scores in {table.folder} are of other rows: ids differ from row {start:,} on")
+            raise ValueError(f"the scores in {scores} are of other rows: ids differ from row {start:,} on")
         start += len(scored)
 
 
@@ -155,8 +181,6 @@ def _hashable(value: Any) -> Any:
 
 def write_captions(dataset: "Dataset", path: Path) -> None:
     """The captions by row, as Parquet."""
-    from sds_hf.files import whole_file
-
     stored, schema = (
         dataset.select_columns(["caption"]).with_format("arrow"),
         pa.schema([("row", pa.int32()), ("caption", pa.string())]),

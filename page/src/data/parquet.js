@@ -101,9 +101,10 @@ export async function readCells(files, names, range = {}) {
  * The table of scores in files.
  * @param {Source[]} sources
  * @param {string[]} classNames
+ * @param {string[]} halves columns that were of 16 bits, whatever the file says
  * @returns {Promise<{table: Table, errors: (string | null)[] | null}>}
  */
-export async function readTable(sources, classNames) {
+export async function readTable(sources, classNames, halves) {
   const files = await Promise.all(sources.map(openParquet)), kinds = kindsOf(files[0].metadata);
   const names = [...kinds.keys()].filter((name) => !DECIDED.test(name) && kinds.get(name) !== "bytes");
   const cells = await readCells(files, names), rows = files.reduce((sum, file) => sum + file.rows, 0);
@@ -114,7 +115,9 @@ export async function readTable(sources, classNames) {
   /** @type {Record<string, Column>} */
   const columns = {};
   for (const name of names) {
-    if (!["id", "row", "status", "error"].includes(name)) columns[name] = columnOf(cells[name], /** @type {Kind} */ (kinds.get(name)));
+    if (!["id", "row", "status", "error"].includes(name)) {
+      columns[name] = columnOf(cells[name], halves.includes(name) ? "half" : /** @type {Kind} */ (kinds.get(name)));
+    }
   }
   const failed = cells.status ? Uint8Array.from(cells.status, (status) => (status === "failed" ? 1 : 0)) : null;
   return { table: new Table(ids, columns, failed, classNames), errors: cells.error ?? null };
