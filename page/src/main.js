@@ -70,8 +70,9 @@ function show(session, opened) {
     recipes.forEach((panel) => panel.update());
     gallery.update(state, before);
     if (before && before.open === null && state.open !== null) opener = /** @type {HTMLElement | null} */ (document.activeElement);
+    const shut = before && state.open === null ? before.open : null;
     row.update();
-    if (before && before.open !== null && state.open === null) opener?.focus();
+    if (shut !== null) (/** @type {HTMLElement | null} */ (root.querySelector(`[data-key="${CSS.escape(`row-${shut}`)}"]`)) ?? opener)?.focus();
     if ((state.filter.text || state.open !== null) && config.captions) readCaptions(session);
     keepAddress(state, opened);
   };

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
+from sds_hf.data.cells import readable, stored_cells
 from sds_hf.data.content import files_behind
 from sds_hf.data.images import decode_image, decode_mask, encode_jpeg, encode_mask
 from sds_hf.files import cache_folder, write_whole
@@ -29,7 +30,7 @@ class RowPictures:
 
     def __init__(self, dataset: "Dataset", keep: bool = True) -> None:
         columns = [name for name in ("image", "mask") if name in dataset.column_names]
-        self._stored, self._lock = dataset.select_columns(columns).with_format("arrow"), Lock()
+        self._stored, self._lock = readable(dataset, columns), Lock()
         key = files_behind(dataset, columns) if keep else None
         digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest() if key else None
         self._folder = cache_folder("thumbnails") / digest[:32] if digest else None
@@ -46,7 +47,7 @@ class RowPictures:
         if not 0 <= row < len(self._stored) or column not in self._stored.column_names:
             raise ValueError(f"the dataset has no {column} of row {row}")
         with self._lock:
-            return self._stored[row][column][0].as_py()
+            return stored_cells(self._stored, [row])[column][0]
 
     def image(self, row: int, size: Size) -> bytes:
         """A JPEG.

@@ -128,9 +128,7 @@ def publish(
     recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update=named)})
     if identities := selection.report.provenance.get("scores"):
         recipe = recipe.computed_as(identities)
-    make = partial(
-        build_repository, dataset, selection, recipe, scores=scores, explorer=explorer, progress=progress
-    )
+    make = partial(build_repository, dataset, selection, recipe, scores=scores, explorer=explorer, progress=progress)
     if target.hub is not None:
         published = _to_hub(target.hub, make, recipe, tag or recipe.publish.tag, dry_run)
     else:

@@ -11,8 +11,8 @@ from support.paths import ROOT
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--enable-precise-memory-info",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--enable-precise-memory-info",
 )  # fmt: skip
 AXE = ROOT / "page" / "node_modules" / "axe-core" / "axe.min.js"
 SHOTS = os.environ.get("SDS_HF_SCREENSHOTS")  # a folder that keeps pictures of the page

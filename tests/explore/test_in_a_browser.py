@@ -63,7 +63,7 @@ def test_a_handle_is_dragged_with_the_mouse(browser, address, demo):
     assert kept != before
     assert select(demo.table, recipe_of(browser)).report.kept == kept
     ActionChains(browser.driver).drag_and_drop_by_offset(
-        browser.find('[data-key="clip_sim:above"] .hit'), -600, 0
+        browser.find('[data-key="clip_sim:above"] .hit'), -250, 0
     ).perform()
     assert not any("clip_sim" in rule.reads for rule in recipe_of(browser).rules)
 
@@ -128,7 +128,9 @@ def test_masks_are_drawn_of_their_indices(browser, address, demo):
 def test_filters_and_two_recipes(browser, address, demo):
     browser.open(address)
     browser.run(
-        "const i = document.querySelector('[data-key=filter-text]'); i.value = 'dog'; i.dispatchEvent(new Event('change'))"
+        """const input = document.querySelector('[data-key=filter-text]');
+        input.value = 'dog';
+        input.dispatchEvent(new Event('change'));"""
     )
     browser.wait("return /of \\d+ drawn/.test(document.querySelector('#tiles h3')?.textContent ?? '')")
     time.sleep(1)

@@ -122,7 +122,7 @@ export class Gallery {
     this._more = false;
     const sections = state.tab === "matter" ? (session.config.sections ?? []) : state.tab === "borderline" ? borderline(selection, rules, shown)
       : [this._section(state, shown, test)];
-    const drawn = JSON.stringify([sections, state.layer, state.opacity, state.outline, state.open, [...session.marks.byId.values()]]);
+    const drawn = JSON.stringify([sections, state.layer, state.opacity, state.outline, [...session.marks.byId.values()]]);
     if (drawn === this._drawn) return;
     this._drawn = drawn;
     this.rows = sections.flatMap(({ rows }) => rows.map(({ row }) => row));
