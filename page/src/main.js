@@ -98,7 +98,7 @@ function show(session, opened) {
   document.addEventListener("keydown", (event) => {
     const tile = event.target instanceof HTMLElement ? event.target.closest(".tile") : null;
     if (tile instanceof HTMLElement && (event.key === "1" || event.key === "0")) {
-      session.marks.set(/** @type {string} */ (tile.dataset.id), event.key === "1", "chosen").then(() => store.set({}));
+      session.marks.set(/** @type {string} */ (tile.dataset.id), event.key === "1").then(() => store.set({}));
     }
   });
   root.dataset.ready = "true";
@@ -110,10 +110,13 @@ function show(session, opened) {
  * @param {RowView} row
  */
 function marksOf({ marks, config }, row) {
-  const all = [...marks.byId.values()], good = all.filter((mark) => mark.good).length;
+  const all = [...marks.byId.values()], good = all.filter(({ mark }) => mark).length, [sample] = marks.samples.keys();
+  const title = sample ? `Shows the rows of the ${sample} sample` : "Shows kept rows drawn by chance; for sds-hf certify draw some before: sds-hf sample SELECTION";
+  const who = h("input", { type: "text", "aria-label": "Your name", placeholder: "your name", value: marks.who, size: 10, "data-key": "who", change: () => marks.call(who.value.trim()) });
   return [
-    h("button", { type: "button", "data-key": "ask", title: "Shows kept rows drawn by chance; mark each with 1 (good) or 0 (bad)", click: () => row.ask("kept") }, "Mark rows"),
+    h("button", { type: "button", "data-key": "ask", title: `${title}; mark each with 1 (good) or 0 (bad)`, click: () => row.ask(sample ? `sample ${sample}` : "kept") }, "Mark rows"),
     all.length ? h("span", { class: "quiet" }, `${good} good, ${all.length - good} bad`) : null,
+    all.length && !config.marks ? who : null,
     all.length && !config.marks ? h("button", { type: "button", "data-key": "save-marks", click: () => download("marks.json", marks.toJson()) }, "Save marks") : null,
   ];
 }

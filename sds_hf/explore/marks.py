@@ -1,7 +1,7 @@
 """Marks of a person, good or bad, by row: a small Parquet file, written whole after each mark."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -9,69 +9,79 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sds_hf.files import write_whole
+from sds_hf.files import whole_file
 
 SCHEMA = pa.schema(
-    [("id", pa.string()), ("good", pa.bool_()), ("by", pa.string()), ("sampled", pa.string()), ("at", pa.string())]
+    [
+        ("id", pa.string()),
+        ("mark", pa.bool_()),
+        ("who", pa.string()),
+        ("when", pa.timestamp("us", "UTC")),
+        ("sample", pa.string()),
+    ]
 )
-SAMPLED = ("kept", "strata", "chosen")  # drawn of the kept rows, of each range of a score, or picked by the person
-LONGEST = 1000  # letters of an id or a name
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What a person said of a row.
-
-    Attributes:
-        id: of the row.
-        good: whether it is good.
-        by: who said so.
-        sampled: how the row came to be looked at, one of `SAMPLED`; only `kept` says something of all kept rows.
-        at: when, ISO 8601.
-    """
-
-    id: str
-    good: bool
-    by: str = ""
-    sampled: str = "chosen"
-    at: str = ""
+LONGEST = 1000  # letters of an id
 
 
 class MarksFile:
-    """The marks in a file, one a row.
+    """The marks in a file: a line for each row, sample and person; one without a mark waits for it.
 
     Args:
-        path: of the file, which need not exist.
-        by: who marks.
+        path: of the file, which need not exist; `sds-hf sample` begins it with rows to mark.
+        who: marks here.
     """
 
-    def __init__(self, path: Path, by: str = "") -> None:
-        self.path, self._by, self._lock = path, by, Lock()
+    def __init__(self, path: Path, who: str) -> None:
+        self.path, self._who, self._lock = path, who, Lock()
 
-    def read(self) -> dict[str, Mark]:
-        """Marks by id."""
-        if not self.path.exists():
-            return {}
-        return {line["id"]: Mark(**line) for line in pq.read_table(self.path, columns=SCHEMA.names).to_pylist()}
-
-    def change(self, change: Mapping[str, Any]) -> None:
-        """Set a mark, or take it back where `good` is null.
+    def table(self) -> pa.Table:
+        """All lines, with what the file says of its samples as metadata.
 
         Raises:
-            ValueError: if it is none.
+            ValueError: if it is something else.
         """
-        row_id, good, texts = change.get("id"), change.get("good"), [change.get(name) or "" for name in ("by", "at")]
-        sampled = change.get("sampled") or "chosen"
-        fine = isinstance(row_id, str) and all(isinstance(text, str) and len(text) <= LONGEST for text in texts)
-        if not fine or len(str(row_id)) > LONGEST or good not in (True, False, None) or sampled not in SAMPLED:
-            raise ValueError("a mark has an id, and true, false or null as good")
+        if not self.path.exists():
+            return SCHEMA.empty_table()
+        try:
+            table = pq.read_table(self.path)
+            return table.select(SCHEMA.names).cast(SCHEMA.with_metadata(table.schema.metadata))
+        except (pa.ArrowException, KeyError) as error:
+            what = " ".join(str(error).split())
+            raise ValueError(f"{self.path} is no file of marks with the columns {SCHEMA.names}: {what}") from error
+
+    def lines(self) -> list[dict[str, Any]]:
+        """As JSON has them."""
+        lines = self.table().to_pylist()
+        return [line | {"when": line["when"] and line["when"].isoformat()} for line in lines]
+
+    def change(self, change: Mapping[str, Any]) -> None:
+        """Mark a row, which replaces the last mark of this person, or take it back where `mark` is null.
+
+        Raises:
+            ValueError: if it is no mark.
+            OSError: if it cannot be written.
+        """
+        row_id, mark = change.get("id"), change.get("mark")
+        if not isinstance(row_id, str) or not row_id or len(row_id) > LONGEST or not isinstance(mark, bool | None):
+            raise ValueError("a mark has an `id`, and true, false or null as `mark`")
         with self._lock:
-            marks = self.read()
-            if good is None:
-                marks.pop(str(row_id), None)
-            else:
-                marks[str(row_id)] = Mark(str(row_id), bool(good), texts[0] or self._by, sampled, texts[1])
-            sink = pa.BufferOutputStream()
-            pq.write_table(pa.Table.from_pylist([asdict(mark) for mark in marks.values()], SCHEMA), sink)
+            table = self.table()
+            lines: dict[str, list[dict[str, Any]]] = {}
+            for line in table.to_pylist():
+                lines.setdefault(line["id"], []).append(line)
+            lines[row_id] = list(self._marked(row_id, mark, lines.get(row_id, [])))
+            schema = SCHEMA.with_metadata(table.schema.metadata)
+            marked = pa.Table.from_pylist([line for several in lines.values() for line in several], schema)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, sink.getvalue())
+            with whole_file(self.path) as file:
+                pq.write_table(marked, file)
+
+    def _marked(self, row_id: str, mark: bool | None, lines: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The lines of a row with a further mark."""
+        for sample in dict.fromkeys(line["sample"] for line in lines) or [None]:
+            others = [line for line in lines if line["sample"] == sample and line["who"] not in (None, self._who)]
+            yield from others
+            if mark is not None:
+                yield {"id": row_id, "mark": mark, "who": self._who, "when": datetime.now(UTC), "sample": sample}
+            elif not others and sample is not None:
+                yield {"id": row_id, "mark": None, "who": None, "when": None, "sample": sample}

@@ -4,6 +4,7 @@ import io
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -11,6 +12,7 @@ from support.page import ask
 
 from sds_hf.data.images import decode_mask
 from sds_hf.explore.exploration import open_exploration
+from sds_hf.explore.marks import SCHEMA, MarksFile
 from sds_hf.explore.server import is_expected, make_app
 
 
@@ -77,19 +79,49 @@ def test_marks_are_kept_whole_changed_and_taken_back(app, exploration):
         return ask(app, "/marks", "POST", json.dumps(change).encode(), content_type="application/json")[0]
 
     assert json.loads(ask(app, "/marks")[2]) == []
-    assert mark(id="r|0 <0>", good=True, sampled="kept", at="2026-01-01T00:00:00Z") == 200
-    assert mark(id="r|1 <1>", good=False) == 200
-    assert mark(id="r|0 <0>", good=False, sampled="kept") == 200
+    assert mark(id="r|0 <0>", mark=True) == 200
+    assert mark(id="r|1 <1>", mark=False) == 200
+    assert mark(id="r|0 <0>", mark=False) == 200
     stored = pq.read_table(exploration.marks.path).to_pylist()
-    assert [(line["id"], line["good"], line["sampled"]) for line in stored] == [
-        ("r|0 <0>", False, "kept"),
-        ("r|1 <1>", False, "chosen"),
+    assert [(line["id"], line["mark"], line["sample"]) for line in stored] == [
+        ("r|0 <0>", False, None),
+        ("r|1 <1>", False, None),
     ]
-    assert stored[0]["by"]
-    assert mark(id="r|1 <1>", good=None) == 200
+    assert stored[0]["who"]
+    assert stored[0]["when"].tzinfo
+    assert mark(id="r|1 <1>", mark=None) == 200
     assert [line["id"] for line in json.loads(ask(app, "/marks")[2])] == ["r|0 <0>"]
-    for change in ({"id": 3, "good": True}, {"id": "a", "good": "yes"}, {"id": "a", "good": True, "sampled": "dreamt"}):
+    for change in ({"id": 3, "mark": True}, {"id": "a", "mark": "yes"}, {"mark": True}, {"id": "", "mark": True}):
         assert mark(**change) == 400
+
+
+def test_rows_of_a_sample_wait_for_marks_and_others_marks_stay(tmp_path):
+    lines = [
+        {"id": "a", "sample": "uniform"},
+        {"id": "b", "sample": "uniform"},
+        {"id": "b", "mark": True, "who": "other", "sample": "stratified"},
+    ]
+    table = pa.Table.from_pylist(lines, SCHEMA.with_metadata({"sds_hf.samples": "{}"}))
+    pq.write_table(table, tmp_path / "marks.parquet")
+    marks = MarksFile(tmp_path / "marks.parquet", "me")
+    marks.change({"id": "a", "mark": True})
+    marks.change({"id": "b", "mark": False})
+    found = {(line["id"], line["mark"], line["who"], line["sample"]) for line in marks.lines()}
+    assert found == {
+        ("a", True, "me", "uniform"),
+        ("b", False, "me", "uniform"),
+        ("b", True, "other", "stratified"),
+        ("b", False, "me", "stratified"),
+    }
+    marks.change({"id": "a", "mark": None})
+    marks.change({"id": "b", "mark": None})
+    found = {(line["id"], line["mark"], line["who"], line["sample"]) for line in marks.lines()}
+    assert found == {
+        ("a", None, None, "uniform"),
+        ("b", None, None, "uniform"),
+        ("b", True, "other", "stratified"),
+    }
+    assert marks.table().schema.metadata == {b"sds_hf.samples": b"{}"}
 
 
 def test_only_a_page_of_this_address_is_answered(app):

@@ -2,8 +2,6 @@
 
 import { Table } from "../rules/table.js";
 
-const STRATA = 10;
-
 /**
  * Numbers in a random order that follows from their count alone.
  * @param {number} count
@@ -22,24 +20,14 @@ export function shuffled(count, seed = 1) {
 }
 
 /**
- * The next row to ask about: drawn by chance of the kept rows, so that a share of good ones can be told of them; or
- * in turn from each tenth of a score's range, so that a bound can be chosen.
+ * The next row to ask about.
  * @param {Table} table
  * @param {Uint8Array} kept
- * @param {string} how `kept`, or `score:NAME`
- * @param {(row: number) => boolean} isMarked
+ * @param {readonly string[] | null} sample ids that were drawn before; kept rows, drawn by chance, if null
+ * @param {(id: string) => boolean} isMarked
  * @returns {number} -1 if all are marked
  */
-export function nextToAsk(table, kept, how, isMarked) {
-  const order = table.ordered("shuffled", () => shuffled(table.length));
-  if (!how.startsWith("score:")) return order.find((row) => Boolean(kept[row]) && !isMarked(row)) ?? -1;
-  const descending = table.descending(how.slice(6)), stratum = new Int8Array(table.length).fill(-1);
-  descending.forEach((row, place) => (stratum[row] = Math.floor((place * STRATA) / descending.length)));
-  const marked = new Array(STRATA).fill(0);
-  for (let row = 0; row < table.length; row++) if (stratum[row] >= 0 && isMarked(row)) marked[stratum[row]]++;
-  for (const turn of [...marked.keys()].sort((a, b) => marked[a] - marked[b])) {
-    const row = order.find((candidate) => stratum[candidate] === turn && !isMarked(candidate));
-    if (row !== undefined) return row;
-  }
-  return -1;
+export function nextToAsk(table, kept, sample, isMarked) {
+  if (sample) return table.rowOf(sample.find((id) => !isMarked(id) && table.rowOf(id) >= 0) ?? "");
+  return table.ordered("shuffled", () => shuffled(table.length)).find((row) => Boolean(kept[row]) && !isMarked(table.ids[row])) ?? -1;
 }

@@ -174,7 +174,7 @@ export class Gallery {
   _tile(row, note) {
     const { session } = this, { store, table, marks } = session, id = table.ids[row], mark = marks.byId.get(id);
     return h("button", { type: "button", class: session.outcome(0).selection.kept[row] ? "tile kept" : "tile dropped", "data-key": `row-${id}`, "data-id": id, click: () => store.set({ open: id }) },
-      pictureOf(session, row, false), h("span", { class: "id" }, mark ? h("span", { class: mark.good ? "good" : "bad" }, mark.good ? "✓ good " : "✗ bad ") : "", id),
+      pictureOf(session, row, false), h("span", { class: "id" }, mark ? h("span", { class: mark.mark ? "good" : "bad" }, mark.mark ? "✓ good " : "✗ bad ") : "", id),
       h("span", { class: "classes-of" }, session.classesOf(row).map(({ name }) => name).join(", ")), h("span", { class: "note" }, note));
   }
 

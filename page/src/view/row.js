@@ -53,7 +53,7 @@ export class RowView {
     const layers = pictures?.references ? ["given", "reference", "difference"] : ["given"];
     const caption = session.captions?.[row], problem = session.errors?.[row];
     const button = (/** @type {boolean} */ good, /** @type {string} */ label) =>
-      h("button", { type: "button", "data-key": `mark-${good}`, class: good ? "good" : "bad", "aria-pressed": String(mark?.good === good), click: () => this.mark(mark?.good === good ? null : good) }, label);
+      h("button", { type: "button", "data-key": `mark-${good}`, class: good ? "good" : "bad", "aria-pressed": String(mark?.mark === good), click: () => this.mark(mark?.mark === good ? null : good) }, label);
     return [
       h("div", { class: "head" }, h("h2", {}, id),
         h("button", { type: "button", "data-key": "previous", "aria-label": "Previous row", click: () => this._step(-1) }, "←"),
@@ -72,7 +72,7 @@ export class RowView {
           h("p", { class: "classes-of" }, ...session.classesOf(row).flatMap(({ id: index, name }) => [swatch(session.config.palette, index), `${name}  `])),
           h("div", { class: "mark" }, button(true, "Good (1)"), button(false, "Bad (0)"),
             choice({ label: "Ask me about", key: "asking", value: this.asking, change: (how) => this.ask(how),
-              options: [["", "nothing: I choose"], ["kept", "kept rows, drawn by chance"], ...session.scores.map((name) => /** @type {[string, string]} */ ([`score:${name}`, `all ranges of ${name}`]))] })),
+              options: [["", "nothing: I choose"], ...[...marks.samples.keys()].map((name) => /** @type {[string, string]} */ ([`sample ${name}`, `the ${name} sample`])), ["kept", "kept rows, drawn by chance"]] })),
           this._scores(row), this._rules(row))),
     ];
   }
@@ -148,7 +148,8 @@ export class RowView {
 
   _next() {
     const { table, marks, store } = this.session;
-    const row = nextToAsk(table, this.session.outcome(0).selection.kept, this.asking, (candidate) => marks.byId.has(table.ids[candidate]));
+    const sample = this.asking.startsWith("sample ") ? marks.samples.get(this.asking.slice(7)) ?? [] : null;
+    const row = nextToAsk(table, this.session.outcome(0).selection.kept, sample, (id) => marks.byId.has(id));
     if (row < 0) this.asking = "";
     store.set({ open: row < 0 ? null : table.ids[row] });
   }
@@ -158,7 +159,7 @@ export class RowView {
     const { store, marks } = this.session, { open } = store.state;
     if (open === null) return;
     try {
-      await marks.set(open, good, this.asking ? (this.asking === "kept" ? "kept" : "strata") : "chosen");
+      await marks.set(open, good);
       if (this.asking && good !== null) this._next();
       else store.set({});
     } catch (error) {
