@@ -33,7 +33,7 @@ async function start() {
   const opened = { ...START, recipes: [structuredClone(config.recipes[0] ?? START.recipes[0])], tab: config.sections ? "matter" : "kept" };
   const store = new Store(fromHash(location.hash, opened)), pictures = await openPictures(config.pictures, base);
   const session = new Session(config, table, errors, pictures, store);
-  if (!pictures?.references && ["reference", "difference"].includes(store.state.layer)) store.state.layer = "given";
+  if (!pictures?.references && ["reference", "difference"].includes(store.state.layer)) store.state.layer = "mask";
   session.marks.load().then(() => store.set({})).catch(() => {});
   show(session, opened);
   if (config.pixels) readPixels(session, absolute(config.pixels, base)).then(() => store.set({})).catch(() => {});

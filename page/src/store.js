@@ -8,7 +8,7 @@
  * @property {string} tab which rows the gallery shows
  * @property {string} sort
  * @property {number} tiles how many
- * @property {"given" | "reference" | "difference" | "none"} layer
+ * @property {"mask" | "reference" | "difference" | "none"} layer
  * @property {number} opacity of masks, in [0, 1]
  * @property {boolean} outline
  * @property {string | null} open id of the row that is looked at
@@ -17,7 +17,7 @@
 
 /** @type {State} */
 export const START = {
-  recipes: [{ name: "recipe", rules: [] }], filter: {}, tab: "kept", sort: "random", tiles: 24, layer: "given",
+  recipes: [{ name: "recipe", rules: [] }], filter: {}, tab: "kept", sort: "random", tiles: 24, layer: "mask",
   opacity: 0.5, outline: true, open: null, theme: "auto",
 };
 

@@ -12,7 +12,7 @@ from sds_hf.data.opening import open_dataset
 from sds_hf.explore.bundle import data_url, one_file
 from sds_hf.explore.config import page_config
 from sds_hf.explore.pictures import RowPictures
-from sds_hf.explore.rows_that_matter import changed_rows, rows_that_matter, shown_rows
+from sds_hf.explore.rows_that_matter import changed_rows, rows_of, rows_that_matter
 from sds_hf.files import write_whole
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.select import RECIPE_FILE, Selection
@@ -82,7 +82,7 @@ def look(
         labels=LabelSpace.from_names(names) if names else None,
         recipes=[recipe],
         scores=str(table.folder),
-        pictures=_inline(candidates, shown_rows(sections)) if candidates is not None else None,
+        pictures=_inline(candidates, rows_of(sections)) if candidates is not None else None,
         sections=[section.plain() for section in sections],
     )
     page = Look(one_file(config))
@@ -97,10 +97,10 @@ def _scores_beside(selection: Selection) -> Path:
     Raises:
         ValueError: if there is none.
     """
-    wanted = selection.report.provenance.get("table_sha256")
+    table_sha256 = selection.report.provenance.get("table_sha256")
     for manifest in sorted(selection.path.parent.parent.glob("*/manifest.json")):
         try:
-            if ScoreTable.load(manifest.parent).sha256 == wanted:
+            if ScoreTable.load(manifest.parent).sha256 == table_sha256:
                 return manifest.parent
         except (ValueError, KeyError):
             continue

@@ -1,7 +1,6 @@
 """Pictures and masks of a dataset's rows for the page: as they are, or small and kept on disk."""
 
 import hashlib
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -83,11 +82,6 @@ class RowPictures:
 def small_mask(mask: np.ndarray, size: Size) -> bytes:
     """An index PNG of a mask that is no cell."""
     return encode_mask(_fit(mask, size, 0))
-
-
-def folder_of(pictures: RowPictures) -> Path | None:
-    """Where small pictures are kept."""
-    return pictures._folder
 
 
 def _fit(array: np.ndarray, size: Size, smooth: int) -> np.ndarray:

@@ -121,11 +121,11 @@ def _places_in(shard: Path) -> Iterator[dict[str, int]]:
             for name in columns:
                 start, end = chunks[f"{name}.bytes"]
                 here = start
-                for place, cell in zip(places, cells[name].to_pylist(), strict=True):
+                for line, cell in zip(places, cells[name].to_pylist(), strict=True):
                     content = (cell or {}).get("bytes") or b""
                     at = data.find(content, here, end) if content else -1
                     at = data.find(content, start, end) if content and at < 0 else at  # the same picture as before
-                    place |= {f"{name}_start": max(at, 0), f"{name}_size": len(content) if at >= 0 else 0}
+                    line |= {f"{name}_start": max(at, 0), f"{name}_size": len(content) if at >= 0 else 0}
                     here = at + len(content) if at >= here else here
             yield from places
 

@@ -62,7 +62,7 @@ def changed_rows(before: pa.Table, now: pa.Table, limit: int = 3 * EACH) -> list
     sections = []
     for title, then, since in (("Came", False, True), ("Went", True, False)):
         rows = [row for row, name in enumerate(kept[1]) if kept[1][name] == since and kept[0].get(name, False) == then]
-        chosen = [rows[place] for place in np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int)]
+        chosen = [rows[index] for index in np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int)]
         lines = [Line(row, reasons[row]) for row in chosen]
         sections.append(
             Section(f"{title}: {len(rows):,} rows" + (f", {len(lines)} of them" if len(rows) > limit else ""), lines)
@@ -127,6 +127,6 @@ def _numbers(table: pa.Table, column: str) -> np.ndarray:
     return np.asarray(table[column].cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
 
 
-def shown_rows(sections: Sequence[Section]) -> list[int]:
+def rows_of(sections: Sequence[Section]) -> list[int]:
     """All rows of the sections, each once, ascending."""
     return sorted({line.row for section in sections for line in section.rows})

@@ -75,25 +75,25 @@ class _Handlers:
         dataset = self._exploration.dataset
         if dataset is None or "caption" not in dataset.column_names:
             return self._nothing("there are no captions")
-        return self._made("captions.parquet", lambda path: write_captions(dataset, path))
+        return self._cached_file("captions.parquet", lambda path: write_captions(dataset, path))
 
     def pixels(self, request: Any) -> Any:
         dataset, labels = self._exploration.dataset, self._exploration.labels
         if dataset is None or labels is None or "mask" not in dataset.column_names:
             return self._nothing("there are no masks")
-        return self._made("pixels.parquet", lambda path: write_pixels(dataset, labels, path))
+        return self._cached_file("pixels.parquet", lambda path: write_pixels(dataset, labels, path))
 
     def picture(self, request: Any) -> Any:
         row, what = request.path_params["row"], request.path_params["what"]
         size: Size = "small" if request.query_params.get("size") == "small" else "full"
         pictures, views = self._exploration.pictures, self._exploration.views
-        if pictures is None or what not in ("image", "given", "reference"):
+        if pictures is None or what not in ("image", "mask", "reference"):
             return self._nothing("there is no such picture")
 
         def make() -> Any:
             if what == "image":
                 return self._responses.Response(pictures.image(row, size), media_type="image/jpeg")
-            if what == "given":
+            if what == "mask":
                 return self._responses.Response(pictures.mask(row, size), media_type="image/png")
             if views is None:
                 return self._nothing("there are no reference masks")
@@ -136,7 +136,7 @@ class _Handlers:
             return self._responses.PlainTextResponse(str(error), 507)
         return self._responses.JSONResponse({"file": str(marks.path)})
 
-    def _made(self, name: str, make: Callable[[Any], None]) -> Any:
+    def _cached_file(self, name: str, make: Callable[[Any], None]) -> Any:
         """A file that is made when it is first asked for."""
         path = self._exploration.cached(name)
         with self._lock:
@@ -160,8 +160,8 @@ def _guarded(app: Any, hosts: tuple[str, ...]) -> Any:
     async def guarded(scope: Any, receive: Any, send: Any) -> Any:
         if scope["type"] != "http":
             return await app(scope, receive, send)
-        asked = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        host, origin = asked.get("host", ""), asked.get("origin")
+        request_headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        host, origin = request_headers.get("host", ""), request_headers.get("origin")
         if not is_expected(host, hosts) or origin not in (None, f"http://{host}"):
             return await _refuse(send)
 
@@ -218,7 +218,7 @@ def serve(
     everywhere = host in ("0.0.0.0", "::")
     names = (*LOCAL, host, socket.gethostname().lower(), *(("*",) if everywhere else ()))
     with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listening:
-        shown = "127.0.0.1" if everywhere else f"[{host}]" if ":" in host else host
-        told(f"http://{shown}:{listening.getsockname()[1]}/")
+        address = "127.0.0.1" if everywhere else f"[{host}]" if ":" in host else host
+        told(f"http://{address}:{listening.getsockname()[1]}/")
         config = uvicorn.Config(make_app(exploration, names), log_level="warning", server_header=False)
         uvicorn.Server(config).run(sockets=[listening])

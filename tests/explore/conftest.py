@@ -74,8 +74,8 @@ class Browser:
     def faults(self):
         """Serious findings of axe-core: rule and first element."""
         self.run(AXE.read_text(encoding="utf-8"))
-        found = self.driver.execute_async_script("axe.run().then((all) => arguments[0](all.violations))")
-        serious = [one for one in found if one["impact"] in ("serious", "critical")]
+        violations = self.driver.execute_async_script("axe.run().then((all) => arguments[0](all.violations))")
+        serious = [one for one in violations if one["impact"] in ("serious", "critical")]
         return [(one["id"], one["nodes"][0]["html"][:200]) for one in serious]
 
 

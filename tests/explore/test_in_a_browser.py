@@ -99,13 +99,13 @@ def test_a_row_is_opened_and_marked(browser, address):
     browser.press(f'.tile[data-id="{row}"]', "0")
     browser.wait("return document.querySelector('.tile .bad')")
     browser.run("document.querySelector('[data-key=ask]').click()")
-    asked = browser.wait("return document.querySelector('dialog[open] h2')?.textContent")
+    sampled = browser.wait("return document.querySelector('dialog[open] h2')?.textContent")
     browser.press("dialog", "1")
-    browser.wait("return document.querySelector('dialog h2').textContent !== arguments[0]", asked)
+    browser.wait("return document.querySelector('dialog h2').textContent !== arguments[0]", sampled)
     browser.press("dialog", "\ue00c")
     marks = {mark["id"]: mark for mark in browser.run("return fetch('marks').then((answer) => answer.json())")}
     assert marks[row]["mark"] is False
-    assert marks[asked]["mark"] is True
+    assert marks[sampled]["mark"] is True
 
 
 def test_masks_are_drawn_of_their_indices(browser, address, demo):
@@ -136,8 +136,8 @@ def test_filters_and_two_recipes(browser, address, demo):
     time.sleep(1)
     kept = set(demo.selection.kept_rows().tolist())
     expected = {demo.dataset["id"][row] for row in kept if "dog" in demo.dataset["caption"][row]}
-    shown = set(browser.run("return [...document.querySelectorAll('.tile')].map((tile) => tile.dataset.id)"))
-    assert shown == expected
+    ids = set(browser.run("return [...document.querySelectorAll('.tile')].map((tile) => tile.dataset.id)"))
+    assert ids == expected
     browser.run(
         "document.querySelector('[data-key=clear]').click(); document.querySelector('[data-key=compare]').click()"
     )

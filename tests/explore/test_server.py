@@ -56,8 +56,8 @@ def test_the_table_by_ranges(app, job):
 
 def test_pictures_and_masks_as_they_are_and_small(app, job):
     for row in range(3):
-        given = np.asarray(Image.open(io.BytesIO(ask(app, f"/rows/{row}/given?size=small")[2])))
-        assert np.array_equal(given, decode_mask(job.dataset.with_format("arrow")[row]["mask"][0].as_py()))
+        mask = np.asarray(Image.open(io.BytesIO(ask(app, f"/rows/{row}/mask?size=small")[2])))
+        assert np.array_equal(mask, decode_mask(job.dataset.with_format("arrow")[row]["mask"][0].as_py()))
     assert ask(app, "/rows/0/image")[1]["content-type"] == "image/jpeg"
     assert ask(app, "/rows/12/image")[0] == 404
     assert ask(app, "/rows/0/secret")[0] == 404
@@ -106,8 +106,8 @@ def test_rows_of_a_sample_wait_for_marks_and_others_marks_stay(tmp_path):
     marks = MarksFile(tmp_path / "marks.parquet", "me")
     marks.change({"id": "a", "mark": True})
     marks.change({"id": "b", "mark": False})
-    found = {(line["id"], line["mark"], line["who"], line["sample"]) for line in marks.lines()}
-    assert found == {
+    lines = {(line["id"], line["mark"], line["who"], line["sample"]) for line in marks.lines()}
+    assert lines == {
         ("a", True, "me", "uniform"),
         ("b", False, "me", "uniform"),
         ("b", True, "other", "stratified"),
@@ -115,8 +115,8 @@ def test_rows_of_a_sample_wait_for_marks_and_others_marks_stay(tmp_path):
     }
     marks.change({"id": "a", "mark": None})
     marks.change({"id": "b", "mark": None})
-    found = {(line["id"], line["mark"], line["who"], line["sample"]) for line in marks.lines()}
-    assert found == {
+    lines = {(line["id"], line["mark"], line["who"], line["sample"]) for line in marks.lines()}
+    assert lines == {
         ("a", None, None, "uniform"),
         ("b", None, None, "uniform"),
         ("b", True, "other", "stratified"),

@@ -65,19 +65,19 @@ def ask(
 ) -> tuple[int, dict[str, str], bytes]:
     """What an ASGI application answers: status, headers and body."""
     path, _, query = path.partition("?")
-    asked = {"host": "127.0.0.1:8000", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    request_headers = {"host": "127.0.0.1:8000", **{name.replace("_", "-"): value for name, value in headers.items()}}
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
         "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "", "server": ("x", 80),
-        "client": ("x", 1), "headers": [(name.encode(), value.encode()) for name, value in asked.items()],
+        "client": ("x", 1), "headers": [(name.encode(), value.encode()) for name, value in request_headers.items()],
     }  # fmt: skip
     sent: list[dict[str, Any]] = []
-    asked_before: list[bool] = []
+    receipts: list[bool] = []
 
     async def receive() -> dict[str, Any]:
-        if asked_before:
+        if receipts:
             await asyncio.sleep(3600)  # the client stays
-        asked_before.append(True)
+        receipts.append(True)
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
@@ -129,7 +129,7 @@ def many_scores(folder: Path, rows: int, per_shard: int = 25_000) -> Path:
             "id": [f"row_{row:07d}" for row in range(start, start + count)],
             "row": pa.array(range(start, start + count), pa.int64()),
             "classes_present": pa.array(classes, pa.list_(pa.int32())),
-            "num_classes_present": pa.array([len(shown) for shown in classes], pa.int32()),
+            "num_classes_present": pa.array([len(ids) for ids in classes], pa.int32()),
         }
         for number, name in enumerate(("clip_sim", "clip_sim_mixed", "pcs", "asf_miou", "gmm_sim", "diversity")):
             columns[name] = pa.array(rng.beta(2 + number, 3, count).astype(np.float32))

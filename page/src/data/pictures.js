@@ -4,7 +4,7 @@ import { decodeMask } from "./png.js";
 import { openParquet, readCells } from "./parquet.js";
 
 /** @typedef {import("./png.js").Mask} Mask */
-/** @typedef {"given" | "reference"} Layer */
+/** @typedef {"mask" | "reference"} Layer */
 /**
  * @typedef {object} Pictures
  * @property {(row: number) => boolean} has
@@ -49,7 +49,7 @@ function inline(/** @type {any} */ config) {
   return {
     has: (row) => row in rows,
     image: async (row) => rows[row].image,
-    mask: async (row, layer) => (layer === "given" && rows[row].mask ? decodeMask(await bytesOf(rows[row].mask)) : null),
+    mask: async (row, layer) => (layer === "mask" && rows[row].mask ? decodeMask(await bytesOf(rows[row].mask)) : null),
     references: false, shuffles: false,
   };
 }
@@ -87,7 +87,7 @@ async function fromRanges(config, base) {
       return address;
     },
     mask: async (row, layer) => {
-      const bytes = layer === "given" ? await part(row, "mask") : null;
+      const bytes = layer === "mask" ? await part(row, "mask") : null;
       return bytes && decodeMask(bytes);
     },
     references: false, shuffles: false,

@@ -72,7 +72,7 @@ export class Gallery {
     const { store, pictures } = this.session;
     if (!pictures) return renew(this._masks, [h("p", { class: "empty" }, "No dataset was given, so there are no pictures: sds-hf explore SCORES DATASET shows them.")]);
     /** @type {[string, string][]} */
-    const layers = [["given", "given mask"], ["none", "no mask"]];
+    const layers = [["mask", "given mask"], ["none", "no mask"]];
     if (pictures.references) layers.splice(1, 0, ["reference", "CLIP's reference mask"], ["difference", "where they differ"]);
     const opacity = h("input", { type: "range", min: 0, max: 1, step: 0.05, value: state.opacity, "data-key": "opacity", change: () => store.set({ opacity: Number(opacity.value) }) });
     const outline = h("input", { type: "checkbox", checked: state.outline, "data-key": "outline", change: () => store.set({ outline: outline.checked }) });

@@ -32,12 +32,12 @@ export function paint(canvas, { width, height, indices }, { palette, hasBackgrou
 /**
  * Draw where two masks differ, and the outline of the first.
  * @param {HTMLCanvasElement} canvas
- * @param {Mask} given
+ * @param {Mask} mask
  * @param {Mask} reference
  * @param {number} opacity
  */
-export function paintDifference(canvas, given, reference, opacity) {
-  const { width, height, indices } = given, image = new ImageData(width, height);
+export function paintDifference(canvas, mask, reference, opacity) {
+  const { width, height, indices } = mask, image = new ImageData(width, height);
   for (let y = 0; y < height; y++) {
     const line = Math.floor((y * reference.height) / height) * reference.width;
     for (let x = 0; x < width; x++) {
@@ -90,11 +90,11 @@ async function draw({ pictures, config, store }, row, large, canvas, layer) {
   const { layer: chosen, opacity, outline } = store.state, what = layer ?? chosen;
   if (!pictures || what === "none") return;
   if (what === "difference") {
-    const [given, reference] = await Promise.all([pictures.mask(row, "given", large), pictures.mask(row, "reference", large)]);
-    if (given && reference) paintDifference(canvas, given, reference, opacity);
+    const [mask, reference] = await Promise.all([pictures.mask(row, "mask", large), pictures.mask(row, "reference", large)]);
+    if (mask && reference) paintDifference(canvas, mask, reference, opacity);
     return;
   }
-  const mask = await pictures.mask(row, /** @type {"given" | "reference"} */ (what), large);
+  const mask = await pictures.mask(row, /** @type {"mask" | "reference"} */ (what), large);
   if (mask) paint(canvas, mask, { palette: config.palette, hasBackground: config.hasBackground, opacity, outline });
 }
 

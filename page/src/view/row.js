@@ -50,7 +50,7 @@ export class RowView {
    */
   _parts(row, id) {
     const { session } = this, { store, marks, pictures } = session, { selection, rules } = session.outcome(0), mark = marks.byId.get(id);
-    const layers = pictures?.references ? ["given", "reference", "difference"] : ["given"];
+    const layers = pictures?.references ? ["mask", "reference", "difference"] : ["mask"];
     const caption = session.captions?.[row], problem = session.errors?.[row];
     const button = (/** @type {boolean} */ good, /** @type {string} */ label) =>
       h("button", { type: "button", "data-key": `mark-${good}`, class: good ? "good" : "bad", "aria-pressed": String(mark?.mark === good), click: () => this.mark(mark?.mark === good ? null : good) }, label);
@@ -62,7 +62,7 @@ export class RowView {
       h("div", { class: "sides" },
         h("div", { class: "pictures" },
           pictures ? h("figure", {}, pictureOf(session, row, true, "none"), h("figcaption", {}, "picture")) : null,
-          ...layers.map((layer) => h("figure", {}, pictureOf(session, row, true, layer), h("figcaption", {}, { given: "given mask", reference: "CLIP's reference mask", difference: "where they differ" }[layer]))),
+          ...layers.map((layer) => h("figure", {}, pictureOf(session, row, true, layer), h("figcaption", {}, { mask: "given mask", reference: "CLIP's reference mask", difference: "where they differ" }[layer]))),
           pictures?.shuffles ? this._shuffles(row) : null),
         h("div", {},
           h("p", { class: selection.kept[row] ? "verdict kept" : "verdict dropped" }, h("strong", {}, selection.kept[row] ? "Kept" : "Dropped"), ` – ${wordsOf(selection, rules, row)}`),
