@@ -132,7 +132,9 @@ function keepAddress(state, opened) {
   clearTimeout(addressTimer);
   addressTimer = setTimeout(() => {
     const hash = toHash(state, opened);
-    if (hash !== location.hash) history.replaceState(null, "", hash || location.pathname + location.search);
+    try {
+      if (hash !== location.hash) history.replaceState(null, "", hash || location.pathname + location.search);
+    } catch { /* a page inside a notebook has no address */ }
   }, 200);
 }
 

@@ -149,3 +149,28 @@ def test_a_dataset_of_other_rows_is_refused(job):
         open_exploration(job.table.folder, job.dataset.select(range(5)))
     with pytest.raises(ValueError, match="of other rows: ids differ from row 0 on"):
         open_exploration(job.table.folder, job.dataset.select([*range(1, 12), 0]))
+
+
+def test_parquet_files_of_others_are_shown(tmp_path):
+    table = pa.table(
+        {
+            "half": pa.array([np.float16(0.1), np.float16(0.2), None]),
+            "kind": ["a", "b", "a"],
+            "caption": ["one", "two", "three"],
+            "classes": [[1, 255], [], [2, 2]],
+            "picture": pa.array([{"bytes": b"x"}] * 3),
+        }
+    )
+    pq.write_table(table, tmp_path / "scores.parquet")
+    exploration = open_exploration(tmp_path / "scores.parquet", marks=tmp_path / "marks.parquet")
+    assert exploration.config()["halves"] == ["half"]
+    read = pq.read_table(io.BytesIO(ask(make_app(exploration), "/table/0.parquet")[2])).to_pydict()
+    assert read["id"] == ["0", "1", "2"]
+    assert read["row"] == [0, 1, 2]
+    assert read["kind"] == ["a", "b", "a"]
+    assert read["classes_present"] == [[1], [], [2]]
+    assert read["num_classes_present"] == [1, 0, 1]
+    assert read["status"] == ["ok"] * 3
+    assert not {"caption", "picture"} & set(read)
+    with pytest.raises(ValueError, match="no score table and no Parquet file at"):
+        open_exploration(tmp_path / "nothing.parquet")
