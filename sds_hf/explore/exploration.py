@@ -128,7 +128,7 @@ def open_exploration(
 
 def _of_table(table: ScoreTable, scores: str) -> Exploration:
     return Exploration(
-        title=str(table.manifest["source"].get("name") or Path(scores).name),
+        title="/".join(Path(table.manifest["source"].get("name") or scores).parts[-2:]),
         scores=scores,
         tables=table.paths,
         labels=LabelSpace(**{name: _hashable(value) for name, value in table.manifest["labels"].items()}),
