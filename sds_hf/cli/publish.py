@@ -47,8 +47,8 @@ def command(
     from sds_hf.cli import show
     from sds_hf.cli.progress import watcher
     from sds_hf.data.opening import open_dataset
-    from sds_hf.files import scratch_folder
     from sds_hf.explore.published import write_explorer
+    from sds_hf.files import scratch_folder
     from sds_hf.progress import adding
     from sds_hf.publishing.publish import publish
     from sds_hf.selection.recipe import Recipe

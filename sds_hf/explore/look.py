@@ -66,7 +66,7 @@ def look(
     """
     table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(scores or _scores_beside(selection))
     report = selection.report
-    if table.sha256 != report.provenance.get("table_sha256"):
+    if not table.holds(report.provenance.get("table_sha256")):
         raise ValueError(f"the selection was not made from the scores in {table.folder}; give them with --scores")
     if report.rows > MOST_ROWS:
         raise ValueError(f"{report.rows:,} rows are too many for one file ({MOST_ROWS:,}): use sds-hf explore")
@@ -100,7 +100,7 @@ def _scores_beside(selection: Selection) -> Path:
     table_sha256 = selection.report.provenance.get("table_sha256")
     for manifest in sorted(selection.path.parent.parent.glob("*/manifest.json")):
         try:
-            if ScoreTable.load(manifest.parent).sha256 == table_sha256:
+            if ScoreTable.load(manifest.parent).holds(table_sha256):
                 return manifest.parent
         except (ValueError, KeyError):
             continue
