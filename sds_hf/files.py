@@ -104,11 +104,6 @@ def read_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_text(text: str) -> str:
-    """SHA-256 of a text, names of files in any encoding included."""
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
-
-
 def identity_of(path: Path) -> str:
     """What changes when a file does: where it is, size, times, inode, and a sample of its bytes.
 

@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 
 from sds_hf.data.content import files_behind
 from sds_hf.data.labels import LabelSpace
+from sds_hf.explore.bundle import short_digest
 from sds_hf.explore.clip_views import ClipViews
 from sds_hf.explore.config import page_config
 from sds_hf.explore.marks import MarksFile
 from sds_hf.explore.pictures import RowPictures
 from sds_hf.explore.plain_table import plain_table
-from sds_hf.files import cache_folder, identity_of, sha256_text, whole_file
+from sds_hf.files import cache_folder, identity_of, whole_file
 from sds_hf.selection.recipe import Recipe
 from sds_hf.table.score_table import ScoreTable
 
@@ -92,7 +93,7 @@ class Exploration:
     def cached(self, name: str) -> Path:
         """Where something made of this table and dataset is kept."""
         key = (files_behind(self.dataset) if self.dataset is not None else None) or f"once {id(self)}"
-        return cache_folder("explore") / sha256_text(f"{self.sha256} {key}")[:32] / name
+        return cache_folder("explore") / short_digest(f"{self.sha256} {key}") / name
 
 
 def open_exploration(

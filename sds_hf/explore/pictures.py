@@ -1,6 +1,5 @@
 """Pictures and masks of a dataset's rows for the page: as they are, or small and kept on disk."""
 
-import hashlib
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +9,7 @@ from PIL import Image
 from sds_hf.data.cells import readable, stored_cells
 from sds_hf.data.content import files_behind
 from sds_hf.data.images import decode_image, decode_mask, encode_jpeg, encode_mask
+from sds_hf.explore.bundle import short_digest
 from sds_hf.files import cache_folder, write_whole
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ class RowPictures:
         columns = [name for name in ("image", "mask") if name in dataset.column_names]
         self._stored, self._lock = readable(dataset, columns), Lock()
         key = files_behind(dataset, columns) if keep else None
-        digest = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest() if key else None
-        self._folder = cache_folder("thumbnails") / digest[:32] if digest else None
+        self._folder = cache_folder("thumbnails") / short_digest(key) if key else None
 
     def __len__(self) -> int:
         return len(self._stored)

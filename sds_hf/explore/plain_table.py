@@ -6,7 +6,8 @@ from pathlib import Path
 
 import duckdb
 
-from sds_hf.files import cache_folder, sha256_text
+from sds_hf.explore.bundle import short_digest
+from sds_hf.files import cache_folder
 from sds_hf.selection.duck import database, is_list_of_ids, literal, quoted
 from sds_hf.selection.source import Scores, open_scores
 
@@ -42,8 +43,8 @@ def plain_table(scores: str, identities: str) -> PlainTable:
     Raises:
         ValueError: if there are none, or rows cannot be read.
     """
-    key = sha256_text(f"{scores}|{identities}")
-    path = cache_folder("explore") / key[:32] / "table.parquet"
+    key = short_digest(f"{scores}|{identities}")
+    path = cache_folder("explore") / key / "table.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     with database() as connection:
         source = open_scores(scores, connection)
