@@ -139,7 +139,8 @@ def many_scores(folder: Path, rows: int, per_shard: int = 25_000) -> Path:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         shards.append({"path": path.name, "rows": count, "failed": 0, "sha256": digest, "content_sha256": digest})
     manifest = {
-        "format": 2, "complete": True, "rows_per_shard": per_shard, "source": {"name": "made up", "rows": rows, "sha256": "0"}, "scores": [],
+        "format": 2, "complete": True, "rows_per_shard": per_shard,
+        "source": {"name": "made up", "rows": rows, "sha256": "0"}, "scores": [],
         "labels": asdict(VOC), "models": {}, "device": "cpu", "notes": [], "versions": {}, "shards": shards,
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
