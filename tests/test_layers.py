@@ -31,11 +31,12 @@ ROOMS = {
     "publishing": "errors files limits screen data scores table selection hub check",
     "exports": "errors files data scores selection hub",
     "prove": "errors files progress data clip scores table selection",
+    "explore": "errors files limits data scores table selection hub publishing",
     "bench": "data clip scores table",
     "plot": "publishing selection",
     "pipeline": "errors files limits progress data demo clip table selection publishing",
     "cli": "errors files limits progress version data clip demo scores table selection hub check publishing "
-    "exports prove bench pipeline",
+    "explore exports prove bench pipeline",
     "__main__": "cli",
 }
 MANY_FILES = {"data/sources", "scores", "exports", "cli"}  # one file a source, score, format, command

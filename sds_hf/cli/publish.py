@@ -33,6 +33,9 @@ def command(
             "against the last version `max_class_loss=20%`, `max_rows_dropped=10%`, `max_score_shift=0.05`.",
         ),
     ] = None,
+    explorer: Annotated[
+        bool, typer.Option("--explorer", help="Put a page beside the data that shows scores and pictures in a browser.")
+    ] = False,
     verify: options.Verify = True,
     settings: options.Sets = None,
     allow_path: options.AllowPath = None,
@@ -44,6 +47,7 @@ def command(
     from sds_hf.cli import show
     from sds_hf.cli.progress import watcher
     from sds_hf.data.opening import open_dataset
+    from sds_hf.explore.published import write_explorer
     from sds_hf.files import scratch_folder
     from sds_hf.progress import adding
     from sds_hf.publishing.publish import publish
@@ -59,7 +63,7 @@ def command(
         table = tables[0] if len(tables) == 1 else join_tables(tables, scratch / "scores")
         published = publish(
             candidates, chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
-            overwrite=overwrite, dry_run=dry_run, progress=adding(tell),
+            overwrite=overwrite, dry_run=dry_run, explorer=write_explorer if explorer else None, progress=adding(tell),
         )  # fmt: skip
     show.limits(published.report)
     verification = after_push(published, verify)

@@ -11,7 +11,7 @@ from sds_hf.files import files_of, read_sha256, sha256_of, write_whole
 from sds_hf.limits import read_json
 
 CARD, MANIFEST, RECIPE, REPORT = "README.md", "manifest.json", "recipe.yaml", "report.json"
-DATA, SCORES, ASSETS = "data/", "scores/", "assets/"
+DATA, SCORES, ASSETS, EXPLORER = "data/", "scores/", "assets/", "explorer/"
 CANDIDATES = f"{SCORES}candidates.parquet"  # scores and decisions of all
 OUR_DATA = (f"{DATA}train-*", f"{SCORES}*.parquet")  # what the card's configurations take for our tables
 MADE_BY = "sds-hf"

@@ -18,7 +18,7 @@ from sds_hf.hub.snapshot import FolderSnapshot, Snapshot
 from sds_hf.publishing.card.handwritten import LastCard, join_card
 from sds_hf.publishing.card.hub_rules import check_card, check_folder
 from sds_hf.publishing.card.render import front_matter, knows_other_images
-from sds_hf.publishing.repository import build_repository
+from sds_hf.publishing.repository import Explorer, build_repository
 from sds_hf.screen import Block, Screen
 from sds_hf.selection.disclosure import public_name
 from sds_hf.selection.recipe import Recipe
@@ -108,6 +108,7 @@ def publish(
     token: str | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
+    explorer: Explorer | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Published:
     """Publish the kept rows with card, recipe, report, scores of all candidates, pictures and checksums.
@@ -131,6 +132,7 @@ def publish(
         token: as in `huggingface_hub`; the stored login if None.
         overwrite: replace a folder that sds-hf made, or a Hub repository that it did not make.
         dry_run: only say what would be done.
+        explorer: puts a page to look into the set beside it, e.g. `sds_hf.explore.published.write_explorer`.
         progress: called with the number of rows written since the last call.
 
     Raises:
@@ -145,7 +147,7 @@ def publish(
     recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update=named)})
     if identities := selection.report.provenance.get("scores"):
         recipe = recipe.computed_as(identities)
-    make = partial(build_repository, dataset, selection, recipe, scores=scores, progress=progress)
+    make = partial(build_repository, dataset, selection, recipe, scores=scores, explorer=explorer, progress=progress)
     if target.hub is not None:
         published = _to_hub(target.hub, make, recipe, tag or recipe.publish.tag, dry_run)
     else:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 NOT_IN_DATA = ("id", "row", "status", "error", "classes_present", "num_classes_present")  # of the score table
 ROWS_AT_ONCE = 1 << 16
+Explorer = Callable[[Path, "Dataset", Selection, Recipe, Report], None]
 TERMS = ("license", "homepage", "citation")  # of a dataset's own description
 
 
@@ -55,6 +56,7 @@ def build_repository(
     scores: ScoreTable | None = None,
     last_card: LastCard | None = None,
     review: Callable[[Path, Report], Diff | None] | None = None,
+    explorer: Explorer | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Report:
     """Write everything that is published into an empty folder.
@@ -67,6 +69,7 @@ def build_repository(
         scores: their score table; its columns are added to the data and all candidates' scores are published.
         last_card: README of the version before; what people wrote into it is kept, see `keep_by_hand`.
         review: told the folder with data and scores, and the report, finds what is new for the card, or refuses.
+        explorer: puts a page to look into the set beside it.
         progress: called with the number of rows written since the last call.
 
     Returns:
@@ -111,6 +114,8 @@ def build_repository(
     card = render_card(recipe, report)
     write_whole(folder / CARD, keep_by_hand(last_card, card) if last_card else card)
     check_folder(folder, others=(last_card and last_card.others) or ()).refuse()
+    if explorer:
+        explorer(folder, dataset, selection, recipe, report)
     write_manifest(folder, {shard.path: shard.rows for shard in shards})
     return report
 

@@ -49,6 +49,8 @@ def database(memory_limit: str | None = None, scratch: str | Path | None = None)
         tempfile.TemporaryDirectory(prefix="sds-hf-", dir=scratch) as folder,
         duckdb.connect(config={"temp_directory": str(Path(folder) / "spill")}) as connection,
     ):
+        # Parquet's least and greatest values leave NaN out; DuckDB concludes from them that there is none.
+        connection.execute("SET disabled_optimizers = 'statistics_propagation'")
         if memory_limit is not None:
             _limit(connection, memory_limit)
         try:

@@ -131,6 +131,12 @@ class Selection(Screen):
             self._check_ids(kept, rows)
         return kept
 
+    def look(self, dataset: Any = None, **options: Any) -> Any:
+        """The rows that matter, with their pictures, as a page; a notebook shows it. See `sds_hf.look`."""
+        import sds_hf  # a room that comes after this one has it
+
+        return sds_hf.look(self, dataset, **options)
+
     def _check_ids(self, kept: "Dataset", rows: np.ndarray) -> None:
         """Refuse rows of other ids, unless they had none when they were scored and are named by their numbers."""
         names, start, numbered = kept.select_columns("id").with_format("arrow"), 0, True
