@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -95,12 +95,12 @@ def command(
         raise typer.BadParameter("--backbone is of --depth probe, --segmenter of --depth full")
     first = current_rank().index == 0
     rows, table = _candidates(dataset, scores, split, labels)
-    training = replace(TRAINING.get(depth, TRAINING["probe"]), dtype=dtype)
+    training = replace(TRAINING.get(depth, TRAINING["probe"]), dtype=cast(Any, dtype))
     experiment = Experiment(
         rows, table, _evaluation(evaluation, eval_split, labels), out,
         recipes=_names(recipes),
         sizes=[_share(text) for text in sizes.split(",")] if sizes else (),
-        truth=truth, depth=depth, model=segmenter or backbone, seeds=seeds, steps=steps, epochs=epochs,
+        truth=truth, depth=cast(Any, depth), model=segmenter or backbone, seeds=seeds, steps=steps, epochs=epochs,
         regimes=_names(regimes), side=side, stride=stride,
         training=replace(training, batch_size=batch_size or training.batch_size), labels=labels or "auto",
         source=dataset,

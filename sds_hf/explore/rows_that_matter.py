@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sds_hf.selection.candidates import GROUP_LABELS
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report, Step
 from sds_hf.selection.rules import Rule
 from sds_hf.selection.rules.base import RANKING
 from sds_hf.selection.rules.bounds import Bounded
-from sds_hf.selection.rules.groups import GROUP_LABELS
 
 EACH = 8  # rows on each side
 UPPER = ("below", "high")

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 
 from sds_hf.data.access.paths import read_file
 from sds_hf.data.cells import READABLE
-from sds_hf.data.colors import with_palette
 from sds_hf.data.content import content_digest
 from sds_hf.data.folder import Shard, TableStream, card_metadata, features_beside, tables_of_dataset, write_shards
 from sds_hf.data.labels import VOC, LabelSpace, class_names
 from sds_hf.errors import public_text
 from sds_hf.files import sha256_of, write_whole
 from sds_hf.hub.layout import CANDIDATES, CARD, MANIFEST, RECIPE, REPORT, compare_listed, renew_entry, write_manifest
+from sds_hf.publishing.card.colors import with_palette
 from sds_hf.publishing.card.handwritten import LastCard, keep_by_hand
 from sds_hf.publishing.card.hub_rules import check_folder
 from sds_hf.publishing.card.illustrations import draw_pictures

@@ -1,7 +1,10 @@
 """DuckDB: open one, hand rows over under names of ours, quote texts, and the quantiles of columns."""
 
 import os
+import signal
+import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,7 +57,8 @@ def database(memory_limit: str | None = None, scratch: str | Path | None = None)
         if memory_limit is not None:
             _limit(connection, memory_limit)
         try:
-            yield connection
+            with _interruptible(connection):
+                yield connection
         except (duckdb.InterruptException, RuntimeError) as error:
             if "interrupted" not in str(error).lower():
                 raise
@@ -69,6 +73,33 @@ def database(memory_limit: str | None = None, scratch: str | Path | None = None)
             ) from error
         except duckdb.Error as error:
             raise ValueError(f"DuckDB cannot read this: {_first_line(error)}") from error
+
+
+@contextmanager
+def _interruptible(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Ctrl-C stops a query at once: by itself DuckDB looks only between tasks, of which one may take hours."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+
+    def watch() -> None:
+        while signals := reader.recv(64):
+            if signal.SIGINT in signals:
+                connection.interrupt()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    before = signal.set_wakeup_fd(writer.fileno())
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        writer.close()
+        watcher.join()
+        reader.close()
 
 
 def _limit(connection: duckdb.DuckDBPyConnection, memory_limit: str) -> None:

@@ -9,10 +9,10 @@ from support.rows import random_row
 
 import sds_hf.plot
 from sds_hf import Band, Threshold, TopK, TopPerGroup, select
-from sds_hf.data.colors import COLORS, class_color, class_colors
 from sds_hf.data.images import encode_jpeg, encode_mask
 from sds_hf.data.labels import VOC, LabelSpace
 from sds_hf.publishing.card.borderline import borderline_rows
+from sds_hf.publishing.card.colors import COLORS, class_color, class_colors
 from sds_hf.publishing.card.figures import BLUE, VERMILION, class_bars, score_histograms
 from sds_hf.publishing.card.illustrations import _spread
 from sds_hf.publishing.card.tiles import GAP, TILE, Section, Tile, overlay, sample_grid

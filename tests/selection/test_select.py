@@ -592,7 +592,7 @@ def test_the_report_counts_everything(paper, tmp_path):
      (Random(target=1), None)],
 )  # fmt: skip
 def test_reports_say_where_each_rule_cuts(paper, rule, cutoffs, monkeypatch):
-    monkeypatch.setattr("sds_hf.selection.candidates.MOST_GROUPS", 5)
+    monkeypatch.setattr("sds_hf.selection.rules.order.MOST_GROUPS", 5)
     data = paper.remove_columns("v").add_column("v", paper["u"])
     (step,) = select(data, rule).report.steps
     assert step.cutoffs == ({"u": pytest.approx(cutoffs, abs=1e-6)} if cutoffs else {})

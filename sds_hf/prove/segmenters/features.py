@@ -51,6 +51,8 @@ class Backbone:
 
     def __init__(self, name: str, side: int | None = None) -> None:
         self.name, own = name, None
+        self._mean: tuple[float, ...]
+        self._std: tuple[float, ...]
         if name == efficientnet.NAME:
             self._network: torch.nn.Module = efficientnet.EfficientNetLite0()
             self._mean, self._std, identity = efficientnet.MEAN, efficientnet.STD, efficientnet.identity()

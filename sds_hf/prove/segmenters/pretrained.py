@@ -18,7 +18,9 @@ from sds_hf.prove.segmenters.networks import Segmenter, pixel_loss
 
 WEIGHTS, CONFIG = "*.safetensors", "config.json"
 FINEST = 4  # the finest stride that a decoder looks at
-ARCHITECTURES = {  # by the names a user gives: kind of the configuration, and settings of the smallest usual model
+ARCHITECTURES: dict[
+    str, tuple[str, dict[str, Any]]
+] = {  # by the names a user gives: kind of the configuration, and settings of the smallest usual model
     "segformer": ("segformer", {}),
     "deeplabv3+": ("mobilenet_v2", {}),
     "upernet": ("upernet", {}),
@@ -105,7 +107,8 @@ def _processor(folder: Path) -> dict[str, Any]:
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (folder / name).exists():
             data: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
-            return data.get("image_processor", data)
+            inner: dict[str, Any] = data.get("image_processor", data)
+            return inner
     return {}
 
 
@@ -151,7 +154,8 @@ def _as_map(hidden: Tensor, side: int, patch: int | None) -> Tensor:
         return hidden
     count = hidden.shape[1]
     cells = side // patch if patch and (side // patch) ** 2 <= count else int(count**0.5)
-    return hidden[:, count - cells**2 :].transpose(1, 2).unflatten(2, (cells, cells))
+    patches = hidden[:, count - cells**2 :].transpose(1, 2)
+    return patches.reshape(*patches.shape[:2], cells, cells)
 
 
 class SemanticSegmenter(Segmenter):
@@ -251,9 +255,8 @@ def segmenter_on(kind: str, checkpoint: VisionFiles, classes: int) -> Segmenter:
         inner = AutoConfig.from_pretrained(str(checkpoint.folder), **options)
         own = {"auxiliary_in_channels": inner.hidden_sizes[-2]} if kind == "upernet" else {}
         config = AutoConfig.for_model(kind, backbone_config=inner, num_labels=classes, **own)
-        model: Any = (AutoModelForMasks if kind in MASKS_KINDS else AutoModelForSemanticSegmentation).from_config(
-            config
-        )
+        factory: Any = AutoModelForMasks if kind in MASKS_KINDS else AutoModelForSemanticSegmentation
+        model = factory.from_config(config)
         if checkpoint.has_weights:
             encoder = model.model.pixel_level_module.encoder if kind in MASKS_KINDS else model.backbone
             # Not by `AutoBackbone`, which asks the Hub about folders.
@@ -294,7 +297,7 @@ def resnet(checkpoint: VisionFiles) -> tuple[nn.Module, tuple[int, int]]:
         if checkpoint.folder is None:
             model: Any = ResNetModel(ResNetConfig())
         elif checkpoint.has_weights:
-            options = {"local_files_only": True, "use_safetensors": True}
+            options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True}
             model = ResNetModel.from_pretrained(str(checkpoint.folder), **options)
         else:
             model = ResNetModel(ResNetConfig.from_pretrained(str(checkpoint.folder)))

@@ -78,10 +78,9 @@ class Probe(TrainingData):
 
     def network(self) -> Segmenter:
         """See `TrainingData.network`."""
-        network: Segmenter = Decoder(self._channels, self._classes).to(
-            current_device(), memory_format=torch.channels_last
-        )
-        return network
+        network: Any = Decoder(self._channels, self._classes)
+        placed: Segmenter = network.to(current_device(), memory_format=torch.channels_last)
+        return placed
 
     def batch(self, rows: np.ndarray, rng: np.random.Generator) -> tuple[Any, Tensor]:
         """See `TrainingData.batch`."""

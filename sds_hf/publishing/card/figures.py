@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sds_hf.data.colors import class_color
+from sds_hf.publishing.card.colors import class_color
 from sds_hf.publishing.card.fonts import drawable, families
 from sds_hf.selection.report import ClassCount, ScoreSummary, Step
 

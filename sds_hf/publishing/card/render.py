@@ -8,8 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from sds_hf.data.colors import class_color
 from sds_hf.data.labels import UNUSED
+from sds_hf.publishing.card.colors import class_color
 from sds_hf.publishing.card.handwritten import join_card
 from sds_hf.publishing.card.hub_rules import LICENSE_FILES
 from sds_hf.publishing.card.markup import code, escape, fenced, link, linked

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from sds_hf.data.colors import class_color, class_colors
 from sds_hf.data.images import BadImageError, decode_image, decode_mask
 from sds_hf.data.labels import IGNORE_INDEX, LabelSpace
+from sds_hf.publishing.card.colors import class_color, class_colors
 from sds_hf.publishing.card.figures import INK, PAPER
 from sds_hf.publishing.card.fonts import draw_line, drawable, width
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sds_hf.data.colors import with_palette
 from sds_hf.data.images import decode_mask, encode_jpeg, encode_mask
 from sds_hf.data.labels import VOC
+from sds_hf.publishing.card.colors import with_palette
 
 MASK = np.random.default_rng(0).choice(np.array([0, 1, 15, 254, 255], np.uint8), (37, 29))
 
