@@ -10,6 +10,7 @@ class DiffuMaskConfig(RawConfig):
     """Options of the reader: see `sds_hf.data.sources.diffumask`."""
 
     masks: str | None = None
+    ids: str | None = None
 
 
 class DiffuMask(RawBuilder):

@@ -14,6 +14,7 @@ class FolderConfig(RawConfig):
     mask_end: str | None = None
     table: str | None = None
     columns: str | None = None
+    ids: str | None = None
     ignore: int | None = None
 
 

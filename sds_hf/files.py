@@ -99,7 +99,9 @@ def _sha256(path: Path, identity: str) -> str:
 
 
 def read_sha256(path: Path) -> str:
-    """SHA-256 of a file, read now."""
+    """SHA-256 of a file, read now; a device or a pipe, which has no end, is an OSError."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is no regular file")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -118,11 +120,7 @@ def identity_of(path: Path) -> str:
 
 
 def sample_of(path: Path, size: int) -> str:
-    """Digest of the beginning, the middle and the end of a file; of a small one, of all of it.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
+    """Digest of the beginning, the middle and the end of a file; of a small one, of all of it."""
     sample = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         for start in sorted({0, max(0, size // 2 - BLOCK // 2), max(0, size - BLOCK)}):

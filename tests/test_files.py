@@ -1,12 +1,25 @@
 """Folders that are replaced as a whole, by processes that are killed at any step."""
 
+import hashlib
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from sds_hf.files import check_free, new_folder, restore_folder
+from sds_hf import files
+from sds_hf.files import (
+    check_free,
+    new_folder,
+    read_sha256,
+    remembered,
+    restore_folder,
+    scratch_folder,
+    sha256_of,
+    write_whole,
+)
 
 # Replaces a folder, and dies by SIGKILL before its n-th change of the file system after the content is written.
 KILLED = """
@@ -84,3 +97,124 @@ def test_a_file_of_that_name_stays(tmp_path):
     with pytest.raises(ValueError, match="is a file"):
         replace(tmp_path / "out", "new")
     assert (tmp_path / "out").read_text() == "x"
+
+
+# Where a user's name leads
+
+
+def test_a_folder_that_is_a_link_is_written_where_it_leads(tmp_path):
+    (tmp_path / "disk/out").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("disk/out")
+    for content in "abc":
+        replace(tmp_path / "link", content)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "disk/out/a").read_text() == content
+        assert sorted(path.name for path in (*tmp_path.iterdir(), *(tmp_path / "disk").iterdir())) == [
+            "disk",
+            "link",
+            "out",
+        ]
+        assert [path.name for path in (tmp_path / "link").iterdir()] == ["a"]
+
+
+def test_an_empty_volume_holds_hidden_things_only(tmp_path):
+    for name in (".hidden", "lost+found"):
+        (tmp_path / "volume" / name).mkdir(parents=True)
+    with new_folder(tmp_path / "volume") as part:
+        (part / "a").write_text("new")
+    assert sorted(path.name for path in (tmp_path / "volume").iterdir()) == [".hidden", "a", "lost+found"]
+    with pytest.raises(ValueError, match="is not empty"), new_folder(tmp_path / "volume"):
+        pass
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "名" * 85, "-x", "a\nb", " ", "x.", "[a]", "a=1"])
+def test_any_name_that_the_disk_takes(tmp_path, name):
+    for content in "ab":
+        replace(tmp_path / name, content)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    write_whole(tmp_path / name / ("n" * 255), "x")
+
+
+def test_a_link_to_itself_is_told(tmp_path):
+    (tmp_path / "x").symlink_to("x")
+    with pytest.raises(ValueError, match="leads to itself"), new_folder(tmp_path / "x"):
+        pass
+
+
+def test_nothing_is_written_through_a_link_in_a_folder(tmp_path):
+    (tmp_path / "bashrc").write_text("mine")
+    (tmp_path / "README.md").symlink_to("bashrc")
+    with pytest.raises(ValueError, match="is a link, and nothing is written through it"):
+        write_whole(tmp_path / "README.md", "card")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/data").symlink_to(tmp_path)
+
+    def write():
+        with new_folder(tmp_path / "out", replace=True, own=()) as part:
+            (part / "data").mkdir()
+            (part / "data/new").write_text("new")
+
+    with pytest.raises(ValueError, match="is a link"):
+        write()
+    assert (tmp_path / "bashrc").read_text() == "mine"
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    write_whole(tmp_path / "x", "old")
+
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "flush", full)
+    with pytest.raises(OSError, match=r"No space left.*what is finished stays"):
+        write_whole(tmp_path / "x", "new")
+    assert (tmp_path / "x").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_what_a_killed_process_left_in_the_temporary_folder_goes_with_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with scratch_folder() as mine:
+        (tmp_path / "sds-hf-left/files").mkdir(parents=True)
+        (tmp_path / "sds-hf-left/.lock").touch()
+        with scratch_folder() as other:
+            assert mine.exists()  # a process is at work in it
+            assert other.exists()
+        assert not (tmp_path / "sds-hf-left").exists()
+    assert not list(tmp_path.iterdir())
+
+
+# Digests
+
+
+def test_a_byte_that_rots_under_the_same_size_and_time_is_seen(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"a" * 100_000)
+    state, digest = path.stat(), sha256_of(path)
+    with path.open("r+b") as file:
+        file.seek(20_000)  # between the samples
+        file.write(b"b" * 40)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert sha256_of(path) != digest
+    other = tmp_path / "y"
+    other.write_bytes(b"c" * 100_000)
+    os.utime(other, ns=(state.st_atime_ns, state.st_mtime_ns))
+    other.replace(path)
+    assert sha256_of(path) == hashlib.sha256(b"c" * 100_000).hexdigest()
+
+
+def test_what_has_no_end_has_no_digest(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(OSError, match="is no regular file"):
+            read_sha256(path)
+
+
+def test_a_note_that_a_crash_cut_off_vouches_for_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert remembered("kind", "key", lambda: "text") == "text"
+    (note,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    for rest in ("", "te", "text"):
+        note.write_text(rest)
+        assert remembered("kind", "key", lambda: "anew") == "anew"
+    assert remembered("kind", "key", lambda: "other") == "anew"

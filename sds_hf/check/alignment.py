@@ -8,7 +8,8 @@ import duckdb
 
 from sds_hf.check.versions import Version
 from sds_hf.data.labels import LabelSpace
-from sds_hf.selection.duck import CLASSES, Relation, classes_in, is_list_of_ids, parquet_relation
+from sds_hf.selection.duck import CLASSES, Relation, classes_in, is_list_of_ids, literal, parquet_relation
+from sds_hf.selection.report import ALIKE, OF_ONE_ROW
 
 SIDES = ("a", "b")
 NOT_SCORES = ("id", "row", "kept", "reason", "status", "error")
@@ -72,7 +73,7 @@ class Alignment:
         selected = [
             f"CAST({columns.get('id') or columns['row']} AS VARCHAR) AS id",
             f"{columns['kept'] if decided else 'true'} AS kept",
-            f"{reason} AS reason",
+            f"regexp_replace({reason}, {literal(OF_ONE_ROW)}, {literal(ALIKE)}) AS reason",
             *([f"{shown} AS {CLASSES}"] if classes else []),
             *(f"{columns[score]} AS s{number}" for number, score in enumerate(scores)),
         ]

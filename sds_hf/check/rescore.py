@@ -21,7 +21,8 @@ from sds_hf.scores.base.score import Score, columns_read, field_names, score_cel
 # another order, and other hardware rounds otherwise (tests/test_same_numbers.py, tests/benchmarks/half_precision.py).
 SAME_HARDWARE = {"fp32": 5e-6, "bf16": 5e-3, "fp16": 5e-3}
 OTHER_HARDWARE = {"fp32": 1e-3, "bf16": 1e-2, "fp16": 1e-2}  # of the mean of the distances
-PATHS = ("model", "fitted", "statistics")  # digests beside them say what they are, wherever they lie
+# Digests beside these say what they are, wherever they lie.
+PATHS = ("model", "sam3_model", "regions", "fitted", "statistics")
 
 
 def check_scores_again(contents: Contents, count: int, local_paths: Mapping[str, Any] | None = None) -> list[Check]:
@@ -54,7 +55,8 @@ def _again(
 ) -> Iterator[Check]:
     """The checks of one score."""
     cls = score_classes().get(identity["score"])
-    published = [name for name in (cls.columns if cls else [identity["score"]]) if name in columns or not cls]
+    written = {**cls.columns, **cls.optional_columns} if cls else [identity["score"]]
+    published = [name for name in written if name in columns or not cls]
     try:
         score = _score_of(identity)
         read_columns = columns_read([score])
@@ -72,7 +74,7 @@ def _again(
         same = published_from.split(":")[0] == device
         where = f"{identity['dtype']} on {device}" if "dtype" in identity else device
         where += "" if same else f", published from {published_from or 'elsewhere'}"
-        for name in published:
+        for name in filter(new_columns.__contains__, published):
             there = rows[name].to_pylist()
             dtype = identity.get("dtype", "fp32")
             yield checked(f"rescore {name}", partial(_compared, new_columns[name], there, dtype, same, where))

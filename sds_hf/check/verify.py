@@ -23,6 +23,7 @@ from sds_hf.check.row_checks import check_ids, check_masks, check_scores
 from sds_hf.data.columns import published_features
 from sds_hf.hub.layout import DATA, MANIFEST, SCORES
 from sds_hf.hub.snapshot import HubSnapshot, Snapshot, SnapshotError, open_snapshot
+from sds_hf.screen import Block, Screen
 
 if TYPE_CHECKING:
     from datasets import IterableDataset
@@ -33,8 +34,8 @@ FIRST = 100  # rows that are streamed of larger data
 ROWS_AT_ONCE = 100
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Screen):
     """What was checked of a published dataset, and what was found.
 
     Attributes:
@@ -46,6 +47,18 @@ class Verification:
     target: str
     revision: str | None
     checks: list[Check]
+
+    def screen_title(self) -> str:
+        """See `Screen.screen_title`."""
+        verdict = "verified" if self.ok else f"{len(self.failures)} of {len(self.checks)} checks failed"
+        commit = f", commit {self.revision[:10]}" if self.revision else ""
+        return f"Verification: {verdict}: {self.target}{commit}"
+
+    def screen_blocks(self) -> list[Block]:
+        """See `Screen.screen_blocks`."""
+        marks = {True: "ok", False: "failed", None: "not checked"}
+        ordered = sorted(self.checks, key=lambda check: check.ok is not False)
+        return [Block("", ("", "", ""), [[marks[check.ok], check.name, check.detail] for check in ordered])]
 
     @property
     def ok(self) -> bool:

@@ -15,7 +15,8 @@ from sds_hf.selection.report import Report
 from sds_hf.selection.select import RECIPE_FILE, REPORT_FILE, SELECTION_FILE, Selection
 from sds_hf.table.score_table import ScoreTable
 
-NOT_SETTINGS = ("score", "statistics", "model_digest")  # of a score's identity: they follow from the rest
+# Of a score's identity: they follow from the rest.
+NOT_SETTINGS = ("score", "statistics", "model_digest", "sam3_model_digest", "regions_digest")
 
 
 @dataclass(frozen=True)

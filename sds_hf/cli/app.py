@@ -14,19 +14,29 @@ import typer
 from sds_hf.cli import (
     bench,
     card,
+    certify,
+    compare,
+    defects,
     demo,
     diff,
+    explore,
     export,
     fit,
     import_,
+    join,
+    judge,
+    look,
     options,
+    prove,
     publish,
     recipes,
     run,
+    sample,
     score,
     scores,
     select,
     verify,
+    why,
 )
 from sds_hf.cli.terminal import plain_messages
 from sds_hf.errors import plain
@@ -46,14 +56,24 @@ for _command in (
     scores,
     fit,
     score,
+    join,
     recipes,
     select,
+    compare,
+    why,
+    sample,
+    certify,
+    explore,
+    look,
     publish,
     verify,
     diff,
+    prove,
     run,
     card,
     export,
+    defects,
+    judge,
     bench,
 ):  # in the order of the help
     app.command(_command.__name__.rpartition(".")[2].rstrip("_"))(_command.command)
@@ -135,6 +155,8 @@ def _report(error: Exception) -> int:
 
 def _sentence(error: Exception) -> str | None:
     """What to tell a person; None if it is a bug."""
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object!r} is no name in UTF-8; give it another one"
     if isinstance(error, (ValueError, OSError, ModuleNotFoundError)):
         return str(error) or type(error).__name__
     if isinstance(error, RecursionError):

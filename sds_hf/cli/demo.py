@@ -1,6 +1,7 @@
 """`sds-hf demo`: the whole job, offline."""
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -18,23 +19,27 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Do the whole job offline on emoji scenes whose defects are known: draw, score, select, publish, load back."""
-    from sds_hf.cli import show
+    from sds_hf.cli import show, show_truth
     from sds_hf.cli.progress import watcher
     from sds_hf.hub.load import load
     from sds_hf.pipeline import run_demo
+    from sds_hf.prove.judge_keeps import keeps_of
+    from sds_hf.selection.recipe import Recipe
 
     if not json:
         show.out.say(f"{rows:,} emoji scenes, about half of them with a known defect, scored by a tiny CLIP\n")
     demo_run = run_demo(rows, out, seed=seed, labels=labels, watch=watcher(json))
     loaded = load(demo_run.published.target)
+    ways = {"SDS": Recipe.load("demo").rules, "sds-plus": Recipe.load("sds-plus").rules}
+    kept = keeps_of(demo_run.table, demo_run.dataset.with_format(None)["defect"], ways)
     shares = demo_run.report.clean_share() or (0.0, 0.0)
     if json:
         return options.print_json(
             options.published_json(demo_run.published)
-            | {"clean_before": shares[0], "clean_after": shares[1], "loaded_rows": len(loaded)}
+            | {"clean_before": shares[0], "clean_after": shares[1], "loaded_rows": len(loaded), "keeps": asdict(kept)}
         )
     show.funnel(demo_run.report)
-    show.truth(demo_run.report)
+    show_truth.keeps(kept)
     show.paths(Path(demo_run.published.target))
     code = "from datasets import load_dataset"
     show.next_steps(

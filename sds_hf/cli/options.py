@@ -1,6 +1,7 @@
 """Options that several commands share, and how they print JSON."""
 
 import json as jsonlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -134,3 +135,11 @@ def verification_json(verification: Any) -> dict[str, Any]:
     """What `Verification` says."""
     checks = [asdict(check) for check in verification.checks]
     return {"target": verification.target, "revision": verification.revision, "ok": verification.ok, "checks": checks}
+
+
+def say_replaced(replaced: Mapping[str, Sequence[str]]) -> None:
+    """Say which scores of a table give way to others of the same name, and what differs."""
+    from sds_hf.cli import show
+
+    for score, changes in replaced.items():
+        show.out.say("  [yellow]note[/] {} is replaced: {}", score, "; ".join(changes))

@@ -12,7 +12,9 @@ from sds_hf.cli.verify import after_push, conclude
 def command(
     dataset: Annotated[str, typer.Argument(help="The dataset that was scored.")],
     selection: Annotated[Path, typer.Argument(help="Folder of the selection.")],
-    scores: Annotated[Path, typer.Option(help="Folder of the score table.")],
+    scores: Annotated[
+        list[Path], typer.Option(help="Folder of the score table; repeated, of others to be joined to the first one.")
+    ],
     recipe: Annotated[str | None, typer.Option(help="Recipe; the one of the selection if not given.")] = None,
     to: Annotated[str | None, typer.Option(help="Hub id, user/name.")] = None,
     folder: Annotated[Path | None, options.path("A folder instead of the Hub.")] = None,
@@ -31,6 +33,9 @@ def command(
             "against the last version `max_class_loss=20%`, `max_rows_dropped=10%`, `max_score_shift=0.05`.",
         ),
     ] = None,
+    explorer: Annotated[
+        bool, typer.Option("--explorer", help="Put a page beside the data that shows scores and pictures in a browser.")
+    ] = False,
     verify: options.Verify = True,
     settings: options.Sets = None,
     allow_path: options.AllowPath = None,
@@ -42,20 +47,25 @@ def command(
     from sds_hf.cli import show
     from sds_hf.cli.progress import watcher
     from sds_hf.data.opening import open_dataset
+    from sds_hf.explore.published import write_explorer
+    from sds_hf.files import scratch_folder
     from sds_hf.progress import adding
     from sds_hf.publishing.publish import publish
     from sds_hf.selection.recipe import Recipe
     from sds_hf.selection.select import RECIPE_FILE, Selection
+    from sds_hf.table.join import join_tables
     from sds_hf.table.score_table import ScoreTable
 
-    chosen, table = Selection.load(selection), ScoreTable.load(scores)
+    chosen, tables = Selection.load(selection), [ScoreTable.load(folder) for folder in scores]
     plan = Recipe.load(recipe or selection / RECIPE_FILE, settings or ()).gated(gate or ())
     candidates = open_dataset(dataset, split, config, revision)
-    with watcher(json)("publishing", chosen.report.kept) as tell:
+    with scratch_folder() as scratch, watcher(json)("publishing", chosen.report.kept) as tell:
+        table = tables[0] if len(tables) == 1 else join_tables(tables, scratch / "scores")
         published = publish(
             candidates, chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
-            overwrite=overwrite, dry_run=dry_run, progress=adding(tell),
+            overwrite=overwrite, dry_run=dry_run, explorer=write_explorer if explorer else None, progress=adding(tell),
         )  # fmt: skip
+    show.limits(published.report)
     verification = after_push(published, verify)
     if json:
         options.print_json(options.published_json(published, verification))

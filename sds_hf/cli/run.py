@@ -45,6 +45,7 @@ def command(
     if json:
         options.print_json(options.published_json(finished_run.published, verification))
     elif not quiet:
+        show.limits(finished_run.report)
         show.scores(finished_run.report)
         show.out.print()
         show.funnel(finished_run.report)

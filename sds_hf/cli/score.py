@@ -1,6 +1,6 @@
 """`sds-hf score`: a dataset becomes a score table."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -35,6 +35,9 @@ def command(
     engine: Annotated[
         str, typer.Option(metavar="local|ray", help="Where to score: here, or on the machines of a Ray cluster.")
     ] = "local",
+    add: Annotated[
+        str | None, typer.Option(help="Scores to add to the table that is there, separated by commas.")
+    ] = None,
     retry: Annotated[
         str | None, typer.Option(metavar="failed", help="Score rows again that failed; they may have been repaired.")
     ] = None,
@@ -56,18 +59,21 @@ def command(
     from sds_hf.data.opening import open_dataset, open_stream
     from sds_hf.scores.base.batches import AllFailedError
     from sds_hf.selection.recipe import Recipe
+    from sds_hf.table.add import add_to_table, replacements
     from sds_hf.table.plan import plan_table
     from sds_hf.table.score_table import ScoreTable, score_table
     from sds_hf.table.team import current_rank
 
     options.named_path(out)
-    if recipe and scores:
-        raise typer.BadParameter("give --scores or --recipe, not both")
+    if (recipe and scores) or (add and (recipe or scores)):
+        raise typer.BadParameter("give one of --scores, --recipe and --add")
+    if add and (streaming or dry_run or retry):
+        raise typer.BadParameter("--add goes with neither --streaming nor --dry-run nor --retry")
     if streaming and dry_run:
         raise typer.BadParameter("--dry-run counts rows, which a stream cannot: leave out --streaming")
     first = current_rank().index == 0
     watch = watcher(json, progress if first and not quiet else "none")
-    names: dict[str, Any] = {name.strip(): {} for name in (scores or "pcs,asf_miou").split(",")}
+    names: dict[str, Any] = {name.strip(): {} for name in (add or scores or "pcs,asf_miou").split(",")}
     plan = Recipe.load(recipe, settings or ()) if recipe else Recipe.from_dict({"scores": names}, settings or ())
     plan = plan.model_copy(update={"model": model or plan.model})
     named = {"labels": labels} if labels else {}
@@ -86,13 +92,19 @@ def command(
             finished.append(rows)
             tell(rows, failed)
 
-        job |= {"batch_size": batch_size, "retry": retry, "engine": engine}
+        job |= {"batch_size": batch_size, "engine": engine, "progress": noted}
         try:
-            table = score_table(data, chosen_scores, out, progress=noted, **job)
+            if add:
+                if first and not json:
+                    options.say_replaced(replacements(chosen_scores, ScoreTable.load(out)))
+                del job["rows_per_shard"]
+                table = add_to_table(cast(Any, data), chosen_scores, out, **job)
+            else:
+                table = score_table(data, chosen_scores, out, retry=retry, **job)
         except AllFailedError:  # the table says why
             table = ScoreTable.load(out)
     if first:
-        _show(table, finished[0], out, recipe, quiet, json)
+        _show(table, finished[0] if finished else len(cast(Any, data)), out, recipe, quiet, json)
 
 
 def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet: bool, json: bool) -> None:
@@ -113,6 +125,8 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
         done = f"nothing to do: {report.rows:,} rows are scored in {out}" if earlier == report.rows else done
         show.out.say("\n{}, {} failed", done, f"{report.failed:,}")
         show.failures(report)
+    if not quiet:
+        show.limits(report)
     if report.failed == report.rows:
         show.fail(f"all {report.rows:,} rows failed, the first with: {report.failures[0]}")
         raise typer.Exit(1)

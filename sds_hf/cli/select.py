@@ -22,6 +22,12 @@ def command(
     target: Annotated[
         int | None, typer.Option(min=1, help="Rows to keep, in place of the share that the last rule keeps.")
     ] = None,
+    forecast: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="ROWS", help="Say how many more candidates of each class it takes to keep so many."
+        ),
+    ] = None,
     settings: options.Sets = None,
     memory_limit: options.MemoryLimit = None,
     scratch: options.Scratch = None,
@@ -29,22 +35,35 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Choose rows by the rules of a recipe. Reads scores only, never an image."""
-    from sds_hf.cli import show
+    from sds_hf.check.forecast import check_rules
+    from sds_hf.check.forecast import forecast as forecast_of
+    from sds_hf.cli import show, show_choices
     from sds_hf.selection.select import select
 
     chosen = _recipe(recipe, rule or [], target, settings or [])
+    if forecast is not None:
+        check_rules(chosen.rules, forecast)
     report = select(scores, chosen, out=out, memory_limit=memory_limit, scratch=scratch).report
+    classes = [] if forecast is None else forecast_of(report, forecast, chosen.rules)
+    show.limits(report)
     if json:
         return options.print_json(
             {
                 "rows": report.rows,
                 "kept": report.kept,
                 "reasons": report.reasons,
+                "steps": [step.model_dump() for step in report.steps],
                 "notes": report.warnings,
                 "out": str(out),
+                **({"forecast": [count.model_dump() for count in classes]} if forecast else {}),
             }
         )
     show.funnel(report)
+    read = {column for rule in chosen.rules for column in rule.reads}
+    if unread := [name for name in report.scores if name not in read]:
+        show.out.say("  [dim]read by no rule, so they drop nothing: {}[/]", ", ".join(unread))
+    if forecast is not None:
+        show_choices.forecast(classes, forecast)
     if "table_sha256" in report.provenance:  # of other scores there is no table to publish
         name = report.provenance["source"]["name"]
         dataset = name if name and Path(name).exists() else "DATASET"

@@ -29,7 +29,7 @@ def funnel(report: "Report") -> None:
     for name, justify in (("rule", "left"), ("before", "right"), ("after", "right"), ("left because of", "left")):
         table.add_column(name, justify=justify, style="dim" if name == "left because of" else "")  # type: ignore[arg-type]
     for step in report.steps:
-        reasons = ", ".join(f"{name.removeprefix('dropped:')} {count:,}" for name, count in step.dropped.items())
+        reasons = ", ".join(f"{left_by(name)} {count:,}" for name, count in step.dropped.items()) or "nothing"
         table.add_row(text("{}", step.text), f"{step.before:,}", f"{step.after:,}", text("{}", reasons))
     out.print(table)
     kept, rows = f"{report.kept:,}", f"{report.rows:,}"
@@ -40,33 +40,29 @@ def funnel(report: "Report") -> None:
         out.say("  [yellow]note[/] {}", warning)
 
 
+def left_by(reason: str) -> str:
+    """Why rows left, in words; those of a reason that is a column's name are that name."""
+    what = reason.removeprefix("dropped:")
+    return {
+        "null": "has no score",
+        "failed": "could not be scored",
+        "top_fraction": "not among the best of a group",
+        "lowest": "among the lowest",
+        **dict.fromkeys(("top_k", "rank_mean"), "not among the best"),
+        **dict.fromkeys(("random", "stratified"), "not drawn"),
+    }.get(what, what)
+
+
+def limits(report: "Report") -> None:
+    """What limits the worth of the scores, a line each."""
+    for limit in report.provenance.get("limits", []):
+        note(limit)
+
+
 def failures(report: "Report") -> None:
     """The first rows that could not be scored, and why."""
     for failure in report.failures:
         out.say("  [red]failed[/] {}", failure)
-
-
-def truth(report: "Report") -> None:
-    """What became of each kind of defect."""
-    shares = report.clean_share()
-    if shares is None:
-        return
-    table = Table(
-        title="\nThe truth (known here, unseen by the scores)",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        padding=(0, 2, 0, 0),
-    )
-    for name in ("defect", "candidates", "kept", "kept share"):
-        table.add_column(name, justify="left" if name == "defect" else "right")
-    for defect, (before, after) in report.truth.items():
-        style = "green" if defect == "none" else ""
-        share = f"{after / before:.0%}" if before else ""
-        table.add_row(text("{}", defect), f"{before:,}", f"{after:,}", share, style=style)
-    out.print(table)
-    candidates, kept = (f"{share:.0%}" for share in shares)
-    out.say("\nclean rows: [bold]{}[/] of the candidates, [bold green]{}[/] of the kept", candidates, kept)
 
 
 def scores(report: "Report") -> None:
@@ -180,7 +176,8 @@ def catalog(entries: "list[Entry]") -> None:
     table.add_column(no_wrap=True)
     for entry in entries:
         cost = f"{entry.cost}, fitted" if entry.whole_set else entry.cost
-        about = f"columns {', '.join(entry.columns)}", f"reads {', '.join(entry.needs)}"
+        further = f"; with some settings also {', '.join(entry.optional_columns)}" if entry.optional_columns else ""
+        about = f"columns {', '.join(entry.columns)}{further}", f"reads {', '.join(entry.needs)}"
         table.add_row(
             text("[bold]{}[/]\n{}", entry.name, cost),
             text("{}\n{}\n{}\n[dim]{}[/]", entry.meaning, *about, entry.source),
@@ -212,9 +209,11 @@ def next_steps(lines: Sequence[str | Sequence[object]]) -> None:
 
 def fail(sentence: str) -> None:
     """Why a command stopped, in one line."""
-    err.print(text("[red]error[/] {}", " ".join(sentence.split())), soft_wrap=True)
+    line = " ".join(sentence[:LONGEST].split()) + (" ..." if len(sentence) > LONGEST else "")
+    err.print(text("[red]error[/] {}", line), soft_wrap=True)
 
 
+LONGEST = 4000  # characters of an error
 MOST = 12  # lines of a table
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from sds_hf.errors import plain
+from sds_hf.errors import plain, without_secrets
 
 PLACE = re.compile(r"\{\}")
 
@@ -53,19 +53,19 @@ class _PlainRecord(logging.LogRecord):
 
     def getMessage(self) -> str:
         """See `logging.LogRecord.getMessage`."""
-        return plain(super().getMessage(), lines=True)
+        return plain(without_secrets(super().getMessage()), lines=True)
 
 
 def _warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
     name = "note" if category is UserWarning else category.__name__
-    return f"{name} {plain(message)}\n"
+    return f"{name} {plain(without_secrets(str(message)))}\n"
 
 
 @contextmanager
 def plain_messages() -> Iterator[None]:
-    """Inside, logs and warnings of all libraries are plain too."""
+    """Inside, logs and warnings of all libraries are plain too, and their addresses without user and query."""
     record, warning = logging.getLogRecordFactory(), warnings.formatwarning
     logging.setLogRecordFactory(_PlainRecord)
     warnings.formatwarning = _warning

@@ -26,6 +26,7 @@ CONVERSION_BOT = "SFconvertbot"
 WAY_OUT = (
     "use --model demo, which ships with sds-hf, or the path of a local folder with config.json and model.safetensors"
 )
+OTHER_WAY_OUT = "give the path of a local folder with config.json and model.safetensors"  # of models other than CLIP
 
 
 class ModelNotFoundError(ValueError):
@@ -49,16 +50,21 @@ class ModelFiles:
     digest: str
 
 
-def model_files(model: str) -> ModelFiles:
+def model_files(model: str, way_out: str = WAY_OUT, with_texts: bool = True) -> ModelFiles:
     """Find a model: `"demo"`, a local folder, or a Hub id with an optional `@revision`, downloaded if need be.
 
     A folder whose files have other sizes or times than before is read anew, so that weights that change are noticed.
 
+    Args:
+        model: what to find.
+        way_out: what an error says can be done instead.
+        with_texts: whether the model reads texts, so that it needs a tokenizer.
+
     Raises:
         ModelNotFoundError: if it cannot be had or is not complete.
     """
-    folder = _demo_folder() if model == "demo" else Path(model) if Path(model).is_dir() else _download(model)
-    return _read(model, folder, _state(folder))
+    folder = _demo_folder() if model == "demo" else Path(model) if Path(model).is_dir() else _download(model, way_out)
+    return _read(model, folder, _state(folder), way_out, with_texts)
 
 
 def _state(folder: Path) -> tuple[object, ...]:
@@ -69,13 +75,15 @@ def _state(folder: Path) -> tuple[object, ...]:
 
 
 @lru_cache(maxsize=64)
-def _read(model: str, folder: Path, state: tuple[object, ...]) -> ModelFiles:
+def _read(model: str, folder: Path, state: tuple[object, ...], way_out: str, with_texts: bool) -> ModelFiles:
     weights = sorted(folder.glob("*.safetensors"))
     file_names = {path.name for path in folder.iterdir()}
-    if not has_weights(file_names) or "config.json" not in file_names or not file_names & TOKENIZER_FILES:
+    lacks_texts = with_texts and not file_names & TOKENIZER_FILES
+    if not has_weights(file_names) or "config.json" not in file_names or lacks_texts:
         raise ModelNotFoundError(
-            f"model {model!r} needs config.json, *.safetensors weights (nothing else is read) and a tokenizer, and has "
-            f"{sorted(file_names)} in {folder}{_passed_over(file_names)}; {WAY_OUT}"
+            f"model {model!r} needs config.json, *.safetensors weights (nothing else is read)"
+            f"{' and a tokenizer' if with_texts else ''}, and has {sorted(file_names)} in {folder}"
+            f"{_passed_over(file_names)}; {way_out}"
         )
     settings = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".txt", ".model"))
     sums = {path.name: sha256_of(path) for path in (*weights, *settings)}
@@ -107,7 +115,7 @@ def _demo_folder() -> Path:
 
 
 @cache
-def _download(model: str) -> Path:
+def _download(model: str, way_out: str) -> Path:
     from huggingface_hub import snapshot_download
 
     repo_id, _, revision = model.partition("@")
@@ -118,7 +126,7 @@ def _download(model: str) -> Path:
         if not revision and (cached := _cached(repo_id)):
             logger.info("%s: the Hub cannot be asked; using %s", repo_id, cached)
             return cached
-        raise ModelNotFoundError(f"cannot get model {model!r} ({reason_of(error)}); {WAY_OUT}") from error
+        raise ModelNotFoundError(f"cannot get model {model!r} ({reason_of(error)}); {way_out}") from error
 
 
 def _safetensors_revision(repo_id: str) -> str | None:

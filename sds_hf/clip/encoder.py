@@ -15,7 +15,7 @@ from torch import Tensor
 from sds_hf.clip.checkpoints import WAY_OUT, ModelFiles, ModelNotFoundError, model_files, reason_of
 from sds_hf.clip.device import dtype_name
 from sds_hf.clip.kinds import Pool, Position
-from sds_hf.clip.preprocessing import Preprocessing, resize
+from sds_hf.clip.preprocessing import Preprocessing, normalize, resize, upload
 from sds_hf.clip.stages import stage
 from sds_hf.clip.vit import VisionTransformer
 
@@ -131,32 +131,17 @@ class Encoder:
 
     def upload(self, images: Sequence[np.ndarray]) -> Tensor:
         """Images of one size, (H, W, 3) uint8, on the device: (B, 3, H, W) uint8."""
-        with stage("transfer"):
-            pixels = torch.from_numpy(np.stack(images))
-            if self.device.type == "cuda":
-                pixels = pixels.pin_memory().to(self.device, non_blocking=True)
-            return pixels.to(self.device).permute(0, 3, 1, 2)
+        return upload(images, self.device)
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 -> float32, normalised as the checkpoint was trained."""
-        mean, std = (
-            torch.tensor(values, device=pixels.device)[:, None, None]
-            for values in (self.preprocessing.mean, self.preprocessing.std)
-        )
-        return (pixels / 255 - mean) / std
+        return normalize(pixels, self.preprocessing.mean, self.preprocessing.std)
 
     def resize_and_crop(self, pixels: Tensor) -> Tensor:
         """The geometry of the processor."""
-        (height, width), edge = self.preprocessing.size, self.preprocessing.shortest_edge
-        before = pixels.shape[-2:]
-        if edge is None:
-            resized = height, width
-        else:  # transformers truncates the longer side
-            short, long = min(before), max(before)
-            sides = (edge, int(edge * long / short))
-            resized = sides if before[0] <= before[1] else sides[::-1]
+        height, width = self.preprocessing.size
+        resized, (top, left) = self.preprocessing.frame((pixels.shape[-2], pixels.shape[-1]))
         pixels = resize(pixels, resized, self.preprocessing.resample)
-        top, left = (resized[0] - height) // 2, (resized[1] - width) // 2
         if top < 0 or left < 0:  # the crop is larger than the image
             pixels = F.pad(
                 pixels,

@@ -5,4 +5,4 @@ from typing import Literal
 DTypeName = Literal["auto", "fp32", "bf16", "fp16"]
 Pool = Literal["cls", "patch_mean"]
 Position = Literal["bicubic", "bilinear"]
-SimilarityKind = Literal["prob", "cosine", "clipscore", "entropy"]
+SimilarityKind = Literal["prob", "prob_mean", "prob_min", "cosine", "clipscore", "entropy"]

@@ -2,15 +2,18 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sds_hf.clip.checkpoints import WAY_OUT, ModelNotFoundError
+from sds_hf.clip.stages import stage
 
 RESAMPLE = {2: "bilinear", 3: "bicubic"}  # by Pillow's numbers
 CLIP = {
@@ -21,15 +24,18 @@ CLIP = {
     "square": False,  # what a size of one number means: of a square, or of the shorter side
 }
 SIGLIP = {**CLIP, "do_center_crop": False, "image_mean": (0.5, 0.5, 0.5), "image_std": (0.5, 0.5, 0.5)}
+SAM = {"resample": 2, "square": True}
 DEFAULTS: dict[str, dict[str, Any]] = {  # of the image processors of transformers, for settings that a file leaves out
     "CLIP": CLIP,
     "ChineseCLIP": CLIP,
     "Bit": CLIP,
     "Siglip": SIGLIP,
+    "Sam2": {**SIGLIP, "image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225), **SAM},
+    "Sam3": {**SIGLIP, **SAM},
     "ViT": {**SIGLIP, "resample": 2, "square": True},
     "Blip": {**CLIP, "do_center_crop": False, "square": True},
 }
-FAMILIES = {"clip": "CLIP", "siglip": "Siglip"}  # where no file names the processor
+FAMILIES = {"clip": "CLIP", "siglip": "Siglip", "sam2": "Sam2", "sam3": "Sam3"}  # where no file names the processor
 STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_convert_rgb")  # all others are refused
 
 
@@ -57,7 +63,7 @@ class Preprocessing:
         Args:
             folder: of the checkpoint.
             image_size: of the encoder's input, where the files do not say.
-            family: `clip` or `siglip`: whose settings stand for those that are missing.
+            family: `clip`, `siglip`, `sam2` or `sam3`: whose settings stand for those that are missing.
 
         Raises:
             ModelNotFoundError: if the processor does what cannot be done here.
@@ -92,6 +98,24 @@ class Preprocessing:
             std=tuple(value / unit for value in _channels(settings["image_std"])) if normalizes else (1 / unit,) * 3,
             resample=RESAMPLE[settings["resample"]],
         )
+
+    def frame(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """What of an image the encoder sees.
+
+        Args:
+            size: (height, width) of the image.
+
+        Returns:
+            (height, width) that the image is resized to, and (top, left) of the crop in it, negative where the crop is
+            larger than that.
+        """
+        height, width = self.size
+        if self.shortest_edge is None:
+            return self.size, (0, 0)
+        # transformers truncates the longer side
+        longer = int(self.shortest_edge * max(size) / min(size))
+        resized = (self.shortest_edge, longer) if size[0] <= size[1] else (longer, self.shortest_edge)
+        return resized, ((resized[0] - height) // 2, (resized[1] - width) // 2)
 
 
 def _settings(folder: Path) -> dict[str, Any]:
@@ -144,6 +168,21 @@ def _channels(value: Any) -> tuple[float, ...]:
 def _sides(size: dict[str, Any]) -> tuple[int, int] | None:
     """(height, width) of a size, None if it does not say."""
     return (size["height"], size["width"]) if set(size) == {"height", "width"} else None
+
+
+def upload(images: Sequence[np.ndarray], device: torch.device) -> Tensor:
+    """Images of one size, (H, W, 3) uint8, on a device: (B, 3, H, W) uint8."""
+    with stage("transfer"):
+        pixels = torch.from_numpy(np.stack(images))
+        if device.type == "cuda":
+            pixels = pixels.pin_memory().to(device, non_blocking=True)
+        return pixels.to(device).permute(0, 3, 1, 2)
+
+
+def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(B, 3, H, W) uint8 -> float32, with RGB in [0, 1] shifted and scaled."""
+    shift, unit = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (mean, std))
+    return (pixels / 255 - shift) / unit
 
 
 def resize(pixels: Tensor, size: tuple[int, int], mode: str = "bicubic") -> Tensor:

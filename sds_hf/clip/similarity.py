@@ -13,6 +13,10 @@ def similarity(
 
     `prob`: sum over the present classes of `softmax(scale * cosines)` among present classes and background prompts. For
     a model trained with a sigmoid (`bias` given): mean over the present classes of `sigmoid(scale * cosine + bias)`.
+    `prob_mean`, `prob_min`: mean and minimum over the present classes c of the probability of c against the background
+    prompts b alone, `exp(scale * cos_c) / (exp(scale * cos_c) + sum over b of exp(scale * cos_b))`. In the sum of
+    `prob` one class that is there hides another that is not; here each counts. For a model with a sigmoid the
+    probability of a class is its own sigmoid, so that `prob_mean` is `prob`.
     `cosine`: mean cosine of the present classes (Tang et al. 2025, Eq. 2, read literally). `clipscore`: mean of
     `2.5 * max(cosine, 0)` (Hessel et al. 2021). `entropy`: entropy in nats of the softmax of `prob`, as the authors'
     code computes it; lower is better.
@@ -29,14 +33,18 @@ def similarity(
         `clipscore`.
     """
     num_classes = present.shape[-1]
-    foreground = cosines[..., :num_classes]
+    foreground, background = cosines[..., :num_classes], cosines[..., num_classes:]
     count = present.sum(-1)
     if kind == "cosine":
         return (foreground * present).sum(-1) / count
     if kind == "clipscore":
         return (2.5 * foreground.clamp(min=0) * present).sum(-1) / count
-    if kind == "prob" and bias is not None:
-        return ((scale * foreground + bias).sigmoid() * present).sum(-1) / count
+    if kind in ("prob_mean", "prob_min") or (kind == "prob" and bias is not None):
+        offset = -(scale * background).logsumexp(-1, keepdim=True) if bias is None else bias
+        alone = (scale * foreground + offset).sigmoid()
+        if kind == "prob_min":
+            return torch.where(count > 0, alone.masked_fill(~present, torch.inf).amin(-1), torch.nan)
+        return (alone * present).sum(-1) / count
     probabilities = present_softmax(cosines, present, scale)
     if kind == "prob":
         return torch.where(count > 0, probabilities[..., :num_classes].sum(-1), torch.nan)

@@ -100,6 +100,22 @@ class Block:
         value = linear(self.layer_norm1(hidden), weight[2 * width :], bias[2 * width :])
         return self.feed_forward(hidden + linear(value, *self.out))
 
+    def to_like(self, hidden: Tensor, bias: Tensor) -> Tensor:
+        """Attention by the likeness of keys only, without residual and feed-forward half (NACLIP).
+
+        Args:
+            hidden: (B, n, C).
+            bias: (n, n), added to what the keys of two tokens give.
+
+        Returns:
+            (B, n, C).
+        """
+        weight, offset = self.qkv
+        width = hidden.shape[-1]
+        key, value = self._heads(linear(self.layer_norm1(hidden), weight[width:], offset[width:]), 2)
+        mixed = F.scaled_dot_product_attention(key, key, value, attn_mask=bias, scale=self.head_scale)
+        return linear(mixed.transpose(1, 2).reshape(hidden.shape), *self.out)
+
     def feed_forward(self, hidden: Tensor) -> Tensor:
         """The second half of the block: (B, n, C) -> (B, n, C)."""
         inner = self._activate(linear(_layer_norm(hidden, self.norm2), *self.up))
@@ -183,14 +199,22 @@ class VisionTransformer:
         return self._pooled(self.before_last(pixels, position)[0], pool)
 
     @torch.inference_mode()
-    def encode_with_patches(self, pixels: Tensor, position: Position = "bicubic") -> tuple[Tensor, Tensor]:
+    def encode_with_patches(
+        self, pixels: Tensor, position: Position = "bicubic", local: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """What `encode` returns, and the patch tokens after the final LayerNorm and, if there is one, the projection.
+
+        Args:
+            pixels: see `encode`.
+            position: see `encode`.
+            local: whether each patch attends to itself only in the last block, see `Block.to_itself`: its token then
+                says what is there, not what the image shows as a whole.
 
         Returns:
             Features (B, D) and tokens (B, n, D), not normalised.
         """
         hidden, _ = self.before_last(pixels, position)
-        tokens, _ = self.blocks[-1](hidden)
+        tokens = self.blocks[-1].to_itself(hidden) if local else self.blocks[-1](hidden)[0]
         patches = self.project(tokens[:, 1:]) if self.with_class_token else self.vision.post_layernorm(tokens)
         return self._pooled(hidden, "cls"), patches
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from sds_hf.data.images import BadImageError, decode_mask
 from sds_hf.data.labels import LabelSpace
@@ -117,6 +118,33 @@ def given_instances(cell: Any, labels: LabelSpace) -> list[Instance] | np.ndarra
         except BadImageError as error:
             raise InstanceError(str(error)) from error
     return [_instance(entry, labels) for entry in entries(cell) if not is_crowd(entry)]
+
+
+def instance_map(objects: Sequence[Instance] | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A picture of ids, (H, W) int32: 0 for no object; of objects that overlap the last one is on top.
+
+    Args:
+        objects: what `given_instances` returns; those of a list are numbered from 1.
+        shape: height and width.
+
+    Raises:
+        InstanceError: if run lengths are of a picture of another size.
+    """
+    if isinstance(objects, np.ndarray):
+        return objects.astype(np.int32)
+    segments = np.zeros(shape, np.int32)
+    for number, instance in enumerate(objects, 1):
+        if instance.part is not None:
+            if instance.size != shape:
+                raise InstanceError(f"an object is of a picture of {instance.size}, the mask of {shape}")
+            segments[instance.part.window][instance.part.mask] = number
+            continue
+        canvas = Image.new("1", (shape[1], shape[0]))
+        for polygon in instance.polygons:
+            if len(polygon) > 1:
+                ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in polygon], fill=1)
+        segments[np.asarray(canvas)] = number
+    return segments
 
 
 def given_boxes(cell: Any, labels: LabelSpace) -> list[int]:

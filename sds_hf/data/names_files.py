@@ -1,12 +1,14 @@
 """Files that say what the values of masks mean: lists, tables, JSON, YAML and the label maps of annotation tools."""
 
 import csv
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from sds_hf.limits import read_json, read_yaml
 
 SUFFIXES = (".txt", ".json", ".yaml", ".yml", ".csv", ".tsv", ".names")
 HIGHEST = 255
@@ -153,14 +155,11 @@ def _is_document(lines: list[str]) -> bool:
 
 
 def _load(text: str) -> Any:
+    with suppress(ValueError):
+        return read_json(text.removeprefix("\ufeff"))
     try:
-        return json.loads(text.removeprefix("\ufeff"))
-    except (ValueError, RecursionError):
-        import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return read_yaml(text)
+    except ValueError as error:
         raise NamesError(f"neither JSON nor YAML: {' '.join(str(error).split())[:160]}") from error
 
 

@@ -3,8 +3,10 @@
 import glob
 import hashlib
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,16 +26,18 @@ from datasets import (
 )
 from datasets.exceptions import DatasetGenerationError, SplitsVerificationError
 
-from sds_hf.data.access.origins import (
+from sds_hf.data.access.checks import (
     BUILT,
     CARDS,
     check_card,
+    check_data_files,
+    check_plain,
     check_saved,
     data_files_of,
     folder_builder,
     is_saved,
-    note_opened,
 )
+from sds_hf.data.access.origins import note_opened
 from sds_hf.data.access.paths import NOWHERE
 from sds_hf.data.access.prepared import prepare
 from sds_hf.data.folder import source_features
@@ -97,14 +101,30 @@ def _open_files(pattern: str, split: str | None) -> Dataset:
     if "://" in pattern:
         builder = _reading(pattern, lambda: load_dataset_builder("parquet", data_files=pattern))
         return _one_split(_reading(pattern, lambda: _splits(builder, pattern, split)), pattern, split, Dataset)
-    files = [str(Path(file).resolve()) for file in sorted(glob.glob(pattern))]
-    if not files:
-        raise ValueError(f"no file matches {pattern}")
+    files = [str(Path(file).resolve()) for file in _matching(pattern)]
     state = "\n".join(identity_of(Path(file)) for file in files)
     builder = _reading(pattern, lambda: prepare(lambda: load_dataset_builder("parquet", data_files=files), state))
     dataset = _one_split(_reading(pattern, lambda: _splits(builder, pattern, split)), pattern, split, Dataset)
     note_opened(Path(pattern).parent, [file["filename"] for file in dataset.cache_files])
     return dataset
+
+
+def _matching(pattern: str) -> list[str]:
+    """The files of a pattern, in order; a link among them may lead only into their folder, unless it is named itself.
+
+    Raises:
+        ValueError: if there are none, or a link leads elsewhere.
+    """
+    files = [pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern))
+    if not files:
+        raise ValueError(f"no file matches {pattern}")
+    for file in files:
+        check_plain(file)
+    if files == [pattern]:
+        return files
+    folder = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts[:-1]))
+    check_data_files(folder, files)
+    return files
 
 
 def open_stream(
@@ -126,9 +146,7 @@ def open_stream(
     if path.is_dir() and any(path.glob("*.tar")):
         path = path / "*.tar"
     if path.suffix in (".tar", ".parquet"):
-        files = text if "://" in text else sorted(glob.glob(str(path)))
-        if not files:
-            raise ValueError(f"no file matches {text}")
+        files = text if "://" in text else _matching(str(path))
         kind = "webdataset" if path.suffix == ".tar" else "parquet"
         return _named(_one_split(load_dataset(kind, data_files=files, streaming=True), text, split, IterableDataset))
     if path.is_dir() and is_saved(path):

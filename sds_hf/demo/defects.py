@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from sds_hf.data.labels import VOC
+from sds_hf.data.spoiling import blurred, boxes_of, drowned, mosaic, moved, random_step, torn_window
 from sds_hf.demo.backgrounds import background
 from sds_hf.demo.scenes import CLASSES, Scene, caption
 
@@ -37,13 +38,8 @@ def torn(rng: np.random.Generator, scene: Scene, other: Scene) -> Scene:
     """Every object is cut into 4x4 tiles, which are dealt out anew."""
     image = scene.image.copy()
     for placed in scene.placed:
-        x0, y0, x1, y1 = placed.box
-        height, width = (y1 - y0) // 4, (x1 - x0) // 4
-        if placed.concept in CLASSES and min(height, width) > 1:
-            window = np.s_[y0 : y0 + 4 * height, x0 : x0 + 4 * width]
-            tiles = image[window].reshape(4, height, 4, width, 3).swapaxes(1, 2).reshape(16, height, width, 3)
-            tiles = tiles[rng.permutation(16)].reshape(4, 4, height, width, 3).swapaxes(1, 2)
-            image[window] = tiles.reshape(4 * height, 4 * width, 3)
+        if placed.concept in CLASSES:
+            torn_window(rng, image, placed.box, 4)
     return replace(scene, image=image)
 
 
@@ -52,26 +48,18 @@ def ruined(rng: np.random.Generator, scene: Scene, other: Scene) -> Scene:
     side = len(scene.image)
     kind = rng.integers(3)
     if kind == 0:
-        image = np.clip(scene.image * 0.6 + rng.normal(0, 75, scene.image.shape), 0, 255).astype(np.uint8)
+        image = drowned(rng, scene.image, 0.6, 75)
     elif kind == 1:
-        image = np.asarray(Image.fromarray(scene.image).filter(ImageFilter.GaussianBlur(side / 18)))
+        image = blurred(scene.image, side / 18)
     else:
-        small = Image.fromarray(scene.image).resize((14, 14), Image.Resampling.BOX)
-        image = np.asarray(small.resize((side, side), Image.Resampling.NEAREST))
+        image = mosaic(scene.image, 14)
     return replace(scene, image=image)
 
 
 def shifted_mask(rng: np.random.Generator, scene: Scene, other: Scene) -> Scene:
     """The mask is moved by a quarter of the largest object's size in a random direction."""
-    size = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in _boxes(scene.mask).values())
-    angle = rng.uniform(0, 2 * np.pi)
-    dx, dy = (round(0.25 * size * trig) for trig in (np.cos(angle), np.sin(angle)))
-    mask = np.zeros_like(scene.mask)
-    height, width = mask.shape
-    mask[max(0, dy) : height + min(0, dy), max(0, dx) : width + min(0, dx)] = scene.mask[
-        max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)
-    ]
-    return replace(scene, mask=mask)
+    size = max(max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes_of(scene.mask).values())
+    return replace(scene, mask=moved(scene.mask, *random_step(rng, 0.25 * size)))
 
 
 def dilated_mask(rng: np.random.Generator, scene: Scene, other: Scene) -> Scene:
@@ -83,7 +71,7 @@ def dilated_mask(rng: np.random.Generator, scene: Scene, other: Scene) -> Scene:
 def boxed_mask(rng: np.random.Generator, scene: Scene, other: Scene) -> Scene:
     """Every class is annotated by its bounding box."""
     mask = scene.mask.copy()
-    for class_id, (x0, y0, x1, y1) in _boxes(scene.mask).items():
+    for class_id, (x0, y0, x1, y1) in boxes_of(scene.mask).items():
         mask[y0:y1, x0:x1] = class_id
     return replace(scene, mask=mask)
 
@@ -123,12 +111,3 @@ def possible_defects(scene: Scene) -> list[str]:
 
 def _id(name: str) -> int:
     return VOC.names.index(name)
-
-
-def _boxes(mask: Array) -> dict[int, tuple[int, int, int, int]]:
-    """Bounding box (x0, y0, x1, y1), half open, of each class."""
-    boxes = {}
-    for class_id in np.unique(mask[mask > 0]):
-        y, x = np.nonzero(mask == class_id)
-        boxes[int(class_id)] = (int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1)
-    return boxes

@@ -8,6 +8,7 @@ from typing import Any
 from sds_hf.errors import public_name
 from sds_hf.files import sha256_of
 from sds_hf.hub.limits import limit_requests
+from sds_hf.hub.retry import failures
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,12 @@ def stored_files(api: Any, name: str, revision: str | None) -> dict[str, Stored]
 
 def downloaded(api: Any, name: str, path: str, revision: str | None, fresh: bool = False) -> Path:
     """A copy here of one file of a dataset on the Hub; `fresh` makes a new one although the cache has one."""
-    return Path(api.hf_hub_download(name, path, repo_type="dataset", revision=revision, force_download=fresh))
+    try:
+        return Path(api.hf_hub_download(name, path, repo_type="dataset", revision=revision, force_download=fresh))
+    except failures():
+        raise
+    except ValueError as error:  # which a fresh download makes of an answer that was an error
+        raise (error.__cause__ if isinstance(error.__cause__, failures()) else error) from None
 
 
 def whole_download(api: Any, name: str, path: str, revision: str, stored: Stored) -> Path:

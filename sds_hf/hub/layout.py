@@ -6,10 +6,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from sds_hf.data.access.paths import PathError, read_file
 from sds_hf.files import files_of, read_sha256, sha256_of, write_whole
+from sds_hf.limits import read_json
 
 CARD, MANIFEST, RECIPE, REPORT = "README.md", "manifest.json", "recipe.yaml", "report.json"
-DATA, SCORES, ASSETS = "data/", "scores/", "assets/"
+DATA, SCORES, ASSETS, EXPLORER = "data/", "scores/", "assets/", "explorer/"
 CANDIDATES = f"{SCORES}candidates.parquet"  # scores and decisions of all
 OUR_DATA = (f"{DATA}train-*", f"{SCORES}*.parquet")  # what the card's configurations take for our tables
 MADE_BY = "sds-hf"
@@ -56,10 +58,10 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
         ManifestError: if it is damaged, or a later version of sds-hf wrote it.
     """
     try:
-        manifest = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, RecursionError) as error:
+        manifest = read_json(read_file(path)) if path.exists() else None
+    except PathError as error:
+        raise ManifestError(str(error)) from error
+    except ValueError as error:
         raise ManifestError(f"{MANIFEST} is damaged: it is no JSON") from error
     if not isinstance(manifest, dict) or manifest.get("made_by") != MADE_BY:
         return None

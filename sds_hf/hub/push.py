@@ -13,11 +13,21 @@ from typing import Any, TypeVar
 from sds_hf.files import sha256_of
 from sds_hf.hub.client import Stored, address_of, hidden, hub_api, stored_files, whole_download
 from sds_hf.hub.draft import draft_for, merge_draft
-from sds_hf.hub.layout import ASSETS, CARD, DATA, MANIFEST, SCORES, ManifestError, read_manifest, taken_for_ours
+from sds_hf.hub.layout import (
+    ASSETS,
+    CARD,
+    DATA,
+    EXPLORER,
+    MANIFEST,
+    SCORES,
+    ManifestError,
+    read_manifest,
+    taken_for_ours,
+)
 from sds_hf.hub.retry import BadAnswerError, advice, describe, failures, retry
 from sds_hf.hub.snapshot import HubSnapshot, entries_of
 
-OURS = (DATA, SCORES, ASSETS)  # folders that a version consists of
+OURS = (DATA, SCORES, ASSETS, EXPLORER)  # folders that a version consists of
 COMMIT = re.compile("[0-9a-f]{40}")
 
 

@@ -1,5 +1,6 @@
 """The files of a published dataset at one version, in a folder or on the Hub at one commit."""
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -10,7 +11,8 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
 
-from sds_hf.data.access.origins import folder_builder
+from sds_hf.data.access.checks import CARDS, check_card, check_data_files, folder_builder
+from sds_hf.data.access.paths import PathError
 from sds_hf.errors import one_line
 from sds_hf.files import files_of, sha256_of
 from sds_hf.hub.client import Stored, address_of, downloaded, hub_api, stored_files, whole_download
@@ -98,7 +100,7 @@ class Snapshot(ABC):
             manifest = self._manifest(fresh)
         except FileNotFoundError:
             manifest = None
-        except ManifestError as error:
+        except (ManifestError, PathError) as error:
             raise SnapshotError(f"{self.name}: {error}") from error
         if manifest is None:
             raise SnapshotError(
@@ -166,9 +168,11 @@ class FolderSnapshot(Snapshot):
 
     def fetch(self, path: str, *, fresh: bool = False) -> Path:
         """See `Snapshot`."""
-        if not (self._folder / path).is_file():
+        local_path = self._folder / path
+        if not os.path.lexists(local_path):
             raise FileNotFoundError(f"{self.name} has no {path}")
-        return self._folder / path
+        check_data_files(self._folder, [str(local_path)])
+        return local_path
 
     def open(self, path: str) -> BinaryIO:
         """See `Snapshot`."""
@@ -240,6 +244,10 @@ class HubSnapshot(Snapshot):
         """See `Snapshot`."""
         from datasets import load_dataset
 
+        for card in CARDS:  # `datasets` would ask for every address in it, with the user's token
+            with suppress(FileNotFoundError):
+                text = self.fetch(card).read_text(encoding="utf-8", errors="replace")
+                check_card(text, f"{self.title}/{card}")
         # `datasets` prefers a folder of that name, unless told so; not each of its versions knows the address.
         where = f"hf://datasets/{self.name}" if Path(self.name).exists() else self.name
         return load_dataset(where, config, split="train", revision=self.revision, token=self._token, **options)

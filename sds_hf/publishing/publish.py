@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sds_hf.check.review import review
+from sds_hf.data.access.paths import read_file
 from sds_hf.files import check_free, files_of, new_folder, restore_folder, scratch_folder, sha256_of
 from sds_hf.hub.layout import CARD, MANIFEST, RECIPE, REPORT, ManifestError, read_manifest, taken_for_ours
 from sds_hf.hub.push import HubRepository, OvertakenError, PublishError
@@ -17,7 +18,8 @@ from sds_hf.hub.snapshot import FolderSnapshot, Snapshot
 from sds_hf.publishing.card.handwritten import LastCard, join_card
 from sds_hf.publishing.card.hub_rules import check_card, check_folder
 from sds_hf.publishing.card.render import front_matter, knows_other_images
-from sds_hf.publishing.repository import build_repository
+from sds_hf.publishing.repository import Explorer, build_repository
+from sds_hf.screen import Block, Screen
 from sds_hf.selection.disclosure import public_name
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
@@ -40,8 +42,8 @@ DEMO_MODEL = "the model `demo` knows the scenes of the demo only: its scores say
 Make = Callable[..., Report]  # a new version in a folder, in place of a last one
 
 
-@dataclass(frozen=True)
-class Published:
+@dataclass(frozen=True, repr=False)
+class Published(Screen):
     """What was, or with `dry_run` would be, published.
 
     Attributes:
@@ -66,6 +68,23 @@ class Published:
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
 
+    def screen_title(self) -> str:
+        """See `Screen.screen_title`."""
+        verb = "would publish" if self.dry_run else "published"
+        tag = f", tag {self.tag}" if self.tag else ""
+        commit = f", commit {self.revision[:10]}" if self.revision else ""
+        return f"Published: {verb} {self.report.kept:,} rows to {self.target}{tag}{commit}"
+
+    def screen_blocks(self) -> list[Block]:
+        """See `Screen.screen_blocks`."""
+        sizes = sorted(self.files.items(), key=lambda file: -file[1])
+        return [
+            Block("Address", ("",), [[self.url]] if self.url else []),
+            Block("Worth a look", ("",), [[warning] for warning in self.warnings]),
+            Block("Files", ("file", "bytes"), [[name, f"{size:,}"] for name, size in sizes]),
+            Block("Removed", ("",), [[name] for name in self.removed]),
+        ]
+
 
 @dataclass(frozen=True)
 class Target:
@@ -89,6 +108,7 @@ def publish(
     token: str | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
+    explorer: Explorer | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Published:
     """Publish the kept rows with card, recipe, report, scores of all candidates, pictures and checksums.
@@ -112,6 +132,7 @@ def publish(
         token: as in `huggingface_hub`; the stored login if None.
         overwrite: replace a folder that sds-hf made, or a Hub repository that it did not make.
         dry_run: only say what would be done.
+        explorer: puts a page to look into the set beside it, e.g. `sds_hf.explore.published.write_explorer`.
         progress: called with the number of rows written since the last call.
 
     Raises:
@@ -126,7 +147,7 @@ def publish(
     recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update=named)})
     if identities := selection.report.provenance.get("scores"):
         recipe = recipe.computed_as(identities)
-    make = partial(build_repository, dataset, selection, recipe, scores=scores, progress=progress)
+    make = partial(build_repository, dataset, selection, recipe, scores=scores, explorer=explorer, progress=progress)
     if target.hub is not None:
         published = _to_hub(target.hub, make, recipe, tag or recipe.publish.tag, dry_run)
     else:
@@ -206,7 +227,7 @@ def _to_folder(folder: Path, make: Make, recipe: Recipe, overwrite: bool, dry_ru
     snapshot, own = _last_version(folder, overwrite or dry_run)
     there = files_of(folder)
     others = [name for name in there if name not in own]
-    card = (folder / CARD).read_text(encoding="utf-8") if snapshot and CARD in there else None
+    card = read_file(folder / CARD).decode() if snapshot and CARD in there else None
     workspace: AbstractContextManager[Path] = (
         scratch_folder() if dry_run else new_folder(folder, replace=snapshot is not None, own=own)
     )

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.data.access.paths import read_file
 from sds_hf.data.cells import READABLE
+from sds_hf.data.colors import with_palette
 from sds_hf.data.content import content_digest
 from sds_hf.data.folder import Shard, TableStream, card_metadata, features_beside, tables_of_dataset, write_shards
-from sds_hf.data.labels import LabelSpace, class_names
+from sds_hf.data.labels import VOC, LabelSpace, class_names
 from sds_hf.errors import public_text
 from sds_hf.files import sha256_of, write_whole
 from sds_hf.hub.layout import CANDIDATES, CARD, MANIFEST, RECIPE, REPORT, compare_listed, renew_entry, write_manifest
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 NOT_IN_DATA = ("id", "row", "status", "error", "classes_present", "num_classes_present")  # of the score table
 ROWS_AT_ONCE = 1 << 16
+Explorer = Callable[[Path, "Dataset", Selection, Recipe, Report], None]
 TERMS = ("license", "homepage", "citation")  # of a dataset's own description
 
 
@@ -53,6 +56,7 @@ def build_repository(
     scores: ScoreTable | None = None,
     last_card: LastCard | None = None,
     review: Callable[[Path, Report], Diff | None] | None = None,
+    explorer: Explorer | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Report:
     """Write everything that is published into an empty folder.
@@ -65,6 +69,7 @@ def build_repository(
         scores: their score table; its columns are added to the data and all candidates' scores are published.
         last_card: README of the version before; what people wrote into it is kept, see `keep_by_hand`.
         review: told the folder with data and scores, and the report, finds what is new for the card, or refuses.
+        explorer: puts a page to look into the set beside it.
         progress: called with the number of rows written since the last call.
 
     Returns:
@@ -77,13 +82,18 @@ def build_repository(
     check_candidates(dataset, selection, scores)
     check_recipe(recipe, selection)
     report = selection.report.model_copy(deep=True)
+    if scores is not None:
+        report.provenance |= scores.provenance()  # scores may have been joined since
     kept = selection.apply(dataset)
     candidates = None if scores is None else _write_candidates(scores, selection, folder)
     columns = None if scores is None else _score_columns(scores, folder)
     if columns is not None:
         kept = kept.remove_columns([name for name in columns.schema.names if name in kept.column_names])
     features = features_beside(kept, columns)
-    shards, num_bytes = write_shards(tables_of_dataset(kept, columns), folder, progress=progress)
+    tables = tables_of_dataset(kept, columns)
+    if recipe.publish.mask_palette:
+        tables = map(_with_palettes, tables)
+    shards, num_bytes = write_shards(tables, folder, progress=progress)
     metadata: dict[str, Any] = card_metadata(features, shards, num_bytes).to_dict()  # type: ignore[no-untyped-call]
     if candidates is not None:
         metadata["configs"].append({"config_name": "scores", "data_files": "scores/*.parquet"})
@@ -104,8 +114,26 @@ def build_repository(
     card = render_card(recipe, report)
     write_whole(folder / CARD, keep_by_hand(last_card, card) if last_card else card)
     check_folder(folder, others=(last_card and last_card.others) or ()).refuse()
+    if explorer:
+        explorer(folder, dataset, selection, recipe, report)
     write_manifest(folder, {shard.path: shard.rows for shard in shards})
     return report
+
+
+def _with_palettes(table: pa.Table) -> pa.Table:
+    """Rows whose masks carry the palette of PASCAL VOC, which all label spaces share.
+
+    Raises:
+        ValueError: if there are no masks, or one is no PNG of 8-bit indices.
+    """
+    if "mask" not in table.column_names:
+        raise ValueError("publish.mask_palette needs a column `mask`, which this dataset does not have")
+    kind = table.schema.field("mask").type
+    cells = [
+        {**cell, "bytes": with_palette(cell["bytes"], VOC.palette)} if cell and cell["bytes"] else cell
+        for cell in table["mask"].to_pylist()
+    ]
+    return table.set_column(table.column_names.index("mask"), table.schema.field("mask"), pa.array(cells, kind))
 
 
 def renew_card(folder: Path, check: bool = False) -> CardRenewal:
@@ -130,7 +158,7 @@ def renew_card(folder: Path, check: bool = False) -> CardRenewal:
         raise ValueError(
             f"{folder / linked[0]} is a link, and nothing is written through it; put the file in its place"
         )
-    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    old = read_file(path).decode() if path.exists() else ""
     recipe, report = Recipe.load(folder / RECIPE), Report.load(folder / REPORT)
     rendered = render_card(recipe, report)
     same = compare_listed(folder, (CARD, RECIPE, REPORT))
@@ -170,7 +198,7 @@ def check_candidates(dataset: "Dataset", selection: Selection, scores: ScoreTabl
         ValueError: says what differs.
     """
     provenance = selection.report.provenance
-    if scores is not None and scores.sha256 != provenance.get("table_sha256"):
+    if scores is not None and not scores.holds(provenance.get("table_sha256")):
         raise ValueError(f"the selection was not made from the scores in {scores.folder}; run `sds-hf select` on them")
     if len(dataset) != selection.report.rows:
         raise ValueError(f"the selection was made of {selection.report.rows} rows; this dataset has {len(dataset)}")

@@ -1,13 +1,11 @@
 """`boundary`: whether the outlines of a mask lie where the picture changes."""
 
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, ImageDraw
 
-from sds_hf.data.instances import Instance
+from sds_hf.data.instances import instance_map
 from sds_hf.scores.base.rows import Rows
 from sds_hf.scores.base.score import Cost, Score, Values, settings
 from sds_hf.scores.functional.boundary import boundary_fit
@@ -65,29 +63,10 @@ class Boundary(Score):
         values: dict[str, Any] = {name: [] for name in self.columns}
         for row, (image, mask) in enumerate(zip(rows.images, rows.masks, strict=True)):
             objects = rows.cells["instances"][row] if self.instances == "column" else None
-            segments = None if objects is None else _segments(objects, mask.shape)
+            segments = None if objects is None else instance_map(objects, mask.shape)
             fit = boundary_fit(image, mask, rows.classes_of(row), segments)
             values["boundary"].append(fit.whole)
             values["boundary_class"].append(
                 [{"class_id": c, "boundary": None if np.isnan(v) else v} for c, v in fit.by_class.items()]
             )
         return values
-
-
-def _segments(objects: Sequence[Instance] | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A picture of ids, (H, W) int32: 0 for no object; of objects that overlap the last one is on top."""
-    if isinstance(objects, np.ndarray):
-        return objects.astype(np.int32)
-    segments = np.zeros(shape, np.int32)
-    for number, instance in enumerate(objects, 1):
-        if instance.part is not None:
-            if instance.size != shape:
-                raise ValueError(f"an object is of a picture of {instance.size}, the mask of {shape}")
-            segments[instance.part.window][instance.part.mask] = number
-            continue
-        canvas = Image.new("1", (shape[1], shape[0]))
-        for polygon in instance.polygons:
-            if len(polygon) > 1:
-                ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in polygon], fill=1)
-        segments[np.asarray(canvas)] = number
-    return segments

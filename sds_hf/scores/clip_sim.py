@@ -24,8 +24,9 @@ class ClipSim(ImageTextScore):
         caption: text, in place of the mask with `text="caption"`.
 
     Columns written:
-        clip_sim: float32, higher is better, in [0, 1] for `prob`, [-1, 1] for `cosine`, [0, 2.5] for `clipscore`; for
-            `entropy` nats, lower is better; null if no class is present or there is no caption.
+        clip_sim: float32, higher is better, in [0, 1] for `prob`, `prob_mean` and `prob_min`, [-1, 1] for `cosine`,
+            [0, 2.5] for `clipscore`; for `entropy` nats, lower is better; null if no class is present or there is no
+            caption.
 
     Args:
         similarity, text, class_list, pool, resolution, position: see `ImageTextScore`.

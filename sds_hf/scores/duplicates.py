@@ -61,6 +61,7 @@ class Duplicates(WholeSetScore, ClipScore):
         "duplicate_of": pa.string(),
     }
     needs: ClassVar[frozenset[str]] = frozenset({"image", "caption", "id"})
+    applied: ClassVar[frozenset[str]] = frozenset({"threshold"})
     source: ClassVar[str] = "ours, after SemDeDup (Abbas et al., 2023)"
 
     threshold: Annotated[float, Field(gt=-1, le=1)] = 0.95

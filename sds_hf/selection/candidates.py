@@ -8,9 +8,10 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from sds_hf.selection.duck import CLASSES, is_list_of_ids, literal, quantiles, quoted
+from sds_hf.selection.duck import CLASSES, COUNT, is_list_of_ids, literal, quantiles, quoted
 from sds_hf.selection.source import Scores
 
+GROUP_LABELS = {COUNT: "num_classes", CLASSES: "class"}  # in reasons and output columns
 NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 
 
@@ -19,7 +20,8 @@ class Candidates:
 
     `base` has what is known of each row and never changes: `id`, `row`, and under names of ours what the rules read and
     all scores (null for NaN): `column` and `number` say the SQL of a column. `state` has what the rules decide:
-    `dropped` (a reason, null while the row is in), `kept_by` (the first group that kept it), and the columns of groups.
+    `dropped` (a reason, null while the row is in), `detail` (what ends the reason of that row alone,
+    such as its rank), `kept_by` (the first group that kept it), and the columns of groups.
     A step writes a new state. All tables are in the order of `row`, so that joining them means reading them side by
     side, and no step moves a column that it does not look at.
 
@@ -34,6 +36,8 @@ class Candidates:
         group_columns: what the groups have added.
         tie: SQL of a whole number that orders rows by their id.
         rows: SQL of the relation of all candidates, `base` and `state`.
+        last_kept: of each group that was cut since it was emptied, its name and the row of its last rank that stays;
+            nothing of families of very many groups.
 
     Raises:
         ValueError: if a column is missing, or rows cannot be told apart.
@@ -42,6 +46,7 @@ class Candidates:
     def __init__(self, connection: duckdb.DuckDBPyConnection, scores: Scores, reads: Iterable[str]) -> None:
         self._db, self._names, self._halves = connection, scores.class_names, scores.halves
         self.types, self.group_columns = scores.types, list[str]()
+        self.last_kept = list[tuple[str, int]]()
         self.scores = [name for name in scores.columns if self.is_float(name) and name not in ("id", "row")]
         reads = list(dict.fromkeys(reads))
         if missing := [column for column in reads if column not in self.types]:
@@ -57,7 +62,8 @@ class Candidates:
         self._order_ids()
         self.execute(
             """CREATE TABLE state AS SELECT CASE WHEN problem IS NOT NULL THEN 'dropped:failed' END AS dropped,
-                                            CAST(NULL AS VARCHAR) AS kept_by FROM base"""
+                                            CAST(NULL AS VARCHAR) AS detail, CAST(NULL AS VARCHAR) AS kept_by
+               FROM base"""
         )
 
     @property
@@ -112,13 +118,14 @@ class Candidates:
         raise ValueError(f"the {name} {twice!r} occurs more than once; a selection needs each row once")
 
     def beside(self, families: Iterable[str]) -> str:
-        """SQL of all candidates with tables that `ranking.cut` made."""
+        """SQL of all candidates with tables that `rules.order.cut` made."""
         return " POSITIONAL JOIN ".join([self.rows, *families])
 
     def step(
         self,
         dropped: str,
         *,
+        detail: str = "NULL",
         kept_by: str = "NULL",
         families: Sequence[str] = (),
         adds: Mapping[str, str] | None = None,
@@ -127,8 +134,9 @@ class Candidates:
 
         Args:
             dropped: `WHEN ... THEN ...` for rows that leave.
+            detail: SQL of what ends the reason of one of them; null for all others.
             kept_by: SQL of what keeps the others, if nothing has before.
-            families: tables that `ranking.cut` made and that are no longer needed then.
+            families: tables that `rules.order.cut` made and that are no longer needed then.
             adds: columns of groups, added or anew, with their SQL.
         """
         columns = dict(self._groups()) | dict(adds or {})
@@ -136,6 +144,7 @@ class Candidates:
         self.group_columns = list(columns)
         self.execute(
             f"""CREATE TABLE next AS SELECT CASE WHEN dropped IS NOT NULL THEN dropped {dropped} END AS dropped,
+                    CAST(CASE WHEN dropped IS NOT NULL THEN detail ELSE {detail} END AS VARCHAR) AS detail,
                     CAST(coalesce(kept_by, {kept_by}) AS VARCHAR) AS kept_by{groups}
                 FROM {self.beside(families)}"""
         )
@@ -224,83 +233,19 @@ class Candidates:
             return f"coalesce([{names}][{expression} + 1], CAST({expression} AS VARCHAR))"
         return f"CAST({expression} AS VARCHAR)"
 
+    def group_label(self, column: str, expression: str) -> str:
+        """SQL for a group with its family, such as `class=dog`."""
+        return f"{literal(GROUP_LABELS.get(column, column) + '=')} || {self.group_name(column, expression)}"
+
     def save(self, path: Path) -> None:
         """Write the selection."""
         columns = "".join(f", {sql} AS {quoted(name)}" for name, sql in self._groups())
         self.execute(
             f"""COPY (SELECT id, "row", dropped IS NULL AS kept,
-                             coalesce(dropped, kept_by, 'kept:all_rules') AS reason{columns}
+                             coalesce(dropped || coalesce(detail, ''), kept_by, 'kept:all_rules') AS reason{columns}
                       FROM {self.rows}) TO {literal(str(path))} (FORMAT PARQUET)"""
         )
 
     def types_of(self, relation: str) -> dict[str, str]:
         """DuckDB types of the columns of a relation."""
         return {name: str(kind) for name, kind, *_ in self.fetch(f"DESCRIBE SELECT * FROM {relation}")}
-
-
-def rank(candidates: Candidates, family: str, *, group: str, key: str, where: str = "true", best: str = "DESC") -> None:
-    """Make the view `<family>_ranks`: `row`, `grp`, `rank` from 1, `group_size`; a line a row and group.
-
-    Equal keys are ordered by id. One sort of all lines may be larger than memory, and is faster than a window.
-
-    Args:
-        candidates: the rows.
-        family: name of the view.
-        group: SQL of a row's group, or of the list of its groups, in columns of the candidates.
-        key: SQL of what orders a group.
-        where: SQL of which rows take part, besides being in.
-        best: `DESC` if the highest key comes first, else `ASC`.
-    """
-    several = str(candidates.types_of(f"(SELECT {group} AS grp FROM {candidates.rows})")["grp"]).endswith("[]")
-    grp, has_group = (f"unnest({group})", f"list_count({group}) > 0") if several else (group, f"{group} IS NOT NULL")
-    takes_part = f"dropped IS NULL AND ({where}) AND {has_group}"
-    candidates.execute(
-        f"""CREATE TABLE {family}_sorted AS SELECT "row", grp FROM (
-                SELECT "row", {candidates.tie} AS tie, {key} AS key, {grp} AS grp FROM {candidates.rows}
-                WHERE {takes_part})
-            WHERE grp IS NOT NULL ORDER BY grp, key {best}, tie"""
-    )
-    candidates.execute(
-        f'CREATE VIEW {family}_rest AS SELECT "row" FROM {candidates.rows} WHERE NOT coalesce({takes_part}, false)'
-    )
-    candidates.execute(
-        f"""CREATE TABLE {family}_groups AS SELECT *, sum(group_size) OVER (ORDER BY grp) - group_size AS before
-            FROM (SELECT grp, count(*) AS group_size FROM {family}_sorted GROUP BY grp)"""
-    )
-    candidates.execute(
-        f"""CREATE VIEW {family}_ranks AS SELECT "row", grp, CAST(place - before AS BIGINT) AS rank, group_size
-            FROM (SELECT *, row_number() OVER () AS place FROM {family}_sorted) JOIN {family}_groups USING (grp)"""
-    )
-
-
-def cut(candidates: Candidates, family: str, cutoff: str) -> None:
-    """Make of the view that `rank` made the table `<family>`: a line a row, in their order.
-
-    It has `grp`, `rank`, `group_size` and `cutoff`, the last rank that stays; nulls for a row that is out or in no
-    group. A row of several groups is listed under the first, in the groups' order, that keeps it, else under the
-    one it came closest in.
-
-    Args:
-        candidates: the rows.
-        family: name of the table.
-        cutoff: SQL in `grp` and `group_size`.
-    """
-    candidates.execute(
-        f"""CREATE TABLE {family}_lines AS
-            SELECT "row", grp, rank, group_size, CAST(cutoff AS BIGINT) AS cutoff
-            FROM (SELECT *, {cutoff} AS cutoff FROM {family}_ranks
-                  UNION ALL SELECT "row", NULL, NULL, NULL, NULL FROM {family}_rest)
-            ORDER BY "row", CASE WHEN rank <= cutoff THEN -1 ELSE rank / cutoff END, grp"""
-    )
-    candidates.execute(
-        f"""CREATE TABLE {family} AS SELECT grp, rank, group_size, cutoff
-            FROM (SELECT *, lag("row") OVER () AS last FROM {family}_lines) WHERE "row" IS DISTINCT FROM last"""
-    )
-    for suffix, kind in {
-        "ranks": "VIEW",
-        "rest": "VIEW",
-        "sorted": "TABLE",
-        "groups": "TABLE",
-        "lines": "TABLE",
-    }.items():
-        candidates.execute(f"DROP {kind} {family}_{suffix}")

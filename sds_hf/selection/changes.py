@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from sds_hf.errors import short
+from sds_hf.screen import Block, Screen
 
 NAMED = 3  # classes that the sentences name
 
@@ -120,7 +121,7 @@ class PictureChanges(_Part):
     share: float = 0.0
 
 
-class Diff(_Part):
+class Diff(Screen, _Part):
     """What differs between two versions; rows are the same where their id is.
 
     Attributes:
@@ -171,6 +172,20 @@ class Diff(_Part):
     def shifted_scores(self) -> dict[str, ScoreShift]:
         """Scores that moved."""
         return {name: shift for name, shift in self.scores.items() if not shift.is_none}
+
+    def screen_title(self) -> str:
+        """See `Screen.screen_title`."""
+        return f"Diff: {self.before.title} -> {self.after.title}"
+
+    def screen_blocks(self) -> list[Block]:
+        """See `Screen.screen_blocks`."""
+        changed = sorted(self.changed_classes, key=lambda change: (-abs(change.after - change.before), change.name))
+        classes = [[change.name, f"{change.before:,}", f"{change.after:,}"] for change in changed]
+        sentences = self.summary() or ["nothing that is compared differs"]
+        return [
+            Block("", ("",), [[sentence] for sentence in sentences]),
+            Block("Classes", ("class", "rows before", "now"), classes),
+        ]
 
     def summary(self) -> list[str]:
         """What differs, in a few sentences of plain text; none if nothing does."""

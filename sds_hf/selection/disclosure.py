@@ -7,7 +7,10 @@ from sds_hf.errors import public_name, public_text
 __all__ = ["disclosed", "public_name", "public_text"]
 
 # Settings that may be paths.
-PATHS = ("path", "dataset", "labels", "prompts", "table", "images", "masks", "model", "fitted", "file")
+PATHS = (
+    "path", "dataset", "labels", "prompts", "table", "images", "masks", "model", "sam3_model", "regions", "fitted",
+    "file",
+)  # fmt: skip
 NAMED = "models"  # whose keys may be paths
 DATA = ("names", "prompts", "background_prompts", "template")  # of a label space: what the data says
 

@@ -49,6 +49,8 @@ def database(memory_limit: str | None = None, scratch: str | Path | None = None)
         tempfile.TemporaryDirectory(prefix="sds-hf-", dir=scratch) as folder,
         duckdb.connect(config={"temp_directory": str(Path(folder) / "spill")}) as connection,
     ):
+        # Parquet's least and greatest values leave NaN out; DuckDB concludes from them that there is none.
+        connection.execute("SET disabled_optimizers = 'statistics_propagation'")
         if memory_limit is not None:
             _limit(connection, memory_limit)
         try:
@@ -71,6 +73,8 @@ def database(memory_limit: str | None = None, scratch: str | Path | None = None)
 
 def _limit(connection: duckdb.DuckDBPyConnection, memory_limit: str) -> None:
     try:
+        if not any(character.isdigit() for character in memory_limit):  # DuckDB takes a dash for no limit
+            raise duckdb.ParserException(memory_limit)
         connection.execute(f"SET memory_limit = {literal(memory_limit)}")
         connection.execute("SELECT 1").fetchall()
     except duckdb.Error as error:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
-from sds_hf.errors import one_line, short
+from sds_hf.errors import did_you_mean, one_line, short
 from sds_hf.limits import MOST_TEXT, read_yaml
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.presets import preset, preset_names
@@ -59,6 +59,8 @@ class Publication(BaseModel):
         tag: of the version on the Hub; `v1`, `v2`, ... if None.
         gate: limits that a new version has to keep to be published.
         truth: column that tells what was made wrong on purpose, null if nothing.
+        mask_palette: whether masks carry the palette of their classes, so that the Hub's viewer shows colours. Many
+            programs then read colours and not indices, among them OpenCV, imageio, scikit-image and matplotlib.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -79,6 +81,7 @@ class Publication(BaseModel):
     tag: str | None = None
     gate: Gate = Field(default_factory=Gate)
     truth: str | None = None
+    mask_palette: bool = False
 
 
 class RecipeError(ValueError):
@@ -160,7 +163,8 @@ class Recipe(BaseModel):
                 f"must be a mapping of names to settings, not {value!r}; there are {sorted(score_classes())}"
             )
         if unknown := [name for name in value or {} if name not in score_classes()]:
-            raise ValueError(f"no score {unknown}; there are {sorted(score_classes())}")
+            likely = did_you_mean(unknown[0], score_classes())
+            raise ValueError(f"no score {unknown}; there are {sorted(score_classes())}{likely}")
         return {name: settings or {} for name, settings in (value or {}).items()}
 
     @field_validator("rules", mode="before")

@@ -1,19 +1,41 @@
 """What a selection found: counts and distributions, as JSON. A card is made of a recipe and a report."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sds_hf.data.access.paths import read_file
 from sds_hf.errors import one_line
 from sds_hf.files import write_whole
+from sds_hf.screen import Block, Screen
 from sds_hf.selection.changes import Diff
+from sds_hf.selection.marks.certificate import Certificate
+
+# What a reason says of its row alone, and the rest of it; for Python and for DuckDB.
+OF_ONE_ROW, ALIKE = r"(?s)^(dropped:.* is the weakest), rank [0-9.]+ of [0-9]+( in .*)?$", r"\1"
+
+
+def counted_reason(reason: str) -> str:
+    """A row's reason without what it says of this row alone: what rows are counted by."""
+    return re.sub(OF_ONE_ROW, ALIKE, reason)
 
 
 class Step(BaseModel):
-    """One rule: the rows before and after it, why the others left, and what quantiles came to (`above`, `below`)."""
+    """One rule, and what it did.
+
+    Attributes:
+        rule: in words.
+        before: rows that were in.
+        after: rows that still are.
+        dropped: rows that left, by reason.
+        bounds: what bounds given as quantiles came to, by name.
+        cutoffs: by score that the rule compares, the values that part the rows: bounds by their names, of the best of
+            a group the lowest score by the group's name, which is empty if all rows are one group.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -22,6 +44,7 @@ class Step(BaseModel):
     after: int
     dropped: dict[str, int] = Field(default_factory=dict)
     bounds: dict[str, float] = Field(default_factory=dict)
+    cutoffs: dict[str, dict[str, float]] = Field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -56,7 +79,7 @@ class ScoreSummary(BaseModel):
     kept: list[int] = Field(default_factory=list)
 
 
-class Report(BaseModel):
+class Report(Screen, BaseModel):
     """Everything a run found.
 
     Attributes:
@@ -64,7 +87,7 @@ class Report(BaseModel):
         kept: rows that stay.
         failed: candidates that could not be scored, with examples of the reason.
         steps: the funnel, one entry a rule.
-        reasons: rows by reason.
+        reasons: rows by reason, see `counted_reason`.
         classes: rows by class.
         scores: summaries by column.
         provenance: where the scores come from: source, models with SHA-256, settings, versions.
@@ -74,6 +97,7 @@ class Report(BaseModel):
         assets: pictures of the published folder.
         changes: what is new against the version published before; None for the first.
         files: SHA-256 of the files beside the report of a selection, which belong to it; empty in what is published.
+        certificates: what share of the kept rows is good, as marks of samples show.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -93,6 +117,46 @@ class Report(BaseModel):
     assets: list[str] = Field(default_factory=list)
     changes: Diff | None = None
     files: dict[str, str] = Field(default_factory=dict)
+    certificates: list[Certificate] = Field(default_factory=list)
+
+    def screen_title(self) -> str:
+        """See `Screen.screen_title`."""
+        share = f" ({self.kept / self.rows:.1%})" if self.rows else ""
+        failed = f", {self.failed:,} could not be scored" if self.failed else ""
+        return f"Report: {self.kept:,} of {self.rows:,} rows kept{share}{failed}"
+
+    def screen_blocks(self) -> list[Block]:
+        """See `Screen.screen_blocks`."""
+        shares = ("0", "0.5", "1")
+        quantiles = {name: summary.quantiles for name, summary in self.scores.items()}
+        scores = [
+            [
+                name,
+                *(f"{values[share]:.4g}" if share in values else "–" for share in shares),
+                f"{self.scores[name].nulls:,}",
+            ]
+            for name, values in quantiles.items()
+        ]
+        return [
+            self.funnel,
+            Block("Good, as marks show", ("",), [[certificate.claim] for certificate in self.certificates]),
+            Block("Scores", ("score", "lowest", "median", "highest", "none"), scores),
+            Block("Worth a look", ("",), [[warning] for warning in self.warnings]),
+        ]
+
+    @property
+    def funnel(self) -> Block:
+        """The rules with the rows before and after them."""
+        rows = [
+            [
+                step.text,
+                f"{step.before:,}",
+                f"{step.after:,}",
+                ", ".join(f"{name} {count:,}" for name, count in step.dropped.items()),
+            ]
+            for step in self.steps
+        ]
+        return Block("Rules", ("rule", "before", "after", "dropped"), rows)
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
@@ -107,7 +171,7 @@ class Report(BaseModel):
             ValueError: in one line, if it is something else.
         """
         try:
-            return cls.model_validate_json(Path(path).read_bytes())
+            return cls.model_validate_json(read_file(Path(path)))
         except ValidationError as error:
             what = one_line(error, {(): list(cls.model_fields)})
             raise ValueError(f"{path} is no report of sds-hf: {what}") from error

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sds_hf.errors import short
 from sds_hf.files import check_own, named_folder, new_folder, read_sha256, restore_folder, write_whole
 from sds_hf.scores.base.score import Score
+from sds_hf.screen import Block, Screen
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import database, literal
 from sds_hf.selection.recipe import Recipe, RecipeError, default_settings, recipe_settings
 from sds_hf.selection.report import Report, Step
 from sds_hf.selection.rules import Rule, missed_target
 from sds_hf.selection.source import open_scores
-from sds_hf.selection.summary import make_report, quantiles
+from sds_hf.selection.summary import cutoffs, make_report, quantiles
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class EmptySelectionError(ValueError):
     """No row is left; the message says which rule took the last and how its column is distributed."""
 
 
-class Selection:
+class Selection(Screen):
     """Which rows stay and why.
 
     Attributes:
@@ -69,9 +71,41 @@ class Selection:
                 )
         return cls(folder / SELECTION_FILE, report)
 
+    def screen_title(self) -> str:
+        """See `Screen.screen_title`."""
+        share = f" ({self.report.kept / self.report.rows:.1%})" if self.report.rows else ""
+        return f"Selection: {self.report.kept:,} of {self.report.rows:,} rows kept{share}, in {self.path.parent}"
+
+    def screen_blocks(self) -> list[Block]:
+        """See `Screen.screen_blocks`."""
+        reasons = sorted(self.report.reasons.items(), key=lambda reason: -reason[1])
+        return [
+            self.report.funnel,
+            Block("Reasons", ("reason", "rows"), [[reason, f"{count:,}"] for reason, count in reasons]),
+            Block("Worth a look", ("",), [[warning] for warning in self.report.warnings]),
+        ]
+
     def table(self) -> pa.Table:
         """All of it in memory."""
         return pq.read_table(self.path)
+
+    def rows(self, reason: str | None = None, *, kept: bool | None = None) -> pa.Table:
+        """The rows of a reason, with their ranks in groups; `sds_hf.why` says more of one.
+
+        Args:
+            reason: as in the report, e.g. `dropped:pcs`; its beginning, e.g. `kept:class`, has all that begin so.
+            kept: only rows that stay, or only those that leave.
+
+        Raises:
+            ValueError: if no row has such a reason; says which there are.
+        """
+        reasons = list(self.report.reasons)
+        fitting = [name for name in reasons if reason is None or name == reason]
+        fitting = fitting or [name for name in reasons if name.startswith(str(reason))]
+        if not fitting:
+            raise ValueError(f"no row has the reason {reason!r}; there are {reasons}")
+        is_fitting = pc.is_in(pc.field("reason"), pa.array(fitting))
+        return pq.read_table(self.path, filters=is_fitting if kept is None else is_fitting & (pc.field("kept") == kept))
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Some of its columns, a part of the rows at a time, in order."""
@@ -96,6 +130,12 @@ class Selection:
         if "id" in kept.column_names:
             self._check_ids(kept, rows)
         return kept
+
+    def look(self, dataset: Any = None, **options: Any) -> Any:
+        """The rows that matter, with their pictures, as a page; a notebook shows it. See `sds_hf.look`."""
+        import sds_hf  # a room that comes after this one has it
+
+        return sds_hf.look(self, dataset, **options)
 
     def _check_ids(self, kept: "Dataset", rows: np.ndarray) -> None:
         """Refuse rows of other ids, unless they had none when they were scored and are named by their numbers."""
@@ -156,7 +196,8 @@ def select(
         candidates = Candidates(connection, source, reads)
         steps = [_apply(rule, candidates) for rule in recipe.rules]
         missed = (missed_target(rule, step.after) for rule, step in zip(recipe.rules, steps, strict=True))
-        report = make_report(candidates, steps, source, [*notes, *filter(None, missed)])
+        idle = (f"{step.text} drops nothing" for step in steps if step.after == step.before)
+        report = make_report(candidates, recipe.rules, steps, source, [*notes, *filter(None, missed), *idle])
         if identities := source.provenance.get("scores"):
             recipe = recipe.computed_as(identities)
         with new_folder(target, replace=True, own=FILES) as part:
@@ -197,6 +238,7 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     count = "SELECT count(*) FROM state WHERE dropped IS NULL"
     reasons = "SELECT dropped, count(*) FROM state WHERE dropped IS NOT NULL GROUP BY 1"
     before, old = candidates.value(count), dict(candidates.fetch(reasons))
+    candidates.last_kept.clear()
     bounds = rule.apply(candidates)
     after, new = candidates.value(count), dict(candidates.fetch(reasons))
     if not after:
@@ -208,7 +250,8 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     dropped = {
         reason: total - old.get(reason, 0) for reason, total in sorted(new.items()) if total > old.get(reason, 0)
     }
-    return Step(rule=rule.label, before=before, after=after, dropped=dropped, bounds=bounds)
+    values = cutoffs(rule, bounds, candidates)
+    return Step(rule=rule.label, before=before, after=after, dropped=dropped, bounds=bounds, cutoffs=values)
 
 
 def _described(candidates: Candidates, column: str) -> str:

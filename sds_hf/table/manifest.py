@@ -10,11 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sds_hf.clip.checkpoints import model_files
+from sds_hf.data.access.paths import PathError, read_file
 from sds_hf.data.cells import READABLE
 from sds_hf.data.folder import reader_of
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import public_name
 from sds_hf.files import is_remote, write_whole
+from sds_hf.limits import read_json
 from sds_hf.scores.base.score import Score, columns_read
 from sds_hf.version import __version__
 
@@ -25,6 +28,10 @@ MANIFEST = "manifest.json"
 FORMAT = 2
 NAMES = ("source.name", "source.reader")  # what a thing is called decides no number
 LOCK = re.compile(r"rank-\d+\.lock")  # of a process at work
+DEMO_LIMIT = (
+    "the demo's tiny CLIP scored these pictures; it knows only the scenes that the demo draws, and no origin.json "
+    "beside them says that they are such: of other pictures its numbers mean little, score with another model"
+)
 RETRY_HINT = "if only rows that failed have changed, use --retry failed"
 PACKAGES = ("torch", "transformers", "datasets", "pyarrow", "pillow", "numpy")
 
@@ -57,14 +64,21 @@ def request(
     }
 
 
-def circumstances(scores: Sequence[Score]) -> dict[str, Any]:
-    """What is worth knowing of a run besides what was asked."""
+def circumstances(scores: Sequence[Score], reader: str | None = None) -> dict[str, Any]:
+    """What is worth knowing of a run besides what was asked.
+
+    Args:
+        scores: what is computed.
+        reader: what wrote the dataset's folder, see `reader_of`; `demo` for the scenes that the demo draws.
+    """
     from sds_hf.clip.device import current_device
 
+    models = {name: about for score in scores for name, about in score.models().items()}
     return {
-        "models": {name: about for score in scores for name, about in score.models().items()},
+        "models": models,
         "fitted": {score.name: summary for score in scores if (summary := score.fit_summary())},
         "notes": [note for score in scores for note in score.notes()],
+        **limits_of(models, reader),
         "device": str(current_device()),
         "versions": versions(),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -81,6 +95,17 @@ def source_entry(name: str, source: Mapping[str, Any]) -> dict[str, Any]:
     """What a manifest says of the dataset: what to call it elsewhere, what read it, and what the request says of it."""
     reader = reader_of(name)
     return {"name": public_name(name), **({"reader": reader} if reader else {}), **source}
+
+
+def limits_of(models: Mapping[str, Mapping[str, Any]], reader: str | None) -> dict[str, list[str]]:
+    """The entry `limits` of a manifest: what limits the worth of all numbers, if a model knows other pictures only.
+
+    Args:
+        models: as a manifest has them, by name.
+        reader: see `circumstances`.
+    """
+    from_demo = model_files("demo").digest in {about["digest"] for about in models.values()}
+    return {"limits": [DEMO_LIMIT]} if from_demo and reader != "demo" else {}
 
 
 def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str] = ()) -> dict[str, Any]:
@@ -107,7 +132,8 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     names = [name for name in names if not f"{name}.".startswith(tuple(f"{one}." for one in (*NAMES, *ignore)))]
     # A model is its digest, wherever it lies; where digests differ, its name helps to see why.
-    names = [name for name in names if not name.endswith((".model", ".fitted")) or f"{name}_digest" in names]
+    digests = {name for name in {**old, **new} if name.endswith("_digest")}
+    names = [name for name in names if f"{name}_digest" not in digests or f"{name}_digest" in names]
     differing = [f"{name} is {_short(old.get(name))}, now {_short(new.get(name))}" for name in names]
     if differing:
         hint = f"; {RETRY_HINT}" if names == ["source.sha256"] and manifest.get("failed") else ""
@@ -153,8 +179,10 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+        manifest = read_json(path.read_bytes() if is_remote(folder) else read_file(path))
+    except PathError:
+        raise
+    except ValueError:
         manifest = None
     if not isinstance(manifest, dict) or "rows_per_shard" not in manifest:
         raise ValueError(f"{path} is no manifest of a score table: choose another folder or move it away")

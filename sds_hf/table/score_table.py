@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from sds_hf.data.content import joint_digest
 from sds_hf.files import folder_at, is_remote, local_copy
+from sds_hf.screen import Block, Screen
 from sds_hf.table.manifest import MANIFEST, read_manifest
 from sds_hf.table.shards import Shard, Shards
 
@@ -22,7 +23,7 @@ Engine = Literal["local", "ray"]
 Progress = Callable[[int, int], None]  # rows done so far, failures so far; first those of earlier runs
 
 
-class ScoreTable:
+class ScoreTable(Screen):
     """A finished score table.
 
     Columns: `id`, `row`, `classes_present`, `num_classes_present`, those of the scores, `status` (`ok` or `failed`) and
@@ -35,6 +36,32 @@ class ScoreTable:
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.folder, self.manifest = folder, manifest
+
+    def screen_title(self) -> str:
+        """See `Screen.screen_title`."""
+        rows, failed = (sum(shard[name] for shard in self.manifest["shards"]) for name in ("rows", "failed"))
+        lost = f", {failed:,} of them failed" if failed else ""
+        return f"ScoreTable: {rows:,} rows{lost}, in {self.folder}"
+
+    def screen_blocks(self) -> list[Block]:
+        """See `Screen.screen_blocks`."""
+        hidden = ("score", "model_digest", "labels", "model", "version")
+        scores = [
+            [score["score"], ", ".join(f"{name}={value}" for name, value in score.items() if name not in hidden)]
+            for score in self.manifest["scores"]
+        ]
+        origin = {
+            "source": self.manifest["source"].get("name", ""),
+            "classes": f"{len(self.manifest['labels']['names'])} of {self.manifest['labels'].get('name', '')}",
+            "models": ", ".join(self.manifest["models"]) or "none",
+            "device": self.manifest["device"],
+            "shards": f"{len(self.manifest['shards']):,}",
+        }
+        return [
+            Block("Made of", ("", ""), [[name, str(text)] for name, text in origin.items()]),
+            Block("Scores", ("score", "settings"), scores),
+            Block("Notes", ("",), [[str(note)] for note in self.manifest["notes"]]),
+        ]
 
     @classmethod
     def load(cls, folder: str | Path) -> "ScoreTable":
@@ -73,10 +100,15 @@ class ScoreTable:
         """Digest of all shards: two tables that have it in common hold the same."""
         return joint_digest(shard["sha256"].encode() for shard in self.manifest["shards"])
 
+    def holds(self, sha256: str | None) -> bool:
+        """Whether this is the table with that digest, or one to which nothing but scores was joined."""
+        return sha256 in (self.sha256, *self.manifest.get("joined", ()))
+
     def provenance(self) -> dict[str, Any]:
         """What a report says of where the scores come from."""
         names = ("source", "scores", "models", "labels", "device", "notes", "versions")
         provenance = {name: self.manifest[name] for name in names}
+        provenance |= {name: self.manifest[name] for name in ("limits",) if name in self.manifest}
         provenance["source"] = {"reader": None, **provenance["source"]}
         return {**provenance, "table_sha256": self.sha256}
 
@@ -97,8 +129,6 @@ def _check_shape(manifest: dict[str, Any], folder: Path) -> None:
     if not strange and not (manifest["shards"] and all(map(_is_shard, manifest["shards"]))):
         strange = ["shards"]
     if not strange and not all(isinstance(score, dict) and "score" in score for score in manifest["scores"]):
-        strange = ["scores"]
-    if not strange and not all(isinstance(entry, dict) and "score" in entry for entry in manifest["scores"]):
         strange = ["scores"]
     if strange:
         raise ValueError(f"{folder / MANIFEST} is no manifest of a score table: see {', '.join(strange)}")

@@ -99,7 +99,8 @@ def begin(task: Task, old: Mapping[str, Any], finished: Mapping[int, Shard]) -> 
     """Write the manifest of a table that is being made."""
     created = {"created": old["created"]} if old else {}
     source = source_entry(task.source, task.request["source"])
-    manifest = {**task.request, "source": source, **circumstances(task.scores), **created, "complete": False}
+    told = circumstances(task.scores, source.get("reader"))
+    manifest = {**task.request, "source": source, **told, **created, "complete": False}
     _save(task.folder, manifest, finished)
     return manifest
 

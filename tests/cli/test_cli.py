@@ -79,7 +79,11 @@ def test_import_makes_a_folder_that_load_dataset_reads(tmp_path, capsys):
     rows = load_dataset(str(out), split="train")
     assert [row["classes"] for row in rows] == [[1], [2], [3]]
     assert main(["import", "auto", str(raw), "--labels", "voc", "--out", str(tmp_path / "again"), "--json"]) == 0
-    assert result(capsys) == {"rows": 3, "skipped": {}, "reader": "folder", "out": str(tmp_path / "again")}
+    assert result(capsys) == {
+        "rows": 3, "skipped": {}, "reader": "folder", "out": str(tmp_path / "again"), "labels": "voc",
+        "classes": {"aeroplane": 1, "bicycle": 1, "bird": 1}, "without_class": 0, "ids_unique": True, "missing": {},
+        "passed_over": {}, "notes": [],
+    }  # fmt: skip
 
 
 def test_import_asks_for_the_label_space(tmp_path, capsys):

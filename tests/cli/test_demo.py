@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import json
 import pickle
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from support.paths import PACKAGE
 
 from sds_hf import PCS
+from sds_hf.cli import main
 from sds_hf.data.images import decode_image, decode_mask
 from sds_hf.data.labels import COCO, VOC
 from sds_hf.data.sources.dataset_diffusion import classes_in_prompt
@@ -325,6 +327,20 @@ def test_the_reference_card_is_made_from_the_demo(tmp_path, monkeypatch):
     assert (tmp_path / "card" / "recipe.yaml").read_text() == (
         PACKAGE.parent / "cards" / "sds-coco" / "recipe.yaml"
     ).read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (PACKAGE / "demo" / "clip" / "model.safetensors").exists(), reason="no demo CLIP")
+def test_the_demo_compares_ways_to_choose_at_equal_size(tmp_path, capsys):
+    assert main(["demo", "--rows", "30", "--out", str(tmp_path / "demo"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    kept = shown["keeps"]
+    assert kept["size"] == shown["kept"]
+    chance, best, *recipes = kept["clean"]
+    assert (chance, recipes) == ("random", ["SDS", "sds-plus"])
+    assert best.startswith("only ")
+    assert kept["clean"]["SDS"] == pytest.approx(shown["clean_after"], abs=1e-3)
+    assert sum(kept["rows"].values()) == 30
 
 
 def test_no_score_reads_the_defect(rows, tiny_clip):

@@ -13,17 +13,11 @@ from support.paths import TESTS
 from sds_hf import ASF
 from sds_hf.clip.encoder import Encoder, load
 from sds_hf.clip.reference.cam import affinity, min_max, object_boxes, refine
+from sds_hf.clip.reference.clip_es import class_cams
 from sds_hf.clip.reference.crf import crf_image, dense_crf
-from sds_hf.clip.reference.masks import (
-    class_cams,
-    clip_tower,
-    label_map,
-    reference_maps,
-    reference_masks,
-    to_whole_patches,
-    with_background,
-)
+from sds_hf.clip.reference.masks import clip_judge, label_map, reference_maps, reference_masks, with_background
 from sds_hf.clip.reference.settings import ReferenceSettings
+from sds_hf.clip.reference.tower import clip_tower, to_whole_patches
 from sds_hf.clip.similarity import present_softmax
 from sds_hf.data.labels import LabelSpace
 from sds_hf.scores.base.rows import Rows
@@ -176,7 +170,8 @@ def test_masks_of_mixed_sizes_and_counts_equal_one_at_a_time(encoder, settings):
     present = torch.tensor([[1, 0, 1], [0, 1, 0], [1, 1, 1], [1, 1, 0], [0, 0, 1]]).bool()
     texts = random_texts(3 + 5)
     maps = maps_of(encoder, images, present, texts, settings)
-    masks = dict(reference_masks(encoder, images, present, texts, settings))
+    judge = clip_judge(settings.reference, encoder, texts, settings)
+    masks = dict(reference_masks(judge, images, present, settings))
     assert sorted(maps) == sorted(masks) == [0, 1, 2, 3, 4]
     for row, image in enumerate(images):
         expected = plain_maps(encoder, image, present[row].nonzero()[:, 0].tolist(), texts, settings)
@@ -187,7 +182,8 @@ def test_masks_of_mixed_sizes_and_counts_equal_one_at_a_time(encoder, settings):
 
 
 def maps_of(encoder, images, present, texts, settings):
-    found = reference_maps(encoder, images, present, texts, settings)
+    judge = clip_judge(settings.reference, encoder, texts, settings)
+    found = reference_maps(judge, images, present, settings)
     return {row: one for rows, maps in found for row, one in zip(rows, maps, strict=True)}
 
 
@@ -196,7 +192,7 @@ def test_batches_are_kept_within_bounds(encoder, monkeypatch):
     present = torch.ones(6, 3, dtype=torch.bool)
     settings = ReferenceSettings(affinity_blocks=2)
     whole = maps_of(encoder, images, present, texts, settings)
-    monkeypatch.setattr("sds_hf.clip.reference.masks.MAX_ATTENTION_BYTES", 1)
+    monkeypatch.setattr("sds_hf.clip.reference.tower.MAX_ATTENTION_BYTES", 1)
     single = maps_of(encoder, images, present, texts, settings)
     for row in range(6):
         torch.testing.assert_close(whole[row], single[row], atol=5e-4, rtol=0)
@@ -219,7 +215,7 @@ def test_a_label_space_without_background_starts_at_zero(tiny_clip):
     images = random_images([(48, 48)])
     rows = Rows(labels, images, [np.zeros((48, 48), np.uint8)], np.array([[True, False, True]]))
     score = ASF(model=tiny_clip, dtype="fp32", reference="maskclip")
-    ((_, reference),) = score.references(rows, score.encoder())
+    ((_, reference),) = score.references(rows, score.reference)
     assert set(reference.unique().tolist()) <= {0, 2, 255}
 
 
@@ -229,7 +225,7 @@ def test_pixels_the_crf_is_not_confident_of_are_ignored(tiny_clip):
     ignored = []
     for confidence in (None, 0.9, 0.9999999):
         score = ASF(model=tiny_clip, dtype="fp32", refine="crf", crf_confidence=confidence)
-        ((_, reference),) = score.references(rows, score.encoder())
+        ((_, reference),) = score.references(rows, score.reference)
         ignored.append(int((reference == 255).sum()))
     assert ignored[0] == 0
     assert ignored[1] <= ignored[2]
@@ -329,9 +325,8 @@ def test_masks_equal_those_of_the_authors_code(golden_encoder, golden, changes, 
     settings = {"refine": "crf", "crf_image": "authors", "exclusive_boxes": True, "position": "bilinear"}
     settings = ReferenceSettings(**settings | changes)
     present = torch.ones(1, golden["grad_cam"].shape[0], dtype=torch.bool)
-    ((_, mask),) = reference_masks(
-        golden_encoder, [golden["image"].numpy()], present, golden["text_features"], settings
-    )
+    judge = clip_judge("clip-es", golden_encoder, golden["text_features"], settings)
+    ((_, mask),) = reference_masks(judge, [golden["image"].numpy()], present, settings)
     agreement = (mask.masked_fill(mask < 0, 255) == golden[expected]).float().mean()
     assert agreement > share
 

@@ -1,5 +1,6 @@
 """Paths in data lead into its own folder, where the user allows it, and nowhere else."""
 
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -14,7 +15,8 @@ from support.rows import random_row
 
 from sds_hf import ClassesPresent, add_scores, score_table
 from sds_hf.data.access import paths
-from sds_hf.data.access.origins import check_card, reach_of
+from sds_hf.data.access.checks import check_card
+from sds_hf.data.access.origins import reach_of
 from sds_hf.data.access.paths import NOWHERE, PathError, Reach, allow_paths, held, read_file
 from sds_hf.data.labels import VOC
 from sds_hf.data.opening import open_dataset, open_stream
@@ -170,7 +172,8 @@ def test_files_in_lists_and_structs(private):
 def test_a_row_that_names_a_file_elsewhere_fails_alone(stranger, private, tmp_path):
     table = score_table(open_dataset(stranger), [SCORE], tmp_path / "scores").to_arrow()
     assert failed(table.to_pydict()) == [False, True, False]
-    assert f"{private} lies outside the dataset's own folder" in table["error"][1].as_py()
+    assert f"{private.name} lies outside the dataset's own folder" in table["error"][1].as_py()
+    assert str(private.parent) not in table["error"][1].as_py()  # the table may be published
     streamed = score_table(open_stream(stranger), [SCORE], tmp_path / "streamed").to_arrow()
     assert streamed.equals(table)
     with allow_paths(private.parent):
@@ -275,7 +278,101 @@ def test_a_saved_dataset_names_no_arrow_files_elsewhere(tmp_path):
         open_dataset(tmp_path / "saved")
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"splits": ["../mine"]},
+        {"splits": ["/etc"]},
+        {"splits": [{}]},
+        {"splits": "mine"},
+        [],
+        {"_data_files": ["data-00000-of-00001.arrow"]},
+        {"_data_files": {"filename": "x"}},
+        {"_data_files": [{"filename": "/etc/hostname"}]},
+    ],
+)
+def test_a_saved_dataset_names_no_splits_or_files_elsewhere(state, tmp_path):
+    for name in ("mine", "saved"):
+        Dataset.from_list([row(0)], features=FEATURES).save_to_disk(tmp_path / name)
+    name = "state.json" if "_data_files" in state else "dataset_dict.json"
+    (tmp_path / "saved" / name).write_text(json.dumps(state))
+    with pytest.raises((PathError, ValueError), match=r"lies outside|has no list"):
+        open_dataset(tmp_path / "saved")
+
+
+def test_a_file_in_the_home_folder_has_no_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home/.ssh").mkdir(parents=True)
+    for path in (tmp_path / "home/x.parquet", tmp_path / "x.parquet"):
+        key = tmp_path / "home/.ssh/key.png"
+        key.write_bytes(random_row(1)["mask"]["bytes"])
+        pq.write_table(pa.Table.from_pylist([row(1, mask=named(key))], schema=FEATURES.arrow_schema), path)
+        for dataset in (open_dataset(path), open_stream(path)):
+            assert reach_of(dataset) == NOWHERE
+
+
+def test_a_folder_in_a_cache_of_the_hub_has_its_links(tmp_path):
+    folder = write_folder(tmp_path / "datasets--u--x/snapshots/1a", row(0))
+    (folder / "data/train-00000.parquet").rename(tmp_path / "datasets--u--x/blob")
+    (folder / "data/train-00000.parquet").symlink_to("../../../blob")
+    assert len(open_dataset(folder)) == 1
+    assert not failed(add_scores(open_dataset(folder), SCORE))[0]
+
+
+def test_links_that_a_pattern_matches_lead_into_its_folder(tmp_path):
+    private = write_folder(tmp_path / "private", row(0)) / "data/train-00000.parquet"
+    folder = write_folder(tmp_path / "folder", row(0))
+    (folder / "data/x.parquet").symlink_to(private)
+    (folder / "x.tar").symlink_to(private)
+    for pattern in (folder / "data/*.parquet", folder / "*/x.parquet"):
+        for reads in (open_dataset, open_stream):
+            with pytest.raises(PathError, match=r"x\.parquet lies outside"):
+                reads(pattern)
+    with pytest.raises(PathError, match=r"x\.tar lies outside"):
+        open_stream(folder)
+    assert len(open_dataset(folder / "data/x.parquet")) == 1  # that the user names
+
+
+def test_a_folder_whose_name_is_a_pattern_is_never_another_one(tmp_path):
+    write_folder(tmp_path / "run1", row(1))
+    for name in ("run[1]", "run?", "run*"):
+        folder = write_folder(tmp_path / name, row(0), row(2))
+        for path in (folder, folder / "data/train-00000.parquet"):
+            for reads in (open_dataset, open_stream):
+                with pytest.raises(PathError, match=r"takes for a pattern.*give the folder another name"):
+                    reads(path)
+    assert len(open_dataset(write_folder(tmp_path / "run{1,2}", row(0), row(2)))) == 2
+
+
+def test_a_generator_that_only_a_file_speaks_of_is_a_strangers(stranger, private):
+    folder = stranger.parent / "arrow"
+    folder.mkdir()
+    with ArrowWriter(features=FEATURES, path=str(folder / "generator-train.arrow")) as writer:
+        writer.write(row(0, mask=named(private)))
+        writer.finalize()
+    (folder / "dataset_info.json").write_text(json.dumps({"builder_name": "generator"}))
+    assert reach_of(Dataset.from_file(str(folder / "generator-train.arrow"))) == Reach((str(folder),))
+
+
+def test_a_folder_that_parts_paths_is_not_allowed(tmp_path):
+    (tmp_path / "a:").mkdir()
+    with pytest.raises(ValueError, match="has ':' in it"), allow_paths(tmp_path / "a:"):
+        pass
+
+
 # Raw folders
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.parquet", "images/metadata.jsonl", "labelmap.txt"])
+def test_a_list_in_a_raw_folder_that_leads_outside_is_not_read(name, tmp_path):
+    for folder in ("raw/images", "raw/masks", "private"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "raw/images/a.jpg").write_bytes(random_row(1)["image"]["bytes"])
+    (tmp_path / "raw/masks/a.png").write_bytes(random_row(1)["mask"]["bytes"])
+    (tmp_path / "private/list").write_text("file_name,caption\na.jpg,my diary\n")
+    (tmp_path / "raw" / name).symlink_to(tmp_path / "private/list")
+    with pytest.raises(PathError, match=r"lies outside .*, it leads to .*list"):
+        import_source("folder", tmp_path / "raw", tmp_path / "out", labels="voc")
 
 
 @pytest.mark.parametrize("how", ["link", "link to a folder", "table", "absolute", "device", "pipe"])
@@ -299,7 +396,7 @@ def test_a_raw_folder_that_leads_outside_is_refused_by_name(how, private, tmp_pa
         (raw / "images/a.jpg").symlink_to("/dev/zero")
     else:
         os.mkfifo(raw / "images/a.jpg")
-    with pytest.raises(ValueError, match=r"a\.jpg|a\.png|listed without an image") as caught:
+    with pytest.raises(ValueError, match=r"a\.jpg|a\.png|raw/images lies|listed without an image") as caught:
         import_source("folder", raw, tmp_path / "out", labels="voc")
     reasons = {"pipe": "no regular file", "table": "without an image", "absolute": "without an image"}
     assert reasons.get(how, "lies outside") in str(caught.value)

@@ -128,7 +128,7 @@ def test_lists_of_pascal_voc(tmp_path, lines, found):
     save_pair(tmp_path, "a.v2", [1], "JPEGImages", "SegmentationClass", palette=True)
     (tmp_path / "ImageSets" / "Segmentation").mkdir(parents=True)
     (tmp_path / "ImageSets" / "Segmentation" / "train.txt").write_bytes(lines)
-    reader = make_reader("auto", tmp_path, split="train")
+    reader = make_reader("auto", tmp_path, split="train", labels="voc")
     if isinstance(found, list):
         assert [row["id"] for row in reader.rows()] == found
         return

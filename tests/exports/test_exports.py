@@ -113,7 +113,8 @@ def test_voc_masks_have_the_palette(dataset, tmp_path):
         np.testing.assert_array_equal(np.asarray(mask), np.asarray(dataset[0]["mask"]))
     lines = (tmp_path / "out" / "labelmap.txt").read_text().splitlines()
     assert lines[1:3] == ["background:0,0,0::", "aeroplane:128,0,0::"]
-    assert len(lines) == 22
+    assert lines[-1] == "ignored:224,224,192::"  # without which Datumaro refuses 255
+    assert len(lines) == 23
 
 
 # FiftyOne
@@ -189,10 +190,10 @@ def test_panoptic_of_instances_and_stuff(tmp_path):
     pictures = [{"bytes": encode_mask(ids), "path": None}]
     dataset = make_dataset([mask], VOC, instances=(pictures, Image()))
     for options, expected in (
-        ({}, [12, 12, 9, 9, 0]),
-        ({"stuff": ["chair"]}, [12, 12, 9, 0]),
-        ({"instances": "class"}, [12, 9, 0]),
-        ({"instances": "components"}, [12, 9, 9, 0]),
+        ({}, [12, 12, 9, 9, 21]),  # category ids start at 1, so the background's is the last
+        ({"stuff": ["chair"]}, [12, 12, 9, 21]),
+        ({"instances": "class"}, [12, 9, 21]),
+        ({"instances": "components"}, [12, 9, 9, 21]),
     ):
         out = tmp_path / f"{len(list(tmp_path.iterdir()))}"
         export(dataset, "coco-panoptic", out, **options)
@@ -334,7 +335,8 @@ def test_masks_survive(tmp_path_factory, masks):
         export(dataset, "coco-panoptic", out, instances=kind)
         assert_same(make_reader("coco-panoptic", out).rows(), dataset)
     assert_same(make_reader("coco-instances", root / "coco-instances").rows(), dataset, ignored=0)
-    assert_same(make_reader("folder", root / "fiftyone", labels="coco", images="data", masks="labels").rows(), dataset)
+    folders = {"images": "data", "masks": "labels", "ids": "contiguous"}
+    assert_same(make_reader("folder", root / "fiftyone", labels="coco", **folders).rows(), dataset)
     assert_same(open_stream(root / "webdataset"), dataset)
 
 

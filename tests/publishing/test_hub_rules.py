@@ -215,6 +215,18 @@ def test_a_checksum_that_is_wrong_is_not_healed(published, options, capsys):
     assert manifest.read_text() == before
 
 
+@pytest.mark.parametrize("name", ["README.md", "manifest.json"])
+def test_a_card_that_is_a_link_is_not_written_through(published, tmp_path, name, capsys):
+    mine = tmp_path / "mine"
+    (published / "README.md").write_text((published / "README.md").read_text() + "\nby hand\n")
+    (published / name).rename(mine)
+    (published / name).symlink_to(mine)
+    before = mine.read_text()
+    assert main(["card", str(published)]) == 2
+    assert f"{name} is a link, and nothing is written through it" in capsys.readouterr().err
+    assert mine.read_text() == before
+
+
 def test_the_check_refuses_what_the_hub_would(published, capsys):
     recipe = make_recipe(license="other", license_name="mine")
     (published / "recipe.yaml").write_text(recipe.to_yaml())

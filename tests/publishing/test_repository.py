@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
@@ -11,8 +12,9 @@ from huggingface_hub import DatasetCard
 from support.jobs import load_elsewhere, make_job, sums
 from support.rows import random_dataset
 
-from sds_hf import Leakage, Recipe, Report, Threshold, load, render_card, score_table, select
+from sds_hf import Leakage, Recipe, Report, Threshold, load, render_card, score_table, select, verify
 from sds_hf.data.folder import tables_of_dataset, write_shards
+from sds_hf.data.images import decode_mask
 from sds_hf.data.labels import VOC
 from sds_hf.hub.layout import MANIFEST, read_manifest
 from sds_hf.publishing.card.hub_rules import check_folder
@@ -65,6 +67,17 @@ def test_images_are_stored_as_they_are(published):
     assert stored["image.bytes"] == stored["mask.bytes"] == "UNCOMPRESSED"
     paths = pq.read_table(published / "data" / "train-00000.parquet")["image"].combine_chunks().field("path")
     assert not [path for path in paths.to_pylist() if "/" in path]
+
+
+def test_masks_carry_a_palette_if_it_is_asked_for(job, tmp_path):
+    recipe = job.recipe.model_copy(update={"publish": job.recipe.publish.model_copy(update={"mask_palette": True})})
+    publish(job.dataset, job.selection, recipe, scores=job.table, folder=tmp_path / "colours")
+    rows = load_dataset(str(tmp_path / "colours"), "default", split="train", cache_dir=str(tmp_path / "cache"))
+    masks = {row["id"]: decode_mask(row["mask"]) for row in job.selection.apply(job.dataset)}
+    assert {row["mask"].mode for row in rows} == {"P"}
+    assert all((np.asarray(row["mask"]) == masks[row["id"]]).all() for row in rows)
+    assert "The masks carry a palette" in (tmp_path / "colours" / "README.md").read_text(encoding="utf-8")
+    assert verify(tmp_path / "colours").failures == []
 
 
 def test_row_groups_are_small_enough_for_the_viewer(tmp_path):

@@ -14,6 +14,7 @@ def test_every_score_is_listed():
     for name, score in score_classes().items():
         entry = found[name]
         assert list(entry.columns) == list(score.columns)
+        assert list(entry.optional_columns) == list(score.optional_columns)
         assert set(entry.needs) == score.needs
         assert entry.whole_set == issubclass(score, WholeSetScore)
         assert (entry.cost == "light") == (not issubclass(score, ClipScore))

@@ -29,7 +29,7 @@ def references(monkeypatch) -> list[int]:
 )
 def test_worked_example(monkeypatch, tiny_clip, ignore, expected):
     score = ClassIoU(model=tiny_clip, dtype="fp32", ignore=ignore)
-    monkeypatch.setattr(ASF, "references", lambda self, rows, encoder: [(0, REFERENCE)])
+    monkeypatch.setattr(ASF, "references", lambda self, rows, judge: [(0, REFERENCE)])
     present = np.isin(np.arange(1, 21), MASK.unique())[None]
     (found,) = score.compute(Rows(VOC, (), [MASK.numpy()], present))["asf_class_iou"]
     assert [one["class_id"] for one in found] == [1, 2]

@@ -1,6 +1,7 @@
 """Similarity, shuffling and overlap: the specification's worked numbers, and plain reference implementations."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.rows import MASK, REFERENCE
 
+from sds_hf.clip.kinds import SimilarityKind
 from sds_hf.clip.similarity import similarity
 from sds_hf.scores.functional.overlap import class_overlap, mean_iou, pooled_iou
 from sds_hf.scores.functional.patches import patch_grid, patch_order, perturbation_score, shuffle_patches
@@ -23,6 +25,8 @@ BOTH = torch.tensor([True, True])
     ("kind", "intact", "mixed"),
     [
         ("prob", 0.9996592417, 0.8950518911),
+        ("prob_mean", 0.9983808411, 0.7790837782),
+        ("prob_min", 0.9971485393, 0.6963874872),
         ("entropy", 0.3684210877, 0.9119437882),
         ("cosine", 0.29, 0.245),
         ("clipscore", 0.725, 0.6125),
@@ -62,6 +66,27 @@ def test_sigmoid_models_average_their_own_probabilities():
     assert value == pytest.approx(np.mean([1 / (1 + math.exp(-(10 * c - 2))) for c in (0.30, 0.28)]), abs=1e-9)
 
 
+def test_a_strong_class_does_not_hide_a_missing_one():
+    """A person is there, a bicycle is not: the sum is next to 1, as if both were."""
+    cosines = torch.tensor([0.30, 0.15, 0.22], dtype=torch.float64)
+    assert similarity(cosines, BOTH, 100).item() == pytest.approx(0.9997, abs=1e-4)
+    assert similarity(cosines, BOTH, 100, "prob_mean").item() == pytest.approx(0.5003, abs=1e-4)
+    assert similarity(cosines, BOTH, 100, "prob_min").item() == pytest.approx(0.0009, abs=1e-4)
+
+
+def test_of_one_class_all_probabilities_are_the_same():
+    kinds = ("prob", "prob_mean", "prob_min")
+    values = [similarity(INTACT, torch.tensor([True, False]), 100, kind).item() for kind in kinds]
+    assert values[0] > 0.99
+    assert values[1:] == pytest.approx(values[:1] * 2, abs=1e-12)
+
+
+def test_a_sigmoid_model_says_the_probability_of_each_class_by_itself():
+    alone = [1 / (1 + math.exp(-(10 * c - 2))) for c in (0.30, 0.28)]
+    assert similarity(INTACT, BOTH, 10, "prob_min", -2.0).item() == pytest.approx(min(alone), abs=1e-9)
+    assert similarity(INTACT, BOTH, 10, "prob_mean", -2.0) == similarity(INTACT, BOTH, 10, "prob", -2.0)
+
+
 def plain_similarity(cosines, present, scale, kind):
     """One row at a time, in plain Python."""
     shown = [c for c, yes in zip(cosines, present, strict=False) if yes]
@@ -71,6 +96,9 @@ def plain_similarity(cosines, present, scale, kind):
         return sum(shown) / len(shown)
     if kind == "clipscore":
         return sum(2.5 * max(c, 0) for c in shown) / len(shown)
+    if kind in ("prob_mean", "prob_min"):
+        alone = [plain_similarity([c, *cosines[len(present) :]], [True], scale, "prob") for c in shown]
+        return min(alone) if kind == "prob_min" else sum(alone) / len(alone)
     logits = [scale * c for c in (*shown, *cosines[len(present) :])]
     total = sum(math.exp(x - max(logits)) for x in logits)
     probabilities = [math.exp(x - max(logits)) / total for x in logits]
@@ -82,7 +110,7 @@ def plain_similarity(cosines, present, scale, kind):
 @given(
     cosines=st.lists(st.lists(st.floats(-1, 1), min_size=7, max_size=7), min_size=1, max_size=4),
     bits=st.integers(0, 2**16 - 1),
-    kind=st.sampled_from(["prob", "cosine", "clipscore", "entropy"]),
+    kind=st.sampled_from(get_args(SimilarityKind)),
     scale=st.floats(1, 100),
 )
 def test_similarity_of_a_batch_equals_the_plain_one(cosines, bits, kind, scale):

@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sds_hf.selection.duck import arrow_relation, between, database, parquet_relation, quantiles
+from sds_hf.selection.rules import Threshold
+from sds_hf.selection.select import select
 
 SHARES = (0, 0.05, 0.25, 0.5, 0.95, 1)
 
@@ -154,6 +156,15 @@ def test_memory_that_ends_without_a_limit_names_no_option():
 
 
 def test_ctrl_c_in_a_query():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt), database() as connection:
         connection.execute("SELECT sum(sin(a.range * b.range)) FROM range(9000000) a, range(900000) b").fetchall()
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_nan_in_a_parquet_file_is_no_score(tmp_path):
+    """The least and greatest value that Parquet notes leave NaN out, from which DuckDB concludes that there is none."""
+    pq.write_table(pa.table({"score": pa.array([0.5, float("nan")], pa.float32())}), tmp_path / "scores.parquet")
+    selection = select(str(tmp_path / "scores.parquet"), Threshold(column="score", above=0.0))
+    assert selection.table()["reason"].to_pylist() == ["kept:all_rules", "dropped:null"]

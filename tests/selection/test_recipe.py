@@ -103,7 +103,7 @@ def test_recipes_of_the_package():
         PCS(model="openai/clip-vit-base-patch16", scales=(8, 16, 32), orders=3, seed=0),
         ASF(model="openai/clip-vit-base-patch16", refine="crf"),
     ]
-    assert [score.model for score in demo.make_scores()] == ["demo", "demo"]
+    assert [getattr(score, "model", None) for score in demo.make_scores()] == ["demo", "demo", None]
     assert authors.make_scores() == [score.preset("authors", model=paper.model) for score in (PCS, ASF)]
     for recipe in (paper, demo, authors):
         assert Recipe.from_yaml(recipe.to_yaml()) == recipe
@@ -199,7 +199,7 @@ def test_settings_that_did_not_exist_when_scores_were_computed_had_their_default
     recipe = Recipe.load("demo")
     old = [{**score.values(), "score": score.name} for score in recipe.make_scores()]
     for identity in old:
-        identity.pop("position")
+        identity.pop("position", None)
     assert recipe.computed_as(json.loads(json.dumps(old))) is recipe
 
 
@@ -271,8 +271,13 @@ QUANTILE = 'above: must be a number or a quantile from "q0" to "q1" such as "q0.
         ("scores: {pcs: {orders: 0}}", "score pcs: orders: should be greater than or equal to 1, not 0"),
         (
             "scores: {clip_sim: {similarity: dot}}",
-            "score clip_sim: similarity: should be 'prob', 'cosine', 'clipscore' or 'entropy', not 'dot'",
+            "clip_sim: similarity: should be 'prob', 'prob_mean', 'prob_min', 'cosine', 'clipscore' or 'entropy', "
+            "not 'dot'$",
         ),
+        ("scores: {pcs: {similarity: prob-mean}}", r"score pcs: similarity: .*; did you mean 'prob_mean'\?$"),
+        ("scores: {clip_sim: {simularity: prob}}", r"score clip_sim: simularity: .*; did you mean 'similarity'\?$"),
+        ("scores: {clipsim: {}}", rf"no score \['clipsim'\]; there are {SCORES}; did you mean 'clip_sim'\?$"),
+        ("publish: {licence: x}", r"publish\.licence: .*; did you mean 'license'\?$"),
         ("rules: {threshold: {}}", rf"rules: must be a list, each entry one of {RULES} with its settings, not "),
         ("rules: [5]", rf"rules: rule 0 must be one of {RULES} with its settings, not 5"),
         ("rules: [{threshold: {}, top_per_group: {}}]", rf"rules: rule 0 must be one of {RULES}"),
@@ -311,6 +316,7 @@ def test_wrong_recipes_are_told_in_one_line(text, message):
         ("name.x=1", "the recipe has no 'x' there"),
         ("rules.0.threshold.over=1", "rule 0, threshold: over: there is no such setting"),
         ("scores.pcs.seed=x", "score pcs: seed: should be a valid integer"),
+        ("scores.pcs.similarity=prob_minimum", r"score pcs: similarity: .*; did you mean 'prob_min'\?$"),
     ],
 )
 def test_wrong_overrides_are_told_in_one_line(override, message):

@@ -102,4 +102,6 @@ def test_a_target_needs_a_rule_that_takes_one(table, tmp_path, capsys):
     assert main([*command, "--recipe", "difficulty-medium"]) == 2
     assert "a target of 5 rows needs a last rule that keeps a share" in " ".join(capsys.readouterr().err.split())
     assert main([*command, "--rule", "topk: {column: pcs}"]) == 2
-    assert "no rule 'topk'; there are ['band', 'random'" in " ".join(capsys.readouterr().err.split())
+    assert "no rule 'topk'; there are ['at_most_per_group', 'band', 'random'" in " ".join(
+        capsys.readouterr().err.split()
+    )

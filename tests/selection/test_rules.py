@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from sds_hf import Band, Random, RankMean, Recipe, Stratified, Threshold, TopK, TopPerGroup, select
+from sds_hf import AtMostPerGroup, Band, Random, RankMean, Recipe, Stratified, Threshold, TopK, TopPerGroup, select
 from sds_hf.selection.rules.strata import ccs_budgets
 from sds_hf.selection.select import EmptySelectionError
 
@@ -161,6 +162,57 @@ def test_a_target_beyond_all_rows_keeps_all():
     }  # fmt: skip
 
 
+def test_at_most_so_many_of_each_class():
+    # Best first: a of 1 and 2, b of 1, c of 2, d of 1 and 3, e of none, f of 3. Taking d would make three of class 1.
+    classes = {"a": [1, 2], "b": [1], "c": [2], "d": [1, 3], "e": [], "f": [3], "g": [3]}
+    data = scored([{"id": name, "u": -place, "classes": classes[name]} for place, name in enumerate(classes)])
+    data = Dataset.from_list([*data, {"id": "h", "classes": [3]}], features=FEATURES)
+    found = select(data, AtMostPerGroup(rows=2, by=BOTH[1], column="u"))
+    stay = "kept:all_rules"
+    assert reasons(found) == {
+        "a": stay, "b": stay, "c": stay, "d": "dropped:class=1 is full", "e": stay, "f": stay, "g": stay,
+        "h": "dropped:null",
+    }  # fmt: skip
+    assert found.report.steps[0].rule == "at most 2 of each class, the best by u"
+    assert select(data, AtMostPerGroup(rows=1, by=BOTH[1], seed=3)).report.kept < 5
+
+
+def test_a_rule_that_drops_nothing_says_so():
+    report = select(numbers(1, 2), [Threshold(column="u", above=0), TopK(column="u", target=1)]).report
+    assert report.warnings == ["u > 0.0 drops nothing"]
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("threshold: {column: u, above: q0.2}", "u > q0.2"),
+        ("top_k: {column: u, target: 1000}", "top 1,000 of u"),
+        ("rank_mean: {columns: [u, v], fraction: 0.1}", "top 10% by mean rank in u and v"),
+        (
+            "worst_rank: {columns: [u, v, w], within: [num_classes_present, classes_present], fraction: 0.1}",
+            "top 10% by worst rank in u, v and w within its number of classes and within its class",
+        ),
+        (
+            "top_per_group: {column: u, by: [num_classes_present, classes_present], fraction: 0.6}",
+            "top 60% of each number of classes and of each class by u",
+        ),
+        (
+            "top_per_group: {worst_rank: [u, v], by: classes_present, target: 50}",
+            "top share of each class by worst rank in u and v that keeps 50 rows",
+        ),
+        ("at_most_per_group: {rows: 9, by: caption}", "at most 9 of each caption, drawn at random, seed 0"),
+        ("random: {fraction: 0.5}", "50% drawn at random, seed 0"),
+        (
+            "stratified: {column: u, fraction: 0.5}",
+            "50% drawn evenly over the range of u, in 50 strata, without its lowest 10%",
+        ),
+    ],
+)
+def test_labels_say_what_rules_do(text, label):
+    (rule,) = Recipe.from_yaml(f"rules: [{{{text}}}]").rules
+    assert rule.label == label
+
+
 # Any table against plain Python
 
 
@@ -180,10 +232,11 @@ def drawn(rule, row: dict) -> tuple:
 
 def in_order(rule, rows: list[dict]) -> list[dict]:
     """Rows that have what the rule reads, the best first."""
-    having = [row for row in rows if all(value_of(row, name) is not None for name in rule.reads)]
+    scores = {"u", "v"} & set(rule.reads)
+    having = [row for row in rows if all(value_of(row, name) is not None for name in scores)]
     if isinstance(rule, Random):
         return sorted(having, key=lambda row: drawn(rule, row))
-    if isinstance(rule, TopK):
+    if isinstance(rule, (TopK, AtMostPerGroup)):
         return sorted(having, key=lambda row: (-row[rule.column], row["id"]))
     means = sum((rankdata([-row[name] for row in having]) for name in rule.columns), np.zeros(len(having)))
     return [row for _, _, row in sorted((mean, row["id"], row) for mean, row in zip(means, having, strict=True))]
@@ -260,8 +313,21 @@ def by_target(rule: TopPerGroup, rows: list[dict]) -> dict[str, str]:
     return missing | chosen
 
 
+def by_room(rule: AtMostPerGroup, rows: list[dict]) -> dict[str, str]:
+    """Rows are taken from the best to the worst while there is room."""
+    found, taken = {}, {}
+    order = in_order(Random(seed=rule.seed, fraction=1) if rule.column is None else rule, rows)
+    for row in order:
+        groups = [f"num_classes={len(row['classes'])}"] * (BOTH[0] in rule.by)
+        groups += [f"class={group}" for group in row["classes"]] * (BOTH[1] in rule.by)
+        full = [group for group in groups if taken.get(group, 0) == rule.rows]
+        found[row["id"]] = "dropped:a group is full" if full else "kept:all_rules"  # of several, any
+        taken |= {} if full else {group: taken.get(group, 0) + 1 for group in groups}
+    return dict.fromkeys((row["id"] for row in rows), "dropped:null") | found
+
+
 def in_plain_python(rule, rows: list[dict]) -> dict[str, str]:
-    kinds = {Band: by_band, Stratified: by_strata, TopPerGroup: by_target}
+    kinds = {AtMostPerGroup: by_room, Band: by_band, Stratified: by_strata, TopPerGroup: by_target}
     return kinds.get(type(rule), by_share)(rule, rows)
 
 
@@ -281,6 +347,10 @@ rule = st.one_of(
     st.builds(
         lambda name, given, **more: Stratified(column=name, **given, **more),
         column, size, strata=st.integers(1, 5), drop_lowest=st.sampled_from([0, 0.1, 0.5]), seed=seed,
+    ),
+    st.builds(
+        AtMostPerGroup,
+        column=st.none() | column, by=st.sampled_from([BOTH, BOTH[:1], BOTH[1:]]), rows=st.integers(1, 4), seed=seed,
     ),
     st.builds(
         TopPerGroup,
@@ -307,7 +377,10 @@ def test_any_rule_on_any_table(rows, rule):
         return
     recipe = Recipe(rules=[rule])
     selection = select(scored(rows), Recipe.from_yaml(recipe.to_yaml()))
-    assert reasons(selection) == expected
+    found = reasons(selection)
+    if isinstance(rule, AtMostPerGroup):
+        found = {name: re.sub(r":.*=\d+ is full", ":a group is full", reason) for name, reason in found.items()}
+    assert found == expected
     if rule_target := getattr(rule, "target", None):
         having = sum(all(value_of(row, name) is not None for name in {"u", "v"} & set(rule.reads)) for row in rows)
         if not isinstance(rule, Stratified):  # which has no more than its cut leaves
@@ -372,6 +445,25 @@ def test_settings_that_make_no_sense(text, message):
 def test_columns_that_hold_no_numbers(rule):
     with pytest.raises(ValueError, match="a rule needs numbers; the column 'id' holds VARCHAR"):
         select(numbers(1, 2), rule)
+
+
+OURS = ("tie", "failed", "dropped", "kept_by", "rank", "grp", "cutoff", "group_size", "twice", "ID", "Row", "ROW", "c0")
+
+
+@pytest.mark.parametrize("name", [*OURS, "c1", "Status", "", "a b", 'q"uote', "--", "value", "place", "x" * 300])
+def test_columns_may_be_called_like_ours(name):
+    values, groups = [0.1, 0.9, 0.5, 0.7], ["a", "b", "a", "b"]
+    data = Dataset.from_dict({"id": list("wxyz"), name: values, "g": groups})
+    named = Dataset.from_dict({"id": list("wxyz"), "score": values, name: groups})
+    for rule, rows, expected in (
+        (Threshold(column=name, above=0.4), data, [1, 2, 3]),
+        (TopK(column=name, target=2), data, [1, 3]),
+        (TopPerGroup(column=name, by="g", fraction=0.5), data, [1, 2]),
+        (TopPerGroup(column="score", by=name, fraction=0.5), named, [1, 2]),
+        (Stratified(column=name, target=4), data, [0, 1, 2, 3]),
+        (Band(column=name, low=0.4, high=0.8), data, [2, 3]),
+    ):
+        assert select(rows, rule).kept_rows().tolist() == expected
 
 
 def test_an_amount_of_memory_that_is_none():

@@ -16,7 +16,20 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from support.rows import random_dataset
 
-from sds_hf import ClipSim, Recipe, Report, Threshold, TopPerGroup, score_table, select
+from sds_hf import (
+    Band,
+    ClipSim,
+    Random,
+    RankMean,
+    Recipe,
+    Report,
+    Stratified,
+    Threshold,
+    TopK,
+    TopPerGroup,
+    score_table,
+    select,
+)
 from sds_hf.selection.select import EmptySelectionError, Selection
 
 NAMES = ["background", "dog", "cat", "person"]
@@ -544,7 +557,10 @@ def test_a_temporary_selection_lives_as_long_as_it_is_used(paper):
 def test_the_report_counts_everything(paper, tmp_path):
     report = select(paper, [Threshold(column="u", above=0.25), RULE]).report
     assert (report.rows, report.kept, report.failed) == (8, 5, 0)
-    assert [step.rule for step in report.steps] == ["u > 0.25", "top 60% of u by num_classes or class"]
+    assert [step.rule for step in report.steps] == [
+        "u > 0.25",
+        "top 60% of each number of classes and of each class by u",
+    ]
     assert report.reasons == {
         "dropped:top_fraction": 1, "dropped:u": 2, "kept:num_classes=1": 3, "kept:num_classes=2": 2,
     }  # fmt: skip
@@ -556,15 +572,30 @@ def test_the_report_counts_everything(paper, tmp_path):
     assert summary.quantiles == pytest.approx(
         {f"{q:g}": np.quantile(list(PAPER.values()), q) for q in (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)}
     )
-    edges = np.linspace(0.1, 0.9, 31)
-    assert summary.edges == pytest.approx(edges)
-    assert summary.nulls == 0
-    assert sum(summary.all) == 8
-    assert [place for place, count in enumerate(summary.kept) if count] == [15, 18, 22, 26, 29]
+    assert summary.edges == pytest.approx([0.1, 0.25, 0.5, 0.7, 0.9], abs=1e-6)  # one at each cut-off
+    assert (summary.nulls, summary.all, summary.kept) == (0, [2, 1, 2, 3], [0, 0, 2, 3])
+    assert report.steps[0].cutoffs == {"u": {"above": 0.25}}
+    assert report.steps[1].cutoffs["u"] == pytest.approx(
+        {"num_classes 1": 0.7, "num_classes 2": 0.5, "class dog": 0.7, "class cat": 0.5}, abs=1e-6
+    )
     assert report.scores["v"].nulls == 8
     assert report.scores["v"].edges == []
     report.save(tmp_path / "report.json")
     assert Report.load(tmp_path / "report.json") == report
+
+
+@pytest.mark.parametrize(
+    ("rule", "cutoffs"),
+    [(Band(column="u", low=0.3, high="q0.9"), {"low": 0.3, "high": 0.83}), (TopK(column="u", target=3), {"": 0.7}),
+     (Threshold(column="u", below=0.75), {"below": 0.75}), (TopPerGroup(column="u", by="id", fraction=0.1), None),
+     (Stratified(column="u", target=3), None), (RankMean(columns=("u", "v"), target=1), None),
+     (Random(target=1), None)],
+)  # fmt: skip
+def test_reports_say_where_each_rule_cuts(paper, rule, cutoffs, monkeypatch):
+    monkeypatch.setattr("sds_hf.selection.candidates.MOST_GROUPS", 5)
+    data = paper.remove_columns("v").add_column("v", paper["u"])
+    (step,) = select(data, rule).report.steps
+    assert step.cutoffs == ({"u": pytest.approx(cutoffs, abs=1e-6)} if cutoffs else {})
 
 
 def test_where_the_truth_is_known_the_report_says_how_clean_it_is():

@@ -35,7 +35,7 @@ def make_report(names=VOC.names, **changes) -> Report:
         "failed": 10,
         "steps": [
             Step(rule="clip_sim > q0.2", before=990, after=790, dropped={"dropped:clip_sim": 198, "dropped:null": 2}),
-            Step(rule="top 50% of pcs by num_classes", before=790, after=300, dropped={"dropped:top_fraction": 490}),
+            Step(rule="top 50% of each class by pcs", before=790, after=300, dropped={"dropped:top_fraction": 490}),
         ],
         "classes": [
             ClassCount(id=1, name=names[1], before=800, after=200),

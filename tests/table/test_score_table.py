@@ -19,6 +19,7 @@ from sds_hf import ASF, PCS, ClassesPresent, ScoreTable, score_table
 from sds_hf.clip.encoder import Encoder
 from sds_hf.data.content import content_digest
 from sds_hf.data.images import encode_mask
+from sds_hf.scores.base.batches import AllFailedError
 from sds_hf.table.manifest import MANIFEST
 
 SCORED = ["clip_sim", "clip_sim_mixed", "pcs", "asf_miou"]
@@ -269,9 +270,10 @@ def test_a_folder_of_something_else_is_refused(dataset, scores, copy, tmp_path):
     (tmp_path / "published" / MANIFEST).write_text(json.dumps({"format": 1, "files": []}))
     with pytest.raises(ValueError, match=r"manifest\.json is no manifest of a score table: choose another folder"):
         score_table(dataset, scores, tmp_path / "published")
-    for folder in (tmp_path / "gone", tmp_path / "published"):
-        with pytest.raises(ValueError, match="holds no score table; make one with `sds-hf score DATASET --out"):
-            ScoreTable.load(folder)
+    with pytest.raises(ValueError, match="holds no score table; make one with `sds-hf score DATASET --out"):
+        ScoreTable.load(tmp_path / "gone")
+    with pytest.raises(ValueError, match=r"manifest\.json is no manifest of a score table"):
+        ScoreTable.load(tmp_path / "published")
 
 
 def test_the_digest_of_the_rows_is_of_what_they_hold(dataset, stored, tmp_path):
@@ -319,7 +321,9 @@ def test_rows_that_fail_are_recorded_and_the_run_goes_on(dataset, scores, whole,
 
 def test_a_table_of_nothing_but_failures_keeps_its_types(dataset, pcs, whole, tmp_path):
     rows = [row | {"image": None} for row in dataset.with_format("arrow")[:].to_pylist()]
-    table = score_table(Dataset.from_list(rows, features=dataset.features), [pcs], tmp_path).to_arrow()
+    with pytest.raises(AllFailedError, match="all 12 rows failed, the first with: image row000: the cell is empty"):
+        score_table(Dataset.from_list(rows, features=dataset.features), [pcs], tmp_path)
+    table = ScoreTable.load(tmp_path).to_arrow()
     assert table.schema == whole.to_arrow().drop_columns("asf_miou").schema
     assert table["pcs"].null_count == 12
 

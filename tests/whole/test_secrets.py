@@ -4,12 +4,18 @@ import json
 import logging
 import os
 import pickle
+import re
 import shutil
 import tempfile
+import threading
 import traceback
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi
 from support.jobs import paths
@@ -111,6 +117,116 @@ def test_a_token_as_an_argument_is_used_and_forgotten(hub, secret, monkeypatch, 
     repository.compare([])
     assert {entry["token"] for entry in hub.faults.log} == {f"Bearer {SECRET}"[:40]}
     assert SECRET not in repr(repository)
+
+
+# What else a run knows of this machine and its user
+
+PASSWORD, SIGNATURE, PROJECT = "CANARYpassword", "CANARYsignature", "CANARYproject"
+
+
+@pytest.fixture
+def server(stored):
+    """A web server that asks for nothing and gives the data file of a stored dataset; its host and port."""
+    data = (stored / "data/train-00000.parquet").read_bytes()
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self):
+            start, end = 0, len(data)
+            if wanted := re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or ""):
+                start, end = int(wanted[1]), int(wanted[2]) + 1 if wanted[2] else end
+            self.send_response(206 if wanted else 200)
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
+            self.send_header("Accept-Ranges", "bytes")
+            self.send_header("Content-Length", str(len(data[start:end])))
+            self.end_headers()
+            if self.command == "GET":
+                with suppress(OSError):
+                    self.wfile.write(data[start:end])
+
+        do_GET = do_HEAD = answer
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def chain(dataset: str, folder: Path, scores: str = "classes_present,diversity") -> list[int]:
+    """Score, select, publish and export it; the exit codes."""
+    out = {name: str(folder / name) for name in ("scores", "selection", "published", "exported")}
+    rule = "top_k: {column: diversity, fraction: 0.5}"
+    return [
+        main(["score", dataset, "--out", out["scores"], "--scores", scores]),
+        main(["select", out["scores"], "--rule", rule, "--out", out["selection"]]),
+        main(["publish", dataset, out["selection"], "--scores", out["scores"], "--folder", out["published"]]),
+        main(["diff", out["scores"], out["published"]]),
+        main(["export", out["published"], "croissant", "--out", out["exported"]]),
+        main(["card", out["published"]]),
+        main(["verify", out["published"]]),
+    ]
+
+
+def canaries(folder: Path, printed: str, *words: str) -> list[str]:
+    """Where any of these words is written or printed."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    places = [str(path) for path in files if any(word.encode() in path.read_bytes() for word in words)]
+    return places + [line for line in printed.splitlines() if any(word in line for word in words)]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://me:{}@{}/x.parquet",
+        pytest.param("http://{1}/x.parquet?X-Amz-Signature={0}&f=.parquet", marks=pytest.mark.slow),
+    ],
+)
+def test_what_an_address_says_of_the_user_is_nowhere(server, address, tmp_path, capfd, caplog):
+    with caplog.at_level(logging.INFO):
+        assert chain(address.format(PASSWORD, server), tmp_path) == [0] * 7
+    printed = capfd.readouterr()
+    assert canaries(tmp_path, printed.out + printed.err + caplog.text, PASSWORD) == []
+    assert "x.parquet" in (tmp_path / "published/README.md").read_text()
+
+
+def test_an_address_that_cannot_be_read_is_told_without_it(tmp_path, capfd):
+    for address in (f"http://me:{PASSWORD}@127.0.0.1:9/x.parquet", f"s3://b/x.parquet?sig={PASSWORD}"):
+        assert main(["score", address, "--out", str(tmp_path / "scores"), "--scores", "classes_present"]) == 2
+        printed = capfd.readouterr()
+        assert canaries(tmp_path, printed.out + printed.err, PASSWORD) == []
+
+
+def test_where_files_lie_is_not_published(tmp_path, dataset, capfd):
+    """Of rows that fail, of a folder, of a model and of fitted files."""
+    folder = tmp_path / PROJECT / "me@home: files"
+    rows = dataset.with_format("arrow")[:].to_pylist()
+    for number, row in enumerate(rows):
+        missing = {"bytes": None, "path": str(folder / f"{number}.png")}
+        outside = {"bytes": None, "path": f"/{PROJECT}/x.png"}
+        address = {"bytes": None, "path": f"https://me:{PASSWORD}@host/x.png?sig={SIGNATURE}"}
+        row["mask"] = {3: missing, 5: outside, 7: address}.get(number, row["mask"])
+    (folder / "data").mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, dataset.features.arrow_schema), folder / "data/train-00000.parquet")
+    assert chain(str(folder), tmp_path) == [0] * 7
+    capfd.readouterr()  # the terminal is the user's: paths that he gave are shown there
+    words = PROJECT, PASSWORD, SIGNATURE, str(tmp_path), os.path.expanduser("~/")
+    assert canaries(tmp_path / "published", "", *words) == canaries(tmp_path / "exported", "", *words) == []
+    assert "lies outside the dataset's own folder" in (tmp_path / "published/report.json").read_text()
+
+
+def test_a_hub_whose_address_has_a_password(hub, words, secret, tmp_path, monkeypatch, capfd, caplog):
+    address = hub.url.replace("://", f"://me:{PASSWORD}@")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)
+    for fault in (None, {"code": 403, "times": -1}):
+        if fault:
+            hub.faults.add("POST|GET", do="status", **fault)
+        main([*words, "--to", "user/endpoint", "--json"])
+        main(["export", "user/endpoint", "croissant", "--out", str(tmp_path / f"out{bool(fault)}")])
+        printed = capfd.readouterr()
+        assert canaries(tmp_path, printed.out + printed.err + caplog.text, PASSWORD, secret) == []
 
 
 # Who sees it

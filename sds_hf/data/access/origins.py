@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sds_hf.data.access.paths import ANYWHERE, NOWHERE, Reach, read_file
-from sds_hf.limits import read_json, read_yaml
+from sds_hf.data.access.paths import ANYWHERE, NOWHERE, Reach, is_inside
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,9 +31,8 @@ if TYPE_CHECKING:
 USER_CODE = "generator"
 LISTING = ("imagefolder", "audiofolder", "videofolder", "pdffolder", "niftifolder", "meshfolder")
 
-CARDS = ("README.md", ".huggingface.yaml")  # what may name data files
-BUILT = "dataset_info.json"  # of a builder, or beside STATE of `save_to_disk`
-STATES = ("state.json", "dataset_dict.json")  # of `save_to_disk`
+CACHED = re.compile("(datasets|models)--")  # folders of repositories in a cache of the Hub
+STATE = "state.json"  # of `save_to_disk`
 
 _opened: dict[str, str] = {}  # by folder of Arrow or data files, the folder that `open_dataset` was given
 
@@ -47,7 +45,16 @@ def note_opened(folder: Path, files: Iterable[str]) -> None:
         files: Arrow files that were made of it, or data files in it.
     """
     for file in files:
-        _opened[os.path.dirname(file)] = os.path.realpath(folder)
+        _opened[os.path.dirname(file)] = own_folder(folder)
+
+
+def own_folder(folder: str | Path) -> str:
+    """The real path of a folder; of one in a cache of the Hub that of all the repository, to whose files links lead."""
+    path = Path(os.path.realpath(folder))
+    for inner in (path, *path.parents):
+        if inner.name == "snapshots" and CACHED.match(inner.parent.name):
+            return str(inner.parent)
+    return str(path)
 
 
 def reach_of(dataset: Any) -> Reach:
@@ -93,13 +100,27 @@ def _is_partly_in_memory(dataset: "Dataset") -> bool:
 def _reach_of_arrow(folder: str, dataset: "Dataset") -> Reach:
     """The reach of an Arrow file in a folder."""
     if folder in _opened:
-        return Reach((_opened[folder],))
-    builder = None if os.path.exists(os.path.join(folder, "state.json")) else _builder_of(folder)
-    if builder == USER_CODE:
+        return _reach_into(_opened[folder])
+    builder = None if os.path.exists(os.path.join(folder, STATE)) else _builder_of(folder)
+    if builder == USER_CODE and _is_of_this_user(folder, dataset):
         return ANYWHERE
     if builder in LISTING:
         return Reach(tuple(_listed_folders(dataset)))
-    return Reach((os.path.realpath(folder),))
+    return _reach_into(own_folder(folder))
+
+
+def _reach_into(*folders: str) -> Reach:
+    """The reach of what lies in folders, without those in which all that is the user's lies: the home, and above."""
+    home = os.path.realpath(os.path.expanduser("~"))
+    return Reach(tuple(folder for folder in folders if not is_inside(home, folder)))
+
+
+def _is_of_this_user(folder: str, dataset: "Dataset") -> bool:
+    """Whether a generator that a folder names was run here: what the folder itself says may be a stranger's word."""
+    from datasets.config import HF_DATASETS_CACHE
+
+    is_cached = is_inside(os.path.realpath(folder), os.path.realpath(HF_DATASETS_CACHE))
+    return is_cached or dataset.info.builder_name == USER_CODE
 
 
 def _builder_of(folder: str) -> str | None:
@@ -121,15 +142,7 @@ def _listed_folders(dataset: "Dataset") -> Iterator[str]:
         if isinstance(feature, Image) and pa.types.is_struct(column.type):
             paths = pc.struct_field(column, "path").combine_chunks().drop_null()
             folders = pc.unique(pc.replace_substring_regex(paths, r"[^/\\]*$", ""))
-            yield from (_with_blobs(os.path.realpath(folder)) for folder in folders.to_pylist() if folder)
-
-
-def _with_blobs(folder: str) -> str:
-    """A folder, or all of a repository in the cache of the Hub, whose files are links to others of it."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    cache = os.path.realpath(HF_HUB_CACHE) + os.sep
-    return cache + folder[len(cache) :].split(os.sep)[0] if folder.startswith(cache) else folder
+            yield from (own_folder(folder) for folder in folders.to_pylist() if folder)
 
 
 def _reach_of_stream(examples: Any) -> Reach:
@@ -149,10 +162,9 @@ def _reach_of_stream(examples: Any) -> Reach:
         return ANYWHERE
     files = [str(file) for split in (getattr(config, "data_files", None) or {}).values() for file in split]
     folders = {os.path.dirname(file) for file in files}
-    return Reach(
-        tuple(os.path.realpath(_opened.get(folder, folder)) for folder in folders if "://" not in folder),
-        tuple(_repository(folder) for folder in folders if "://" in folder and "::" not in folder),
-    )
+    addresses = tuple(_repository(folder) for folder in folders if "://" in folder and "::" not in folder)
+    local = (_opened.get(folder) or own_folder(folder) for folder in folders if "://" not in folder)
+    return _reach_into(*local) | Reach(addresses=addresses)
 
 
 def _repository(address: str) -> str:
@@ -161,90 +173,6 @@ def _repository(address: str) -> str:
     if address.startswith("hf://") and len(parts) > 4 and "@" in parts[4]:  # hf://datasets/user/name@commit
         return "/".join(parts[:5]) + "/"
     return address + "/"
-
-
-def is_saved(folder: Path) -> bool:
-    """Whether `save_to_disk` wrote a folder."""
-    return any((folder / name).exists() for name in STATES)
-
-
-def check_saved(folder: Path) -> None:
-    """Refuse a folder of `save_to_disk` that names Arrow files outside of it.
-
-    Raises:
-        PathError: names the file.
-    """
-    for state in [*folder.glob("state.json"), *folder.glob("*/state.json")]:
-        listed = read_json(read_file(state), str(state))
-        for entry in (listed.get("_data_files") if isinstance(listed, dict) else None) or ():
-            Reach((os.path.realpath(folder),)).check(state.parent / str(entry["filename"]))
-
-
-def folder_builder(folder: Path, config: str | None = None) -> Any:
-    """What reads a folder as `load_dataset` does, if its card names no data files outside of it.
-
-    Raises:
-        PathError: if it does; names the file.
-    """
-    from datasets import load_dataset_builder
-
-    for name in CARDS:
-        if os.path.lexists(folder / name):
-            check_card(read_file(folder / name).decode("utf-8", "replace"), str(folder / name), Path(folder))
-    builder = load_dataset_builder(str(folder.absolute()), config)
-    reach = Reach((os.path.realpath(folder),))
-    for file in data_files_of(builder):
-        reach.check_data_file(file)
-    return builder
-
-
-def data_files_of(builder: Any) -> list[str]:
-    """The data files that a builder of `datasets` reads."""
-    return [str(file) for files in (builder.config.data_files or {}).values() for file in files]
-
-
-def check_card(text: str, name: str, folder: Path | None = None) -> None:
-    """Refuse a card whose configurations name data files outside of its own folder or repository.
-
-    It is done before `datasets` sees the card, since that asks for every address in it.
-
-    Args:
-        text: a card with YAML between two lines `---`, or YAML alone.
-        name: what to call it in errors.
-        folder: that it lies in, if it is one of this machine.
-
-    Raises:
-        PathError: names the file.
-    """
-    from huggingface_hub.repocard import REGEX_YAML_BLOCK  # what `datasets` takes for the front, to the last blank
-
-    front = REGEX_YAML_BLOCK.search(text)
-    data = read_yaml(text if name.endswith(CARDS[1]) else front[2] if front else "", name)
-    configs = data.get("configs") if isinstance(data, dict) else None
-    reach = Reach((os.path.realpath(folder),) if folder else ())
-    for pattern in _texts(configs):
-        if "://" in pattern or "::" in pattern or ".." in re.split(r"[/\\]", pattern) or _is_absolute(pattern):
-            reach.check_data_file(pattern)
-
-
-def _is_absolute(pattern: str) -> bool:
-    return os.path.isabs(pattern) or pattern.startswith(("~", "\\")) or bool(re.match(r"[A-Za-z]:", pattern))
-
-
-def _texts(configs: Any) -> Iterator[str]:
-    """The patterns that configurations name."""
-    waiting = [
-        config.get(key)
-        for config in (configs if isinstance(configs, list) else ())
-        for key in ("data_files", "data_dir")
-        if isinstance(config, dict)
-    ]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, (dict, list)):
-            waiting += value.values() if isinstance(value, dict) else value
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sds_hf.errors import public_name
+
 FOLDERS, ADDRESSES = "SDS_HF_ALLOW_PATH", "SDS_HF_ALLOW_URL"
 MOST_BYTES = 1 << 30  # of one file
 LOCAL = ("file", "local", "asynclocal", "asyncwrapper")  # protocols of fsspec for files of this machine
@@ -37,6 +39,8 @@ def allow_paths(*folders: str | Path, urls: bool = False) -> Iterator[None]:
     """
     if lacking := [str(folder) for folder in folders if not Path(folder).is_dir()]:
         raise ValueError(f"--allow-path {lacking[0]} is no folder")
+    if parted := [path for path in map(os.path.realpath, folders) if os.pathsep in path]:
+        raise ValueError(f"--allow-path {parted[0]} has {os.pathsep!r} in it, which parts paths: give it another name")
     before = {name: os.environ.get(name) for name in (FOLDERS, ADDRESSES)}
     allowed = [*filter(None, (before[FOLDERS] or "").split(os.pathsep)), *(os.path.realpath(path) for path in folders)]
     os.environ[FOLDERS] = os.pathsep.join(allowed)
@@ -98,7 +102,7 @@ class Reach:
             path = os.path.realpath(name)
         except ValueError as error:  # a NUL
             raise PathError(f"{str(name)!r} is no path: {error}") from error
-        if self.anywhere or any(_is_inside(path, folder) for folder in (*self.folders, *allowed_folders())):
+        if self.anywhere or any(is_inside(path, folder) for folder in (*self.folders, *allowed_folders())):
             return Path(path)
         target = f", it leads to {path}" if os.path.islink(name) else ""
         raise PathError(
@@ -115,8 +119,9 @@ class Reach:
         target = name.rpartition("::")[2]
         if "://" in target and target.partition("://")[0] not in LOCAL:
             return self._check_address(target)
-        path = target.partition("://")[2] if "://" in target else target
-        self.check(os.path.expanduser(re.split(r"[*?\[]", path, maxsplit=1)[0] if "*" in path else path))
+        path = os.path.expanduser(target.partition("://")[2] if "://" in target else target)
+        is_pattern = "*" in path and not os.path.lexists(path)
+        self.check(re.split(r"[*?\[]", path, maxsplit=1)[0] if is_pattern else path)
         if "://" not in target and os.path.exists(path) and not os.path.isfile(path):
             raise PathError(f"{path} is no regular file")
         return None
@@ -156,7 +161,8 @@ def allows_addresses() -> bool:
     return os.environ.get(ADDRESSES, "") not in ("", "0")
 
 
-def _is_inside(path: str, folder: str) -> bool:
+def is_inside(path: str, folder: str) -> bool:
+    """Whether a real path is that of a folder, or of something in it."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
@@ -247,4 +253,5 @@ def held(cell: Any, reach: Reach, is_picture: bool = False) -> Any:
     try:
         return {**cell, "bytes": reach.read(path)}
     except PathError as error:
-        return Unreadable(path, str(error))
+        reason = str(error).replace(path, public_name(path) or path)  # others may be told, whatever it holds
+        return Unreadable(path, reason)

@@ -30,7 +30,9 @@ def inner_file(path: Path, root: Path) -> Path:
 
 
 def check_links(root: Path) -> None:
-    """Refuse a raw folder with a link to a folder outside, before anything walks through that.
+    """Refuse a raw folder with a link to a folder or a list outside, before anything walks through or reads that.
+
+    Links to pictures are their rows' failures.
 
     Raises:
         PathError: names both ends of the link.
@@ -39,7 +41,8 @@ def check_links(root: Path) -> None:
     while folders:
         with os.scandir(folders.pop()) as listing:
             for entry in listing:
-                if entry.is_symlink() and not entry.name.startswith(".") and os.path.isdir(entry):
+                is_picture = entry.name.lower().endswith((*IMAGE_SUFFIXES, *MASK_SUFFIXES))
+                if entry.is_symlink() and not entry.name.startswith(".") and (os.path.isdir(entry) or not is_picture):
                     inner_file(Path(entry.path), root)
                 elif entry.is_dir(follow_symlinks=False):
                     folders.append(Path(entry.path))

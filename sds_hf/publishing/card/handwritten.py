@@ -5,8 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
+from sds_hf.limits import read_yaml
 from sds_hf.publishing.card.metadata import OURS, with_others
 from sds_hf.selection.yaml_text import to_yaml
 
@@ -42,9 +41,9 @@ def split_card(text: str) -> tuple[dict[str, Any], str]:
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     front = FRONT.match(text)
     try:
-        data = yaml.safe_load(front[1]) if front else None
-    except yaml.YAMLError as error:
-        raise ValueError(f"the YAML of the card cannot be read: {' '.join(str(error).split())}") from error
+        data = read_yaml(front[1], "the YAML of the card") if front else None
+    except ValueError as error:
+        raise ValueError(f"the YAML of the card cannot be read: {error}") from error
     if not isinstance(data, dict | None):
         raise ValueError(f"the YAML of the card is a {type(data).__name__}, not keys with values")
     return data or {}, text[front.end() :] if front else text

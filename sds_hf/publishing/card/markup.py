@@ -4,10 +4,13 @@ import html
 import re
 from typing import Any
 
+from sds_hf.errors import plain
+
 SPECIAL = re.compile(r"([\\`*_\[\]|~$#@])")
 ADDRESS = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)  # what some renderers make a link of without being asked
 LINE_START = re.compile(r"^(\d{0,9})([-+=.)])")
 URL = re.compile(r"(https?://[\w/.~:?#@&=%+,-]*[\w/=])", re.ASCII)
+BLANK = re.compile(r"[^\S\n ]")  # of other kinds than a space and the end of a line
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f\x80-\x84\x86-\x9f]")
 
 
@@ -37,14 +40,14 @@ def code(value: Any) -> str:
 
 def fenced(text: str, language: str = "") -> str:
     """A code block whose fence is longer than any run of backticks inside."""
-    text = CONTROL.sub("\ufffd", text).rstrip()
+    text = plain(BLANK.sub(" ", CONTROL.sub("\ufffd", text)).rstrip(), lines=True)
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _one_line(value: Any) -> str:
-    return " ".join(CONTROL.sub("\ufffd", str(value)).split())
+    return plain(" ".join(CONTROL.sub("\ufffd", str(value)).split()))
 
 
 def _escaped(text: str) -> str:

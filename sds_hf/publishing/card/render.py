@@ -8,7 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from sds_hf.data.labels import UNUSED, VOC
+from sds_hf.data.colors import class_color
+from sds_hf.data.labels import UNUSED
 from sds_hf.publishing.card.handwritten import join_card
 from sds_hf.publishing.card.hub_rules import LICENSE_FILES
 from sds_hf.publishing.card.markup import code, escape, fenced, link, linked
@@ -31,6 +32,8 @@ COLUMNS = {
 GENERATORS = ("dataset-diffusion", "demo", "diffumask", "sds")  # readers of what is generated
 DEMO = "demo"  # a model for the scenes of a reader of that name, and for nothing else
 
+MODELS = ("model", "sam3_model", "regions")  # settings that name checkpoints, whose weights are listed
+
 
 def render_card(recipe: Recipe, report: Report) -> str:
     """The card of a published selection, YAML and Markdown.
@@ -46,10 +49,12 @@ def render_card(recipe: Recipe, report: Report) -> str:
     environment.filters.update(
         md=escape, linked=linked, code=code, fenced=fenced, link=link, python=_python, number=_number,
         percent=_percent, dropped=_dropped, public_name=public_name, settings=_settings, versions=_versions,
+        sentence=_sentence,
     )  # fmt: skip
     template = environment.from_string((files(__package__) / "dataset_card.md.jinja").read_text(encoding="utf-8"))
     publication, terms = recipe.publish, report.provenance.get("terms", {})
     class_table = _class_table(report)
+    unseen = [row for row in class_table if row["before"] == 0]
     counted = [row["after"] for row in class_table if row["after"] is not None]
     body = template.render(
         recipe=recipe,
@@ -58,12 +63,14 @@ def render_card(recipe: Recipe, report: Report) -> str:
         address=publication.to or publication.folder or recipe.name,
         recipe_yaml=recipe.to_yaml(),
         columns=_columns(report, is_generated(recipe, report)),
-        class_table=class_table,
+        class_table=[row for row in class_table if row["before"] != 0],
+        unseen=unseen,
         has_background=bool(class_table) and class_table[0]["after"] is None and class_table[0]["name"] != UNUSED,
         foreground=len(counted),
         absent=counted.count(0),
         has_quantiles=any(re.search(r"[<>] q[\d.]+", step.rule) for step in report.steps),
-        has_groups=any(step.rule.startswith("top ") for step in report.steps),
+        has_worst=any("worst rank in " in step.rule for step in report.steps),
+        has_groups=any(re.search("^top .* of each ", step.rule) for step in report.steps),
         scores_published=any(config["config_name"] == "scores" for config in report.metadata.get("configs", [])),
         licence=_licence(recipe),
         terms={name: value for name, value in terms.items() if name != "citation"},
@@ -120,7 +127,7 @@ def _columns(report: Report, generated: bool) -> list[tuple[str, str]]:
 
 def _score_of(column: str) -> type[Score] | None:
     """The score that writes a column, at best the one of that name."""
-    writers = (score for score in score_classes().values() if column in score.columns)
+    writers = (score for score in score_classes().values() if column in {**score.columns, **score.optional_columns})
     return score_classes().get(column) or next(writers, None)
 
 
@@ -144,7 +151,7 @@ def _class_table(report: Report) -> list[dict[str, Any]]:
     for index, name in names.items():
         count = counts.get(index)
         before, after = (count.before, count.after) if count else (0, 0)
-        color = "#{:02x}{:02x}{:02x}".format(*VOC.palette[index % 255])
+        color = "#{:02x}{:02x}{:02x}".format(*class_color(index % 255))
         rows.append({"id": index, "name": name, "before": before, "after": after, "color": color})
         if index == classless:
             rows[-1].update(before=None, after=None, color="none")
@@ -180,12 +187,17 @@ def _dropped(reasons: dict[str, int]) -> str:
 
 def _settings(values: dict[str, Any], several_models: bool = False) -> str:
     """Settings of a score as one would write them; JSON, so that a report read back gives the same."""
-    hidden = {"score", "model_digest", "labels", "statistics"} | (set() if several_models else {"model"})
+    hidden = {"score", "labels", "statistics", *(f"{name}_digest" for name in MODELS)}
+    hidden |= set() if several_models else {"model"}
     return ", ".join(
-        f"{key}={json.dumps(public_name(value) if key == 'model' else value)}"
+        f"{key}={json.dumps(public_name(value) if key in MODELS else value)}"
         for key, value in values.items()
         if key not in hidden and value is not None
     )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _versions(values: dict[str, str]) -> str:

@@ -13,7 +13,7 @@ from sds_hf.data.cells import undecoded
 from sds_hf.data.content import named_files_state
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.scores.base.batches import AllFailedError, warn_of_failures
-from sds_hf.scores.base.score import ERROR, Score, all_columns, columns_read, common_labels, score_batch
+from sds_hf.scores.base.score import ERROR, Score, all_columns, columns_read, common_labels, read_cells, score_batch
 from sds_hf.scores.base.whole_set import fit_scores
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def add_scores(
         raise ValueError(f"add_scores takes one split, not several: choose one of {sorted(dataset)}")
     batch_size = batch_size or default_batch_size()
     labels = labels_of(dataset.features, common_labels(scores))
+    if dataset.column_names:
+        read_cells(scores, {name: [] for name in dataset.column_names}, labels)  # refuse a missing column early
     scores = tuple(fit_scores(scores, dataset, labels, num_proc))
     if isinstance(dataset, IterableDataset):
         return _of_stream(dataset, Together(scores, labels), batch_size)

@@ -21,6 +21,7 @@ class Entry:
     Attributes:
         name: in recipes and on the command line.
         columns: what it writes, type by name.
+        optional_columns: what it writes with some settings only, likewise.
         needs: what it reads with its default settings.
         cost: `light`, no model; `forward`, one pass of the image encoder a row; `forwards`, several; `dense`, a pass at
             the image's own resolution.
@@ -32,6 +33,7 @@ class Entry:
 
     name: str
     columns: dict[str, str]
+    optional_columns: dict[str, str]
     needs: list[str]
     cost: Cost
     whole_set: bool
@@ -60,6 +62,7 @@ def _entry(score: type[Score]) -> Entry:
     return Entry(
         name=score.name,
         columns={name: str(dtype) for name, dtype in score.columns.items()},
+        optional_columns={name: str(dtype) for name, dtype in score.optional_columns.items()},
         needs=sorted(score.needs),
         cost=score.cost,
         whole_set=score.whole_set,

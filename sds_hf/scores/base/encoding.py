@@ -55,10 +55,16 @@ def images(rows: Rows, encoder: "Encoder", view: View) -> "Tensor":
     return rows.share(("images", encoder.files.digest, encoder.dtype, view), compute)
 
 
-def patches(rows: Rows, encoder: "Encoder", resolution: int | None = None) -> "Tensor":
+def patches(rows: Rows, encoder: "Encoder", resolution: int | None = None, local: bool = False) -> "Tensor":
     """Patch tokens of the images, in the space of the texts, (B, n, D) float32, not normalised.
 
     The same pass gives the embeddings that `images` returns for this resolution.
+
+    Args:
+        rows: the rows.
+        encoder: that sees them.
+        resolution: see `View`.
+        local: see `VisionTransformer.encode_with_patches`.
 
     Raises:
         ValueError: if only `transformers` knows the model's vision tower.
@@ -75,12 +81,12 @@ def patches(rows: Rows, encoder: "Encoder", resolution: int | None = None) -> "T
     def compute() -> "Tensor":
         inputs = encoder.split(pixels(rows, encoder, resolution))
         with stage("image encoder"):
-            outputs = [vit.encode_with_patches(part) for part in inputs]
+            outputs = [vit.encode_with_patches(part, local=local) for part in inputs]
             features, tokens = (torch.cat(both).float() for both in zip(*outputs, strict=True))
         rows.share(("images", encoder.files.digest, encoder.dtype, view), lambda: F.normalize(features, dim=-1))
         return tokens
 
-    return rows.share(("patches", encoder.files.digest, encoder.dtype, view), compute)
+    return rows.share(("patches", encoder.files.digest, encoder.dtype, view, local), compute)
 
 
 def leave_native(rows: Rows, encoder: "Encoder", position: Position, features: "Tensor") -> None:

@@ -22,10 +22,12 @@ class ImageTextScore(ClipScore):
     """A score that compares images with texts.
 
     Args:
-        similarity: `prob`, `cosine`, `clipscore` or `entropy`, see `sds_hf.clip.similarity.similarity`.
+        similarity: `prob`, the paper's sum over the classes; `prob_mean` or `prob_min`, each class against the
+            background prompts alone, then the mean or the minimum over classes, which sees that one of several classes
+            is missing; `cosine`, `clipscore` or `entropy`. See `sds_hf.clip.similarity.similarity`.
         text: `classes`, the prompts of the classes in the mask, or `caption`, the row's own caption in their place: in
-            `prob` and `entropy` it competes with the background prompts of the label space; in the others it stands
-            alone. A caption longer than the text encoder reads is cut; a row without one has no score.
+            `entropy` and the three of `prob` it competes with the background prompts of the label space; in the others
+            it stands alone. A caption longer than the text encoder reads is cut; a row without one has no score.
         class_list: which classes are asked about: `all` that the mask shows, or `inner`, all but the lowest and the
             highest index of the mask, as the authors' script for VOC takes them. That is right where the mask has both
             background and 255; where 255 is missing the highest class is lost, and a row with one class has no score.

@@ -1,5 +1,6 @@
 """The rows of a batch as scores see them: decoded once, checked, with the passes of an encoder shared."""
 
+import difflib
 import os
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from sds_hf.data.access.paths import Unreadable
 from sds_hf.data.images import BadImageError, decode_image, decode_mask, picture_size
 from sds_hf.data.instances import InstanceError, given_boxes, given_instances
 from sds_hf.data.labels import LabelSpace
-from sds_hf.errors import short
+from sds_hf.errors import public_name, short
 
 T = TypeVar("T")
 ClassList = Literal["all", "inner"]
@@ -33,7 +34,8 @@ class Rows:
         masks: (H, W) uint8 each, empty if no score needs them or there are none.
         present: (rows, K) bool, foreground classes each row is annotated with, in the order of `labels.class_ids`.
         captions: the text that goes with each image, None where there is none; empty if no score needs them.
-        cells: further columns that scores need, by name: `instances` and `boxes` checked, others as they are stored.
+        cells: further columns that scores need, by name: `instances` and `boxes` checked, masks as (H, W) uint8 of the
+            size of `masks`, None where there is none, others as they are stored.
         positions: of these rows among the cells they were read from.
         errors: what is wrong with the others, by their position.
     """
@@ -86,7 +88,9 @@ class Rows:
         return [self.labels.class_ids[i] for i in np.flatnonzero(self.present[row])]
 
 
-def read_rows(cells: Mapping[str, Sequence[Any]], needs: set[str], labels: LabelSpace) -> Rows:
+def read_rows(
+    cells: Mapping[str, Sequence[Any]], needs: set[str], labels: LabelSpace, mask_columns: Collection[str] = ()
+) -> Rows:
     """Decode and check a batch, in threads.
 
     Args:
@@ -94,6 +98,7 @@ def read_rows(cells: Mapping[str, Sequence[Any]], needs: set[str], labels: Label
             the mask where only the classes are needed.
         needs: which columns the scores read.
         labels: the label space of masks and classes.
+        mask_columns: those of `needs` that hold further masks.
 
     Returns:
         The rows that could be read, with the errors of those that could not.
@@ -103,7 +108,8 @@ def read_rows(cells: Mapping[str, Sequence[Any]], needs: set[str], labels: Label
     """
     with_mask = "mask" in cells
     if missing := [name for name in needs if name not in cells and not (name == "classes" and with_mask)]:
-        raise ValueError(f"the scores need the columns {sorted(needs)}; {missing} missing among {sorted(cells)}")
+        lacking = f"the scores need the columns {sorted(needs)}; {missing} missing among {sorted(cells)}"
+        raise ValueError(lacking + _meant(missing, cells))
     count = len(next(iter(cells.values())))
     other_columns = sorted(needs - {"image", "mask", "classes", "caption"})
 
@@ -113,19 +119,26 @@ def read_rows(cells: Mapping[str, Sequence[Any]], needs: set[str], labels: Label
                 decode_image(cells["image"][position], _name(cells, "image", position)) if "image" in needs else None
             )
             caption = _caption(cells["caption"][position]) if "caption" in needs else None
-            others = [_checked_cell(name, cells[name][position], labels) for name in other_columns]
-            ids = next((other for other in others if isinstance(other, np.ndarray)), None)
+            others = {
+                name: _further_mask(cells[name][position], _name(cells, name, position))
+                if name in mask_columns
+                else _checked_cell(name, cells[name][position], labels)
+                for name in other_columns
+            }
+            ids = instances if isinstance(instances := others.get("instances"), np.ndarray) else None
             if ids is not None and not with_mask:
                 raise BadRowError("instances: a picture of ids needs the column `mask`, which says the classes")
             if not with_mask:
-                return image, None, _present(_classes(cells, position), labels), caption, *others
+                return image, None, _present(_classes(cells, position), labels), caption, *others.values()
             name = _name(cells, "mask", position)
             mask = decode_mask(cells["mask"][position], name)
             if image is not None and image.shape[:2] != mask.shape:
                 raise BadRowError(f"{name}: {_size(mask)} pixels, but the image has {_size(image)}")
             if ids is not None and ids.shape != mask.shape:
                 raise BadRowError(f"instances: {_size(ids)} pixels, but the mask has {_size(mask)}")
-            return image, mask, _present(np.unique(mask), labels, name), caption, *others
+            for column in mask_columns:
+                _check_other_mask(others[column], mask, labels, _name(cells, column, position))
+            return image, mask, _present(np.unique(mask), labels, name), caption, *others.values()
         except (BadImageError, BadRowError) as error:
             return str(error)
         except Exception as error:  # whatever one row holds, the others are scored
@@ -174,6 +187,30 @@ def _classes(cells: Mapping[str, Sequence[Any]], position: int) -> Sequence[int]
     return values
 
 
+def _further_mask(cell: Any, name: str) -> np.ndarray | None:
+    """The mask of a cell besides `mask`, of another model, a teacher or a person; None where the row has none."""
+    if cell is None or (isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path") is None):
+        return None
+    if isinstance(cell, str):
+        raise BadRowError(f"{name}: a text, not a mask; if it names a file, cast the column to datasets.Image()")
+    return decode_mask(cell, name)
+
+
+def _check_other_mask(other: np.ndarray | None, mask: np.ndarray, labels: LabelSpace, name: str) -> None:
+    """Refuse a further mask of another size, or with other indices than the label space has."""
+    if other is None:
+        return
+    if other.shape != mask.shape:
+        raise BadRowError(f"{name}: {_size(other)} pixels, but the mask has {_size(mask)}")
+    _present(np.unique(other), labels, name)
+
+
+def _meant(missing: Sequence[str], cells: Collection[str]) -> str:
+    """What columns that are missing may have been meant to be."""
+    close = {name: difflib.get_close_matches(name, cells, 1) for name in missing}
+    return "".join(f"; instead of {name!r}, did you mean {names[0]!r}?" for name, names in close.items() if names)
+
+
 def _caption(cell: Any, name: str = "caption") -> str | None:
     """The text of a cell; None if it says nothing."""
     if cell is not None and not isinstance(cell, str):
@@ -199,7 +236,7 @@ def _name(cells: Mapping[str, Sequence[Any]], column: str, position: int) -> str
     cell = cells[column][position]
     named = cell.path if isinstance(cell, Unreadable) else cell
     path = named.get("path") if isinstance(named, dict) else named if isinstance(named, str) else None
-    label = os.path.basename(path) if path else cells["id"][position] if "id" in cells else None
+    label = os.path.basename(public_name(path)) if path else cells["id"][position] if "id" in cells else None
     return f"{column} {label}" if label is not None else column
 
 

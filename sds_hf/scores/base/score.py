@@ -50,6 +50,7 @@ class Score(ABC):
 
     name: ClassVar[str]  # in recipes and on the command line
     columns: ClassVar[dict[str, pa.DataType]]
+    optional_columns: ClassVar[dict[str, pa.DataType]] = {}  # written with some settings only
     needs: ClassVar[frozenset[str]]  # columns read with the default settings
     cost: ClassVar[Cost] = "light"
     version: ClassVar[int] = 1  # raise it whenever the same settings would give other numbers
@@ -60,6 +61,8 @@ class Score(ABC):
     leads: ClassVar[bool] = False  # whether its encoder pass serves other scores too, so that it goes first
     whole_set: ClassVar[bool] = False  # whether it is fitted to the whole set first, with some settings at least
     reference_sets: ClassVar[tuple[str, ...]] = ()  # names of the sets that its `fit` compares rows with
+    later_settings: ClassVar[frozenset[str]] = frozenset()  # no part of the identity at their defaults: tables were
+    # made before there were these
 
     labels: str = "auto"
 
@@ -95,6 +98,16 @@ class Score(ABC):
         return self.needs
 
     @property
+    def mask_columns(self) -> frozenset[str]:
+        """Those of the columns read that hold masks besides `mask`."""
+        return frozenset()
+
+    @property
+    def writes(self) -> dict[str, pa.DataType]:
+        """Columns written with these settings."""
+        return self.columns
+
+    @property
     def is_fitted(self) -> bool:
         """Whether rows can be scored."""
         return True
@@ -121,7 +134,9 @@ class Score(ABC):
         Raises:
             ValueError: if something cannot be resolved, e.g. a model that cannot be had.
         """
-        return {"score": self.name, "version": self.version, **self.values()}
+        defaults = {field.name: field.default for field in fields(cast(Any, self)) if field.name in self.later_settings}
+        values = {name: v for name, v in self.values().items() if name not in defaults or v != defaults[name]}
+        return {"score": self.name, "version": self.version, **values}
 
     def values(self) -> dict[str, Any]:
         """The settings as given."""
@@ -172,14 +187,25 @@ class ClipScore(Score):
         """Whether these settings need the model."""
         return True
 
+    @property
+    def asks_model(self) -> bool:
+        """Whether these settings need any model."""
+        return self.asks_clip
+
     def identity(self) -> dict[str, Any]:
         """See `Score.identity`; the digest stands for weights, tokenizer and preprocessing."""
         from sds_hf.clip.device import current_device, dtype_name, resolve_dtype
 
-        if not self.asks_clip:
-            return {name: value for name, value in super().identity().items() if name not in ("model", "dtype")}
-        dtype = dtype_name(resolve_dtype(self.dtype, current_device()))
-        return {**super().identity(), "dtype": dtype, "model_digest": model_files(self.model).digest}
+        identity = super().identity()
+        if self.asks_model:
+            identity["dtype"] = dtype_name(resolve_dtype(self.dtype, current_device()))
+        else:
+            del identity["dtype"]
+        if self.asks_clip:
+            identity["model_digest"] = model_files(self.model).digest
+        else:
+            del identity["model"]
+        return identity
 
     def models(self) -> dict[str, Any]:
         """See `Score.models`; no weights are loaded for it."""
@@ -257,7 +283,8 @@ def score_cells(
 
 def read_cells(scores: Sequence[Score], cells: Mapping[str, Sequence[Any]], labels: LabelSpace) -> Rows:
     """Decode what the scores need of raw cells; see `read_rows`."""
-    return read_rows(cells, {need for score in scores for need in score.reads}, labels)
+    masks = {name for score in scores for name in score.mask_columns}
+    return read_rows(cells, {need for score in scores for need in score.reads}, labels, masks)
 
 
 def score_rows(scores: Sequence[Score], rows: Rows) -> tuple[dict[str, Column], dict[int, str]]:
@@ -292,7 +319,7 @@ def common_labels(scores: Sequence[Score]) -> str:
         raise ValueError(one if spaces else "no score is asked for: name one or more, e.g. pcs and asf_miou")
     writers: dict[str, Score] = {}
     for score in scores:
-        for column in score.columns:
+        for column in score.writes:
             other = writers.setdefault(column, score).values()
             differing = {key for key, value in score.values().items() if other.get(key, value) != value}
             if differing or (writers[column] is not score and writers[column].name == score.name):
@@ -304,7 +331,7 @@ def common_labels(scores: Sequence[Score]) -> str:
 
 def all_columns(scores: Sequence[Score]) -> dict[str, pa.DataType]:
     """Columns the scores write together, in order."""
-    return {name: dtype for score in scores for name, dtype in score.columns.items()}
+    return {name: dtype for score in scores for name, dtype in score.writes.items()}
 
 
 def columns_read(scores: Sequence[Score]) -> list[str]:

@@ -39,6 +39,7 @@ class WholeSetScore(Score):
     """
 
     whole_set: ClassVar[bool] = True
+    applied: ClassVar[frozenset[str]] = frozenset()  # settings that matter after the fit only
 
     statistics: Mapping[str, Any] | None = field(default=None, hash=False)
 
@@ -108,12 +109,17 @@ def fit_scores(
         return json.dumps(_statistics(unfitted, dataset, labels, num_proc or 1))
 
     content_key = files_behind(dataset, columns_read(unfitted)) if isinstance(dataset, Dataset) else None
-    key = json.dumps([content_key, asdict(labels), [score.identity() for score in unfitted]], sort_keys=True)
+    key = json.dumps([content_key, asdict(labels), [_fit_identity(score) for score in unfitted]], sort_keys=True)
     statistics = iter(json.loads(compute() if content_key is None else remembered(KIND, key, compute)))
     return [
         cast(Score, replace(cast(Any, score), statistics=next(statistics))) if not score.is_fitted else score
         for score in scores
     ]
+
+
+def _fit_identity(score: WholeSetScore) -> dict[str, Any]:
+    """Everything that decides what a fit finds."""
+    return {name: value for name, value in score.identity().items() if name not in score.applied}
 
 
 def _statistics(

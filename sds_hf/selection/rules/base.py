@@ -1,6 +1,7 @@
 """What a rule is, and how a recipe's entry becomes one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, ClassVar, cast
 
@@ -9,7 +10,9 @@ from pydantic import ValidationError
 from sds_hf.errors import one_line
 from sds_hf.scores.base.score import settings
 from sds_hf.selection.candidates import Candidates
+from sds_hf.selection.duck import CLASSES, COUNT
 
+GROUP_WORDS = {COUNT: "number of classes", CLASSES: "class"}  # for people
 RANKING = ("rank", "group_size", "cutoff")  # of a row in its group
 RULES: dict[str, type["Rule"]] = {}
 
@@ -55,6 +58,11 @@ class Rule(ABC):
         Returns:
             What bounds given as quantiles came to, by their name.
         """
+
+
+def each_group(by: Iterable[str]) -> str:
+    """Families of groups, for people."""
+    return " and ".join(f"of each {GROUP_WORDS.get(column, column)}" for column in by)
 
 
 def make_rule(index: int, entry: Any) -> Rule:

@@ -1,4 +1,4 @@
-"""Rules that keep a number or a share of all rows: the best by a score, by several, or drawn at random."""
+"""Rules that keep a number or a share of all rows: the best by a score, or drawn at random."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -8,9 +8,10 @@ from typing import Annotated, Any, ClassVar, cast
 from pydantic import BeforeValidator, Field, model_validator
 
 from sds_hf.scores.base.score import settings
-from sds_hf.selection.candidates import Candidates, cut, rank
+from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import RANKING, Rule
+from sds_hf.selection.rules.order import Order, cut, rank
 
 
 def _no_truth(value: Any) -> Any:
@@ -52,25 +53,29 @@ class Sized(Rule):
 class BestShare(Sized):
     """A rule that puts all rows into one order and keeps the first ones."""
 
-    best: ClassVar[str] = "DESC"  # which end of the key comes first
-
     def apply(self, candidates: Candidates) -> dict[str, float]:
         """See `Rule.apply`."""
-        where = " AND ".join(f"{candidates.number(column)} IS NOT NULL" for column in self.reads) or "true"
-        rank(candidates, "best", group="1", key=self._key(candidates, where), where=where, best=self.best)
+        order = self._order(candidates)
+        rank(candidates, "best", group="1", order=order)
         cut(candidates, "best", self.count("group_size"))
-        kept, dropped = literal(f"kept:{self.kind}"), literal(f"dropped:{self.kind}")
+        kept = literal(f"kept:{self.kind}")
+        dropped, detail = self._dropped("best.note")
         candidates.step(
             f"WHEN best.rank IS NULL THEN 'dropped:null' WHEN best.rank > best.cutoff THEN {dropped}",
+            detail=f"CASE WHEN best.rank > best.cutoff THEN {detail} END",
             kept_by=f"CASE WHEN best.rank <= best.cutoff THEN {kept} END",
-            families=["best"],
+            families=["best", *order.tables],
             adds={f"{self.kind}_{name}": f"best.{name}" for name in RANKING},
         )
         return {}
 
+    def _dropped(self, note: str) -> tuple[str, str]:
+        """SQL of why a row leaves, and of what is said of that row alone."""
+        return literal(f"dropped:{self.kind}"), "NULL"
+
     @abstractmethod
-    def _key(self, candidates: Candidates, where: str) -> str:
-        """SQL of what orders the rows, among those of `where`."""
+    def _order(self, candidates: Candidates) -> Order:
+        """The order of the rows."""
 
 
 @settings
@@ -100,46 +105,9 @@ class TopK(BestShare):
         """See `Rule.label`."""
         return f"top {self.size} of {self.column}"
 
-    def _key(self, candidates: Candidates, where: str) -> str:
-        return candidates.number(self.column)
-
-
-@settings
-class RankMean(BestShare):
-    """Keep the rows that rank best in several columns on average.
-
-    In each column the highest score has rank 1; rows of equal scores share the mean of their ranks. Only rows that have
-    all the scores are ranked; the others leave.
-
-    Args:
-        columns: two or more score columns, higher is better in each.
-        fraction: share of the ranked rows, above 0 and at most 1; or
-        target: number of rows.
-
-    Source:
-        Meletis et al., ITSC 2019, combine similarity and object diversity; how is not published, this is our reading.
-    """
-
-    kind: ClassVar[str] = "rank_mean"
-    best: ClassVar[str] = "ASC"
-
-    columns: Annotated[tuple[str, ...], Field(min_length=2)]
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """See `Rule.reads`."""
-        return self.columns
-
-    @property
-    def label(self) -> str:
-        """See `Rule.label`."""
-        return f"top {self.size} by mean rank of {' and '.join(self.columns)}"
-
-    def _key(self, candidates: Candidates, where: str) -> str:
-        # The best and the worst rank of rows of equal scores; their sum is twice the mean, and a whole number.
-        takes_part = f"dropped IS NULL AND {where}"
-        windows = (f"OVER (PARTITION BY {takes_part} ORDER BY {candidates.number(name)} DESC)" for name in self.columns)
-        return " + ".join(f"rank() {window} + count(*) {window}" for window in windows)
+    def _order(self, candidates: Candidates) -> Order:
+        score = candidates.number(self.column)
+        return Order(score, where=f"{score} IS NOT NULL")
 
 
 @settings
@@ -155,7 +123,6 @@ class Random(BestShare):
     """
 
     kind: ClassVar[str] = "random"
-    best: ClassVar[str] = "ASC"
 
     seed: int = 0
 
@@ -167,10 +134,10 @@ class Random(BestShare):
     @property
     def label(self) -> str:
         """See `Rule.label`."""
-        return f"{self.size} at random, seed {self.seed}"
+        return f"{self.size} drawn at random, seed {self.seed}"
 
-    def _key(self, candidates: Candidates, where: str) -> str:
-        return drawn(self.seed)
+    def _order(self, candidates: Candidates) -> Order:
+        return Order(drawn(self.seed), "ASC")
 
 
 def drawn(seed: int) -> str:

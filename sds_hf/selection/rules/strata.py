@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from sds_hf.scores.base.score import settings
-from sds_hf.selection.candidates import Candidates, cut, rank
+from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.rules.base import RANKING
+from sds_hf.selection.rules.order import Order, cut, rank
 from sds_hf.selection.rules.share import Sized, drawn
 
 
@@ -45,7 +46,8 @@ class Stratified(Sized):
     @property
     def label(self) -> str:
         """See `Rule.label`."""
-        return f"{self.size} from {self.strata} strata of {self.column}, without its lowest {self.drop_lowest:.0%}"
+        lowest = f", without its lowest {self.drop_lowest:.0%}" if self.drop_lowest else ""
+        return f"{self.size} drawn evenly over the range of {self.column}, in {self.strata} strata{lowest}"
 
     def apply(self, candidates: Candidates) -> dict[str, float]:
         """See `Rule.apply`."""
@@ -60,9 +62,7 @@ class Stratified(Sized):
             )
         )
         budgets = ccs_budgets([sizes.get(number, 0) for number in range(self.strata)], budget)
-        rank(
-            candidates, "stratum", group=stratum, key=drawn(self.seed), where=f"{scored} AND {high_enough}", best="ASC"
-        )
+        rank(candidates, "stratum", group=stratum, order=Order(drawn(self.seed), "ASC", f"{scored} AND {high_enough}"))
         cut(candidates, "stratum", f"CAST({budgets}[grp + 1] AS BIGINT)")
         candidates.step(
             f"""WHEN {column} IS NULL THEN 'dropped:null' WHEN stratum.rank IS NULL THEN 'dropped:lowest'

@@ -1,0 +1,101 @@
+// The rows that matter: by rule those nearest below and above its bound; by group the last in and the first out.
+
+import { SIGNS } from "../rules/bounds.js";
+import { groupWords } from "../rules/columns.js";
+import { parts } from "../rules/select.js";
+import { SHARES, labelOf, short } from "../recipe/labels.js";
+
+/** @typedef {import("../rules/select.js").Rule} Rule */
+/** @typedef {import("../rules/select.js").Selection} Selection */
+/** @typedef {{heading: string, rows: {row: number, note: string}[]}} Section */
+
+/**
+ * @param {Selection} selection
+ * @param {Rule[]} rules
+ * @param {(row: number) => boolean} test which rows may be shown
+ * @param {number} each rows on each side of a bound
+ * @returns {Section[]}
+ */
+export function borderline(selection, rules, test, each = 6) {
+  return rules.flatMap((rule, index) => {
+    const [kind, settings] = parts(rule);
+    const title = `Rule ${index + 1}: ${labelOf(rule)}`;
+    return kind === "threshold" || kind === "band"
+      ? atBounds(selection, index, settings, title, test, each)
+      : atRanks(selection, index, kind, settings, title, test, each);
+  }).filter(({ rows }) => rows.length);
+}
+
+/**
+ * @param {Selection} selection
+ * @param {number} index
+ * @param {any} settings
+ * @param {string} title
+ * @param {(row: number) => boolean} test
+ * @param {number} each
+ * @returns {Section[]}
+ */
+function atBounds({ state, steps }, index, settings, title, test, each) {
+  const { values } = state.table.numbers(settings.column), descending = state.table.descending(settings.column);
+  const entered = (/** @type {number} */ row) => (!state.dropped[row] || state.droppedAt[row] > index) && test(row);
+  return Object.keys(SIGNS).filter((name) => settings[name] != null).flatMap((name) => {
+    const bound = steps[index].bounds[name] ?? Number(settings[name]), below = name === "below" || name === "high";
+    /** @type {{inside: number[], outside: number[]}} */
+    const { inside, outside } = { inside: [], outside: [] };
+    const order = below ? descending : descending.toReversed();
+    let start = 0; // the first row on the side that stays
+    for (let end = order.length; start < end; ) {
+      const middle = (start + end) >> 1;
+      if (below ? values[order[middle]] > bound : values[order[middle]] < bound) start = middle + 1;
+      else end = middle;
+    }
+    for (let place = start; place < order.length && inside.length < each; place++) {
+      const row = order[place];
+      if (entered(row)) (state.droppedAt[row] === index + 1 ? outside : inside).push(row);
+    }
+    for (let place = start - 1; place >= 0 && outside.length < each; place--) if (entered(order[place])) outside.push(order[place]);
+    const noted = (/** @type {number[]} */ rows) => rows.slice(0, each).map((row) => ({ row, note: `${settings.column} ${short(values[row])}` }));
+    return [
+      { heading: `${title} – just inside ${short(bound)}`, rows: noted(inside) },
+      { heading: `${title} – just outside ${short(bound)}`, rows: noted(outside) },
+    ];
+  });
+}
+
+/**
+ * @param {Selection} selection
+ * @param {number} index
+ * @param {string} kind
+ * @param {any} settings
+ * @param {string} title
+ * @param {(row: number) => boolean} test
+ * @param {number} each
+ * @returns {Section[]}
+ */
+function atRanks({ state }, index, kind, settings, title, test, each) {
+  const names = kind === "top_per_group" ? [...state.rankings.keys()].filter((name) => familiesOf(settings).includes(name)) : [kind === "stratified" ? "stratum" : kind];
+  /** @type {{row: number, note: string, distance: number}[]} */
+  const inside = [];
+  /** @type {{row: number, note: string, distance: number}[]} */
+  const outside = [];
+  for (const name of names) {
+    const ranking = state.rankings.get(name);
+    if (!ranking) continue;
+    for (let row = 0; row < state.table.length; row++) {
+      const rank = ranking.rank[row], distance = rank - ranking.cutoff[row];
+      if (!rank || distance > each || distance <= -each || !test(row)) continue;
+      const out = state.droppedAt[row] === index + 1, where = SHARES.includes(name) ? "" : `${groupWords(state.table, name, ranking.group[row])}: `;
+      const note = `${where}rank ${rank} of ${ranking.size[row]}, first ${ranking.cutoff[row]} stay`;
+      if (out && distance > 0) outside.push({ row, note, distance });
+      else if (!state.dropped[row] && distance <= 0) inside.push({ row, note, distance: -distance });
+    }
+  }
+  const nearest = (/** @type {typeof inside} */ rows) => [...new Map(rows.sort((a, b) => a.distance - b.distance).map((line) => [line.row, line])).values()].slice(0, 2 * each);
+  return [{ heading: `${title} – last in`, rows: nearest(inside) }, { heading: `${title} – first out`, rows: nearest(outside) }];
+}
+
+/** @param {any} settings */
+function familiesOf(settings) {
+  const by = Array.isArray(settings.by) ? settings.by : [settings.by];
+  return by.flatMap((/** @type {string} */ name) => [name, { classes_present: "class", num_classes_present: "num_classes" }[name] ?? name]);
+}

@@ -1,0 +1,270 @@
+// Every score as a histogram, with bounds to drag.
+
+import { BINS, countsOf } from "../analysis/bins.js";
+import { dress, h, svg } from "../dom.js";
+import { counted, short } from "../recipe/labels.js";
+import { parts } from "../rules/select.js";
+
+/** @typedef {import("../session.js").Session} Session */
+/** @typedef {import("../rules/select.js").Rule} Rule */
+/** @typedef {{rule: number, name: string, value: number}} Bound rule -1: none yet, its handle waits at the edge */
+
+const WIDTH = 320, HEIGHT = 96, LOWER = ["above", "low"], UPPER = ["below", "high"];
+
+export class Histograms {
+  /** @param {Session} session */
+  constructor(session) {
+    this.session = session;
+    this.element = h("section", { class: "histograms", "aria-label": "Scores" });
+    /** @type {Map<string, HistogramView>} */
+    this._views = new Map();
+    for (const name of session.scores) {
+      const view = new HistogramView(session, name);
+      this._views.set(name, view);
+      this.element.append(view.element);
+    }
+    if (!session.scores.length) this.element.append(h("p", { class: "empty" }, "This table has no scores. Compute some with: sds-hf score DATASET --out scores"));
+  }
+
+  update() {
+    for (const view of this._views.values()) view.update();
+  }
+}
+
+class HistogramView {
+  /**
+   * @param {Session} session
+   * @param {string} name
+   */
+  constructor(session, name) {
+    this.session = session;
+    this.name = name;
+    this.histogram = session.histogram(name);
+    this._all = svg("path", { class: "all" });
+    this._kept = svg("path", { class: "kept" });
+    this._other = svg("path", { class: "other" });
+    this._marks = svg("g");
+    this._handles = svg("g");
+    this._svg = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT + 6}`, preserveAspectRatio: "none", role: "group", "aria-label": `Histogram of ${name}` },
+      this._all, this._kept, this._other, this._marks, this._handles);
+    this._text = h("span", { class: "range" });
+    const { low, high, nulls, all } = this.histogram, { height, cut } = heightOf(all);
+    this._highest = height;
+    this.element = h("figure", { class: "histogram" },
+      h("figcaption", {}, h("span", { class: "name" }, name), info(session.config.definitions[name]), this._text),
+      h("div", { class: "plot" }, this._svg),
+      h("div", { class: "axis" }, h("span", {}, short(low)), h("span", { class: "quiet" }, [nulls ? `${counted(nulls)} without` : "", cut ? `one bar of ${counted(cut)} cut` : ""].filter(Boolean).join(", ")), h("span", {}, short(high))));
+    this._all.setAttribute("d", bars(all, this._highest));
+    this._drag = /** @type {Bound | null} */ (null);
+    /** @type {Map<string, SVGGElement>} */
+    this._byKey = new Map();
+  }
+
+  update() {
+    const { session, histogram } = this, { recipes } = session.store.state;
+    this._kept.setAttribute("d", bars(countsOf(histogram, session.outcome(0).selection.kept), this._highest));
+    this._other.setAttribute("d", recipes[1] ? outline(countsOf(histogram, session.outcome(1).selection.kept), this._highest) : "");
+    const bounds = this._bounds();
+    this._text.textContent = bounds.filter(({ rule }) => rule >= 0).map(({ name, value }) => `${LOWER.includes(name) ? "from" : "to"} ${short(value)}`).join(", ");
+    const keys = new Set(bounds.map(keyOf));
+    for (const [key, handle] of this._byKey) {
+      if (!keys.has(key)) {
+        handle.remove();
+        this._byKey.delete(key);
+      }
+    }
+    for (const bound of bounds) this._place(bound);
+    this._marks.replaceChildren(...this._cutoffs().map((value) => svg("line", { class: "cutoff", x1: this._x(value), x2: this._x(value), y1: 0, y2: HEIGHT })));
+  }
+
+  /** @returns {Bound[]} */
+  _bounds() {
+    const { rules, selection } = this.session.outcome(0), { low, high } = this.histogram;
+    /** @type {Bound[]} */
+    const bounds = [];
+    rules.forEach((rule, index) => {
+      const [kind, settings] = parts(rule);
+      if (settings.column !== this.name || (kind !== "threshold" && kind !== "band")) return;
+      for (const name of [...LOWER, ...UPPER]) {
+        if (settings[name] != null) bounds.push({ rule: index, name, value: selection.steps[index].bounds[name] ?? Number(settings[name]) });
+      }
+    });
+    if (!bounds.some(({ name }) => LOWER.includes(name))) bounds.push({ rule: -1, name: "above", value: low });
+    if (!bounds.some(({ name }) => UPPER.includes(name))) bounds.push({ rule: -1, name: "below", value: high });
+    return bounds;
+  }
+
+  /** Lowest scores that rules of a share keep. */
+  _cutoffs() {
+    const { rules, selection: { state, steps } } = this.session.outcome(0), { values } = this.session.table.numbers(this.name);
+    return rules.flatMap((rule, index) => {
+      const [kind, { column }] = parts(rule);
+      if (column !== this.name || kind !== "top_k" || !steps[index].after) return [];
+      let lowest = Infinity;
+      for (let row = 0; row < values.length; row++) {
+        if (values[row] < lowest && (!state.dropped[row] || state.droppedAt[row] > index + 1)) lowest = values[row];
+      }
+      return [lowest];
+    });
+  }
+
+  /** @param {number} value */
+  _x(value) {
+    const { low, high } = this.histogram;
+    return Math.min(WIDTH, Math.max(0, ((value - low) / (high - low)) * WIDTH));
+  }
+
+  /** @param {Bound} bound */
+  _place(bound) {
+    const key = keyOf(bound), { low, high } = this.histogram, lower = LOWER.includes(bound.name), x = this._x(bound.value);
+    let handle = this._byKey.get(key);
+    if (!handle) {
+      handle = svg("g", { role: "slider", tabindex: 0, "data-key": `${this.name}:${bound.name}`, "aria-orientation": "horizontal" },
+        svg("rect", { class: "shade", y: 0, height: HEIGHT }), svg("rect", { class: "hit", x: -11, y: 0, width: 22, height: HEIGHT + 6 }),
+        svg("line", { y1: 0, y2: HEIGHT }), svg("rect", { class: "grip", x: -4, y: HEIGHT / 2 - 14, width: 8, height: 28, rx: 4 }));
+      this._byKey.set(key, handle);
+      this._handles.append(handle);
+      this._listen(handle, key);
+    }
+    dress(handle, {
+      transform: `translate(${x.toFixed(2)} 0)`, class: bound.rule < 0 ? "handle waiting" : "handle",
+      "aria-label": `${bound.rule < 0 ? "Add a bound: " : ""}${lower ? "lowest" : "highest"} ${this.name}`,
+      "aria-valuemin": low, "aria-valuemax": high, "aria-valuenow": Math.min(high, Math.max(low, bound.value)), "aria-valuetext": bound.rule < 0 ? "no bound" : short(bound.value),
+    });
+    dress(/** @type {Element} */ (handle.firstChild), lower ? { x: -x, width: bound.rule < 0 ? 0 : x } : { x: 0, width: bound.rule < 0 ? 0 : WIDTH - x });
+    /** @type {any} */ (handle).bound = bound;
+  }
+
+  /**
+   * @param {SVGGElement} handle
+   * @param {string} key
+   */
+  _listen(handle, key) {
+    const bound = () => /** @type {Bound} */ (/** @type {any} */ (handle).bound);
+    handle.addEventListener("pointerdown", (event) => {
+      handle.focus();
+      this._svg.setPointerCapture(event.pointerId);
+      const move = (/** @type {PointerEvent} */ moved) => {
+        const box = this._svg.getBoundingClientRect(), share = (moved.clientX - box.left) / box.width;
+        this._move(this._now(key) ?? bound(), share);
+      };
+      this._svg.addEventListener("pointermove", move);
+      const stop = () => {
+        this._svg.removeEventListener("pointermove", move);
+        this._svg.removeEventListener("pointerup", stop);
+        this._svg.removeEventListener("pointercancel", stop);
+      };
+      this._svg.addEventListener("pointerup", stop);
+      this._svg.addEventListener("pointercancel", stop);
+      event.preventDefault();
+    });
+    handle.addEventListener("keydown", (event) => {
+      const { low, high } = this.histogram, step = (high - low) / (event.shiftKey ? 20 : 200);
+      const steps = /** @type {Record<string, number>} */ ({ ArrowLeft: -step, ArrowDown: -step, ArrowRight: step, ArrowUp: step });
+      if (event.key in steps) this._set(bound(), bound().value + steps[event.key]);
+      else if (event.key === "Home") this._set(bound(), low);
+      else if (event.key === "End") this._set(bound(), high);
+      else if (event.key === "Delete" || event.key === "Backspace") this._remove(bound());
+      else return;
+      event.preventDefault();
+      /** @type {HTMLElement | null} */ (this._handles.querySelector(`[data-key="${CSS.escape(`${this.name}:${bound().name}`)}"]`))?.focus();
+    });
+  }
+
+  /**
+   * The bound that a waiting handle has become.
+   * @param {string} key
+   */
+  _now(key) {
+    const side = key.split(":")[1];
+    const bounds = this._bounds();
+    return bounds.find((bound) => keyOf(bound) === key) ?? bounds.find(({ rule, name }) => rule >= 0 && name === side);
+  }
+
+  /**
+   * @param {Bound} bound
+   * @param {number} share of the width
+   */
+  _move(bound, share) {
+    const { low, high } = this.histogram, lower = LOWER.includes(bound.name);
+    if (lower ? share <= 0 : share >= 1) this._remove(bound);
+    else this._set(bound, low + Math.min(1, Math.max(0, share)) * (high - low));
+  }
+
+  /**
+   * @param {Bound} bound
+   * @param {number} value
+   */
+  _set(bound, value) {
+    const { low, high } = this.histogram, digits = Math.max(0, Math.ceil(-Math.log10((high - low) / 1000)));
+    const rounded = Number(Math.min(high, Math.max(low, value)).toFixed(Math.min(12, digits)));
+    const rules = structuredClone(this.session.store.state.recipes[0].rules);
+    if (bound.rule >= 0) parts(rules[bound.rule])[1][bound.name] = rounded;
+    else {
+      const other = rules.findIndex((rule) => rule.threshold?.column === this.name);
+      if (other >= 0) rules[other].threshold[bound.name] = rounded;
+      else {
+        const first = rules.findIndex((rule) => !rule.threshold && !rule.band);
+        rules.splice(first < 0 ? rules.length : first, 0, { threshold: { column: this.name, [bound.name]: rounded } });
+      }
+    }
+    this.session.store.setRules(0, rules);
+  }
+
+  /** @param {Bound} bound */
+  _remove(bound) {
+    if (bound.rule < 0) return;
+    const rules = structuredClone(this.session.store.state.recipes[0].rules), [, settings] = parts(rules[bound.rule]);
+    delete settings[bound.name];
+    if (![...LOWER, ...UPPER].some((name) => settings[name] != null)) rules.splice(bound.rule, 1);
+    this.session.store.setRules(0, rules);
+  }
+}
+
+/**
+ * How many rows the height of a plot stands for. One bar that would flatten all others is cut.
+ * @param {Uint32Array} all
+ */
+function heightOf(all) {
+  const [first, second = 0] = [...all].sort((a, b) => b - a);
+  return first > 3 * second && second > 0 ? { height: 1.5 * second, cut: first } : { height: Math.max(1, first), cut: 0 };
+}
+
+/** @param {Bound} bound */
+function keyOf({ rule, name }) {
+  return `${rule}:${name}`;
+}
+
+/**
+ * A mark with a definition one hover, or one tab, away.
+ * @param {string | undefined} text
+ */
+export function info(text) {
+  return text ? h("button", { type: "button", class: "info", "aria-label": text, "data-tip": text }, "i") : "";
+}
+
+/**
+ * @param {Uint32Array} counts
+ * @param {number} highest
+ */
+function bars(counts, highest) {
+  const width = WIDTH / BINS;
+  return Array.from(counts, (count, bin) => (count ? `M${(bin * width).toFixed(2)} ${HEIGHT}V${top(count, highest)}h${(width - 0.6).toFixed(2)}V${HEIGHT}z` : "")).join("");
+}
+
+/**
+ * @param {Uint32Array} counts
+ * @param {number} highest
+ */
+function outline(counts, highest) {
+  const width = WIDTH / BINS;
+  return `M0 ${HEIGHT}${Array.from(counts, (count) => `V${top(count, highest)}h${width.toFixed(3)}`).join("")}V${HEIGHT}`;
+}
+
+/**
+ * @param {number} count
+ * @param {number} highest
+ */
+function top(count, highest) {
+  return (HEIGHT - (count ? Math.min(HEIGHT, Math.max(1.5, (count / highest) * (HEIGHT - 4))) : 0)).toFixed(2);
+}

@@ -1,0 +1,38 @@
+"""`sds-hf join`: score tables of the same rows become one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sds_hf.cli import options
+
+
+def command(
+    tables: Annotated[list[Path], typer.Argument(help="Folders of score tables of the same rows, two or more.")],
+    out: Annotated[Path, options.path("Folder of the joined table; that of the first table replaces it.")],
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Join score tables of the same rows by id; of a score that several have, the last one counts."""
+    from sds_hf.cli import show
+    from sds_hf.table.join import differing, join_tables
+    from sds_hf.table.score_table import ScoreTable
+
+    loaded = [ScoreTable.load(folder) for folder in tables]
+    replaced = {
+        score: changes
+        for number, table in enumerate(loaded)
+        for later in loaded[number + 1 :]
+        for score, changes in differing(table, later.manifest["scores"]).items()
+    }
+    if not json:
+        options.say_replaced(replaced)
+    joined = join_tables(loaded, out)
+    scores = [entry["score"] for entry in joined.manifest["scores"]]
+    if json:
+        return options.print_json(
+            {"rows": joined.manifest["source"]["rows"], "scores": scores, "replaced": replaced, "out": str(out)}
+        )
+    show.out.say("{} rows with {} into {}", f"{joined.manifest['source']['rows']:,}", ", ".join(scores), out)
+    return None

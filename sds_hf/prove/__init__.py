@@ -1,0 +1,1 @@
+"""Whether the selection trains a better segmenter; scores against a known truth."""

@@ -1,0 +1,1 @@
+"""What came out: numbers, text and a picture."""

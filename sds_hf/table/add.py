@@ -1,0 +1,107 @@
+"""Further scores for a table that is there: only these are computed."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sds_hf.data.cells import READABLE
+from sds_hf.data.content import content_digest
+from sds_hf.data.labels import labels_of
+from sds_hf.files import folder_at, is_remote, named_folder
+from sds_hf.scores.base.score import common_labels
+from sds_hf.table.join import differing, join_tables
+from sds_hf.table.score_table import ScoreTable, score_table
+from sds_hf.table.team import Team, current_rank
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from sds_hf.scores.base.score import Score
+
+ADDED = ".added"  # a table of the new scores, in the folder of the old one while it is made
+
+
+def add_to_table(dataset: "Dataset", scores: "Sequence[Score]", out: str | Path, **job: Any) -> ScoreTable:
+    """Compute scores that a table does not have, and join them to it; run again, it goes on where it was.
+
+    The table is as it was until all are computed, then all columns are there at once. A score that it has with other
+    settings is replaced, see `sds_hf.table.join.differing`. Rows must be those that the table was made of.
+
+    Args:
+        dataset: that the table was made of.
+        scores: what to compute; those that it has with the same settings are left out.
+        out: folder of the table.
+        **job: `batch_size`, `source`, `progress`, `engine`, see `score_table`.
+
+    Returns:
+        The table with all scores.
+
+    Raises:
+        ValueError: if there is no finished table, or the dataset is not the one it was made of; see `score_table`.
+    """
+    from datasets import Dataset
+
+    folder = folder_at(out)
+    if is_remote(folder):
+        raise ValueError(f"scores are added to a table on this machine; copy {out} here first")
+    if not isinstance(dataset, Dataset):
+        raise ValueError("scores are added to a table of a dataset that can be read again, not of a stream")
+    table, aside = ScoreTable.load(folder), named_folder(folder) / ADDED
+    _check_same(table, dataset, scores)
+    lacking = [score for score in scores if _identity(score, table) not in table.manifest["scores"]]
+    if not lacking:
+        return table
+    with Team(table.folder, current_rank()) as team:
+        new = score_table(dataset, lacking, aside, rows_per_shard=table.manifest["rows_per_shard"], **job)
+        if team.rank.index > 0:
+            team.wait(lambda: not aside.exists(), lambda: [0])
+            return ScoreTable.load(folder)
+        joined = join_tables([table, new], folder, _source(table, dataset, new))
+        shutil.rmtree(aside)
+        return joined
+
+
+def replacements(scores: "Sequence[Score]", table: ScoreTable) -> dict[str, list[str]]:
+    """What `add_to_table` would replace: by score that the table has with other settings, what differs."""
+    return differing(table, [_identity(score, table) for score in scores])
+
+
+def _identity(score: "Score", table: ScoreTable) -> dict[str, Any]:
+    identity: dict[str, Any] = json.loads(json.dumps({**score.identity(), "labels": table.manifest["labels"]["name"]}))
+    return identity
+
+
+def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]") -> None:
+    """Refuse a dataset that is not the one a table was made of.
+
+    Raises:
+        ValueError: says what differs.
+    """
+    source, labels = table.manifest["source"], labels_of(dataset.features, common_labels(scores))
+    if json.loads(json.dumps(asdict(labels))) != table.manifest["labels"]:
+        raise ValueError(
+            f"{table.folder} is of the label space {table.manifest['labels']['name']!r}, and this would be of "
+            f"{labels.name!r}: say which with --labels"
+        )
+    if len(dataset) != source["rows"] or content_digest(dataset, _columns(source)) != source["sha256"]:
+        raise ValueError(
+            f"{table.folder} was made of {source['rows']:,} rows that are not those of this dataset; give the one it "
+            "was made of, or choose another --out"
+        )
+
+
+def _columns(source: Mapping[str, Any]) -> list[str]:
+    """Columns that the digest of a source is of."""
+    return list(source.get("columns") or READABLE)
+
+
+def _source(table: ScoreTable, dataset: "Dataset", new: ScoreTable) -> dict[str, Any]:
+    """What the manifest says of the dataset when all scores are in one table."""
+    further = sorted({*_columns(table.manifest["source"]), *_columns(new.manifest["source"])} - {*READABLE})
+    if not further:
+        return dict(table.manifest["source"])
+    columns = [*READABLE, *further]
+    return {**table.manifest["source"], "sha256": content_digest(dataset, columns), "columns": columns}

@@ -1,0 +1,195 @@
+"""Tables of the same rows become one: by id, shard by shard of the first."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sds_hf.files import new_folder
+from sds_hf.table.manifest import MANIFEST, limits_of, write_manifest
+from sds_hf.table.score_table import ScoreTable
+from sds_hf.table.shards import Shard, Shards
+
+FRAME = ("id", "row", "status", "error")  # what a table has besides scores
+OUTDATED = ""  # digest of the content of a shard of which nobody knows it any more
+
+
+def differing(old: ScoreTable, identities: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What would be replaced in a table: by score that it has with other settings, the settings that differ.
+
+    Args:
+        old: the table.
+        identities: of scores, as in a manifest.
+    """
+    stored = {entry["score"]: entry for entry in old.manifest["scores"]}
+    changes = {}
+    for entry in identities:
+        there = stored.get(entry["score"])
+        if there is not None and dict(there) != dict(entry):
+            names = sorted(name for name in {*there, *entry} if there.get(name) != entry.get(name))
+            changes[entry["score"]] = [f"{name} was {there.get(name)!r}, is {entry.get(name)!r}" for name in names]
+    return changes
+
+
+def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[str, Any] | None = None) -> ScoreTable:
+    """One table with the scores of several, of the same rows.
+
+    A score that several tables have is that of the last one. A row that failed in one of them has failed.
+
+    Args:
+        tables: two or more; rows come in the order and shards of the first.
+        out: its folder; the folder of the first table replaces that one.
+        source: what its manifest says of the dataset, if more is known than the tables say.
+
+    Raises:
+        ValueError: if the tables are of other rows, other content or another label space.
+    """
+    first, *others = tables
+    if not others:
+        raise ValueError("a join needs two tables or more")
+    for other in others:
+        _check_same(first, other)
+    out, manifest = Path(out), _manifest(tables)
+    manifest["source"] = dict(source or manifest["source"])
+    own = {entry["path"] for entry in first.manifest["shards"]} | {MANIFEST}
+    rows, size = first.manifest["source"]["rows"], first.manifest["rows_per_shard"]
+    replaced = out.exists() and out.resolve() == first.folder.resolve()
+    with new_folder(out, replace=replaced, own=own if replaced else None) as part:
+        shards, finished, same_rows = Shards(part, rows, size), list[Shard](), True
+        readers = [_Reader(other) for other in others]
+        for number, path in enumerate(first.paths):
+            table = pq.read_table(path)
+            joined = _joined(table, [reader.like(table["id"]) for reader in readers], tables)
+            same = joined["status"].equals(table["status"])
+            same_rows = same_rows and same
+            content = first.manifest["shards"][number]["content_sha256"] if same else OUTDATED
+            finished.append(shards.write(number, joined, content))
+        if same_rows and all(entry in manifest["scores"] for entry in first.manifest["scores"]):
+            manifest["joined"] = [*first.manifest.get("joined", ()), first.sha256]
+        manifest |= {"failed": sum(shard.failed for shard in finished), "shards": [one.entry() for one in finished]}
+        write_manifest(part, manifest)
+        shards.clean()
+    return ScoreTable.load(out)
+
+
+class _Reader:
+    """Rows of a table by id; as long as they are asked for in its own order, only those in hand are in memory."""
+
+    def __init__(self, table: ScoreTable) -> None:
+        self._table = table
+        self._ahead = self._tables()
+        self._rest: pa.Table | None = None  # what was read and not yet asked for
+        self._whole: pa.Table | None = None
+
+    def like(self, ids: pa.ChunkedArray) -> pa.Table:
+        """The rows of these ids.
+
+        Raises:
+            ValueError: if one is not there.
+        """
+        if self._whole is None:
+            rows = self._next(len(ids))
+            if rows is not None and rows["id"].equals(ids):
+                return rows
+            self._whole = self._table.to_arrow()
+        places = pc.index_in(ids.combine_chunks(), self._whole["id"].combine_chunks())
+        if places.null_count:
+            lacking = ids.combine_chunks().filter(pc.is_null(places))[0].as_py()
+            raise ValueError(f"{self._table.folder} has no row {lacking!r}, so the tables are not of the same rows")
+        return self._whole.take(places)
+
+    def _tables(self) -> Iterator[pa.Table]:
+        for path in self._table.paths:
+            yield pq.read_table(path)
+
+    def _next(self, count: int) -> pa.Table | None:
+        parts = [self._rest] if self._rest is not None else []
+        while sum(part.num_rows for part in parts) < count and (part := next(self._ahead, None)) is not None:
+            parts.append(part)
+        if not parts:
+            return None
+        rows = pa.concat_tables(parts)
+        self._rest = rows.slice(count)
+        return rows.slice(0, count)
+
+
+def _joined(table: pa.Table, others: Sequence[pa.Table], tables: Sequence[ScoreTable]) -> pa.Table:
+    """The columns of all tables, in the order of their scores; failed rows have none."""
+    columns = {name: table[name] for name in table.column_names if name not in FRAME}
+    statuses, errors = [table["status"]], [table["error"]]
+    for other in others:
+        columns |= {name: other[name] for name in other.column_names if name not in FRAME}
+        statuses.append(other["status"])
+        errors.append(other["error"])
+    failed = np.logical_or.reduce([pc.equal(status, "failed").to_numpy() for status in statuses])
+    error = pc.coalesce(*errors)
+    ok = pa.array(~failed)
+    kept = {name: pc.if_else(ok, column, pa.scalar(None, column.type)) for name, column in columns.items()}
+    joined = {"id": table["id"], "row": table["row"], **kept}
+    joined["status"] = pa.array(np.where(failed, "failed", "ok"), pa.string())
+    joined["error"] = error
+    return pa.table({name: column.cast(_written(column.type)) for name, column in joined.items()})
+
+
+def _written(kind: pa.DataType) -> pa.DataType:
+    """A type as scores write it: Parquet calls the items of lists otherwise."""
+    if pa.types.is_list(kind):
+        return pa.list_(_written(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct({field.name: _written(field.type) for field in kind})
+    return kind
+
+
+def _check_same(first: ScoreTable, other: ScoreTable) -> None:
+    """Refuse tables that cannot be of the same rows.
+
+    Raises:
+        ValueError: says why.
+    """
+    one, two = first.manifest, other.manifest
+    where = f"{first.folder} and {other.folder}"
+    if one["source"]["rows"] != two["source"]["rows"]:
+        raise ValueError(
+            f"{where} have {one['source']['rows']:,} and {two['source']['rows']:,} rows: not the same ones"
+        )
+    if one["labels"] != two["labels"]:
+        raise ValueError(f"{where} are of the label spaces {one['labels']['name']!r} and {two['labels']['name']!r}")
+    same_columns = one["source"].get("columns") == two["source"].get("columns")
+    if same_columns and one["source"]["sha256"] != two["source"]["sha256"]:
+        raise ValueError(f"{where} are of rows that hold other pictures, masks or texts; score one of them again")
+
+
+def _manifest(tables: Sequence[ScoreTable]) -> dict[str, Any]:
+    """What the manifest of a joined table says: of each score its own identity and date."""
+    manifests = [table.manifest for table in tables]
+    scores, scored = dict[str, Any](), dict[str, Any]()
+    for manifest in manifests:
+        dates = manifest.get("scored", {})
+        scores |= {entry["score"]: entry for entry in manifest["scores"]}
+        scored |= {entry["score"]: dates.get(entry["score"], manifest["created"]) for entry in manifest["scores"]}
+    widest = max((manifest["source"] for manifest in manifests), key=lambda source: len(source.get("columns", ())))
+    named = {value for entry in scores.values() for value in entry.values() if isinstance(value, str)}
+    models = {name: about for manifest in manifests for name, about in manifest["models"].items() if name in named}
+    devices = list(dict.fromkeys(manifest["device"] for manifest in manifests))
+    first = {name: value for name, value in manifests[0].items() if name != "limits"}
+    return {
+        **first,
+        **limits_of(models, first["source"].get("reader")),
+        "source": {
+            **manifests[0]["source"],
+            **{name: widest[name] for name in ("sha256", "columns") if name in widest},
+        },
+        "scores": list(scores.values()),
+        "models": models,
+        "fitted": {name: about for manifest in manifests for name, about in manifest["fitted"].items()},
+        "notes": list(dict.fromkeys(note for manifest in manifests for note in manifest["notes"])),
+        "device": ", ".join(devices),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "scored": scored,
+        "complete": True,
+    }

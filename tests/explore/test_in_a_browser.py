@@ -1,0 +1,257 @@
+"""The real page in a real Chromium: what it counts, keeps, shows, and what it costs."""
+
+import time
+
+import numpy as np
+import pytest
+from support.page import many_scores, plain_server, serving
+
+from sds_hf.explore.exploration import open_exploration
+from sds_hf.explore.look import look
+from sds_hf.explore.published import write_explorer
+from sds_hf.explore.server import make_app
+from sds_hf.pipeline import run_demo
+from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.select import select
+
+pytestmark = pytest.mark.browser
+ROWS = 100_000
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    return run_demo(24, tmp_path_factory.mktemp("demo") / "demo")
+
+
+@pytest.fixture(scope="module")
+def address(demo, tmp_path_factory):
+    recipe = Recipe.load("demo")
+    marks = tmp_path_factory.mktemp("marks") / "marks.parquet"
+    exploration = open_exploration(demo.table.folder, demo.dataset, recipes=[recipe], marks=marks)
+    with serving(make_app(exploration)) as url:
+        yield url
+
+
+def recipe_of(browser):
+    return Recipe.from_yaml(browser.run("return document.querySelector('.save pre').textContent"))
+
+
+def test_a_bound_is_moved_and_the_recipe_gives_the_same_rows(browser, address, demo):
+    browser.open(address)
+    assert browser.kept() == demo.selection.report.kept
+    browser.press('[data-key="clip_sim:above"]', *["\ue012"] * 20)  # arrow left
+    browser.press('[data-key="asf_miou:below"]', *["\ue012"] * 30)
+    kept = browser.kept()
+    recipe = recipe_of(browser)
+    assert recipe.rules[0].above < 0.8
+    assert select(demo.table, recipe).report.kept == kept
+    state = browser.driver.current_url
+    browser.open(state)
+    assert browser.kept() == kept
+    browser.shot("bounds")
+    assert browser.problems() == []
+
+
+def test_a_handle_is_dragged_with_the_mouse(browser, address, demo):
+    from selenium.webdriver import ActionChains
+
+    browser.open(address)
+    before = browser.kept()
+    grip = browser.find('[data-key="clip_sim:above"] .hit')
+    ActionChains(browser.driver).drag_and_drop_by_offset(grip, -60, 0).perform()
+    kept = browser.kept()
+    assert kept != before
+    assert select(demo.table, recipe_of(browser)).report.kept == kept
+    ActionChains(browser.driver).drag_and_drop_by_offset(
+        browser.find('[data-key="clip_sim:above"] .hit'), -250, 0
+    ).perform()
+    assert not any("clip_sim" in rule.reads for rule in recipe_of(browser).rules)
+
+
+def test_rules_are_added_moved_and_removed_by_keyboard(browser, address, demo):
+    browser.open(address)
+    browser.press('[data-key="remove-0-2"]', "\ue007")
+    browser.wait("return document.querySelectorAll('.rules > li').length === 2")
+    browser.run(
+        "const s = document.querySelector('[data-key=add-0]'); s.value = 'top_k'; s.dispatchEvent(new Event('change'))"
+    )
+    browser.wait("return document.querySelectorAll('.rules > li').length === 3")
+    browser.press('[data-key="up-0-2"]', "\ue007")
+    kept, recipe = browser.kept(), recipe_of(browser)
+    assert [rule.kind for rule in recipe.rules] == ["threshold", "top_k", "threshold"]
+    assert select(demo.table, recipe).report.kept == kept
+
+
+def test_a_row_is_opened_and_marked(browser, address):
+    browser.open(address)
+    browser.wait("return document.querySelector('.tile img')?.naturalWidth")
+    row = browser.run("const tile = document.querySelector('.tile'); tile.click(); return tile.dataset.id")
+    browser.wait("return document.querySelector('dialog[open] canvas')?.width > 0")
+    assert row in browser.find("dialog h2").text
+    assert "clip_sim" in browser.find("dialog table").text
+    browser.wait("return document.querySelectorAll('dialog .picture').length === 4")
+    browser.shot("row")
+    browser.press("dialog", "1")
+    browser.wait("return document.querySelector('dialog .good[aria-pressed=true]')")
+    browser.press("dialog", "\ue00c")  # Escape
+    browser.wait("return !document.querySelector('dialog[open]')")
+    assert browser.run("return document.activeElement.dataset.id") == row
+    browser.press(f'.tile[data-id="{row}"]', "0")
+    browser.wait("return document.querySelector('.tile .bad')")
+    browser.run("document.querySelector('[data-key=ask]').click()")
+    sampled = browser.wait("return document.querySelector('dialog[open] h2')?.textContent")
+    browser.press("dialog", "1")
+    browser.wait("return document.querySelector('dialog h2').textContent !== arguments[0]", sampled)
+    browser.press("dialog", "\ue00c")
+    marks = {mark["id"]: mark for mark in browser.run("return fetch('marks').then((answer) => answer.json())")}
+    assert marks[row]["mark"] is False
+    assert marks[sampled]["mark"] is True
+
+
+def test_masks_are_drawn_of_their_indices(browser, address, demo):
+    from sds_hf.data.images import decode_mask
+
+    browser.open(address)
+    row = browser.run("const tile = document.querySelector('.tile'); tile.click(); return tile.dataset.id")
+    script = "return document.querySelectorAll('dialog .picture canvas')[1]?.width > 1"
+    browser.wait(script)
+    pixels = browser.run(
+        """const canvas = document.querySelectorAll('dialog .picture canvas')[1];
+        const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+        return [canvas.width, Array.from(data.filter((_, place) => place % 4 === 3), (alpha) => alpha > 0)];"""
+    )
+    number = demo.dataset["id"][:].index(row)
+    mask = decode_mask(demo.dataset.with_format("arrow")[number]["mask"][0].as_py())
+    assert np.array_equal(np.array(pixels[1]).reshape(-1, pixels[0]), mask != 0)
+
+
+def test_filters_and_two_recipes(browser, address, demo):
+    browser.open(address)
+    browser.run(
+        """const input = document.querySelector('[data-key=filter-text]');
+        input.value = 'dog';
+        input.dispatchEvent(new Event('change'));"""
+    )
+    browser.wait("return /of \\d+ drawn/.test(document.querySelector('#tiles h3')?.textContent ?? '')")
+    time.sleep(1)
+    kept = set(demo.selection.kept_rows().tolist())
+    expected = {demo.dataset["id"][row] for row in kept if "dog" in demo.dataset["caption"][row]}
+    ids = set(browser.run("return [...document.querySelectorAll('.tile')].map((tile) => tile.dataset.id)"))
+    assert ids == expected
+    browser.run(
+        "document.querySelector('[data-key=clear]').click(); document.querySelector('[data-key=compare]').click()"
+    )
+    browser.wait("return !document.querySelector('.recipe-1').hidden")
+    browser.press('[data-key="remove-0-2"]', "\ue007")
+    browser.run("document.querySelector('[data-key=tab-only-a]').click()")
+    more = browser.kept() - len(kept)
+    browser.wait(
+        "return document.querySelector('#tiles h3').textContent.includes(arguments[0])", f"Only A: {more} of {more}"
+    )
+    browser.shot("compare")
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1366, 900)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_serious_bars_anyone(browser, address, width, height, theme):
+    browser.size(width, height)
+    browser.open(f'{address}#{{"theme":"{theme}"}}')
+    browser.wait("return document.querySelector('.tile img')?.naturalWidth")
+    assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+    assert browser.faults() == []
+    browser.shot(f"{theme}-{width}")
+    browser.run("document.querySelector('.tile').click()")
+    browser.wait("return document.querySelector('dialog[open]')")
+    assert browser.faults() == []
+    browser.size(1366, 900)
+
+
+def test_the_one_file_works_with_the_network_cut(browser, demo, tmp_path):
+    look(demo.selection, demo.dataset, scores=demo.table, out=tmp_path / "look.html")
+    browser.driver.execute_cdp_cmd("Network.enable", {})
+    offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+    browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
+    try:
+        browser.open((tmp_path / "look.html").as_uri())
+        assert browser.kept() == demo.selection.report.kept
+        browser.wait("return [...document.querySelectorAll('.tile img')].some((image) => image.naturalWidth)")
+        browser.wait("return [...document.querySelectorAll('.tile canvas')].some((mask) => mask.width !== 300)")
+        assert (
+            browser.run(
+                "return performance.getEntriesByType('resource').filter((e) => !e.name.startsWith('data:')).length"
+            )
+            == 0
+        )
+        assert browser.problems() == []
+        browser.shot("look")
+    finally:
+        browser.driver.execute_cdp_cmd(
+            "Network.emulateNetworkConditions",
+            {**offline, "offline": False, "downloadThroughput": -1, "uploadThroughput": -1},
+        )
+
+
+def test_the_published_page_needs_no_server_of_ours(browser, demo, tmp_path):
+    from sds_hf.publishing.publish import publish
+
+    folder = tmp_path / "published"
+    publish(
+        demo.dataset, demo.selection, Recipe.load("demo"), folder=folder, scores=demo.table, explorer=write_explorer
+    )
+    with plain_server(folder) as url:
+        browser.open(f"{url}explorer/index.html")
+        assert browser.kept() == demo.selection.report.kept
+        browser.wait("return document.querySelector('.tile img')?.naturalWidth")
+        browser.shot("published")
+        assert browser.problems() == []
+
+
+def test_texts_of_others_stay_texts(browser, job, tmp_path):
+    """The job's ids and captions hold markup."""
+    with serving(make_app(open_exploration(job.table.folder, job.dataset, marks=tmp_path / "marks.parquet"))) as url:
+        browser.open(f'{url}#{{"open":"r|2 <2>"}}')
+        assert "<b>bold</b>" in browser.wait("return document.querySelector('dialog .caption')?.textContent")
+        assert browser.run("return document.querySelectorAll('dialog .caption *').length") == 0
+        assert browser.find("dialog h2").text == "r|2 <2>"
+
+
+def test_a_hundred_thousand_rows(browser, tmp_path, capsys):
+    folder = many_scores(tmp_path / "scores", ROWS)
+    recipe = Recipe.from_dict(
+        {
+            "name": "large",
+            "rules": [
+                {"threshold": {"column": "clip_sim", "above": "q0.2"}},
+                {"top_per_group": {"column": "pcs", "by": ["num_classes_present", "classes_present"], "fraction": 0.6}},
+            ],
+        }
+    )
+    with serving(make_app(open_exploration(folder, recipes=[recipe], marks=tmp_path / "marks.parquet"))) as url:
+        browser.open(url)
+        assert browser.kept() == select(str(folder), recipe).report.kept
+        paint, ready = browser.run(
+            """return [performance.getEntriesByName('first-contentful-paint')[0]?.startTime,
+                       performance.getEntriesByName('ready')[0].startTime]"""
+        )
+        browser.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
+        heap = browser.run("return performance.memory.usedJSHeapSize") / 2**20
+        brush = browser.driver.execute_async_script(
+            """const done = arguments[0], handle = document.querySelector('[data-key="clip_sim:above"]'), times = [];
+            const step = () => {
+              const start = performance.now();
+              handle.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true}));
+              requestAnimationFrame(() => setTimeout(() => {
+                times.push(performance.now() - start);
+                times.length < 10 ? step() : done(times);
+              }));
+            };
+            step();"""
+        )
+        assert browser.kept() == select(str(folder), recipe_of(browser)).report.kept
+    with capsys.disabled():
+        print(
+            f"\n{ROWS:,} rows: first paint {paint:.0f} ms, all shown {ready:.0f} ms, heap {heap:.0f} MB, "
+            f"a step of a bound {sorted(brush)[5]:.0f} ms (with the frame)"
+        )
+    assert paint < 2000
+    assert heap < 500

@@ -1,0 +1,81 @@
+"""One file with the rows that matter."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+
+import pyarrow.parquet as pq
+import pytest
+
+from sds_hf.explore.look import look
+from sds_hf.explore.rows_that_matter import changed_rows, rows_that_matter
+from sds_hf.selection.select import select
+
+
+@pytest.fixture
+def selection(job, tmp_path):
+    return select(job.table, job.recipe, out=tmp_path / "selection")
+
+
+def told(page: str) -> dict:
+    return json.loads(re.search(r'id="explore-data">(.*?)</script>', page, re.S).group(1))
+
+
+def test_the_rows_nearest_to_what_decided(job, selection):
+    decisions, cells = selection.table(), job.table.to_arrow()
+    sections = {s.heading: s.rows for s in rows_that_matter(decisions, cells, job.recipe, selection.report)}
+    scores, kept = cells["clip_sim"].to_pylist(), decisions["kept"].to_pylist()
+    bound = selection.report.steps[0].bounds["above"]
+    inside, outside = (next(rows for name, rows in sections.items() if side in name) for side in ("inside", "outside"))
+    assert [line.row for line in inside] == sorted(
+        (row for row in range(12) if kept[row]), key=lambda row: scores[row] - bound
+    )[:8]
+    assert all(scores[line.row] <= bound for line in outside)
+    assert outside[0].row == max((row for row in range(12) if scores[row] <= bound), key=lambda row: scores[row])
+    last, first = (next(rows for name, rows in sections.items() if side in name) for side in ("last in", "first out"))
+    ranks, cutoffs = (decisions[f"num_classes_{part}"].to_pylist() for part in ("rank", "cutoff"))
+    assert {line.row for line in last} == {row for row in range(12) if kept[row] and ranks[row] == cutoffs[row]}
+    assert {line.row for line in first} == {row for row in range(12) if ranks[row] and ranks[row] == cutoffs[row] + 1}
+
+
+def test_what_came_and_what_went(job, selection, tmp_path):
+    fewer = select(job.table, job.selecting(0.2).recipe, out=tmp_path / "fewer")
+    then, now = set(selection.kept_rows().tolist()), set(fewer.kept_rows().tolist())
+    came, went = changed_rows(selection.table(), fewer.table())
+    assert {line.row for line in came.rows} == now - then
+    assert {line.row for line in went.rows} == then - now
+
+
+def test_the_file_holds_everything_and_runs_nothing_else(job, selection, tmp_path):
+    page = look(selection, job.dataset, scores=job.table, against=selection, out=tmp_path / "look.html").page
+    assert (tmp_path / "look.html").read_text(encoding="utf-8") == page
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page).group(1)
+    script = re.search(r'<script type="module">(.*)</script>', page, re.S).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "connect-src data:" in policy
+    assert "</script" not in script
+    config = told(page)
+    table = pq.read_table(io.BytesIO(base64.b64decode(config["tables"][0]["base64"])))
+    assert table["pcs"].to_pylist() == job.table.to_arrow()["pcs"].to_pylist()
+    shown = {line["row"] for section in config["sections"] for line in section["rows"]}
+    assert {int(row) for row in config["pictures"]["rows"]} == shown
+    assert "srcdoc=" in look(selection, job.dataset, scores=job.table)._repr_html_()
+
+
+def test_texts_of_others_stay_inside_the_data(job, tmp_path):
+    name = "</script><script>alert(1)</script>"
+    selection = select(job.table, job.recipe.model_copy(update={"name": name}), out=tmp_path / "selection")
+    page = look(selection, scores=job.table).page
+    assert name not in page
+    assert told(page)["recipes"][0]["name"] == name
+
+
+def test_scores_of_another_selection_are_refused(job, selection, tmp_path):
+    with pytest.raises(ValueError, match="no score table beside"):
+        look(selection)
+    selection.report.provenance["table_sha256"] = "0"
+    with pytest.raises(ValueError, match="was not made from the scores in"):
+        look(selection, scores=job.table)

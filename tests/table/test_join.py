@@ -1,0 +1,189 @@
+"""Scores that join a table: only new columns are computed, and tables made apart become one."""
+
+import json
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import Dataset
+from support.rows import random_dataset, random_row, row_features
+
+from sds_hf import (
+    ASF,
+    Boundary,
+    ClassesPresent,
+    ClipSim,
+    ScoreTable,
+    add_to_table,
+    join_tables,
+    score_table,
+    select,
+)
+from sds_hf.cli import main
+from sds_hf.clip.encoder import Encoder
+from sds_hf.data.labels import VOC
+from sds_hf.publishing.repository import check_candidates
+from sds_hf.table.add import ADDED, replacements
+from sds_hf.table.manifest import MANIFEST
+
+
+@pytest.fixture(scope="module")
+def clip(tiny_clip) -> ClipSim:
+    return ClipSim(model=tiny_clip, dtype="fp32")
+
+
+@pytest.fixture(scope="module")
+def asf(tiny_clip) -> ASF:
+    return ASF(model=tiny_clip, dtype="fp32", reference="maskclip", refine="none")
+
+
+@pytest.fixture
+def table(dataset, clip, tmp_path) -> ScoreTable:
+    return score_table(dataset, [clip], tmp_path / "scores", rows_per_shard=5, source="mine")
+
+
+def other_rows(count: int) -> Dataset:
+    return Dataset.from_list([random_row(50 + index) for index in range(count)], features=row_features(VOC))
+
+
+def files_of(table: ScoreTable) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in table.paths}
+
+
+def without_dates(table: ScoreTable) -> dict:
+    later = ("created", "scored", "joined")
+    return {name: value for name, value in table.manifest.items() if name not in later}
+
+
+def test_a_table_that_was_added_to_is_the_one_made_at_once(dataset, clip, table, tmp_path):
+    added = add_to_table(dataset, [Boundary()], table.folder, source="mine")
+    at_once = score_table(dataset, [clip, Boundary()], tmp_path / "whole", rows_per_shard=5, source="mine")
+    assert files_of(added) == files_of(at_once)
+    assert without_dates(added) == without_dates(at_once)
+    again = score_table(dataset, [clip, Boundary()], table.folder, rows_per_shard=5, source="mine")  # nothing is left
+    assert files_of(again) == files_of(at_once)
+    assert not (table.folder / ADDED).exists()
+
+
+def test_each_score_has_its_own_date(dataset, table):
+    manifest = table.manifest | {"created": "2026-01-01T00:00:00Z"}
+    (table.folder / MANIFEST).write_text(json.dumps(manifest))
+    scored = add_to_table(dataset, [Boundary()], table.folder).manifest["scored"]
+    assert scored["clip_sim"] == "2026-01-01T00:00:00Z" < scored["boundary"]
+
+
+def test_only_new_scores_are_computed(dataset, clip, table, monkeypatch):
+    passes = []
+    monkeypatch.setattr(Encoder, "encode_images", lambda *args: passes.append(1))
+    joined = add_to_table(dataset, [clip, Boundary()], table.folder)
+    assert not passes
+    assert {"clip_sim", "boundary"} <= set(joined.to_arrow().column_names)
+    assert add_to_table(dataset, [Boundary()], table.folder).sha256 == joined.sha256
+
+
+def test_a_changed_setting_replaces_its_column(dataset, clip, table):
+    before = table.to_arrow()["clip_sim"].to_pylist()
+    other = ClipSim(model=clip.model, dtype="fp32", similarity="cosine")
+    assert replacements([other], table) == {"clip_sim": ["similarity was 'prob', is 'cosine'"]}
+    joined = add_to_table(dataset, [other], table.folder)
+    assert joined.to_arrow()["clip_sim"].to_pylist() != before
+    assert [entry["similarity"] for entry in joined.manifest["scores"] if entry["score"] == "clip_sim"] == ["cosine"]
+    assert not joined.holds(table.sha256)  # a selection from the old scores is not one from these
+
+
+def test_rows_of_another_dataset_are_refused(table):
+    with pytest.raises(ValueError, match="was made of 12 rows that are not those of this dataset"):
+        add_to_table(other_rows(12), [Boundary()], table.folder)
+    with pytest.raises(ValueError, match=r"of the label space"):
+        add_to_table(random_dataset(12), [Boundary(labels="coco")], table.folder)
+
+
+def test_an_interrupted_addition_goes_on(dataset, table, monkeypatch):
+    before = files_of(table)
+    computed, compute = [], Boundary.compute
+
+    def stops(self, rows):
+        computed.append(len(rows))
+        if len(computed) == 2:
+            raise KeyboardInterrupt
+        return compute(self, rows)
+
+    monkeypatch.setattr(Boundary, "compute", stops)
+    with pytest.raises(KeyboardInterrupt):
+        add_to_table(dataset, [Boundary()], table.folder, batch_size=5)
+    assert files_of(ScoreTable.load(table.folder)) == before
+    joined = add_to_table(dataset, [Boundary()], table.folder, batch_size=5)
+    assert sum(computed) - computed[1] == 12  # the first shard was not computed again
+    assert joined.to_arrow()["boundary"].null_count < 12
+
+
+def test_tables_made_apart_are_joined_by_id(dataset, clip, asf, table, tmp_path):
+    other = score_table(dataset.select(range(11, -1, -1)), [asf], tmp_path / "asf", rows_per_shard=7)
+    other.manifest["source"]["sha256"] = table.manifest["source"]["sha256"]  # the rows in another order
+    joined = join_tables([table, other], tmp_path / "joined").to_arrow()
+    expected = score_table(dataset, [asf], tmp_path / "expected").to_arrow()
+    assert joined["id"].to_pylist() == table.to_arrow()["id"].to_pylist()
+    assert joined["asf_miou"].to_pylist() == pytest.approx(expected["asf_miou"].to_pylist(), nan_ok=True)
+    assert joined["clip_sim"].equals(table.to_arrow()["clip_sim"])
+
+
+def test_what_failed_anywhere_has_failed(dataset, table, tmp_path):
+    other = score_table(dataset, [Boundary()], tmp_path / "other", rows_per_shard=12)
+    rows = other.to_arrow().to_pylist()
+    rows[3] |= {"status": "failed", "error": "torn", "boundary": None}
+    pq.write_table(pa.Table.from_pylist(rows, other.to_arrow().schema), other.paths[0])
+    joined = join_tables([table, other], tmp_path / "joined")
+    row = joined.to_arrow().to_pylist()[3]
+    assert (row["status"], row["error"], row["clip_sim"], row["boundary"]) == ("failed", "torn", None, None)
+    assert joined.manifest["failed"] == 1
+    assert not joined.holds(table.sha256)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"), [(11, "12 and 11 rows"), (12, "are of rows that hold other pictures, masks or texts")]
+)
+def test_tables_of_other_rows(dataset, table, tmp_path, rows, words):
+    other = score_table(other_rows(rows), [Boundary()], tmp_path / "other")
+    with pytest.raises(ValueError, match=words):
+        join_tables([table, other], tmp_path / "joined")
+    assert not (tmp_path / "joined").exists()
+
+
+def test_ids_that_are_not_there(dataset, table, tmp_path):
+    other = score_table(dataset, [Boundary()], tmp_path / "other")
+    rows = other.to_arrow().to_pylist()
+    rows[0]["id"] = "stranger"
+    pq.write_table(pa.Table.from_pylist(rows, other.to_arrow().schema), other.paths[0])
+    with pytest.raises(ValueError, match="has no row"):
+        join_tables([table, other], tmp_path / "joined")
+
+
+def test_a_selection_from_before_is_published_with_the_scores_since(dataset, table):
+    selection = select(table, [])
+    joined = add_to_table(dataset, [Boundary()], table.folder)
+    check_candidates(dataset, selection, joined)  # refuses scores that were not selected from
+    assert joined.holds(table.sha256)
+
+
+def test_from_the_command_line(dataset, table, tmp_path, capsys):
+    dataset.to_parquet(tmp_path / "data.parquet")
+    data, scores = str(tmp_path / "data.parquet"), str(table.folder)
+    assert main(["score", data, "--out", scores, "--add", "boundary", "--json"]) == 0
+    assert "boundary" in json.loads(capsys.readouterr().out)["scores"]
+    other = score_table(dataset, [ClassesPresent()], tmp_path / "other")
+    assert main(["join", scores, str(other.folder), "--out", str(tmp_path / "both"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["scores"] == ["classes_present", "clip_sim", "boundary"]
+    assert main(["score", data, "--out", scores, "--add", "boundary", "--scores", "pcs"]) == 2
+    assert "one of --scores, --recipe and --add" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.slow
+def test_two_processes_add_to_one_table(dataset, table, tmp_path):
+    dataset.to_parquet(tmp_path / "data.parquet")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "sds_hf", "score"]
+    arguments = [str(tmp_path / "data.parquet"), "--out", str(table.folder), "--add", "boundary"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "boundary" in ScoreTable.load(table.folder).to_arrow().column_names
