@@ -25,7 +25,7 @@ def section(name: str, command: Any) -> str:
     """A command: what it does, its arguments and options."""
     arguments = [param for param in command.params if param.param_type_name == "argument"]
     opts = [param for param in command.params if param.param_type_name == "option" and not param.hidden]
-    words = " ".join(argument.make_metavar(command.make_context(name, [], resilient_parsing=True)) for argument in arguments)
+    words = " ".join(argument.human_readable_name.upper() + ("..." if argument.nargs == -1 else "") for argument in arguments)
     lines = [f"\n## {name}\n", (command.help or "").strip(), f"\n    sds-hf {name} {words} [OPTIONS]\n"]
     lines += ["| | |", "|---|---|"]
     lines += [f"| `{argument.human_readable_name.upper()}` | {cell(argument.help)} |" for argument in arguments]
