@@ -25,10 +25,10 @@ def section(name: str, command: Any) -> str:
     """A command: what it does, its arguments and options."""
     arguments = [param for param in command.params if param.param_type_name == "argument"]
     opts = [param for param in command.params if param.param_type_name == "option" and not param.hidden]
-    words = " ".join(argument.human_readable_name.upper() + ("..." if argument.nargs == -1 else "") for argument in arguments)
-    lines = [f"\n## {name}\n", (command.help or "").strip(), f"\n    sds-hf {name} {words} [OPTIONS]\n"]
+    words = "".join(f" {argument.name.upper()}{'...' * (argument.nargs == -1)}" for argument in arguments)
+    lines = [f"\n## {name}\n", (command.help or "").strip(), f"\n    sds-hf {name}{words} [OPTIONS]\n"]
     lines += ["| | |", "|---|---|"]
-    lines += [f"| `{argument.human_readable_name.upper()}` | {cell(argument.help)} |" for argument in arguments]
+    lines += [f"| `{argument.name.upper()}` | {cell(argument.help)} |" for argument in arguments]
     lines += [f"| {names(option)} | {cell(option.help)} |" for option in opts]
     if command.epilog:
         lines += ["", command.epilog.strip()]
