@@ -62,7 +62,9 @@ def test_commands_and_code_run_in_order(home, monkeypatch, capsys):
 
 
 def test_every_page_with_commands_is_run():
-    assert {page.stem for page in PAGES if re.search(r"^```(bash|python)", page.read_text(encoding="utf-8"), re.M)} <= set(ORDER)
+    assert {
+        page.stem for page in PAGES if re.search(r"^```(bash|python)", page.read_text(encoding="utf-8"), re.M)
+    } <= set(ORDER)
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
@@ -81,7 +83,9 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_every_page_is_in_the_navigation():
-    listed = re.findall(r"[\w/.-]+\.md", yaml.dump(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]))
+    listed = re.findall(
+        r"[\w/.-]+\.md", yaml.dump(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
+    )
     assert sorted(listed) == [str(page.relative_to(DOCS)) for page in PAGES]
 
 
