@@ -10,8 +10,9 @@ from sds_hf.cli import app
 PAGE = Path(__file__).parent / "reference" / "commands.md"
 HEAD = """# Command line
 
-Every command takes `--json` for programs, `--debug` for a traceback, and `--help`. Exit codes: 0 worked, 1 no row could be
-scored or a check failed, 2 the input is wrong, 130 after Ctrl-C.
+Every command takes `--json` for programs, `--debug` for a traceback, and `--help`. Exit codes: 0 worked, 1 no row could
+be scored or a check failed, 2 the input is wrong, 130 after Ctrl-C. `sds-hf --install-completion` completes names of
+commands and options in your shell.
 """
 
 

@@ -42,7 +42,7 @@ def shell(command: str, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A folder with what README supposes: raw output in `gen_voc`, the demo's scenes, and the paper's CLIP on the Hub."""
+    """A folder with what README supposes: raw output in `gen_voc`, the demo's scenes, and CLIP on the Hub."""
     home = tmp_path_factory.mktemp("home")
     rng = np.random.default_rng(0)
     names = {}
