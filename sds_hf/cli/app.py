@@ -38,6 +38,7 @@ from sds_hf.cli import (
     verify,
     why,
 )
+from sds_hf.cli.examples import EXAMPLES
 from sds_hf.cli.terminal import plain_messages
 from sds_hf.errors import plain
 
@@ -45,7 +46,6 @@ INTERRUPTED = 130  # what typer makes of Ctrl-C
 app = typer.Typer(
     help="Score, select and publish synthetic data for semantic segmentation.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -76,7 +76,8 @@ for _command in (
     judge,
     bench,
 ):  # in the order of the help
-    app.command(_command.__name__.rpartition(".")[2].rstrip("_"))(_command.command)
+    _name = _command.__name__.rpartition(".")[2].rstrip("_")
+    app.command(_name, epilog=f"Example: `{EXAMPLES[_name]}`")(_command.command)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,28 @@
+"""An example of each command, which stands at the end of its help."""
+
+EXAMPLES = {
+    "demo": "sds-hf demo --rows 60",
+    "import": "sds-hf import auto gen_voc --labels voc --out candidates",
+    "scores": "sds-hf scores",
+    "fit": "sds-hf fit gmm_sim real --out gmm.npz",
+    "score": "sds-hf score candidates --scores pcs,asf_miou,boundary --out scores",
+    "join": "sds-hf join scores more-scores --out all-scores",
+    "recipes": "sds-hf recipes",
+    "select": "sds-hf select scores --recipe sds-paper --set rules.0.threshold.above=q0.2 --out selection",
+    "compare": "sds-hf compare scores sds-paper sds-plus random",
+    "why": "sds-hf why selection 0_000010 --scores scores",
+    "sample": "sds-hf sample selection --n 100",
+    "certify": "sds-hf certify selection",
+    "explore": "sds-hf explore scores candidates --selection selection",
+    "look": "sds-hf look selection --out look.html",
+    "publish": "sds-hf publish candidates selection --scores scores --to user/sds-voc --private",
+    "verify": "sds-hf verify user/sds-voc@v1 --rescore 20",
+    "diff": "sds-hf diff user/sds-voc@v1 user/sds-voc",
+    "prove": "sds-hf prove candidates scores --eval real_val --recipes sds-paper,sds-plus --out proof",
+    "run": "sds-hf run voc.yaml --dry-run",
+    "card": "sds-hf card sds-voc --check",
+    "export": "sds-hf export sds-voc voc --out sds-voc-tree",
+    "defects": "sds-hf defects trusted --out spoilt --copies 3",
+    "judge": "sds-hf judge scores --truth defect --out judged",
+    "bench": "sds-hf bench",
+}
