@@ -4,6 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each worker has a core
+
 from support.session import HOME, HUB  # isort: skip  (it sets the environment that the others read)
 
 import hypothesis

@@ -288,5 +288,7 @@ def test_what_a_score_needs_is_named(dataset, pcs, tiny_clip):
         dataset.remove_columns("classes").map(pcs, batched=True)
     with pytest.raises(TypeError, match="without input_columns"):
         dataset.map(pcs, batched=True, input_columns=["image", "mask"])
-    with pytest.raises(ValueError, match=r"similarity\n.*'prob', 'prob_mean', 'prob_min', 'cosine', 'clipscore' or 'entropy'"):
+    with pytest.raises(
+        ValueError, match=r"similarity\n.*'prob', 'prob_mean', 'prob_min', 'cosine', 'clipscore' or 'entropy'"
+    ):
         PCS(similarity="foo")

@@ -366,8 +366,7 @@ def test_a_plan_says_what_is_left_and_what_is_wrong(failing, scores, tmp_path):
     assert plan.scores == ["classes_present", "clip_sim"]
     assert plan.seconds == pytest.approx(12 / plan.rows_per_second)
     assert plan.problems == [
-        f"row {place}: image {place}.jpg: cannot read {place}.jpg: No such file or directory"
-        for place in (1, 10)
+        f"row {place}: image {place}.jpg: cannot read {place}.jpg: No such file or directory" for place in (1, 10)
     ]
     with pytest.raises(Crash):
         score_table(failing, scores, out, rows_per_shard=3, progress=crash_at(9))
