@@ -42,7 +42,8 @@ def values_of(row) -> list[int]:
     ["background\nroad\nriver\n", "Background\nroad\nriver", "background\n\nroad\nriver\n",
      "\ufeffbackground\r\nroad\r\nriver",
      "background, road, river", "0: background\n1: road\n2: river", "background 0\nroad 1\nriver 2",
-     "__ignore__\n_background_\nroad\nriver", "id,name\n0,background\n1,road\n2,river", '["background", "road", "river"]',
+     "__ignore__\n_background_\nroad\nriver", "id,name\n0,background\n1,road\n2,river",
+     '["background", "road", "river"]',
      '{"0": "background", "1": "road", "2": "river"}', "names:\n  0: background\n  1: road\n  2: river\n",
      "# label:color_rgb:parts:actions\nbackground:0,0,0::\nroad:128,0,0::\nriver:0,128,0::\n"],
 )  # fmt: skip
@@ -81,7 +82,7 @@ def test_a_tree_like_voc_is_read_with_its_own_names(tmp_path):
 
 
 def test_values_that_were_sorted_anew_are_refused(tmp_path):
-    """A tool that makes PNGs smaller sorts the palette: the picture looks the same, and a person has become a bicycle."""
+    """A tool that makes PNGs smaller sorts the palette: the picture looks the same, and a person is a bicycle."""
     path = save_pair(tmp_path, "a", 2)
     image = Image.open(path).convert("P")
     image.putdata([2 if value else 0 for value in np.asarray(Image.open(path)).ravel()])
@@ -130,7 +131,7 @@ def test_one_odd_mask_decides_nothing_of_the_others(tmp_path):
 
 def test_folders_ask_which_ids_coco_masks_hold(tmp_path):
     save_pair(tmp_path, "a", 44)
-    with pytest.raises(ValueError, match="could hold contiguous .* or original .* ids; say which: --ids"):
+    with pytest.raises(ValueError, match=r"could hold contiguous .* or original .* ids; say which: --ids"):
         rows_of(tmp_path, labels="coco")
     assert values_of(*rows_of(tmp_path, labels="coco", ids="contiguous")) == [0, 44]
     assert values_of(*rows_of(tmp_path, labels="coco", ids="original")) == [0, 40]
