@@ -47,6 +47,8 @@ def add_to_table(dataset: "Dataset", scores: "Sequence[Score]", out: str | Path,
     folder = folder_at(out)
     if is_remote(folder):
         raise ValueError(f"scores are added to a table on this machine; copy {out} here first")
+    if current_rank().count > 1:
+        raise ValueError("scores are added by one process; run it without torchrun or accelerate launch")
     if not isinstance(dataset, Dataset):
         raise ValueError("scores are added to a table of a dataset that can be read again, not of a stream")
     table, aside = ScoreTable.load(folder), named_folder(folder) / ADDED
@@ -54,11 +56,8 @@ def add_to_table(dataset: "Dataset", scores: "Sequence[Score]", out: str | Path,
     lacking = [score for score in scores if _identity(score, table) not in table.manifest["scores"]]
     if not lacking:
         return table
-    with Team(table.folder, current_rank()) as team:
+    with Team(table.folder, current_rank()):
         new = score_table(dataset, lacking, aside, rows_per_shard=table.manifest["rows_per_shard"], **job)
-        if team.rank.index > 0:
-            team.wait(lambda: not aside.exists(), lambda: [0])
-            return ScoreTable.load(folder)
         joined = join_tables([table, new], folder, _source(table, dataset, new))
         shutil.rmtree(aside)
         return joined

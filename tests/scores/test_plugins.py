@@ -61,7 +61,8 @@ sys.exit(main(["scores", "--json"]) or main(["run", sys.argv[1], "--out", sys.ar
     assert done.returncode == 0, done.stderr
     (listed,) = (entry for entry in json.loads(done.stdout) if entry["name"] == "coverage")
     assert listed == {
-        "name": "coverage", "columns": {"coverage": "float"}, "needs": ["mask"], "cost": "light", "whole_set": False,
+        "name": "coverage", "columns": {"coverage": "float"}, "optional_columns": {},
+        "needs": ["mask"], "cost": "light", "whole_set": False,
         "meaning": "Share of the picture that shows a class.", "source": "an example", "module": "custom_score",
     }  # fmt: skip
     card = (tmp_path / "out" / "published" / "README.md").read_text()

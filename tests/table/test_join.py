@@ -1,8 +1,6 @@
 """Scores that join a table: only new columns are computed, and tables made apart become one."""
 
 import json
-import subprocess
-import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -177,13 +175,3 @@ def test_from_the_command_line(dataset, table, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["scores"] == ["classes_present", "clip_sim", "boundary"]
     assert main(["score", data, "--out", scores, "--add", "boundary", "--scores", "pcs"]) == 2
     assert "one of --scores, --recipe and --add" in " ".join(capsys.readouterr().err.split())
-
-
-@pytest.mark.slow
-def test_two_processes_add_to_one_table(dataset, table, tmp_path):
-    dataset.to_parquet(tmp_path / "data.parquet")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "sds_hf", "score"]
-    arguments = [str(tmp_path / "data.parquet"), "--out", str(table.folder), "--add", "boundary"]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "boundary" in ScoreTable.load(table.folder).to_arrow().column_names
