@@ -50,9 +50,11 @@ class ClipViews:
             ValueError: if there is none, or the model cannot be had.
         """
         score: Any = self._score(self._asf)
+        judge = next((name for name in score.judges if not name.startswith("column:")), None)
+        if judge is None:
+            raise ValueError("the reference is a column of the dataset, and no model makes it")
         with self._lock:
-            rows = self._rows(image, mask)
-            references = score.references(rows, score.encoder())
+            references = score.references(self._rows(image, mask), judge)
         if not references:
             raise ValueError("the mask shows no class that CLIP could be asked about")
         return np.asarray(references[0][1].cpu().numpy(), np.uint8)
