@@ -154,7 +154,7 @@ def test_ctrl_c_finishes_the_shard_in_hand(stored, dataset, tmp_path):
         process.send_signal(signal.SIGINT)
         rest, said = process.communicate("\n")
     assert rest.split() == ["5", "6"]
-    assert process.returncode == -signal.SIGINT
+    assert process.returncode == -signal.SIGINT, said
     assert "finishing the shard in hand before stopping" in said
     assert len(shard_bytes(tmp_path / "scores")) == 2
     calls = []

@@ -1,12 +1,26 @@
 """Make the next items in the background while one is used."""
 
+import atexit
 import queue
 import threading
 from collections.abc import Generator, Iterable
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 WAIT = 0.1  # seconds after which a reader that is held up looks whether it is still wanted
+LAST_ITEM = 5.0  # seconds that a reader gets for the item in its hands, when the process ends
+
+_readers: WeakKeyDictionary[threading.Thread, threading.Event] = WeakKeyDictionary()
+
+
+@atexit.register
+def _stop_readers() -> None:
+    """A thread that Python ends while it is inside C++, as Arrow's readers are, aborts the whole process."""
+    for stopped in _readers.values():
+        stopped.set()
+    for reader in list(_readers):
+        reader.join(LAST_ITEM)
 
 
 class _Failure:
@@ -49,7 +63,9 @@ def prefetch(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
             put(_Failure(error))
 
     # A daemon does not keep a process alive that was told to stop.
-    threading.Thread(target=read, name="sds-hf-prefetch", daemon=True).start()
+    reader = threading.Thread(target=read, name="sds-hf-prefetch", daemon=True)
+    _readers[reader] = stopped
+    reader.start()
     try:
         while not isinstance(item := ready.get(), _End):
             if isinstance(item, _Failure):
