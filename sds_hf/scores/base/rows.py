@@ -18,6 +18,7 @@ from sds_hf.errors import public_name, short
 T = TypeVar("T")
 ClassList = Literal["all", "inner"]
 DECODE_THREADS = min(8, os.cpu_count() or 1)
+BY_ROW = ("pixels", "images", "patches", "captions")  # begin the keys of arrays whose first axis are the rows
 PART_BYTES = 512 << 20  # of pixels that are decoded together; with those read ahead, four times as much is in memory
 
 
@@ -55,6 +56,7 @@ class Rows:
         self.captions, self.cells = captions, cells or {}
         self.positions, self.errors = range(len(present)) if positions is None else positions, errors or {}
         self._shared: dict[Hashable, Any] = {}
+        self._whole: tuple[Rows, np.ndarray] | None = None  # what these were taken of
 
     def __len__(self) -> int:
         return len(self.present)
@@ -62,9 +64,28 @@ class Rows:
     def share(self, key: Hashable, compute: Callable[[], T]) -> T:
         """The result of `compute`, made once for these rows under that key."""
         if key not in self._shared:
-            self._shared[key] = compute()
+            taken = self._taken(key)
+            self._shared[key] = compute() if taken is None else taken
         value: T = self._shared[key]
         return value
+
+    def take(self, indices: np.ndarray) -> "Rows":
+        """Some of these rows; arrays that were shared under a key that begins with one of `BY_ROW` are theirs too."""
+        pick = [int(index) for index in indices]
+        cells = {name: _picked(column, pick) for name, column in self.cells.items()}
+        pixels = _picked(self.images, pick), _picked(self.masks, pick)
+        captions, positions = _picked(self.captions, pick), _picked(self.positions, pick)
+        rows = Rows(self.labels, *pixels, self.present[pick], captions, cells, positions)
+        rows._whole = self, np.asarray(pick)
+        return rows
+
+    def _taken(self, key: Hashable) -> Any:
+        """What was shared with the rows that these were taken of, as far as it is theirs; None if nothing was."""
+        if self._whole is None or not (isinstance(key, tuple) and key[0] in BY_ROW):
+            return None
+        whole, indices = self._whole
+        values = whole._shared[key] if key in whole._shared else whole._taken(key)
+        return None if values is None else values[indices]
 
     def part(self, start: int, stop: int) -> "Rows":
         """Rows `start` to `stop`, without the errors of others."""
@@ -86,6 +107,11 @@ class Rows:
     def classes_of(self, row: int) -> list[int]:
         """Ids of the foreground classes of a row, ascending."""
         return [self.labels.class_ids[i] for i in np.flatnonzero(self.present[row])]
+
+
+def _picked(values: Sequence[T], indices: Sequence[int]) -> Sequence[T]:
+    """Some of the values, if there are any."""
+    return [values[index] for index in indices] if len(values) else ()
 
 
 def read_rows(

@@ -3,10 +3,11 @@
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform, get_args
 
+import numpy as np
 import pyarrow as pa
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -57,6 +58,7 @@ class Score(ABC):
     source: ClassVar[str]
     citation: ClassVar[str] = ""  # BibTeX of what a card asks its readers to cite
     settings_of: ClassVar[str] = ""  # another score, whose settings in a preset are this one's too
+    partial_columns: ClassVar[dict[str, pa.DataType]] = {}  # that only `compute_open` writes
     defining: ClassVar[tuple[str, ...]] = ()  # settings by which numbers mean another thing: no bound fits both
     leads: ClassVar[bool] = False  # whether its encoder pass serves other scores too, so that it goes first
     whole_set: ClassVar[bool] = False  # whether it is fitted to the whole set first, with some settings at least
@@ -127,6 +129,29 @@ class Score(ABC):
     @abstractmethod
     def compute(self, rows: Rows) -> dict[str, Values]:
         """Every column's values for rows that could be read; null where a row has none."""
+
+    def compute_open(
+        self, rows: Rows, column: str, is_open: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    ) -> tuple[dict[str, Values], dict[str, np.ndarray]]:
+        """Compute a column no further than is asked for; a score that can stop early says how.
+
+        Args:
+            rows: as for `compute`.
+            column: that is asked for.
+            is_open: of the lowest and the highest that the column's value can be, (rows,) each, which rows are to be
+                computed further, (rows,) bool.
+
+        Returns:
+            Values by column, and of columns that some rows have no value of yet, which rows these are, (rows,) bool.
+        """
+        return self.compute(rows), {}
+
+    def work(self, table: pa.Table) -> dict[str, tuple[int, int]]:
+        """What was done for the rows of a table that is computed as far as needed, and what all rows would have taken.
+
+        By what is counted, e.g. `{"encoder passes": (1980, 10000)}`.
+        """
+        return {}
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the numbers, as JSON: the version, and settings with nothing left to be resolved.
@@ -292,14 +317,24 @@ def score_rows(scores: Sequence[Score], rows: Rows) -> tuple[dict[str, Column], 
     names = list(all_columns(scores))
 
     def compute(part: Rows) -> dict[str, list[Any]]:
-        # The largest passes come first: they leave the others what these would have to compute.
-        in_turn = sorted(scores, key=lambda score: (score.leads, COSTS.index(score.cost)), reverse=True)
-        return {name: list(values) for score in in_turn for name, values in score.compute(part).items()}
+        return {name: list(values) for score in in_turn(scores) for name, values in score.compute(part).items()}
 
     computed, too_large = in_parts(compute, rows, names, repr(scores)) if len(rows) else ({}, {})
+    return placed(rows, computed, too_large, all_columns(scores))
+
+
+def in_turn(scores: Sequence[Score]) -> list[Score]:
+    """Scores in the order they are computed in: the largest passes first, which leave others what they need."""
+    return sorted(scores, key=lambda score: (score.leads, COSTS.index(score.cost)), reverse=True)
+
+
+def placed(
+    rows: Rows, computed: Mapping[str, Sequence[Any]], too_large: Mapping[int, str], kinds: Mapping[str, pa.DataType]
+) -> tuple[dict[str, Column], dict[int, str]]:
+    """Columns of all rows that were read, of what was computed for those that could be; see `score_cells`."""
     errors = {**rows.errors, **{rows.positions[row]: error for row, error in too_large.items()}}
     columns = {}
-    for name, dtype in all_columns(scores).items():
+    for name, dtype in kinds.items():
         values: list[Any] = [None] * (len(rows) + len(rows.errors))
         for position, value in zip(rows.positions, computed.get(name, ()), strict=True):
             values[position] = None if value is None or value != value else value
