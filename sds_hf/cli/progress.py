@@ -51,17 +51,19 @@ def duration(seconds: float) -> str:
 
 
 class Pace:
-    """Rows a second since the first call; rows that were done by then do not count."""
+    """Rows a second since the first call, or since there were fewer again; rows done by then do not count."""
 
     def __init__(self, total: int | None, clock: Callable[[], float] | None = None) -> None:
         self._total, self._clock = total, clock or time.monotonic
         self._first: tuple[int, float] | None = None
+        self._last = 0
 
     def __call__(self, finished_rows: int) -> tuple[float | None, float | None]:
         """Rate and seconds left, None while there is no telling."""
         now = self._clock()
-        if self._first is None:
+        if self._first is None or finished_rows < self._last:  # another pass over the rows
             self._first = (finished_rows, now)
+        self._last = finished_rows
         rows, seconds = finished_rows - self._first[0], now - self._first[1]
         if not rows or seconds <= 0:
             return None, None

@@ -7,6 +7,7 @@ import typer
 from sds_hf.cli import options
 
 if TYPE_CHECKING:
+    from sds_hf.selection.recipe import Recipe
     from sds_hf.table.score_table import ScoreTable
 
 
@@ -19,6 +20,17 @@ def command(
     recipe: Annotated[
         str | None, typer.Option(help="Recipe that says which scores, how, and with which model.")
     ] = None,
+    for_recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="RECIPE",
+            help="Recipe whose rules say which rows need which of its scores.",
+        ),
+    ] = None,
+    all_scores: Annotated[
+        bool, typer.Option("--all", help="All scores of all rows, also those that a table made with --for skips.")
+    ] = False,
     model: Annotated[
         str | None, typer.Option(help="Hub id, local folder or `demo`; default openai/clip-vit-base-patch16.")
     ] = None,
@@ -58,23 +70,26 @@ def command(
     from sds_hf.clip.device import current_device
     from sds_hf.data.opening import open_dataset, open_stream
     from sds_hf.scores.base.batches import AllFailedError
-    from sds_hf.selection.recipe import Recipe
+    from sds_hf.selection.cascade.score import score_for
     from sds_hf.table.add import add_to_table, replacements
     from sds_hf.table.plan import plan_table
     from sds_hf.table.score_table import ScoreTable, score_table
     from sds_hf.table.team import current_rank
 
     options.named_path(out)
-    if (recipe and scores) or (add and (recipe or scores)):
-        raise typer.BadParameter("give one of --scores, --recipe and --add")
+    if sum(map(bool, (recipe, scores, add, for_recipe))) > 1:
+        raise typer.BadParameter("give one of --scores, --recipe, --for and --add")
+    recipe = recipe or for_recipe
+    decides = bool(for_recipe) and not all_scores
+    if decides and (streaming or dry_run):
+        raise typer.BadParameter("--for goes with neither --streaming nor --dry-run")
     if add and (streaming or dry_run or retry):
         raise typer.BadParameter("--add goes with neither --streaming nor --dry-run nor --retry")
     if streaming and dry_run:
         raise typer.BadParameter("--dry-run counts rows, which a stream cannot: leave out --streaming")
     first = current_rank().index == 0
     watch = watcher(json, progress if first and not quiet else "none")
-    names: dict[str, Any] = {name.strip(): {} for name in (add or scores or "pcs,asf_miou").split(",")}
-    plan = Recipe.load(recipe, settings or ()) if recipe else Recipe.from_dict({"scores": names}, settings or ())
+    plan = _plan(recipe, add or scores, out if all_scores else None, settings or [])
     plan = plan.model_copy(update={"model": model or plan.model})
     named = {"labels": labels} if labels else {}
     which = (dataset, split, config, revision)
@@ -99,6 +114,8 @@ def command(
                     options.say_replaced(replacements(chosen_scores, ScoreTable.load(out)))
                 del job["rows_per_shard"]
                 table = add_to_table(cast(Any, data), chosen_scores, out, **job)
+            elif decides:
+                table = score_for(cast(Any, data), plan, out, scores=chosen_scores, retry=retry, **job)
             else:
                 table = score_table(data, chosen_scores, out, retry=retry, **job)
         except AllFailedError:  # the table says why
@@ -107,14 +124,29 @@ def command(
         _show(table, finished[0] if finished else len(cast(Any, data)), out, recipe, quiet, json)
 
 
+def _plan(recipe: str | None, scores: str | None, out: str | None, settings: list[str]) -> "Recipe":
+    """What is to be scored: a recipe, scores by their names, what the table in `out` has, or the two default ones."""
+    from sds_hf.files import folder_at
+    from sds_hf.selection.recipe import Recipe
+    from sds_hf.table.manifest import read_manifest
+
+    if recipe:
+        return Recipe.load(recipe, settings)
+    if not scores and out and (manifest := read_manifest(folder_at(out))):
+        return Recipe.from_dict(Recipe().computed_as(manifest["scores"]).model_dump(exclude_none=True), settings)
+    return Recipe.from_dict({"scores": {name.strip(): {} for name in (scores or "pcs,asf_miou").split(",")}}, settings)
+
+
 def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet: bool, json: bool) -> None:
     """What was found; a table of nothing but failures is an error."""
     from sds_hf.cli import show
     from sds_hf.selection.select import select
+    from sds_hf.table.manifest import NEEDED
 
     report = select(table, []).report
     if json:
         summary = {"rows": report.rows, "failed": report.failed, "out": out}
+        summary |= {NEEDED: table.manifest[NEEDED]} if table.skips else {}
         options.print_json(summary | {"scores": {name: s.quantiles for name, s in report.scores.items()}})
     elif not quiet:
         show.scores(report)
@@ -125,6 +157,7 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
         done = f"nothing to do: {report.rows:,} rows are scored in {out}" if earlier == report.rows else done
         show.out.say("\n{}, {} failed", done, f"{report.failed:,}")
         show.failures(report)
+        show.needed(table.manifest, report.rows)
     if not quiet:
         show.limits(report)
     if report.failed == report.rows:

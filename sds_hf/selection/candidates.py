@@ -8,9 +8,9 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from sds_hf.scores.base.needs import HIGH, LOW
 from sds_hf.selection.duck import CLASSES, COUNT, is_list_of_ids, literal, quantiles, quoted
 from sds_hf.selection.source import Scores
+from sds_hf.table.partial.needs import HIGH, LOW
 
 GROUP_LABELS = {COUNT: "num_classes", CLASSES: "class"}  # in reasons and output columns
 NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")

@@ -293,8 +293,8 @@ def _skipped_note(candidates: Candidates) -> list[str]:
     if not counts:
         return []
     return [
-        f"of {rows:,} rows only what decides was computed: {', '.join(counts)}; distributions are of these rows, and "
-        "rules that ask for more are refused until `sds-hf score --all` has computed the rest"
+        f"of {rows:,} rows only what decides was computed: {', '.join(counts)}; distributions are of these rows alone, "
+        "and rules that ask for more are refused until `sds-hf score --all` has computed the rest"
     ]
 
 

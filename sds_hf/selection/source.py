@@ -16,7 +16,6 @@ from sds_hf.data.content import content_digest
 from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, class_names
 from sds_hf.scores.base.add import recorded_scores
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.needs import SKIPPED
 from sds_hf.scores.base.score import score_cells
 from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.selection.duck import (
@@ -29,6 +28,7 @@ from sds_hf.selection.duck import (
     parquet_relation,
 )
 from sds_hf.table.manifest import versions
+from sds_hf.table.partial.needs import SKIPPED
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -77,6 +77,21 @@ class Scores:
     notes: list[str] = field(default_factory=list)
     skipped: str = ""
     partial: frozenset[str] = frozenset()
+
+    def check_whole(self, purpose: str) -> None:
+        """Refuse rows of which values were skipped.
+
+        Args:
+            purpose: what needs all values.
+
+        Raises:
+            ValueError: says how to compute the rest.
+        """
+        if self.skipped:
+            raise ValueError(
+                f"{purpose} needs all scores of all rows, and some of these were skipped, as `{SKIPPED}` says: compute "
+                "the rest with `sds-hf score DATASET --out SCORES --all`"
+            )
 
 
 def open_scores(scores: Any, connection: duckdb.DuckDBPyConnection) -> Scores:

@@ -52,6 +52,7 @@ def add_to_table(dataset: "Dataset", scores: "Sequence[Score]", out: str | Path,
     if not isinstance(dataset, Dataset):
         raise ValueError("scores are added to a table of a dataset that can be read again, not of a stream")
     table, aside = ScoreTable.load(folder), named_folder(folder) / ADDED
+    table.check_whole("adding scores")
     _check_same(table, dataset, scores)
     lacking = [score for score in scores if _identity(score, table) not in table.manifest["scores"]]
     if not lacking:

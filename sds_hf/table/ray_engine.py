@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from sds_hf.data.cells import stored_cells
 from sds_hf.data.labels import LabelSpace
-from sds_hf.scores.base.needs import Needs
 from sds_hf.scores.base.rows import cells_of
 from sds_hf.scores.base.score import Score
 from sds_hf.table.job import Batch, Job, Part, Piece, batches_of, read_batches, score_batches
+from sds_hf.table.partial.needs import Needs
 
 AHEAD = 2  # shards on their way for each processor that works
 

@@ -213,7 +213,7 @@ def score_table(
     from datasets import IterableDataset
 
     from sds_hf.data.content import content_digest
-    from sds_hf.table.phase import everything
+    from sds_hf.table.partial.phase import everything
     from sds_hf.table.stream import score_stream
     from sds_hf.table.task import Task, make_folder
     from sds_hf.table.team import Team, current_rank

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 
 from sds_hf.data.content import joint_digest, row_digests
 from sds_hf.progress import Tell
-from sds_hf.scores.base.needs import SKIPPED
 from sds_hf.scores.base.score import Score, all_columns
 from sds_hf.table.job import Job, Part, Piece, table_schema
 from sds_hf.table.manifest import NEEDED, circumstances, read_manifest, source_entry, write_manifest
-from sds_hf.table.phase import Phase
+from sds_hf.table.partial.needs import SKIPPED
+from sds_hf.table.partial.phase import Phase
 from sds_hf.table.shards import Shard, Shards
 from sds_hf.table.task import Task
 from sds_hf.table.team import Team, finishing

@@ -1,7 +1,6 @@
 """Tables of which only that is computed which decides: the same rows are kept, for the same reasons."""
 
 import functools
-import shutil
 import tempfile
 from pathlib import Path
 

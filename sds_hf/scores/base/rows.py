@@ -71,12 +71,8 @@ class Rows:
 
     def take(self, indices: np.ndarray) -> "Rows":
         """Some of these rows; arrays that were shared under a key that begins with one of `BY_ROW` are theirs too."""
-        pick = [int(index) for index in indices]
-        cells = {name: _picked(column, pick) for name, column in self.cells.items()}
-        pixels = _picked(self.images, pick), _picked(self.masks, pick)
-        captions, positions = _picked(self.captions, pick), _picked(self.positions, pick)
-        rows = Rows(self.labels, *pixels, self.present[pick], captions, cells, positions)
-        rows._whole = self, np.asarray(pick)
+        rows = self._picked(indices.tolist())
+        rows._whole = self, indices
         return rows
 
     def _taken(self, key: Hashable) -> Any:
@@ -89,10 +85,15 @@ class Rows:
 
     def part(self, start: int, stop: int) -> "Rows":
         """Rows `start` to `stop`, without the errors of others."""
-        rows = slice(start, stop)
-        cells = {name: column[rows] for name, column in self.cells.items()}
-        pixels = self.images[rows], self.masks[rows]
-        return Rows(self.labels, *pixels, self.present[rows], self.captions[rows], cells, self.positions[rows])
+        return self._picked(range(start, stop))
+
+    def _picked(self, indices: Sequence[int]) -> "Rows":
+        def of(values: Sequence[Any]) -> Sequence[Any]:
+            return [values[index] for index in indices] if len(values) else ()
+
+        cells = {name: of(column) for name, column in self.cells.items()}
+        images, masks, captions = of(self.images), of(self.masks), of(self.captions)
+        return Rows(self.labels, images, masks, self.present[list(indices)], captions, cells, of(self.positions))
 
     def asked(self, class_list: ClassList = "all") -> np.ndarray:
         """Classes that CLIP is asked about, (rows, K) bool.
@@ -107,11 +108,6 @@ class Rows:
     def classes_of(self, row: int) -> list[int]:
         """Ids of the foreground classes of a row, ascending."""
         return [self.labels.class_ids[i] for i in np.flatnonzero(self.present[row])]
-
-
-def _picked(values: Sequence[T], indices: Sequence[int]) -> Sequence[T]:
-    """Some of the values, if there are any."""
-    return [values[index] for index in indices] if len(values) else ()
 
 
 def read_rows(

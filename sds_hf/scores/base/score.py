@@ -16,7 +16,7 @@ from sds_hf.clip.checkpoints import DEFAULT_MODEL, model_files
 from sds_hf.clip.kinds import DTypeName
 from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
-from sds_hf.scores.base.batches import Column, MapBatch, map_state
+from sds_hf.scores.base.batches import Column, MapBatch, map_state, placed
 from sds_hf.scores.base.presets import preset
 from sds_hf.scores.base.rows import Rows, cells_of, in_parts, read_parts, read_rows
 
@@ -28,7 +28,6 @@ ERROR = "sds_hf_error"  # a column that lasts as long as `add_scores`
 Values = Sequence[Any]  # numbers, lists or structs, as the column's type asks; None where a row has none
 Cost = Literal["light", "forward", "forwards", "dense"]  # no model, one encoder pass, several, a large one
 COSTS: tuple[Cost, ...] = get_args(Cost)
-
 S = TypeVar("S")
 
 
@@ -63,8 +62,7 @@ class Score(ABC):
     leads: ClassVar[bool] = False  # whether its encoder pass serves other scores too, so that it goes first
     whole_set: ClassVar[bool] = False  # whether it is fitted to the whole set first, with some settings at least
     reference_sets: ClassVar[tuple[str, ...]] = ()  # names of the sets that its `fit` compares rows with
-    later_settings: ClassVar[frozenset[str]] = frozenset()  # no part of the identity at their defaults: tables were
-    # made before there were these
+    later_settings: ClassVar[frozenset[str]] = frozenset()  # no part of the identity at their defaults
 
     labels: str = "auto"
 
@@ -137,20 +135,16 @@ class Score(ABC):
 
         Args:
             rows: as for `compute`.
-            column: that is asked for.
-            is_open: of the lowest and the highest that the column's value can be, (rows,) each, which rows are to be
-                computed further, (rows,) bool.
+            column: asked for.
+            is_open: of the least and the most its value can be, (rows,) each, which rows go on, (rows,) bool.
 
         Returns:
-            Values by column, and of columns that some rows have no value of yet, which rows these are, (rows,) bool.
+            Values by column, and by column which rows have none yet, (rows,) bool.
         """
         return self.compute(rows), {}
 
     def work(self, table: pa.Table) -> dict[str, tuple[int, int]]:
-        """What was done for the rows of a table that is computed as far as needed, and what all rows would have taken.
-
-        By what is counted, e.g. `{"encoder passes": (1980, 10000)}`.
-        """
+        """What was done for the rows of a partial table, and what all would have taken, by what is counted."""
         return {}
 
     def identity(self) -> dict[str, Any]:
@@ -291,11 +285,7 @@ def score_batch(
 def score_cells(
     scores: Sequence[Score], cells: Mapping[str, Sequence[Any]], labels: LabelSpace
 ) -> tuple[dict[str, Column], dict[int, str]]:
-    """Compute scores for raw cells.
-
-    Returns:
-        The columns with nulls for rows that could not be scored, and what is wrong with these, by position.
-    """
+    """The columns for raw cells, null for rows that could not be scored, and what is wrong with these, by position."""
     columns = {name: Column([], dtype) for name, dtype in all_columns(scores).items()}
     errors: dict[int, str] = {}
     for part in read_parts(cells):
@@ -314,32 +304,18 @@ def read_cells(scores: Sequence[Score], cells: Mapping[str, Sequence[Any]], labe
 
 def score_rows(scores: Sequence[Score], rows: Rows) -> tuple[dict[str, Column], dict[int, str]]:
     """Compute scores for what `read_cells` returns; see `score_cells`."""
-    names = list(all_columns(scores))
 
     def compute(part: Rows) -> dict[str, list[Any]]:
         return {name: list(values) for score in in_turn(scores) for name, values in score.compute(part).items()}
 
-    computed, too_large = in_parts(compute, rows, names, repr(scores)) if len(rows) else ({}, {})
-    return placed(rows, computed, too_large, all_columns(scores))
+    kinds = all_columns(scores)
+    computed, too_large = in_parts(compute, rows, kinds, repr(scores)) if len(rows) else ({}, {})
+    return placed(rows, computed, too_large, kinds)
 
 
 def in_turn(scores: Sequence[Score]) -> list[Score]:
     """Scores in the order they are computed in: the largest passes first, which leave others what they need."""
     return sorted(scores, key=lambda score: (score.leads, COSTS.index(score.cost)), reverse=True)
-
-
-def placed(
-    rows: Rows, computed: Mapping[str, Sequence[Any]], too_large: Mapping[int, str], kinds: Mapping[str, pa.DataType]
-) -> tuple[dict[str, Column], dict[int, str]]:
-    """Columns of all rows that were read, of what was computed for those that could be; see `score_cells`."""
-    errors = {**rows.errors, **{rows.positions[row]: error for row, error in too_large.items()}}
-    columns = {}
-    for name, dtype in kinds.items():
-        values: list[Any] = [None] * (len(rows) + len(rows.errors))
-        for position, value in zip(rows.positions, computed.get(name, ()), strict=True):
-            values[position] = None if value is None or value != value else value
-        columns[name] = Column(values, dtype)
-    return columns, errors
 
 
 def common_labels(scores: Sequence[Score]) -> str:
@@ -358,9 +334,8 @@ def common_labels(scores: Sequence[Score]) -> str:
             other = writers.setdefault(column, score).values()
             differing = {key for key, value in score.values().items() if other.get(key, value) != value}
             if differing or (writers[column] is not score and writers[column].name == score.name):
-                raise ValueError(
-                    f"two scores write the column {column!r}, with different {sorted(differing) or score.name}"
-                )
+                what = sorted(differing) or score.name
+                raise ValueError(f"two scores write the column {column!r}, with different {what}")
     return spaces.pop()
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sds_hf.scores.base.needs import Need, Needs, Test
 from sds_hf.scores.base.score import Score, all_columns
 from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.selection.rules import Rule
+from sds_hf.table.partial.needs import Need, Needs, Test
 
 
 @dataclass(frozen=True)

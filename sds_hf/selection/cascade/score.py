@@ -14,7 +14,7 @@ from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.rules import Rule
 from sds_hf.selection.select import rows_left
 from sds_hf.table.manifest import NEEDED, read_manifest
-from sds_hf.table.phase import Phase
+from sds_hf.table.partial.phase import Phase
 from sds_hf.table.score_table import Engine, Progress, ScoreTable, job_class, score_table, some_scored
 from sds_hf.table.shards import Shards
 from sds_hf.table.task import Task, make_folder

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sds_hf.scores.base.needs import Need, Needs, open_rows
 from sds_hf.scores.base.score import Score, all_columns
 from sds_hf.table.manifest import NEEDED
+from sds_hf.table.partial.needs import Need, Needs, open_rows
 
 
 @dataclass(frozen=True)
