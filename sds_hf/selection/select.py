@@ -288,8 +288,8 @@ def _check_decided(rule: Rule, candidates: Candidates) -> None:
 
 def _skipped_note(candidates: Candidates) -> list[str]:
     """What is to be known of scores that were computed for some rows only."""
-    rows = candidates.value("SELECT count(*) FROM base")
-    counts = [f"{name} for {rows - count:,}" for name, count in candidates.skipped_rows().items()]
+    rows, scored = candidates.fetch("SELECT count(*), count(*) FILTER (problem IS NULL) FROM base")[0]
+    counts = [f"{name} for {scored - count:,}" for name, count in candidates.skipped_rows().items()]
     if not counts:
         return []
     return [

@@ -233,8 +233,6 @@ def score_table(
                 "retry needs rows that can be looked up; a stream has none: load the dataset without streaming"
             )
         task = Task(dataset, scores, out, rows_per_shard, source)
-        if NEEDED in task.manifest(ignore=task.unknown):
-            raise ValueError(f"{task.folder} skips values, which a stream cannot go back to: load it without streaming")
         score_stream(task, batch_size, progress)
         return some_scored(ScoreTable.load(task.folder))
     task = Task(dataset, scores, out, rows_per_shard, source)
