@@ -6,6 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from support.paths import ROOT
 
@@ -32,7 +33,7 @@ class Browser:
 
     def open(self, address):
         """Show a page and wait until it is drawn."""
-        self.driver.get("about:blank")
+        self.driver.get("about:blank")  # an address that differs behind its # alone would not be read anew
         self.driver.get(address)
         self.wait("return document.getElementById('page')?.dataset.ready")
 
@@ -48,12 +49,9 @@ class Browser:
         return value
 
     def kept(self):
-        """How many rows stay, once nothing changes any more."""
-        last = None
-        while (now := self.run("return document.querySelector('.summary').dataset.kept")) != last:
-            last = now
-            time.sleep(0.3)
-        return int(now)
+        """How many rows stay, once what was done before is drawn."""
+        script = "requestAnimationFrame(() => setTimeout(() => arguments[0](document.querySelector('.summary').dataset.kept)))"
+        return int(self.driver.execute_async_script(script))
 
     def find(self, selector):
         return self.driver.find_element("css selector", selector)
@@ -65,6 +63,13 @@ class Browser:
     def problems(self):
         """What the browser complained of since it was last asked."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def memory(self):
+        """Megabytes of the page's process and of all processes of the browser; what they share counts once."""
+        processes = psutil.Process(self.driver.service.process.pid).children(recursive=True)
+        sizes = {process: process.memory_full_info().pss / 2**20 for process in processes if "chrom" in process.name()}
+        pages = [size for process, size in sizes.items() if "--type=renderer" in process.cmdline()]
+        return max(pages), sum(sizes.values())
 
     def shot(self, name):
         if SHOTS:
@@ -79,8 +84,16 @@ class Browser:
         return [(one["id"], one["nodes"][0]["html"][:200]) for one in serious]
 
 
+@pytest.fixture
+def browser(window):
+    """The window, in which nothing goes wrong during a test."""
+    window.size(1366, 900)
+    yield window
+    assert window.problems() == []
+
+
 @pytest.fixture(scope="session")
-def browser():
+def window():
     if not (CHROMIUM and DRIVER):
         pytest.skip("there is no Chromium")
     from selenium import webdriver

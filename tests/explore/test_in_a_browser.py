@@ -49,7 +49,6 @@ def test_a_bound_is_moved_and_the_recipe_gives_the_same_rows(browser, address, d
     browser.open(state)
     assert browser.kept() == kept
     browser.shot("bounds")
-    assert browser.problems() == []
 
 
 def test_a_handle_is_dragged_with_the_mouse(browser, address, demo):
@@ -113,15 +112,15 @@ def test_masks_are_drawn_of_their_indices(browser, address, demo):
 
     browser.open(address)
     row = browser.run("const tile = document.querySelector('.tile'); tile.click(); return tile.dataset.id")
-    script = "return document.querySelectorAll('dialog .picture canvas')[1]?.width > 1"
-    browser.wait(script)
+    number = demo.dataset["id"][:].index(row)
+    mask = decode_mask(demo.dataset.with_format("arrow")[number]["mask"][0].as_py())
+    assert mask.shape[1] != 300  # as wide as a canvas on which nothing is drawn
+    browser.wait("return document.querySelectorAll('dialog .picture canvas')[1]?.width === arguments[0]", mask.shape[1])
     pixels = browser.run(
         """const canvas = document.querySelectorAll('dialog .picture canvas')[1];
         const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
         return [canvas.width, Array.from(data.filter((_, place) => place % 4 === 3), (alpha) => alpha > 0)];"""
     )
-    number = demo.dataset["id"][:].index(row)
-    mask = decode_mask(demo.dataset.with_format("arrow")[number]["mask"][0].as_py())
     assert np.array_equal(np.array(pixels[1]).reshape(-1, pixels[0]), mask != 0)
 
 
@@ -163,7 +162,7 @@ def test_nothing_serious_bars_anyone(browser, address, width, height, theme):
     browser.run("document.querySelector('.tile').click()")
     browser.wait("return document.querySelector('dialog[open]')")
     assert browser.faults() == []
-    browser.size(1366, 900)
+    browser.shot(f"{theme}-{width}-row")
 
 
 def test_the_one_file_works_with_the_network_cut(browser, demo, tmp_path):
@@ -182,7 +181,6 @@ def test_the_one_file_works_with_the_network_cut(browser, demo, tmp_path):
             )
             == 0
         )
-        assert browser.problems() == []
         browser.shot("look")
     finally:
         browser.driver.execute_cdp_cmd(
@@ -203,7 +201,6 @@ def test_the_published_page_needs_no_server_of_ours(browser, demo, tmp_path):
         assert browser.kept() == demo.selection.report.kept
         browser.wait("return document.querySelector('.tile img')?.naturalWidth")
         browser.shot("published")
-        assert browser.problems() == []
 
 
 def test_texts_of_others_stay_texts(browser, job, tmp_path):
@@ -234,7 +231,7 @@ def test_a_hundred_thousand_rows(browser, tmp_path, capsys):
                        performance.getEntriesByName('ready')[0].startTime]"""
         )
         browser.driver.execute_cdp_cmd("HeapProfiler.collectGarbage", {})
-        heap = browser.run("return performance.memory.usedJSHeapSize") / 2**20
+        heap, (page, all_processes) = browser.run("return performance.memory.usedJSHeapSize") / 2**20, browser.memory()
         brush = browser.driver.execute_async_script(
             """const done = arguments[0], handle = document.querySelector('[data-key="clip_sim:above"]'), times = [];
             const step = () => {
@@ -250,8 +247,9 @@ def test_a_hundred_thousand_rows(browser, tmp_path, capsys):
         assert browser.kept() == select(str(folder), recipe_of(browser)).report.kept
     with capsys.disabled():
         print(
-            f"\n{ROWS:,} rows: first paint {paint:.0f} ms, all shown {ready:.0f} ms, heap {heap:.0f} MB, "
+            f"\n{ROWS:,} rows: first paint {paint:.0f} ms, all shown {ready:.0f} ms, "
+            f"memory: JavaScript {heap:.0f} MB, the page's process {page:.0f} MB, all of Chromium {all_processes:.0f} MB, "
             f"a step of a bound {sorted(brush)[5]:.0f} ms (with the frame)"
         )
     assert paint < 2000
-    assert heap < 500
+    assert all_processes < 500

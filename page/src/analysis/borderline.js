@@ -22,7 +22,7 @@ export function borderline(selection, rules, test, each = 6) {
     const title = `Rule ${index + 1}: ${labelOf(rule)}`;
     return kind === "threshold" || kind === "band"
       ? atBounds(selection, index, settings, title, test, each)
-      : atRanks(selection, index, kind, settings, title, test, each);
+      : atRanks(selection, index, title, test, each);
   }).filter(({ rows }) => rows.length);
 }
 
@@ -54,7 +54,7 @@ function atBounds({ state, steps }, index, settings, title, test, each) {
       if (entered(row)) (state.droppedAt[row] === index + 1 ? outside : inside).push(row);
     }
     for (let place = start - 1; place >= 0 && outside.length < each; place--) if (entered(order[place])) outside.push(order[place]);
-    const noted = (/** @type {number[]} */ rows) => rows.slice(0, each).map((row) => ({ row, note: `${settings.column} ${short(values[row])}` }));
+    const noted = (/** @type {number[]} */ rows) => rows.slice(0, each).map((row) => ({ row, note: `${settings.column} ${short(values[row], [bound])}` }));
     return [
       { heading: `${title} – just inside ${short(bound)}`, rows: noted(inside) },
       { heading: `${title} – just outside ${short(bound)}`, rows: noted(outside) },
@@ -65,22 +65,18 @@ function atBounds({ state, steps }, index, settings, title, test, each) {
 /**
  * @param {Selection} selection
  * @param {number} index
- * @param {string} kind
- * @param {any} settings
  * @param {string} title
  * @param {(row: number) => boolean} test
  * @param {number} each
  * @returns {Section[]}
  */
-function atRanks({ state }, index, kind, settings, title, test, each) {
-  const names = kind === "top_per_group" ? [...state.rankings.keys()].filter((name) => familiesOf(settings).includes(name)) : [kind === "stratified" ? "stratum" : kind];
+function atRanks({ state }, index, title, test, each) {
   /** @type {{row: number, note: string, distance: number}[]} */
   const inside = [];
   /** @type {{row: number, note: string, distance: number}[]} */
   const outside = [];
-  for (const name of names) {
-    const ranking = state.rankings.get(name);
-    if (!ranking) continue;
+  for (const [name, ranking] of state.rankings) {
+    if (ranking.step !== index + 1) continue;
     for (let row = 0; row < state.table.length; row++) {
       const rank = ranking.rank[row], distance = rank - ranking.cutoff[row];
       if (!rank || distance > each || distance <= -each || !test(row)) continue;
@@ -92,10 +88,4 @@ function atRanks({ state }, index, kind, settings, title, test, each) {
   }
   const nearest = (/** @type {typeof inside} */ rows) => [...new Map(rows.sort((a, b) => a.distance - b.distance).map((line) => [line.row, line])).values()].slice(0, 2 * each);
   return [{ heading: `${title} – last in`, rows: nearest(inside) }, { heading: `${title} – first out`, rows: nearest(outside) }];
-}
-
-/** @param {any} settings */
-function familiesOf(settings) {
-  const by = Array.isArray(settings.by) ? settings.by : [settings.by];
-  return by.flatMap((/** @type {string} */ name) => [name, { classes_present: "class", num_classes_present: "num_classes" }[name] ?? name]);
 }

@@ -41,7 +41,7 @@ export function topPerGroup(state, rule) {
     if (place >= missing) dropRow(row);
     else if (!state.keptBy[row]) state.keptBy[row] = filled;
   });
-  rankings.forEach((ranking, place) => state.rankings.set(labels[place], ranking));
+  rankings.forEach((ranking, place) => state.addRanking(labels[place], ranking));
 
   /** @param {number} row */
   function dropRow(row) {
@@ -58,7 +58,7 @@ export function topPerGroup(state, rule) {
  * @param {PerGroup} rule
  * @returns {{order: Int32Array, noteOf: (row: number) => Note | null, ranks: import("./ranks.js").Ranks | null}}
  */
-function orderOf(state, { column, worst_rank: worst, rank_mean: mean, within }) {
+export function orderOf(state, { column, worst_rank: worst, rank_mean: mean, within }) {
   const columns = worst ?? mean;
   if (!columns) return { order: stillIn(state, state.table.descending(String(column))), noteOf: () => null, ranks: null };
   const ranks = { columns, within: within ? families(within) : [], worst: Boolean(worst) };

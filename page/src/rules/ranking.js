@@ -65,7 +65,7 @@ export function cut(table, lines, cutoffOf) {
     }
   }
   const ranking = {
-    line: best,
+    lines, cutoffs, line: best,
     rank: new Int32Array(table.length), size: new Int32Array(table.length), cutoff: new Int32Array(table.length),
     group: /** @type {(Group | null)[]} */ (new Array(table.length).fill(null)),
   };

@@ -1,5 +1,6 @@
 // The rules of a recipe in order, over a table of scores: the same rows and reasons as `sds-hf select` gives.
 
+import { atMostPerGroup } from "./atmost.js";
 import { applyBounds } from "./bounds.js";
 import { topPerGroup } from "./groups.js";
 import { stillIn } from "./ranking.js";
@@ -24,6 +25,7 @@ const KINDS = {
   rank_mean: (state, rule) => keepByRanks(state, "rank_mean", rule),
   random: (state, rule) => keepFirst(state, "random", rule, stillIn(state, drawn(state.table, rule.seed ?? 0))),
   top_per_group: topPerGroup,
+  at_most_per_group: atMostPerGroup,
   stratified,
 };
 

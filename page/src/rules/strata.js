@@ -26,7 +26,7 @@ export function stratified(state, { column, fraction, target, strata = 50, drop_
     if (ranking.rank[row] > ranking.cutoff[row]) state.drop(row, dropped);
     else if (!state.keptBy[row]) state.keptBy[row] = state.code(`kept:stratum=${ranking.group[row]}`);
   }
-  state.rankings.set("stratum", ranking);
+  state.addRanking("stratum", ranking);
 }
 
 /**
