@@ -113,6 +113,17 @@ def labels():
     ),
     recipe=[{"top_k": {"column": "single", "fraction": 0.145}}],
 )
+@example(  # one group, whichever of the two zeros its rows have
+    table=(
+        [f"{row:03d}" for row in range(6)],
+        {"single": [0.0, -0.0] * 3, "double": [row / 128 for row in range(6)]},
+        [False] * 6,
+    ),
+    recipe=[
+        {"worst_rank": {"columns": ["double", "single"], "within": ["single"], "fraction": 0.7}},
+        {"at_most_per_group": {"column": "double", "by": ["single"], "rows": 2}},
+    ],
+)
 def test_the_same_rows_for_the_same_reasons(page, table, recipe):
     same_selection(page, table, recipe)
 

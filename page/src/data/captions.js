@@ -10,7 +10,7 @@ import { openParquet, readCells } from "./parquet.js";
  * @returns {Promise<(string | null)[]>} by row
  */
 export async function readCaptions({ sources, key }, table) {
-  const cells = await readCells(await Promise.all(sources.map(openParquet)), [key, "caption"]);
+  const cells = await readCells(await Promise.all(sources.map((source) => openParquet(source))), [key, "caption"]);
   const captions = new Array(table.length).fill(null);
   cells[key].forEach((name, line) => {
     const row = key === "row" ? Number(name) : table.rowOf(String(name));
