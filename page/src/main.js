@@ -50,7 +50,9 @@ function show(session, opened) {
   const marks = h("div", { class: "marks" }), notices = h("div", { class: "notices", role: "alert" });
   renew(root, [
     h("header", {}, h("h1", {}, config.title), head,
-      marks, choice({ label: "Theme", key: "theme", hide: true, value: store.state.theme, options: [["auto", "theme: as the system"], ["light", "light"], ["dark", "dark"]], change: (theme) => store.set({ theme: /** @type {State["theme"]} */ (theme) }) })),
+      marks, choice({ label: "Theme", key: "theme", hide: true, value: store.state.theme, options: [["auto", "auto theme"], ["light", "light"], ["dark", "dark"]], change: (theme) => store.set({ theme: /** @type {State["theme"]} */ (theme) }) }),
+      h("nav", { class: "jump", "aria-label": "Parts of the page" }, ...Object.entries({ Recipe: recipes[0], Scores: histograms, Rows: gallery, Classes: classes }).map(([name, { element }]) =>
+        h("button", { type: "button", click: () => element.scrollIntoView() }, name)))),
     notices,
     h("main", {}, h("div", { class: "recipes" }, ...recipes.map(({ element }) => element)),
       h("div", { class: "results" }, histograms.element, gallery.element, classes.element)),
@@ -66,7 +68,7 @@ function show(session, opened) {
     document.documentElement.dataset.theme = state.theme;
     renew(head, [summary(session)]);
     renew(marks, marksOf(session, row));
-    renew(notices, session.notices.map((text) => h("p", { class: "problem" }, text)));
+    if (notices.childElementCount !== session.notices.length) renew(notices, session.notices.map((text) => h("p", { class: "problem" }, text)));
     histograms.update();
     classes.update();
     recipes.forEach((panel) => panel.update());

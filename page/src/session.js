@@ -1,6 +1,6 @@
 // What the page works on: table, pictures, captions, and the selections that recipes make of it.
 
-import { histogramOf } from "./analysis/bins.js";
+import { binEdges, extentOf, histogramOf } from "./analysis/bins.js";
 import { readCaptions } from "./data/captions.js";
 import { Marks } from "./data/marks.js";
 import { readPixels } from "./data/pixels.js";
@@ -53,7 +53,9 @@ export class Session {
     /** What could not be read, for the person. @type {string[]} */
     this.notices = [];
     this._asksCaptions = false;
-    /** @type {Map<string, Histogram>} */
+    /** @type {Map<string, import("./analysis/bins.js").Extent>} */
+    this._extents = new Map();
+    /** The last one of each score. @type {Map<string, {key: string, histogram: Histogram}>} */
     this._histograms = new Map();
     /** @type {Map<string, Outcome>} */
     this._outcomes = new Map();
@@ -110,11 +112,23 @@ export class Session {
     }
   }
 
-  /** @param {string} name */
-  histogram(name) {
-    let histogram = this._histograms.get(name);
-    if (!histogram) this._histograms.set(name, (histogram = histogramOf(this.table, name)));
+  /**
+   * @param {string} name of a score
+   * @param {number[]} bounds at which there is an edge
+   */
+  histogram(name, bounds) {
+    const key = JSON.stringify(bounds), before = this._histograms.get(name);
+    if (before?.key === key) return before.histogram;
+    const histogram = histogramOf(this.table.numbers(name).values, binEdges(this.extent(name), bounds));
+    this._histograms.set(name, { key, histogram });
     return histogram;
+  }
+
+  /** @param {string} name of a score */
+  extent(name) {
+    let extent = this._extents.get(name);
+    if (!extent) this._extents.set(name, (extent = extentOf(this.table.numbers(name).values)));
+    return extent;
   }
 
   /** Score columns, those of the recipes' rules first. */

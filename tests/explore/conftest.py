@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,9 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--enable-precise-memory-info",
+    # No process is kept for pages that were left, that may come, or of extensions that Debian adds.
+    "--disable-features=BackForwardCache,SpareRendererForSitePerProcess", "--disable-extensions",
+    "--disable-component-extensions-with-background-pages",
 )  # fmt: skip
 AXE = ROOT / "page" / "node_modules" / "axe-core" / "axe.min.js"
 SHOTS = os.environ.get("SDS_HF_SCREENSHOTS")  # a folder that keeps pictures of the page
@@ -56,9 +60,16 @@ class Browser:
     def find(self, selector):
         return self.driver.find_element("css selector", selector)
 
+    def text(self, selector):
+        """What an element says, now: parts of the page are made anew at any time."""
+        return self.run("return document.querySelector(arguments[0])?.innerText", selector)
+
     def press(self, selector, *keys):
+        """Keys for an element, and for whatever has the focus after the first of them."""
+        from selenium.webdriver import ActionChains
+
         self.run("document.querySelector(arguments[0]).focus()", selector)
-        self.driver.switch_to.active_element.send_keys(*keys)
+        ActionChains(self.driver).send_keys(*keys).perform()
 
     def problems(self):
         """What the browser complained of since it was last asked."""
@@ -84,16 +95,9 @@ class Browser:
         return [(one["id"], one["nodes"][0]["html"][:200]) for one in serious]
 
 
-@pytest.fixture
-def browser(window):
-    """The window, in which nothing goes wrong during a test."""
-    window.size(1366, 900)
-    yield window
-    assert window.problems() == []
-
-
-@pytest.fixture(scope="session")
-def window():
+@contextmanager
+def opened():
+    """A Chromium of its own."""
     if not (CHROMIUM and DRIVER):
         pytest.skip("there is no Chromium")
     from selenium import webdriver
@@ -109,3 +113,26 @@ def window():
     yield Browser(driver)
     driver.quit()
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def window():
+    with opened() as window:
+        yield window
+
+
+@pytest.fixture
+def browser(window):
+    """The window of all tests, in which nothing goes wrong during this one."""
+    window.size(1366, 900)
+    window.problems()
+    yield window
+    assert window.problems() == []
+
+
+@pytest.fixture
+def fresh_browser():
+    """A Chromium that has shown nothing yet."""
+    with opened() as window:
+        yield window
+        assert window.problems() == []

@@ -28,10 +28,18 @@ function shortest(value, single) {
 }
 
 /**
- * A share as the library writes it, without decimals; halves go to the even number.
+ * A share as the library writes it, without decimals.
  * @param {number} share
  */
 export function percents(share) {
-  const hundredfold = 100 * share, floor = Math.floor(hundredfold), rest = hundredfold - floor;
-  return `${rest > 0.5 || (rest === 0.5 && floor % 2) ? floor + 1 : floor}%`;
+  return `${halvesToEven(100 * share)}%`;
+}
+
+/**
+ * The nearest whole number, as Python rounds.
+ * @param {number} value
+ */
+export function halvesToEven(value) {
+  const floor = Math.floor(value), rest = value - floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2) ? floor + 1 : floor;
 }
