@@ -2,6 +2,7 @@
 
 import { SIGNS } from "../rules/bounds.js";
 import { groupWords } from "../rules/columns.js";
+import { groupOf } from "../rules/ranking.js";
 import { parts } from "../rules/select.js";
 import { SHARES, labelOf, short } from "../recipe/labels.js";
 
@@ -80,7 +81,7 @@ function atRanks({ state }, index, title, test, each) {
     for (let row = 0; row < state.table.length; row++) {
       const rank = ranking.rank[row], distance = rank - ranking.cutoff[row];
       if (!rank || distance > each || distance <= -each || !test(row)) continue;
-      const out = state.droppedAt[row] === index + 1, where = SHARES.includes(name) ? "" : `${groupWords(state.table, name, ranking.group[row])}: `;
+      const out = state.droppedAt[row] === index + 1, where = SHARES.includes(name) ? "" : `${groupWords(state.table, name, groupOf(ranking, row))}: `;
       const note = `${where}rank ${rank} of ${ranking.size[row]}, first ${ranking.cutoff[row]} stay`;
       if (out && distance > 0) outside.push({ row, note, distance });
       else if (!state.dropped[row] && distance <= 0) inside.push({ row, note, distance: -distance });

@@ -3,6 +3,7 @@
 import { SIGNS, isQuantile } from "../rules/bounds.js";
 import { families, groupWords } from "../rules/columns.js";
 import { decimal, percents } from "../rules/decimals.js";
+import { groupOf } from "../rules/ranking.js";
 import { parts } from "../rules/select.js";
 
 /** @typedef {import("../rules/select.js").Rule} Rule */
@@ -158,8 +159,8 @@ function rankOf({ state }, rules, row) {
   if (reason === "kept:filled") return "fills up the target, by its score";
   const [, family] = /^kept:(.+?)(=.*)?$/s.exec(reason) ?? [];
   const lines = [...state.rankings].filter(([name, { rank }]) => rank[row] && (!family || name === family || reason.startsWith(`kept:${name}=`)));
-  return lines.map(([name, { rank, size, cutoff, group }]) => {
-    const where = SHARES.includes(name) ? "" : `${groupWords(state.table, name, group[row])}: `;
+  return lines.map(([name, ranking]) => {
+    const { rank, size, cutoff } = ranking, where = SHARES.includes(name) ? "" : `${groupWords(state.table, name, groupOf(ranking, row))}: `;
     return `${where}rank ${counted(rank[row])} of ${counted(size[row])}, the first ${counted(cutoff[row])} stay`;
   }).join("; ");
 }

@@ -55,7 +55,8 @@ export function select(table, rules) {
     state.step++;
     const bounds = KINDS[kind](state, settings) ?? {};
     const counts = new Int32Array(state.texts.length);
-    for (let row = 0; row < table.length; row++) if (!state.dropped[row] || state.droppedAt[row] === state.step) counts[state.dropped[row]]++;
+    const { dropped: reasons, droppedAt } = state;
+    for (let row = 0; row < reasons.length; row++) if (!reasons[row] || droppedAt[row] === state.step) counts[reasons[row]]++;
     const [after] = counts, dropped = Object.fromEntries(state.texts.map((text, code) => [text, counts[code]]).filter(([text, count]) => text && count));
     const step = { before, after, dropped, bounds };
     before = after;

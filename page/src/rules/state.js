@@ -5,8 +5,7 @@ import { Table } from "./table.js";
 /**
  * Ranks of a family of groups by row; 0 where a row is in none. `line` is the one a row is listed under, -1 if none;
  * `lines` are all, with the last rank that stays by group.
- * @typedef {{lines: import("./ranking.js").Lines, cutoffs: Int32Array, line: Int32Array, rank: Int32Array, size: Int32Array, cutoff: Int32Array,
- *   group: (number | string | null)[]}} Ranking
+ * @typedef {{lines: import("./ranking.js").Lines, cutoffs: Int32Array, line: Int32Array, rank: Int32Array, size: Int32Array, cutoff: Int32Array}} Ranking
  */
 
 /** The state of a selection between two rules. */
