@@ -10,6 +10,7 @@ import { Gallery } from "./view/gallery.js";
 import { Histograms } from "./view/histograms.js";
 import { RecipePanel, summary } from "./view/recipe.js";
 import { RowView } from "./view/row.js";
+import { showTips } from "./view/tips.js";
 
 /** @typedef {import("./session.js").Config} Config */
 /** @typedef {import("./store.js").State} State */
@@ -36,6 +37,7 @@ async function start() {
   if (!pictures?.references && ["reference", "difference"].includes(store.state.layer)) store.state.layer = "mask";
   session.late("the marks", session.marks.load());
   show(session, opened);
+  showTips();
   session.readPixels();
 }
 

@@ -4,7 +4,7 @@ import { SIGNS } from "../rules/bounds.js";
 import { groupWords } from "../rules/columns.js";
 import { groupOf } from "../rules/ranking.js";
 import { parts } from "../rules/select.js";
-import { SHARES, labelOf, short } from "../recipe/labels.js";
+import { SHARES, labelOf, short, wordsOf } from "../recipe/labels.js";
 
 /** @typedef {import("../rules/select.js").Rule} Rule */
 /** @typedef {import("../rules/select.js").Selection} Selection */
@@ -23,7 +23,7 @@ export function borderline(selection, rules, test, each = 6) {
     const title = `Rule ${index + 1}: ${labelOf(rule)}`;
     return kind === "threshold" || kind === "band"
       ? atBounds(selection, index, settings, title, test, each)
-      : atRanks(selection, index, title, test, each);
+      : kind === "at_most_per_group" ? atFull(selection, rules, index, title, test, each) : atRanks(selection, index, title, test, each);
   }).filter(({ rows }) => rows.length);
 }
 
@@ -89,4 +89,20 @@ function atRanks({ state }, index, title, test, each) {
   }
   const nearest = (/** @type {typeof inside} */ rows) => [...new Map(rows.sort((a, b) => a.distance - b.distance).map((line) => [line.row, line])).values()].slice(0, 2 * each);
   return [{ heading: `${title} – last in`, rows: nearest(inside) }, { heading: `${title} – first out`, rows: nearest(outside) }];
+}
+
+/**
+ * @param {Selection} selection
+ * @param {Rule[]} rules
+ * @param {number} index
+ * @param {string} title
+ * @param {(row: number) => boolean} test
+ * @param {number} each
+ * @returns {Section[]}
+ */
+function atFull(selection, rules, index, title, test, each) {
+  const { state } = selection, order = [...(state.orders.get(index + 1) ?? [])].filter(test);
+  const lastIn = order.filter((row) => !state.dropped[row]).slice(-2 * each).reverse(), firstOut = order.filter((row) => state.droppedAt[row] === index + 1).slice(0, 2 * each);
+  const noted = (/** @type {number[]} */ rows) => rows.map((row) => ({ row, note: wordsOf(selection, rules, row) }));
+  return [{ heading: `${title} – last in`, rows: noted(lastIn) }, { heading: `${title} – first out`, rows: noted(firstOut) }];
 }

@@ -19,6 +19,7 @@ export function atMostPerGroup(state, rule) {
   const { table } = state, by = families(rule.by);
   const order = rule.column || rule.worst_rank || rule.rank_mean ? orderOf(state, rule).order : stillIn(state, drawn(table, rule.seed ?? 0));
   state.dropOthers(order);
+  state.orders.set(state.step, order);
   /** @type {string[]} */
   const names = [];
   const groups = by.map((column) => {

@@ -25,6 +25,8 @@ export class State {
     this.details = new Map(); // what ends the reason of a row alone
     /** By family of groups, with the number of the rule that ranked, from 1. @type {Map<string, Ranking & {step: number}>} */
     this.rankings = new Map();
+    /** By number of a rule that filled groups, the rows it took up, best first. @type {Map<number, Int32Array>} */
+    this.orders = new Map();
     this.step = 0;
     if (table.failed) {
       const failed = this.code("dropped:failed");

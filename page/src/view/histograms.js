@@ -4,6 +4,7 @@ import { countsOf, heightsOf } from "../analysis/bins.js";
 import { dress, h, svg } from "../dom.js";
 import { counted, short } from "../recipe/labels.js";
 import { parts } from "../rules/select.js";
+import { info } from "./tips.js";
 
 /** @typedef {import("../session.js").Session} Session */
 /** @typedef {import("../rules/select.js").Rule} Rule */
@@ -86,7 +87,7 @@ class HistogramView {
     this._kept.setAttribute("d", bars(kept(0), edges, highest));
     this._other.setAttribute("d", session.store.state.recipes[1] ? outline(kept(1), edges, highest) : "");
     const nulls = session.table.length - this.extent.count;
-    this._cut.textContent = [nulls ? `${counted(nulls)} without` : "", cut ? "one bar is higher" : ""].filter(Boolean).join(", ");
+    this._cut.textContent = [nulls ? `${counted(nulls)} without` : "", cut ? "one bar cut" : ""].filter(Boolean).join(", ");
   }
 
   /** @returns {Bound[]} */
@@ -245,14 +246,6 @@ function highestOf(heights) {
 /** @param {Bound} bound */
 function keyOf({ rule, name }) {
   return `${rule}:${name}`;
-}
-
-/**
- * A mark with a definition one hover, or one tab, away.
- * @param {string | undefined} text
- */
-export function info(text) {
-  return text ? h("button", { type: "button", class: "info", "aria-label": text, "data-tip": text }, "i") : "";
 }
 
 /**

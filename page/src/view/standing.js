@@ -5,7 +5,7 @@ import { h } from "../dom.js";
 import { SHARES, counted, labelOf, short, valueAndBounds } from "../recipe/labels.js";
 import { families, groupWords } from "../rules/columns.js";
 import { parts } from "../rules/select.js";
-import { info } from "./histograms.js";
+import { info } from "./tips.js";
 
 /** @typedef {import("../session.js").Session} Session */
 
