@@ -54,8 +54,12 @@ class Browser:
 
     def kept(self):
         """How many rows stay, once what was done before is drawn."""
-        script = "requestAnimationFrame(() => setTimeout(() => arguments[0](document.querySelector('.summary').dataset.kept)))"
-        return int(self.driver.execute_async_script(script))
+        return int(
+            self.driver.execute_async_script(
+                """const answer = () => arguments[0](document.querySelector('.summary').dataset.kept);
+                requestAnimationFrame(() => setTimeout(answer));"""
+            )
+        )
 
     def find(self, selector):
         return self.driver.find_element("css selector", selector)

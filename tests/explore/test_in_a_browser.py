@@ -81,6 +81,72 @@ def test_rules_are_added_moved_and_removed_by_keyboard(browser, address, demo):
     assert select(demo.table, recipe).report.kept == kept
 
 
+def choose(browser, key, value):
+    """Choose of a list, and wait until the recipe shows it."""
+    browser.run(
+        """const list = document.querySelector(`[data-key="${arguments[0]}"]`);
+        list.value = arguments[1];
+        list.dispatchEvent(new Event('change'));""",
+        key,
+        value,
+    )
+    browser.kept()
+
+
+def test_several_scores_within_groups_and_full_groups(browser, address, demo):
+    browser.open(address)
+    choose(browser, "order-0-2", "worst_rank")
+    browser.press('[data-key="within-classes_present-0-2"]', " ")
+    kept, recipe = browser.kept(), recipe_of(browser)
+    assert recipe.rules[2].worst_rank == ("asf_miou", "clip_sim")
+    assert recipe.rules[2].within == ("classes_present",)
+    assert select(demo.table, recipe).report.kept == kept
+    choose(browser, "add-0", "at_most_per_group")
+    choose(browser, "order-0-3", "chance")
+    fewer, recipe = browser.kept(), recipe_of(browser)
+    assert recipe.rules[3].label == browser.text(".rules > li:last-child strong")
+    assert fewer < kept
+    assert select(demo.table, recipe).report.kept == fewer
+    browser.run("document.querySelector('[data-key=tab-borderline]').click()")
+    browser.wait(
+        "return [...document.querySelectorAll('#tiles h3')].some((head) => head.textContent.includes('first out'))"
+    )
+    assert "is full" in browser.wait("return [...document.querySelectorAll('.tile .note')].at(-1).textContent")
+    browser.shot("rules")
+
+
+def test_a_row_says_where_it_stands_in_each_group(browser, address, demo):
+    column = {name: demo.table.to_arrow()[name].to_pylist() for name in ("id", "classes_present", "asf_miou")}
+    row = max(range(24), key=lambda row: len(column["classes_present"][row]))
+    browser.open(f'{address}#{{"open":"{column["id"][row]}"}}')
+    table = browser.wait(
+        """return [...document.querySelectorAll('dialog table tr')].map((line) =>
+            [...line.children].map((cell) => cell.innerText.trim()))"""
+    )
+    names = demo.table.manifest["labels"]["names"]
+    line = next(line for line in table if line[0].startswith("asf_miou"))
+    assert len(table[0]) == 4 + len(column["classes_present"][row])
+    for index in column["classes_present"][row]:
+        others = [column["asf_miou"][other] for other in range(24) if index in column["classes_present"][other]]
+        scored = [value for value in others if value is not None]
+        rank = 1 + sum(value > column["asf_miou"][row] for value in scored)
+        assert line[table[0].index(f"in class {names[index]}")] == f"{rank} of {len(scored)}"
+
+
+def test_definitions_are_a_tab_away_and_focus_stays(browser, address):
+    browser.open(address)
+    browser.run("document.querySelector('.info').focus()")
+    assert "higher is better" in browser.wait("return document.querySelector('.tip:popover-open')?.textContent")
+    browser.press('[data-key="asf_miou:above"]', "\ue014", "\ue014")  # arrow right, on a bound that is none yet
+    browser.kept()
+    assert browser.run("return document.activeElement.dataset.key") == "asf_miou:above"
+    assert "asf_miou" in recipe_of(browser).rules[2].reads
+    browser.press('[data-key="asf_miou:above"]', "\ue017")  # Delete
+    browser.kept()
+    assert browser.run("return document.activeElement.dataset.key") == "asf_miou:above"
+    assert len(recipe_of(browser).rules) == 3
+
+
 def test_a_row_is_opened_and_marked(browser, address):
     browser.open(address)
     browser.wait("return document.querySelector('.tile img')?.naturalWidth")
@@ -249,8 +315,8 @@ def test_a_hundred_thousand_rows(fresh_browser, tmp_path, capsys):
     with capsys.disabled():
         print(
             f"\n{ROWS:,} rows: first paint {paint:.0f} ms, all shown {ready:.0f} ms, "
-            f"memory: JavaScript {heap:.0f} MB, the page's process {page:.0f} MB, all of Chromium {all_processes:.0f} MB "
-            f"({empty:.0f} without a page), "
+            f"memory: JavaScript {heap:.0f} MB, the page's process {page:.0f} MB, "
+            f"all of Chromium {all_processes:.0f} MB ({empty:.0f} without a page), "
             f"a step of a bound {sorted(brush)[5]:.0f} ms (with the frame)"
         )
     assert paint < 2000

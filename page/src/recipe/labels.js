@@ -131,7 +131,7 @@ export function wordsOf(selection, rules, row) {
     return `rule ${at}: ${valueAndBounds(settings, table.numbers(settings.column).values[row], selection.steps[at - 1].bounds)}`;
   }
   if (reason.includes(" is the weakest")) return `rule ${at}: ${reason.slice(8)}`;
-  const rank = rankOf(selection, rules, row);
+  const rank = rankOf(selection, row);
   return `${rule ? `rule ${at}: ` : ""}${rank || reason.replace(/^(kept|dropped):/, "").replace("=", " ")}`;
 }
 
@@ -148,17 +148,16 @@ export function valueAndBounds(settings, value, quantiles) {
 }
 
 /**
- * The rank that decided, with the last one that stays.
+ * The ranks that decided, with the last one that stays; empty if none did.
  * @param {Selection} selection
- * @param {Rule[]} rules
  * @param {number} row
  */
-function rankOf({ state }, rules, row) {
-  const reason = state.reason(row);
+function rankOf({ state }, row) {
+  const reason = state.reason(row), at = state.droppedAt[row];
   if (reason === "dropped:lowest") return "among the lowest, which leave first";
   if (reason === "kept:filled") return "fills up the target, by its score";
   const [, family] = /^kept:(.+?)(=.*)?$/s.exec(reason) ?? [];
-  const lines = [...state.rankings].filter(([name, { rank }]) => rank[row] && (!family || name === family || reason.startsWith(`kept:${name}=`)));
+  const lines = [...state.rankings].filter(([name, { rank, step }]) => rank[row] && (at ? step === at : name === family || reason.startsWith(`kept:${name}=`)));
   return lines.map(([name, ranking]) => {
     const { rank, size, cutoff } = ranking, where = SHARES.includes(name) ? "" : `${groupWords(state.table, name, groupOf(ranking, row))}: `;
     return `${where}rank ${counted(rank[row])} of ${counted(size[row])}, the first ${counted(cutoff[row])} stay`;
