@@ -328,6 +328,11 @@ def folder_at(name: str | Path) -> Path:
         return Path(name)
     try:
         from upath import UPath
+
+        if name.startswith("hf://buckets/"):
+            from sds_hf.bucket import BucketPath
+
+            return cast(Path, BucketPath(name))
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f'{name} needs universal-pathlib: pip install "sds-hf[ray]"') from error
     return cast(Path, UPath(name))

@@ -15,7 +15,8 @@ import sds_hf
 # Each room, and file at the top of the package, with what it may import of the others.
 ROOMS = {
     "errors": "",
-    "files": "",
+    "bucket": "",
+    "files": "bucket",
     "launcher": "",
     "limits": "errors",
     "progress": "",
