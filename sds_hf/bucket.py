@@ -1,8 +1,15 @@
-"""A folder in a bucket of the Hub, to read and to write: `hf://buckets/user/name/folder`."""
+"""Folders elsewhere, as `UPath` has them, and those in a bucket of the Hub: `hf://buckets/user/name/folder`."""
 
 from typing import Any
 
+from upath import UPath
 from upath.implementations.cloud import HfPath
+from upath.registry import register_implementation
+
+
+def remote_folder(address: str) -> UPath:
+    """The folder at an address that fsspec knows."""
+    return UPath(address)
 
 
 class BucketPath(HfPath):
@@ -38,3 +45,6 @@ class BucketPath(HfPath):
         if missing_ok and not self.exists():
             return
         self.fs.rm_file(self.path)
+
+
+register_implementation("hf", BucketPath, clobber=True)

@@ -29,6 +29,7 @@ ROOMS = {
     "table": "errors files launcher limits progress screen version data clip scores",
     "selection": "errors files limits screen data scores table",
     "hub": "errors files limits version data",
+    "hub_jobs": "errors files progress table hub",
     "check": "errors files limits screen data clip scores table selection hub",
     "publishing": "errors files limits screen data scores table selection hub check",
     "exports": "errors files data scores selection hub",
@@ -38,7 +39,7 @@ ROOMS = {
     "plot": "publishing selection",
     "pipeline": "errors files launcher limits progress data demo clip table selection publishing",
     "cli": "errors files launcher limits progress version data clip demo scores table selection hub check publishing "
-    "explore exports prove bench pipeline",
+    "explore exports prove bench pipeline hub_jobs",
     "__main__": "cli",
 }
 MANY_FILES = {"data/sources", "scores", "exports", "cli"}  # one file a source, score, format, command

@@ -35,8 +35,24 @@ def command(
         bool, typer.Option("--streaming", help="Read rows as they come, without storing the dataset here.")
     ] = False,
     engine: Annotated[
-        str, typer.Option(metavar="local|ray", help="Where to score: here, or on the machines of a Ray cluster.")
+        str,
+        typer.Option(metavar="local|ray|jobs", help="Where to score: here, on a Ray cluster, or in Hugging Face Jobs."),
     ] = "local",
+    flavor: Annotated[
+        str | None, typer.Option(help="With `--engine jobs`: the machine of each job, e.g. `h200`.")
+    ] = None,
+    shards: Annotated[int, typer.Option(min=1, help="With `--engine jobs`: how many jobs share the work.")] = 1,
+    hours: Annotated[
+        float, typer.Option(min=0.01, help="With `--engine jobs`: after how long a job is stopped.")
+    ] = 4.0,
+    pace: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="With `--engine jobs`: rows/s of such a machine, to estimate time and price."),
+    ] = None,
+    package: Annotated[
+        str | None, typer.Option(help="With `--engine jobs`: what jobs install, an address or a requirement.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="With `--engine jobs`: start without being asked.")] = False,
     part: Annotated[
         str | None,
         typer.Option(metavar="K/N", help="Score the K-th of N parts, and wait for none; the last one ends it."),
@@ -60,6 +76,7 @@ def command(
 ) -> None:
     """Score a dataset into a table of Parquet shards; run again, it goes on after the last finished shard."""
     from sds_hf.cli import show
+    from sds_hf.cli.by_jobs import score_with_jobs
     from sds_hf.cli.progress import watcher
     from sds_hf.clip.device import current_device
     from sds_hf.data.opening import open_dataset, open_stream
@@ -78,6 +95,24 @@ def command(
         raise typer.BadParameter("--add goes with neither --streaming nor --dry-run nor --retry")
     if part and (add or streaming or retry):
         raise typer.BadParameter("--part goes with neither --add nor --streaming nor --retry")
+    if engine == "jobs":
+        if add or streaming or retry or dry_run or part or allow_path or allow_url:
+            raise typer.BadParameter("--engine jobs scores a dataset of the Hub as a whole: leave out what limits it")
+        words: dict[str, Any] = {
+            "split": split,
+            "config": config,
+            "labels": labels,
+            "scores": scores,
+            "model": model,
+            "dtype": dtype,
+        }
+        words |= {"batch-size": batch_size, "rows-per-shard": rows_per_shard}
+        table = score_with_jobs(
+            dataset, out, words, settings or (), recipe, revision=revision, flavor=flavor, jobs=shards, hours=hours,
+            pace=pace, package=package, yes=yes, json=json, quiet=quiet,
+        )  # fmt: skip
+        _show(table, 0, out, recipe, quiet, json)
+        return
     if streaming and dry_run:
         raise typer.BadParameter("--dry-run counts rows, which a stream cannot: leave out --streaming")
     rank = rank_of_part(part) if part else current_rank()
