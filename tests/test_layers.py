@@ -15,28 +15,31 @@ import sds_hf
 # Each room, and file at the top of the package, with what it may import of the others.
 ROOMS = {
     "errors": "",
-    "files": "",
+    "bucket": "",
+    "files": "bucket",
+    "launcher": "",
     "limits": "errors",
     "progress": "",
     "screen": "errors",
     "version": "",
     "data": "errors files limits",
-    "clip": "errors files",
+    "clip": "errors files launcher",
     "demo": "data",
     "scores": "errors files limits data clip",
-    "table": "errors files limits progress screen version data clip scores",
+    "table": "errors files launcher limits progress screen version data clip scores",
     "selection": "errors files limits screen data scores table",
     "hub": "errors files limits version data",
+    "hub_jobs": "errors files progress table hub",
     "check": "errors files limits screen data clip scores table selection hub",
     "publishing": "errors files limits screen data scores table selection hub check",
     "exports": "errors files data scores selection hub",
-    "prove": "errors files progress data clip scores table selection",
+    "prove": "errors files launcher progress data clip scores table selection",
     "explore": "errors files limits data scores table selection hub publishing",
     "bench": "data clip scores table",
     "plot": "publishing selection",
-    "pipeline": "errors files limits progress data demo clip table selection publishing",
-    "cli": "errors files limits progress version data clip demo scores table selection hub check publishing "
-    "explore exports prove bench pipeline",
+    "pipeline": "errors files launcher limits progress data demo clip table selection publishing",
+    "cli": "errors files launcher limits progress version data clip demo scores table selection hub check publishing "
+    "explore exports prove bench pipeline hub_jobs",
     "__main__": "cli",
 }
 MANY_FILES = {"data/sources", "scores", "exports", "cli"}  # one file a source, score, format, command

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from sds_hf.data.content import joint_digest
 from sds_hf.files import folder_at, is_remote, local_copy
+from sds_hf.launcher import ALONE, Rank, current_rank
 from sds_hf.screen import Block, Screen
 from sds_hf.table.manifest import MANIFEST, read_manifest
 from sds_hf.table.shards import Shard, Shards
@@ -156,12 +157,14 @@ def score_table(
     retry: str | None = None,
     progress: Progress | None = None,
     engine: Engine = "local",
+    rank: Rank | None = None,
 ) -> ScoreTable:
     """Score a dataset into a folder of Parquet shards; run again, it makes only those that are missing or damaged.
 
     A shard that is finished stays so, whatever happens then. In the main thread Ctrl-C waits for the shard in hand; a
-    second one stops at once. Under `torchrun` or `accelerate launch` each process makes every n-th shard, and all
-    return the finished table. A stream is read by one process; a run that goes on does not read finished shards again.
+    second one stops at once. Under `torchrun`, `accelerate launch` or `srun` each process makes every n-th shard, and
+    all return the finished table. The jobs of an array do the same, but wait for nobody: the last one ends the table.
+    A stream is read by one process; a run that goes on does not read finished shards again.
 
     Args:
         dataset: with `image` and `mask` (or `classes` where no score needs the mask); `id` names the rows, which are
@@ -177,11 +180,13 @@ def score_table(
 
         engine: `"ray"` scores on the Ray cluster that `ray.init` finds, or starts one here; a table can be begun with
             one engine and finished with another.
+        rank: which of several processes this is; what the launcher says if None, see `current_rank`.
 
     Raises:
         ValueError: if the folder holds a table of another request (it names the difference), ids repeat, a column is
             missing, the label space is not known, a model cannot be had or a number makes no sense; as
             `AllFailedError`, if not one row could be scored, after the table is written.
+        PartScored: in a job of an array, if its part is finished and others are not.
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
     """
@@ -190,8 +195,8 @@ def score_table(
     from sds_hf.data.content import content_digest
     from sds_hf.table.stream import score_stream
     from sds_hf.table.task import Task, make_folder
-    from sds_hf.table.team import Team, current_rank
-    from sds_hf.table.writer import write_table
+    from sds_hf.table.team import PartScored, Team
+    from sds_hf.table.writer import write_part, write_table
 
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
@@ -209,13 +214,20 @@ def score_table(
         task = Task(dataset, scores, out, rows_per_shard, source)
         score_stream(task, batch_size, progress)
         return _some_scored(ScoreTable.load(task.folder))
+    rank = rank or current_rank()
+    if retry and not rank.together:
+        raise ValueError(f"rows that failed are scored again by processes that wait for each other; {ALONE}")
     task = Task(dataset, scores, out, rows_per_shard, source)
     job = _job_of(engine)(task, batch_size)
     make_folder(task.folder)
-    with Team(task.folder, current_rank()) as team:
+    shards = Shards(task.folder, len(dataset), rows_per_shard, rank.index)
+    with Team(task.folder, rank) as team:
         task.fit()
         task.request["source"]["sha256"] = content_digest(dataset, task.columns)
-        write_table(job, Shards(task.folder, len(dataset), rows_per_shard, team.rank.index), team, retry, progress)
+        if rank.together:
+            write_table(job, shards, team, retry, progress)
+        elif not write_part(job, shards, team, progress):
+            raise PartScored(rank, task.folder)
     return _some_scored(ScoreTable.load(task.folder))
 
 
