@@ -20,7 +20,7 @@ from support.rows import random_dataset
 
 from sds_hf import ClassesPresent, ClipSim, ScoreTable, score_table
 from sds_hf.data.content import content_digest, quick_content_digest
-from sds_hf.scores.base.prefetch import prefetch
+from sds_hf.prefetch import prefetch
 from sds_hf.table.manifest import MANIFEST
 from sds_hf.table.plan import plan_table
 from sds_hf.table.shards import JOURNAL
