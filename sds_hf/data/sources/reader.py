@@ -149,7 +149,7 @@ class Reader(MaskFiles, ABC):
                 while ahead:
                     yield _whole(ahead.popleft())
             finally:
-                self._pool = None
+                del self._pool
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _cell(self, make: Callable[[], Any]) -> Any:
