@@ -77,13 +77,13 @@ def held_cells(name: str, column: pa.ChunkedArray, reach: Reach) -> list[Any]:
         reach: where the files may lie.
     """
     cells, is_picture = _cells_of_any_text(column), name in PICTURES
-    if not names_files(column.type, is_picture) or _holds_all(column):
+    if not names_files(column.type, is_picture) or holds_all(column):
         return cells
     with ThreadPoolExecutor(READERS) as pool:
         return list(pool.map(lambda cell: held(cell, reach, is_picture), cells))
 
 
-def _holds_all(column: pa.ChunkedArray) -> bool:
+def holds_all(column: pa.ChunkedArray) -> bool:
     """Whether all cells of a column are files whose bytes it holds."""
     kind = column.type
     is_file = pa.types.is_struct(kind) and {field.name for field in kind} == {"bytes", "path"}

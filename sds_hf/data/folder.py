@@ -1,7 +1,7 @@
 """Folders that plain `load_dataset` reads: Parquet shards with embedded images and a README that describes them."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,12 +96,15 @@ class TableStream:
         return rest
 
 
-def tables_of_dataset(dataset: "Dataset", beside: TableStream | None = None) -> Iterator[pa.Table]:
+def tables_of_dataset(
+    dataset: "Dataset", beside: TableStream | None = None, decoded: Collection[str] = ()
+) -> Iterator[pa.Table]:
     """A dataset as Arrow tables of at most a row group each, as it is published: see `published_column`.
 
     Args:
         dataset: the rows.
         beside: further columns of the same rows, in their order.
+        decoded: columns of pictures whose very bytes were decoded before; they are not decoded again.
 
     Raises:
         ColumnError: if a cell cannot be published; names its row.
@@ -111,7 +114,9 @@ def tables_of_dataset(dataset: "Dataset", beside: TableStream | None = None) -> 
     for start in range(0, len(dataset), ROWS_PER_GROUP):
         table = stored[start : start + ROWS_PER_GROUP]
         names = _row_names(table, start)
-        columns = [published_column(name, features[name], table[name], reach, names) for name in features]
+        columns = [
+            published_column(name, features[name], table[name], reach, names, name in decoded) for name in features
+        ]
         if beside is not None:
             columns += beside.take(ROWS_PER_GROUP).columns
         table = pa.table(columns, names=schema.names).cast(schema)

@@ -104,6 +104,19 @@ class ScoreTable(Screen):
         """Whether this is the table with that digest, or one to which nothing but scores was joined."""
         return sha256 in (self.sha256, *self.manifest.get("joined", ()))
 
+    @property
+    def pictures_decoded(self) -> set[str]:
+        """Columns of pictures that were decoded, of each row that did not fail, of what has the digest in the manifest.
+
+        Of a joined table nothing is said: its parts may name different columns, and so have digests of different things.
+        """
+        from sds_hf.scores.base.catalog import score_classes
+
+        names = [entry["score"] for entry in self.manifest["scores"]]
+        if "scored" in self.manifest or not set(names) <= set(score_classes()):
+            return set()
+        return {"mask"} | ({"image"} & {need for name in names for need in score_classes()[name].needs})
+
     def provenance(self) -> dict[str, Any]:
         """What a report says of where the scores come from."""
         names = ("source", "scores", "models", "labels", "device", "notes", "versions")

@@ -3,8 +3,8 @@
 python tests/benchmarks/throughput.py 10000 > tests/benchmarks/throughput.json
 
 Pairs of 512x512, JPEG and index PNG, about 120 kB each, are drawn into a folder in /tmp that goes in the end. Each phase is
-a process of its own, start-up included. Plain `datasets` reads the same files as an `imagefolder` and writes them as
-Parquet (beside `import`), reads that Parquet (beside `open`), and reads it, selects the same rows and writes them
+a process of its own, start-up included. Plain `datasets` reads the same files as an `imagefolder`, embeds them as
+`push_to_hub` does and writes them as Parquet (beside `import`), reads that Parquet (beside `open`), and reads it, selects the same rows and writes them
 (beside `publish`). Memory is that of the process and its children that no file backs, looked at 50 times a second.
 """
 
@@ -67,9 +67,11 @@ def draw_pair(folder: Path, index: int) -> None:
 
 def plain_import(work: Path) -> None:
     from datasets import load_dataset
+    from datasets.table import embed_table_storage
 
     dataset = load_dataset("imagefolder", data_dir=str(work / "raw"), split="train")
-    dataset.to_parquet(work / "plain" / "train.parquet")
+    embedded = dataset.with_format("arrow").map(embed_table_storage, batched=True, batch_size=100)
+    embedded.to_parquet(work / "plain" / "train.parquet")
 
 
 def plain_open(work: Path) -> None:
