@@ -128,6 +128,17 @@ def picture_size(cell: Any, name: str = "image") -> tuple[int, int]:
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
+def pixel_count(cell: Any) -> int:
+    """Pixels of the picture of a cell by its header; 0 if it is none, or has more than are decoded."""
+    try:
+        if (array := _array(cell, "picture")) is not None:
+            return int(array.shape[0] * array.shape[1])
+        image = _open(cell, "picture")
+    except BadImageError:
+        return 0
+    return image.width * image.height
+
+
 def check_picture(cell: Any, name: str = "image") -> None:
     """Refuse a cell that is no picture that can be decoded.
 

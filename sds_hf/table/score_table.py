@@ -106,9 +106,9 @@ class ScoreTable(Screen):
 
     @property
     def pictures_decoded(self) -> set[str]:
-        """Columns of pictures that were decoded, of each row that did not fail, of what has the digest in the manifest.
+        """Columns of pictures that were decoded, in each row that did not fail, of what the manifest's digest is of.
 
-        Of a joined table nothing is said: its parts may name different columns, and so have digests of different things.
+        Of a joined table nothing is said: the digests of its parts may be of different columns.
         """
         from sds_hf.scores.base.catalog import score_classes
 

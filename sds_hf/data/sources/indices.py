@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, MaskValues
 from sds_hf.data.images import values_of
+from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, MaskValues
 from sds_hf.data.sources.coco_ids import Ids, check_ids, find_ids, to_indices
 from sds_hf.data.sources.files import UnknownLayoutError, inner_file
 from sds_hf.data.sources.masks import read_mask
