@@ -172,8 +172,9 @@ def score_table(
 ) -> ScoreTable:
     """Score a dataset into a folder of Parquet shards; run again, it makes only those that are missing or damaged.
 
-    A shard that is finished stays so, whatever happens then. In the main thread Ctrl-C waits for the shard in hand; a
-    second one stops at once. Under `torchrun` or `accelerate launch` each process makes every n-th shard, and all
+    A shard that is finished stays so, whatever happens then, and of one that takes longer its rows are kept every
+    minute. In the main thread Ctrl-C waits for the shard in hand, says how long, and if that is more than a minute, only
+    for the batch; a second one stops at once. Under `torchrun` or `accelerate launch` each process makes every n-th shard, and all
     return the finished table. A stream is read by one process; a run that goes on does not read finished shards again.
 
     Args:
@@ -182,8 +183,9 @@ def score_table(
             `rename_columns`, in which `datasets` encodes decoded ones anew.
         scores: what to compute; `classes_present` comes by itself.
         out: folder of the table; with `sds-hf[ray]` also an address that fsspec knows, e.g. `s3://bucket/scores`.
-        rows_per_shard: rows a shard, which is what an interrupted run can lose.
-        batch_size: rows at a time, fewer where memory is short; 32 or, on a GPU, 256 if None. Changes no numbers.
+        rows_per_shard: rows a shard; an interrupted run loses one, or a minute of it.
+        batch_size: rows at a time, fewer where memory is short; if None 32, of which the
+            first ones of a shard come alone, or on a GPU 256. Changes no numbers.
         source: what to call the dataset in the manifest.
         retry: `"failed"` scores rows again that failed; they may have changed in the dataset, others may not.
         progress: called with the rows done and failed by earlier runs, then after each batch.

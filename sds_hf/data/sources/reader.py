@@ -5,7 +5,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -64,6 +64,7 @@ class Reader(MaskFiles, ABC):
     has_masks: ClassVar[bool] = True
     on_missing: Missing = "skip"
     on_error: Errors = "raise"
+    _counted: Iterable[Any] | None = None  # entries that were counted and not read yet
     _pool: Executor | None = None  # that makes cells of files, while `rows` is read
 
     def __init_subclass__(cls) -> None:
@@ -98,6 +99,11 @@ class Reader(MaskFiles, ABC):
     def entries(self) -> Iterable[Any]:
         """What there is to read, in a fixed order: files, names or lines; each becomes a row or none."""
         raise NotImplementedError
+
+    def count(self) -> int | None:
+        """How many entries there are to be read; None if that shows only as they are."""
+        self._counted = self.entries()
+        return len(self._counted) if isinstance(self._counted, Sized) else None
 
     def read(self, entry: Any) -> Row | None:
         """The row of an entry; None if something is `missing`.
@@ -134,10 +140,11 @@ class Reader(MaskFiles, ABC):
     def _rows_and_errors(self) -> Iterator[Row | Exception]:
         """All rows, and in place of one that cannot be read its error; the next ones are on their way meanwhile."""
         ahead: deque[Row | Exception] = deque()
+        entries, self._counted = self.entries() if self._counted is None else self._counted, None
         with ThreadPoolExecutor(THREADS) as pool:
             self._pool = pool
             try:
-                for entry in self.entries():
+                for entry in entries:
                     try:
                         row = self.read(entry)
                     except (ValueError, OSError) as error:
