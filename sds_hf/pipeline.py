@@ -123,7 +123,7 @@ def import_folder(
     about = {"reader": source.name, "path": Path(path).name, "labels": public_name(source.labels.name)}
     origin = {**about, **_request(reader, Path(path), but or named_folder(Path(out)), options)}
     text = f"# Candidates\n\nImported from `{Path(path).name}` by sds-hf with the reader `{source.name}`.\n"
-    with watch("reading", None) as tell:
+    with watch("reading", source.count()) as tell:
         rows = write_data_folder(
             source.rows(), source_features(source), out, text, origin=origin, progress=adding(tell)
         )

@@ -105,6 +105,19 @@ class ScoreTable(Screen):
         """Whether this is the table with that digest, or one to which nothing but scores was joined."""
         return sha256 in (self.sha256, *self.manifest.get("joined", ()))
 
+    @property
+    def pictures_decoded(self) -> set[str]:
+        """Columns of pictures that were decoded, in each row that did not fail, of what the manifest's digest is of.
+
+        Of a joined table nothing is said: the digests of its parts may be of different columns.
+        """
+        from sds_hf.scores.base.catalog import score_classes
+
+        names = [entry["score"] for entry in self.manifest["scores"]]
+        if "scored" in self.manifest or not set(names) <= set(score_classes()):
+            return set()
+        return {"mask"} | ({"image"} & {need for name in names for need in score_classes()[name].needs})
+
     def provenance(self) -> dict[str, Any]:
         """What a report says of where the scores come from."""
         names = ("source", "scores", "models", "labels", "device", "notes", "versions")
@@ -161,10 +174,11 @@ def score_table(
 ) -> ScoreTable:
     """Score a dataset into a folder of Parquet shards; run again, it makes only those that are missing or damaged.
 
-    A shard that is finished stays so, whatever happens then. In the main thread Ctrl-C waits for the shard in hand; a
-    second one stops at once. Under `torchrun`, `accelerate launch` or `srun` each process makes every n-th shard, and
-    all return the finished table. The jobs of an array do the same, but wait for nobody: the last one ends the table.
-    A stream is read by one process; a run that goes on does not read finished shards again.
+    A shard that is finished stays so, whatever happens then, and of one that takes longer its rows are kept every
+    minute. In the main thread Ctrl-C waits for the shard in hand, says how long, and if that is more than a minute,
+    only for the batch; a second one stops at once. Under `torchrun`, `accelerate launch` or `srun` each process makes
+    every n-th shard, and all return the finished table. The jobs of an array do the same, but wait for nobody: the last
+    one ends the table. A stream is read by one process; a run that goes on does not read finished shards again.
 
     Args:
         dataset: with `image` and `mask` (or `classes` where no score needs the mask); `id` names the rows, which are
@@ -172,8 +186,9 @@ def score_table(
             `rename_columns`, in which `datasets` encodes decoded ones anew.
         scores: what to compute; `classes_present` comes by itself.
         out: folder of the table; with `sds-hf[ray]` also an address that fsspec knows, e.g. `s3://bucket/scores`.
-        rows_per_shard: rows a shard, which is what an interrupted run can lose.
-        batch_size: rows at a time, fewer where memory is short; 32 or, on a GPU, 256 if None. Changes no numbers.
+        rows_per_shard: rows a shard; an interrupted run loses one, or a minute of it.
+        batch_size: rows at a time, fewer where memory is short; if None 32, of which the
+            first ones of a shard come alone, or on a GPU 256. Changes no numbers.
         source: what to call the dataset in the manifest.
         retry: `"failed"` scores rows again that failed; they may have changed in the dataset, others may not.
         progress: called with the rows done and failed by earlier runs, then after each batch.

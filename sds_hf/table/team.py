@@ -130,36 +130,46 @@ class Team:
 logger = logging.getLogger(__name__)
 
 
+class Interruption:
+    """Whether a person has pressed Ctrl-C; called, it stops if so."""
+
+    is_asked = False
+
+    def __call__(self) -> None:
+        """Stop if that was asked for.
+
+        Raises:
+            KeyboardInterrupt: if so.
+        """
+        if self.is_asked:
+            raise KeyboardInterrupt
+
+
 @contextmanager
-def finishing(what: str) -> Iterator[Callable[[], None]]:
-    """Put off the first Ctrl-C until the function given here is called; the second one stops at once.
+def finishing(what: str, how_long: Callable[[], str] = lambda: "") -> Iterator[Interruption]:
+    """Put off the first Ctrl-C until what is given here is called; the second one stops at once.
 
     Outside the main thread, and where a program handles Ctrl-C itself, nothing changes.
 
     Args:
         what: what is finished first, for the message.
+        how_long: what the message says of how long that takes.
     """
+    interruption = Interruption()
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
     ):
-        yield lambda: None
+        yield interruption
         return
-    interrupted = False
 
     def note(number: int, frame: FrameType | None) -> None:
-        nonlocal interrupted
-        if interrupted:
-            raise KeyboardInterrupt
-        interrupted = True
-        logger.warning("finishing %s before stopping; Ctrl-C again stops at once", what)
-
-    def stop_if_asked() -> None:
-        if interrupted:
-            raise KeyboardInterrupt
+        interruption()
+        interruption.is_asked = True
+        logger.warning("finishing %s before stopping%s; Ctrl-C again stops at once", what, how_long())
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield stop_if_asked
+        yield interruption
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
