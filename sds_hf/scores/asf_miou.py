@@ -18,9 +18,10 @@ from sds_hf.clip.reference.settings import (
     judges_of,
 )
 from sds_hf.data.labels import IGNORE_INDEX
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.rows import ClassList, Rows
-from sds_hf.scores.base.score import ClipScore, Cost, Values, settings
+from sds_hf.scores.base.score import ClipScore, Cost, Values
 from sds_hf.scores.functional.overlap import IgnoreKind, class_overlap, mean_iou, pooled_iou
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from sds_hf.schema import settings
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Score, Values, settings
+from sds_hf.scores.base.score import Score, Values
 
 
 @settings

@@ -4,10 +4,11 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.image_text import ImageTextScore
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.base.score import Values
 
 
 @settings

@@ -9,10 +9,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from sds_hf.clip.checkpoints import model_files
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.image_text import ImageTextScore
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Cost, Values, settings
+from sds_hf.scores.base.score import Cost, Values
 from sds_hf.scores.functional.patches import (
     DifferenceKind,
     PatchUnit,

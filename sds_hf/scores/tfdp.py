@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from sds_hf.schema import settings
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.base.score import Values
 from sds_hf.scores.base.shapes import InstanceKind, Shapes, shapes
 from sds_hf.scores.base.whole_set import WholeSetScore
 from sds_hf.scores.functional.outlines import scale_invariant_complexity, shape_complexity

@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 
 from sds_hf.errors import short
 from sds_hf.files import check_own, named_folder, new_folder, read_sha256, restore_folder, write_whole
+from sds_hf.scores.base.catalog import default_settings, recipe_settings
 from sds_hf.scores.base.score import Score
 from sds_hf.screen import Block, Screen
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import database, literal
-from sds_hf.selection.recipe import Recipe, RecipeError, default_settings, recipe_settings
+from sds_hf.selection.recipe import Recipe, RecipeError
 from sds_hf.selection.report import Report, Step
 from sds_hf.selection.rules import Rule, missed_target
 from sds_hf.selection.source import open_scores
@@ -155,7 +156,7 @@ class Selection(Screen):
 
 def select(
     scores: "ScoreTable | Dataset | str | Path",
-    rules: Recipe | Rule | Sequence[Rule],
+    rules: Recipe | Rule | Sequence[Rule] | str | Path,
     *,
     out: str | Path | None = None,
     memory_limit: str | None = None,
@@ -170,7 +171,7 @@ def select(
     Args:
         scores: a score table or its folder, a Parquet file or pattern, or a dataset with score columns. Rows are named
             by `id`, or by their number if there is none. Where there is no mask, `classes` says what a row shows.
-        rules: a `Recipe`, or rules in order.
+        rules: a `Recipe`, the name of one of the package, the path of a YAML file, a rule, or rules in order.
         out: folder for `selection.parquet`, `report.json` and `recipe.yaml`, which together replace those of an earlier
             selection, and nothing else; kept in a temporary place if None.
         memory_limit: what DuckDB may use, e.g. `"3GB"`; 80 % of the machine's if None.
@@ -185,7 +186,7 @@ def select(
             names that no selection wrote.
         EmptySelectionError: if no row is left.
     """
-    recipe = rules if isinstance(rules, Recipe) else Recipe(rules=[rules] if isinstance(rules, Rule) else list(rules))
+    recipe = Recipe.of(rules)
     target = named_folder(Path(out)) if out is not None else Path(tempfile.mkdtemp(prefix="sds-hf-"))
     check_own(target, FILES, _is_selection(target))
     reads = (column for rule in recipe.rules for column in rule.reads)

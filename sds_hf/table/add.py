@@ -11,6 +11,7 @@ from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import labels_of
 from sds_hf.files import folder_at, is_remote, named_folder
+from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.scores.base.score import common_labels
 from sds_hf.table.join import differing, join_tables
 from sds_hf.table.score_table import ScoreTable, score_table
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 ADDED = ".added"  # a table of the new scores, in the folder of the old one while it is made
 
 
-def add_to_table(dataset: "Dataset", scores: "Sequence[Score]", out: str | Path, **job: Any) -> ScoreTable:
+def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: Any) -> ScoreTable:
     """Compute scores that a table does not have, and join them to it; run again, it goes on where it was.
 
     The table is as it was until all are computed, then all columns are there at once. A score that it has with other
@@ -32,7 +33,7 @@ def add_to_table(dataset: "Dataset", scores: "Sequence[Score]", out: str | Path,
 
     Args:
         dataset: that the table was made of.
-        scores: what to compute; those that it has with the same settings are left out.
+        scores: what to compute, as for `add_scores`; those that it has with the same settings are left out.
         out: folder of the table.
         **job: `batch_size`, `source`, `progress`, `engine`, see `score_table`.
 
@@ -44,7 +45,7 @@ def add_to_table(dataset: "Dataset", scores: "Sequence[Score]", out: str | Path,
     """
     from datasets import Dataset
 
-    folder = folder_at(out)
+    chosen, folder = scores_of([scores]), folder_at(out)
     if is_remote(folder):
         raise ValueError(f"scores are added to a table on this machine; copy {out} here first")
     if current_rank().count > 1:
@@ -52,8 +53,8 @@ def add_to_table(dataset: "Dataset", scores: "Sequence[Score]", out: str | Path,
     if not isinstance(dataset, Dataset):
         raise ValueError("scores are added to a table of a dataset that can be read again, not of a stream")
     table, aside = ScoreTable.load(folder), named_folder(folder) / ADDED
-    _check_same(table, dataset, scores)
-    lacking = [score for score in scores if _identity(score, table) not in table.manifest["scores"]]
+    _check_same(table, dataset, chosen)
+    lacking = [score for score in chosen if _identity(score, table) not in table.manifest["scores"]]
     if not lacking:
         return table
     with Team(table.folder, current_rank()):

@@ -1,6 +1,6 @@
 """Score tables: Parquet shards of scores beside a dataset, with a manifest that says what made them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -16,7 +16,7 @@ from sds_hf.table.shards import Shard, Shards
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
-    from sds_hf.scores.base.score import Score
+    from sds_hf.scores.base.catalog import ScoreLike
     from sds_hf.table.job import Job
 
 Engine = Literal["local", "ray"]
@@ -147,7 +147,7 @@ def _is_shard(entry: Any) -> bool:
 
 def score_table(
     dataset: "Dataset | IterableDataset",
-    scores: "Sequence[Score]",
+    scores: "ScoreLike",
     out: str | Path,
     *,
     rows_per_shard: int = 1000,
@@ -167,14 +167,13 @@ def score_table(
         dataset: with `image` and `mask` (or `classes` where no score needs the mask); `id` names the rows, which are
             numbered if it is missing. Cast the images of a stream to `Image(decode=False)` before `map` or
             `rename_columns`, in which `datasets` encodes decoded ones anew.
-        scores: what to compute; `classes_present` comes by itself.
+        scores: what to compute, as for `add_scores`; `classes_present` comes by itself.
         out: folder of the table; with `sds-hf[ray]` also an address that fsspec knows, e.g. `s3://bucket/scores`.
         rows_per_shard: rows a shard, which is what an interrupted run can lose.
         batch_size: rows at a time, fewer where memory is short; 32 or, on a GPU, 256 if None. Changes no numbers.
         source: what to call the dataset in the manifest.
         retry: `"failed"` scores rows again that failed; they may have changed in the dataset, others may not.
         progress: called with the rows done and failed by earlier runs, then after each batch.
-
         engine: `"ray"` scores on the Ray cluster that `ray.init` finds, or starts one here; a table can be begun with
             one engine and finished with another.
 

@@ -2,19 +2,19 @@
 
 import inspect
 import json
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform, get_args
+from dataclasses import asdict, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 
 import pyarrow as pa
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
 
 from sds_hf.clip.checkpoints import DEFAULT_MODEL, model_files
 from sds_hf.clip.kinds import DTypeName
 from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
+from sds_hf.schema import settings
 from sds_hf.scores.base.batches import Column, MapBatch, map_state
 from sds_hf.scores.base.presets import preset
 from sds_hf.scores.base.rows import Rows, cells_of, in_parts, read_parts, read_rows
@@ -27,14 +27,6 @@ ERROR = "sds_hf_error"  # a column that lasts as long as `add_scores`
 Values = Sequence[Any]  # numbers, lists or structs, as the column's type asks; None where a row has none
 Cost = Literal["light", "forward", "forwards", "dense"]  # no model, one encoder pass, several, a large one
 COSTS: tuple[Cost, ...] = get_args(Cost)
-
-S = TypeVar("S")
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-def settings(cls: type[S]) -> type[S]:
-    """Make a class of a score a frozen dataclass whose fields are checked when it is created."""
-    return cast(type[S], dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(cls))
 
 
 @settings
@@ -142,8 +134,25 @@ class Score(ABC):
         """The settings as given."""
         return asdict(cast(Any, self))
 
-    def __call__(self, batch: Mapping[str, Any], *extra: Any) -> Any:
-        """The new columns for a batch of `Dataset.map`; see `score_batch`."""
+    def __call__(self, batch: Mapping[str, Any] | None = None, *extra: Any, **changes: Any) -> Any:
+        """The new columns for a batch of `Dataset.map`, see `score_batch`; or the score with other settings.
+
+        Args:
+            batch: what `map` hands over; None for the score with other settings, e.g. `pcs_score(model="demo")`.
+            *extra: indices and rank, as `map` adds them.
+            **changes: settings.
+
+        Raises:
+            SettingsError: if a setting makes no sense.
+            TypeError: if both a batch and settings are given, or the batch is no batch.
+        """
+        if batch is None:
+            return replace(cast(Any, self), **changes)
+        if changes or (not isinstance(batch, Mapping) and hasattr(batch, "features")):
+            raise TypeError(
+                f"a score is called by map: dataset.map({self.name}_score, batched=True), or "
+                f"add_scores(dataset, score); settings are given before, e.g. {type(self).__name__}(model=...)"
+            )
         return score_batch((self,), batch, *extra)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -152,9 +161,16 @@ class Score(ABC):
             identity = json.dumps(self.identity(), sort_keys=True)
             return _rebuild, (type(self), identity, *filter(None, [map_state(identity, columns_read((self,)))]))
         except Exception as error:
-            # `datasets` would swallow this and go on with a random fingerprint: fail at the call that follows.
+            # `datasets` would swallow this with a warning of its own: fail at the call that follows, and never take
+            # anything from the cache before.
             object.__setattr__(self, "_unresolved", error)
-            raise
+            return _unresolved, (type(self), self.values(), str(error), uuid.uuid4().hex)
+
+
+def _unresolved(cls: type[Score], values: Mapping[str, Any], error: str, unique: str) -> Score:
+    score = cls(**values)
+    object.__setattr__(score, "_unresolved", ValueError(error))
+    return score
 
 
 def _rebuild(cls: type[Score], identity: str, state: str = "") -> Score:

@@ -14,9 +14,10 @@ from sds_hf.data.cells import PICTURES, readable, stored_cells, undecoded
 from sds_hf.data.content import files_behind
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.files import remembered
+from sds_hf.schema import settings
 from sds_hf.scores.base.prefetch import prefetch
 from sds_hf.scores.base.rows import Rows, cells_of, read_parts
-from sds_hf.scores.base.score import Score, columns_read, read_cells, settings
+from sds_hf.scores.base.score import Score, columns_read, read_cells
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset

@@ -5,10 +5,8 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, ClassVar, cast
 
-from pydantic import ValidationError
-
-from sds_hf.errors import one_line
-from sds_hf.scores.base.score import settings
+from sds_hf.errors import SettingsError
+from sds_hf.schema import settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import CLASSES, COUNT
 
@@ -85,5 +83,5 @@ def make_rule(index: int, entry: Any) -> Rule:
         raise ValueError(f"rule {index}, {kind}: takes the settings {names}, not {settings!r}")
     try:
         return RULES[kind](**{str(name): value for name, value in (settings or {}).items()})
-    except ValidationError as error:
-        raise ValueError(f"rule {index}, {kind}: {one_line(error, {(): names})}") from error
+    except SettingsError as error:
+        raise ValueError(f"rule {index}, {kind}: {error.problem}") from error

@@ -2,11 +2,12 @@
 
 import math
 import re
+from dataclasses import field
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, model_validator
 
-from sds_hf.scores.base.score import settings
+from sds_hf.schema import settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import Rule
@@ -37,7 +38,7 @@ class Bounded(Rule):
 
     signs: ClassVar[dict[str, str]]  # how a row that stays compares, by the bound's name
 
-    column: str
+    column: str = field(kw_only=False)
 
     @property
     def bounds(self) -> dict[str, float | str]:
@@ -108,8 +109,8 @@ class Threshold(Bounded):
     kind: ClassVar[str] = "threshold"
     signs: ClassVar[dict[str, str]] = {"above": ">", "below": "<"}
 
-    above: Bound | None = None
-    below: Bound | None = None
+    above: Bound | None = field(default=None, kw_only=False)
+    below: Bound | None = field(default=None, kw_only=False)
 
 
 @settings
@@ -128,5 +129,5 @@ class Band(Bounded):
     kind: ClassVar[str] = "band"
     signs: ClassVar[dict[str, str]] = {"low": ">=", "high": "<="}
 
-    low: Bound | None = None
-    high: Bound | None = None
+    low: Bound | None = field(default=None, kw_only=False)
+    high: Bound | None = field(default=None, kw_only=False)

@@ -1,11 +1,12 @@
 """Rules about groups: the best of each, and at most so many of each."""
 
 from collections.abc import Sequence
+from dataclasses import field
 from typing import ClassVar
 
 from pydantic import model_validator
 
-from sds_hf.scores.base.score import settings
+from sds_hf.schema import settings
 from sds_hf.selection.candidates import GROUP_LABELS, Candidates
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import RANKING, Rule, each_group
@@ -18,7 +19,7 @@ from sds_hf.selection.rules.share import Sized, Target, drawn
 class Grouped(Rule):
     """A rule about the groups of one or more families, whose rows are ordered by a score, or by ranks in several."""
 
-    column: str | None = None
+    column: str | None = field(default=None, kw_only=False)
     worst_rank: Several | None = None
     rank_mean: Several | None = None
     by: Families

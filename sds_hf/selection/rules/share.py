@@ -2,12 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from sds_hf.scores.base.score import settings
+from sds_hf.schema import settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import RANKING, Rule
@@ -93,7 +93,7 @@ class TopK(BestShare):
 
     kind: ClassVar[str] = "top_k"
 
-    column: str
+    column: str = field(kw_only=False)
 
     @property
     def reads(self) -> tuple[str, ...]:
