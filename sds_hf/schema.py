@@ -32,6 +32,17 @@ def settings(cls: type[S]) -> type[S]:
 
     Raises:
         SettingsError: in one line, when the class is made with settings that make no sense.
+
+    Example:
+        >>> @settings
+        ... class Warm(Score):
+        ...     name, columns, needs, source = "warm", {}, frozenset(), "an example"
+        ...     above: float = 0.5
+        ...     def compute(self, rows):
+        ...         return {}
+        ...
+        >>> Warm(above=0.7)
+        Warm(labels='auto', above=0.7)
     """
     cls.__doc__ = with_inherited_args(cls)
     checked = cast(Any, dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(cls))

@@ -76,6 +76,11 @@ class ASF(ReferenceSettings, ClipScore):
         Tang et al., SDS, AAAI 2025, section "ASF"; CLIP-ES (Lin et al., CVPR 2023); MaskCLIP (Zhou et al., ECCV 2022);
         NACLIP (Hajimiri et al., WACV 2025). Columns, SAM 3, regions and two judges are ours. Differs by default:
         affinity boxes may reach the last row and column of the map.
+
+    Example:
+        >>> score = ASF(model="demo", refine="affinity")
+        >>> add_scores(candidates, score).features["asf_miou"]
+        Value('float32')
     """
 
     name: ClassVar[str] = "asf_miou"
@@ -257,6 +262,12 @@ class ClassIoU(ASF):
 
     Source:
         As `asf_miou`; the classes apart are ours.
+
+    Example:
+        >>> score = ClassIoU(model="demo", refine="affinity")
+        >>> classes = add_scores(candidates, score)[0]["asf_class_iou"]
+        >>> sorted(classes[0])
+        ['class_id', 'iou']
     """
 
     name: ClassVar[str] = "asf_class_iou"

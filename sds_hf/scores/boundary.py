@@ -41,6 +41,10 @@ class Boundary(Score):
 
     Source:
         Ours; ranks of the Sobel gradient.
+
+    Example:
+        >>> add_scores(candidates, Boundary()).features["boundary"]
+        Value('float32')
     """
 
     name: ClassVar[str] = "boundary"

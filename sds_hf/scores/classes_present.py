@@ -25,6 +25,10 @@ class ClassesPresent(Score):
 
     Source:
         C(Y) of Tang et al., SDS, AAAI 2025.
+
+    Example:
+        >>> add_scores(candidates, ClassesPresent())["classes_present"][:3]
+        [[10, 17, 19], [4], [17]]
     """
 
     name: ClassVar[str] = "classes_present"

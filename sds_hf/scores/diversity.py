@@ -48,6 +48,11 @@ class Diversity(WholeSetScore):
 
     Source:
         Ours, after Meletis, Romijnders, Dubbelman, ITSC 2019.
+
+    Example:
+        >>> score = Diversity(objects="components").fit(candidates)
+        >>> add_scores(candidates, score).column_names[-3:]
+        ['num_objects', 'num_distinct', 'effective']
     """
 
     name: ClassVar[str] = "diversity"

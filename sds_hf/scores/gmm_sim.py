@@ -46,6 +46,12 @@ class GMMSim(FittedScore):
 
     Source:
         Meletis, Romijnders and Dubbelman, ITSC 2019 ("sim_citys"); the features are CLIP's instead of a ResNet's.
+
+    Example:
+        >>> reference = candidates.filter(lambda defect: defect is None, input_columns="defect")
+        >>> score = GMMSim.fit(reference, "gmm.npz", model="demo", components=2)
+        >>> add_scores(candidates, score).features["gmm_sim"]
+        Value('float32')
     """
 
     name: ClassVar[str] = "gmm_sim"

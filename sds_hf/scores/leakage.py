@@ -39,6 +39,12 @@ class Leakage(FittedScore):
 
     Source:
         Ours.
+
+    Example:
+        >>> test = candidates.select(range(4))
+        >>> score = Leakage.fit(test, "test.npz", model="demo")
+        >>> add_scores(candidates, score).column_names[-2:]
+        ['leakage', 'leakage_of']
     """
 
     name: ClassVar[str] = "leakage"

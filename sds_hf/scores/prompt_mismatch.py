@@ -33,6 +33,10 @@ class PromptMismatch(Score):
 
     Source:
         Ours. The prompts are those of Dataset Diffusion (Nguyen et al., NeurIPS 2023).
+
+    Example:
+        >>> add_scores(candidates, PromptMismatch()).column_names[-2:]
+        ['prompt_missing', 'prompt_unnamed']
     """
 
     name: ClassVar[str] = "prompt_mismatch"

@@ -69,6 +69,10 @@ class RegionKNN(WholeSetScore, ClipScore):
 
     Source:
         Ours; Bahri, Jiang and Gupta, ICML 2020, find wrong labels of images by their neighbours in a feature space.
+
+    Example:
+        >>> add_scores(candidates, RegionKNN(model="demo", k=5)).column_names[-1]
+        'region_knn_class'
     """
 
     name: ClassVar[str] = "region_knn"

@@ -129,6 +129,12 @@ class Recipe(BaseModel):
         scores: settings by score name, in order.
         rules: what keeps rows, in order.
         publish: where the selection goes.
+
+    Example:
+        >>> Recipe(name="mine", rules=[Threshold("pcs", 0.1)]).rules[0].label
+        'pcs > 0.1'
+        >>> Recipe.load("sds-paper", ["model=demo"]).model
+        'demo'
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)

@@ -47,6 +47,13 @@ class Selection(Screen):
         path: Parquet file with `id`, `row`, `kept`, `reason` and, for each family of groups, `<family>_rank`,
             `<family>_group_size` and `<family>_cutoff`; ordered by row.
         report: what was found.
+
+    Example:
+        >>> selection = Selection.load("selection")
+        >>> selection.apply(candidates).num_rows, selection.report.kept
+        (14, 14)
+        >>> selection.rows("dropped:boundary")["id"].to_pylist()[:2]
+        ['0_000007', '0_000010']
     """
 
     def __init__(self, path: Path, report: Report) -> None:
@@ -62,13 +69,13 @@ class Selection(Screen):
         folder = Path(folder)
         restore_folder(folder)
         if not (folder / SELECTION_FILE).exists():
-            raise ValueError(f"{folder} holds no {SELECTION_FILE}: make one with `sds-hf select SCORES --out {folder}`")
+            raise ValueError(f"{folder} holds no {SELECTION_FILE}: `sds-hf select` makes one")
         report = Report.load(folder / REPORT_FILE)
         for name, digest in report.files.items():
             if not (folder / name).exists() or read_sha256(folder / name) != digest:
                 raise ValueError(
                     f"{folder / name} is not the one that {REPORT_FILE} belongs to: it was changed, or is of another "
-                    "selection. Select again; a recipe that was edited is given with --recipe FILE"
+                    "selection. Select again; a recipe that was edited is given to `select` anew"
                 )
         return cls(folder / SELECTION_FILE, report)
 
@@ -185,6 +192,14 @@ def select(
             can be read, the recipe's bounds are for scores of another kind than these, or `out` holds files of these
             names that no selection wrote.
         EmptySelectionError: if no row is left.
+
+    Example:
+        >>> select(scored, Threshold("boundary", "q0.5")).report.kept
+        12
+        >>> select(scored, [Threshold("boundary", "q0.5"), TopK("pcs", target=5)]).report.reasons
+        {'dropped:boundary': 12, 'dropped:top_k': 7, 'kept:top_k': 5}
+        >>> select(table, "random").report.rows
+        24
     """
     recipe = Recipe.of(rules)
     target = named_folder(Path(out)) if out is not None else Path(tempfile.mkdtemp(prefix="sds-hf-"))
@@ -285,6 +300,6 @@ def _difference(recipe: str, score: Score, identity: Mapping[str, Any]) -> list[
     asked, computed = (", ".join(f"{name} {short(side.get(name))}" for name in names) for side in (here, there))
     sentence = f"{recipe} asks for {score.name} with {asked}; these scores have {computed}"
     if defining := [name for name in names if name in score.defining]:
-        sets = " ".join(f"--set scores.{score.name}.{name}={there[name]}" for name in defining)
-        raise RecipeError(f"{sentence}, so its bounds are not for them: score with this recipe, or add {sets}")
+        sets = " ".join(f"scores.{score.name}.{name}={there[name]}" for name in defining)
+        raise RecipeError(f"{sentence}, so its bounds are not for them: score with this recipe, or with {sets}")
     return [sentence]

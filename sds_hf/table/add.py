@@ -11,8 +11,8 @@ from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import labels_of
 from sds_hf.files import folder_at, is_remote, named_folder
+from sds_hf.scores.base.batches import common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
-from sds_hf.scores.base.score import common_labels
 from sds_hf.table.join import differing, join_tables
 from sds_hf.table.score_table import ScoreTable, score_table
 from sds_hf.table.team import Team, current_rank
@@ -42,6 +42,12 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
 
     Raises:
         ValueError: if there is no finished table, or the dataset is not the one it was made of; see `score_table`.
+
+    Example:
+        >>> score_table(candidates, Boundary(), "more").to_arrow().column_names[4:-2]
+        ['boundary', 'boundary_class']
+        >>> add_to_table(candidates, "prompt_mismatch", "more").to_arrow().column_names[4:-2]
+        ['boundary', 'boundary_class', 'prompt_mismatch', 'prompt_missing', 'prompt_unnamed']
     """
     from datasets import Dataset
 
@@ -84,12 +90,12 @@ def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]"
     if json.loads(json.dumps(asdict(labels))) != table.manifest["labels"]:
         raise ValueError(
             f"{table.folder} is of the label space {table.manifest['labels']['name']!r}, and this would be of "
-            f"{labels.name!r}: say which with --labels"
+            f"{labels.name!r}: say which with labels=..."
         )
     if len(dataset) != source["rows"] or content_digest(dataset, _columns(source)) != source["sha256"]:
         raise ValueError(
             f"{table.folder} was made of {source['rows']:,} rows that are not those of this dataset; give the one it "
-            "was made of, or choose another --out"
+            "was made of, or choose another out=..."
         )
 
 

@@ -32,6 +32,11 @@ class ScoreTable(Screen):
     Attributes:
         folder: where it lies; of a table elsewhere a copy.
         manifest: what `manifest.json` holds.
+
+    Example:
+        >>> table = ScoreTable.load("scores")
+        >>> table.to_arrow().column_names[:5]
+        ['id', 'row', 'classes_present', 'num_classes_present', 'clip_sim']
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
@@ -74,7 +79,7 @@ class ScoreTable(Screen):
         folder = local_copy(folder) if is_remote(folder) else folder
         manifest = read_manifest(folder)
         if manifest is None or "shards" not in manifest:
-            raise ValueError(f"{folder} holds no score table; make one with `sds-hf score DATASET --out {folder}`")
+            raise ValueError(f"{folder} holds no score table; `sds-hf score` makes one")
         if manifest.get("complete") is False:
             raise ValueError(f"the score table in {folder} is not finished; run the same `sds-hf score` again to go on")
         _check_shape(manifest, folder)
@@ -183,6 +188,13 @@ def score_table(
             `AllFailedError`, if not one row could be scored, after the table is written.
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
+
+    Example:
+        >>> table = score_table(candidates, ["boundary", PCS(model="demo", orders=1)], "table")
+        >>> table.to_arrow().num_rows
+        24
+        >>> sorted(table.manifest["models"])
+        ['demo']
     """
     from datasets import IterableDataset
 
@@ -200,7 +212,7 @@ def score_table(
         raise ValueError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
     if isinstance(dataset, IterableDataset):
         if engine != "local":
-            raise ValueError("a stream is read by one process; choose --engine local, or load it without streaming")
+            raise ValueError("a stream is read by one process; choose engine='local', or load it without streaming")
         if retry:
             raise ValueError(
                 "retry needs rows that can be looked up; a stream has none: load the dataset without streaming"

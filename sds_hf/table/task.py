@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 from sds_hf.data.labels import labels_of
 from sds_hf.errors import short
 from sds_hf.files import folder_at, is_remote, named_folder
+from sds_hf.scores.base.batches import columns_read, common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
-from sds_hf.scores.base.score import Score, columns_read, common_labels
+from sds_hf.scores.base.score import Score
 from sds_hf.scores.base.whole_set import fit_scores
 from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.table.manifest import check_request, request
@@ -95,4 +96,4 @@ def make_folder(out: Path) -> None:
     try:
         named_folder(out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from error
+        raise OSError(f"cannot make the folder {out}: {error.strerror}; choose another out=...") from error

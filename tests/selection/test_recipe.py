@@ -307,9 +307,9 @@ def test_wrong_recipes_are_told_in_one_line(text, message):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model", "--set takes key=value, e.g. rules.0.threshold.above=0.7, not 'model'"),
-        ("model=[", r"--set model=\[: the value is no YAML"),
-        ("rules.7.threshold.above=1", "--set rules.7.threshold.above=1: the recipe has no '7' there"),
+        ("model", "a setting is changed by key=value, e.g. rules.0.threshold.above=0.7, not 'model'"),
+        ("model=[", r"^model=\[: the value is no YAML"),
+        ("rules.7.threshold.above=1", "^rules.7.threshold.above=1: the recipe has no '7' there"),
         ("rules.first.threshold.above=1", "the recipe has no 'first' there"),
         ("rules.9=1", "the recipe has no '9' there"),
         ("name.x.y=1", "the recipe has no 'x' there"),

@@ -13,9 +13,9 @@ from sds_hf.data.cells import undecoded
 from sds_hf.data.content import named_files_state
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.errors import short
-from sds_hf.scores.base.batches import AllFailedError, warn_of_failures
+from sds_hf.scores.base.batches import AllFailedError, all_columns, columns_read, common_labels, warn_of_failures
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
-from sds_hf.scores.base.score import ERROR, Score, all_columns, columns_read, common_labels, read_cells, score_batch
+from sds_hf.scores.base.score import ERROR, Score, read_cells, score_batch
 from sds_hf.scores.base.whole_set import fit_scores
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def add_scores(
     nulls and one warning sums them up; such a result is not cached. The format of the dataset is kept.
 
     Args:
-        dataset: with the columns `image` and `mask` (or `classes` where the mask is not needed). Of a `DatasetDict` each
-            split is scored by itself, so that scores of the whole set are fitted to each.
+        dataset: with the columns `image` and `mask` (or `classes` where the mask is not needed). Each split of a
+            `DatasetDict` is scored by itself, so that scores of the whole set are fitted to each.
         *scores: what to add, e.g. `pcs_score, asf_miou`; names such as `"pcs"`, classes such as `PCS` and lists of
             these stand for scores with their default settings.
         batch_size: rows at a time; it does not change the numbers and does not invalidate the cache. By default 32, on
@@ -67,8 +67,14 @@ def add_scores(
         The dataset with the columns of the scores.
 
     Raises:
-        ValueError: if no score is given, or something that is none or no dataset, a column is missing, the label space is not known, a model cannot be had, or
-            not one row of a `Dataset` can be scored.
+        ValueError: if no score is given, or something that is no score or no dataset, a column is missing, the label
+            space is not known, a model cannot be had, or not one row of a `Dataset` can be scored.
+
+    Example:
+        >>> add_scores(candidates, "boundary", "classes_present").column_names[-3:]
+        ['boundary_class', 'classes_present', 'num_classes_present']
+        >>> add_scores(candidates, PCS(model="demo", orders=1), Boundary).column_names[-4:]
+        ['clip_sim_mixed', 'pcs', 'boundary', 'boundary_class']
     """
     from datasets import Dataset, IterableDataset
 

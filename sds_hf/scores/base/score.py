@@ -12,10 +12,9 @@ import pyarrow as pa
 
 from sds_hf.clip.checkpoints import DEFAULT_MODEL, model_files
 from sds_hf.clip.kinds import DTypeName
-from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
 from sds_hf.schema import settings
-from sds_hf.scores.base.batches import Column, MapBatch, map_state
+from sds_hf.scores.base.batches import Column, MapBatch, all_columns, columns_read, common_labels, map_state
 from sds_hf.scores.base.presets import preset
 from sds_hf.scores.base.rows import Rows, cells_of, in_parts, read_parts, read_rows
 
@@ -38,6 +37,19 @@ class Score(ABC):
 
     Args:
         labels: label space of the masks; `"auto"` takes it from the ClassLabel names of the dataset's `classes`.
+
+    Example:
+        >>> import numpy as np
+        >>> import pyarrow as pa
+        >>> @settings
+        ... class Light(Score):
+        ...     name, source = "light", "an example"
+        ...     columns, needs = {"light": pa.float32()}, frozenset({"image"})
+        ...     def compute(self, rows):
+        ...         return {"light": [np.asarray(image).mean() for image in rows.images]}
+        ...
+        >>> add_scores(candidates, Light()).features["light"]
+        Value('float32')
     """
 
     name: ClassVar[str]  # in recipes and on the command line
@@ -191,6 +203,21 @@ class ClipScore(Score):
         labels: label space of the masks; `"auto"` takes it from the ClassLabel names of the dataset's `classes`.
         model: a Hub id (with `@revision` if wanted), a local folder, or `"demo"`, the tiny CLIP of this package.
         dtype: `"auto"` is bf16 on CUDA and on CPUs that have it, else fp32.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from sds_hf.scores.base import encoding
+        >>> @settings
+        ... class Alike(ClipScore):
+        ...     name, source = "alike", "an example"
+        ...     columns, needs = {"alike": pa.float32()}, frozenset({"image"})
+        ...     def compute(self, rows):
+        ...         encoder = self.encoder()
+        ...         images = encoding.images(rows, encoder, encoding.View())
+        ...         return {"alike": (images @ encoding.texts(rows, encoder)[0]).tolist()}
+        ...
+        >>> add_scores(candidates, Alike(model="demo")).features["alike"]
+        Value('float32')
     """
 
     cost: ClassVar[Cost] = "forward"
@@ -321,35 +348,3 @@ def score_rows(scores: Sequence[Score], rows: Rows) -> tuple[dict[str, Column], 
             values[position] = None if value is None or value != value else value
         columns[name] = Column(values, dtype)
     return columns, errors
-
-
-def common_labels(scores: Sequence[Score]) -> str:
-    """The label space that scores computed together are set to.
-
-    Raises:
-        ValueError: if they differ in it, or two of them would write different numbers into one column.
-    """
-    spaces = {score.labels for score in scores}
-    if len(spaces) != 1:
-        one = f"scores computed together need one label space, not {sorted(spaces)}"
-        raise ValueError(one if spaces else "no score is asked for: name one or more, e.g. pcs and asf_miou")
-    writers: dict[str, Score] = {}
-    for score in scores:
-        for column in score.writes:
-            other = writers.setdefault(column, score).values()
-            differing = {key for key, value in score.values().items() if other.get(key, value) != value}
-            if differing or (writers[column] is not score and writers[column].name == score.name):
-                raise ValueError(
-                    f"two scores write the column {column!r}, with different {sorted(differing) or score.name}"
-                )
-    return spaces.pop()
-
-
-def all_columns(scores: Sequence[Score]) -> dict[str, pa.DataType]:
-    """Columns the scores write together, in order."""
-    return {name: dtype for score in scores for name, dtype in score.writes.items()}
-
-
-def columns_read(scores: Sequence[Score]) -> list[str]:
-    """Columns to hand to the scores: those that any may read, then what only these do."""
-    return list(dict.fromkeys([*READABLE, *sorted(name for score in scores for name in score.reads)]))

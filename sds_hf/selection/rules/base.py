@@ -17,7 +17,22 @@ RULES: dict[str, type["Rule"]] = {}
 
 @settings
 class Rule(ABC):
-    """Drops some of the rows that are still in, and says why. Equal scores are ordered by id."""
+    """Drops some of the rows that are still in, and says why. Equal scores are ordered by id.
+
+    Example:
+        >>> @settings
+        ... class Crowded(Rule):
+        ...     kind = "crowded"
+        ...     most: int
+        ...     reads, label = ("num_classes_present",), "few classes"
+        ...     def apply(self, candidates):
+        ...         classes = candidates.number("num_classes_present")
+        ...         candidates.step(f"WHEN {classes} > {self.most} THEN 'dropped:crowded'")
+        ...         return {}
+        ...
+        >>> select(scored, Crowded(most=1)).report.reasons
+        {'dropped:crowded': 12, 'kept:all_rules': 12}
+    """
 
     kind: ClassVar[str]  # in recipes
 

@@ -104,6 +104,12 @@ class Threshold(Bounded):
 
     Source:
         Tang et al., SDS, AAAI 2025, Eq. 6.
+
+    Example:
+        >>> select(scored, Threshold("clip_sim", 0.2)).report.steps[0].rule
+        'clip_sim > 0.2'
+        >>> select(scored, Threshold("boundary", above="q0.25")).report.kept
+        18
     """
 
     kind: ClassVar[str] = "threshold"
@@ -124,6 +130,10 @@ class Band(Bounded):
 
     Source:
         Wang et al., Difficulty Controlled Diffusion Model, AAAI 2026: rows of medium difficulty help most.
+
+    Example:
+        >>> select(scored, Band("boundary", low="q0.25", high="q0.75")).report.kept
+        12
     """
 
     kind: ClassVar[str] = "band"

@@ -93,6 +93,13 @@ class TopPerGroup(Grouped, Sized):
 
     Source:
         Tang et al., SDS, AAAI 2025, Eq. 15 (the top 60 % by number of classes, and by class).
+
+    Example:
+        >>> rule = TopPerGroup("pcs", by=["num_classes_present", "classes_present"], fraction=0.6)
+        >>> rule.label
+        'top 60% of each number of classes and of each class by pcs'
+        >>> select(scored, rule).report.kept
+        22
     """
 
     kind: ClassVar[str] = "top_per_group"
@@ -206,6 +213,10 @@ class AtMostPerGroup(Grouped):
         rank_mean: likewise. If there is none of the three, rows are taken at random, see `Random`.
         within: see `WorstRank`.
         seed: of the random order.
+
+    Example:
+        >>> select(scored, AtMostPerGroup("pcs", by="num_classes_present", rows=3)).report.kept
+        10
     """
 
     kind: ClassVar[str] = "at_most_per_group"

@@ -161,6 +161,13 @@ class WorstRank(RankShare):
 
     Source:
         Ours.
+
+    Example:
+        >>> rule = WorstRank(["pcs", "boundary"], target=6)
+        >>> rule.label
+        'top 6 by worst rank in pcs and boundary'
+        >>> select(scored, rule).report.kept
+        6
     """
 
     kind: ClassVar[str] = "worst_rank"
@@ -182,6 +189,10 @@ class RankMean(RankShare):
 
     Source:
         Meletis et al., ITSC 2019, combine similarity and object diversity; how is not published, this is our reading.
+
+    Example:
+        >>> select(scored, RankMean(["pcs", "boundary"], target=6)).report.kept
+        6
     """
 
     kind: ClassVar[str] = "rank_mean"

@@ -89,6 +89,10 @@ class TopK(BestShare):
 
     Source:
         Dai et al., TFDP, ICLR 2025; Meletis et al., ITSC 2019 (the images most like the target).
+
+    Example:
+        >>> select(scored, TopK("pcs", target=10)).report.reasons
+        {'dropped:top_k': 14, 'kept:top_k': 10}
     """
 
     kind: ClassVar[str] = "top_k"
@@ -120,6 +124,10 @@ class Random(BestShare):
         fraction: share of the rows still in, above 0 and at most 1; or
         target: number of rows.
         seed: another one draws other rows.
+
+    Example:
+        >>> select(scored, Random(fraction=0.5, seed=1)).report.kept
+        12
     """
 
     kind: ClassVar[str] = "random"

@@ -30,6 +30,10 @@ class Stratified(Sized):
 
     Source:
         Zheng et al., Coverage-centric Coreset Selection (CCS), ICLR 2023, with its 50 strata and cut of 10 %.
+
+    Example:
+        >>> select(scored, Stratified("boundary", target=8, strata=4)).report.kept
+        8
     """
 
     kind: ClassVar[str] = "stratified"
