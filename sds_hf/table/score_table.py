@@ -1,6 +1,6 @@
 """Score tables: Parquet shards of scores beside a dataset, with a manifest that says what made them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -17,7 +17,7 @@ from sds_hf.table.shards import Shard, Shards
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
-    from sds_hf.scores.base.score import Score
+    from sds_hf.scores.base.catalog import ScoreLike
     from sds_hf.table.job import Job
 
 Engine = Literal["local", "ray"]
@@ -33,6 +33,11 @@ class ScoreTable(Screen):
     Attributes:
         folder: where it lies; of a table elsewhere a copy.
         manifest: what `manifest.json` holds.
+
+    Example:
+        >>> table = ScoreTable.load("scores")
+        >>> table.to_arrow().column_names[:5]
+        ['id', 'row', 'classes_present', 'num_classes_present', 'clip_sim']
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
@@ -75,7 +80,7 @@ class ScoreTable(Screen):
         folder = local_copy(folder) if is_remote(folder) else folder
         manifest = read_manifest(folder)
         if manifest is None or "shards" not in manifest:
-            raise ValueError(f"{folder} holds no score table; make one with `sds-hf score DATASET --out {folder}`")
+            raise ValueError(f"{folder} holds no score table; `sds-hf score` makes one")
         if manifest.get("complete") is False:
             raise ValueError(f"the score table in {folder} is not finished; run the same `sds-hf score` again to go on")
         _check_shape(manifest, folder)
@@ -161,7 +166,7 @@ def _is_shard(entry: Any) -> bool:
 
 def score_table(
     dataset: "Dataset | IterableDataset",
-    scores: "Sequence[Score]",
+    scores: "ScoreLike",
     out: str | Path,
     *,
     rows_per_shard: int = 1000,
@@ -184,7 +189,7 @@ def score_table(
         dataset: with `image` and `mask` (or `classes` where no score needs the mask); `id` names the rows, which are
             numbered if it is missing. Cast the images of a stream to `Image(decode=False)` before `map` or
             `rename_columns`, in which `datasets` encodes decoded ones anew.
-        scores: what to compute; `classes_present` comes by itself.
+        scores: what to compute, as for `add_scores`; `classes_present` comes by itself.
         out: folder of the table; with `sds-hf[ray]` also an address that fsspec knows, e.g. `s3://bucket/scores`.
         rows_per_shard: rows a shard; an interrupted run loses one, or a minute of it.
         batch_size: rows at a time, fewer where memory is short; if None 32, of which the
@@ -192,7 +197,6 @@ def score_table(
         source: what to call the dataset in the manifest.
         retry: `"failed"` scores rows again that failed; they may have changed in the dataset, others may not.
         progress: called with the rows done and failed by earlier runs, then after each batch.
-
         engine: `"ray"` scores on the Ray cluster that `ray.init` finds, or starts one here; a table can be begun with
             one engine and finished with another.
         rank: which of several processes this is; what the launcher says if None, see `current_rank`.
@@ -204,6 +208,13 @@ def score_table(
         PartScored: in a job of an array, if its part is finished and others are not.
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
+
+    Example:
+        >>> table = score_table(candidates, ["boundary", PCS(model="demo", orders=1)], "table")
+        >>> table.to_arrow().num_rows
+        24
+        >>> sorted(table.manifest["models"])
+        ['demo']
     """
     from datasets import IterableDataset
 
@@ -221,7 +232,7 @@ def score_table(
         raise ValueError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
     if isinstance(dataset, IterableDataset):
         if engine != "local":
-            raise ValueError("a stream is read by one process; choose --engine local, or load it without streaming")
+            raise ValueError("a stream is read by one process; choose engine='local', or load it without streaming")
         if retry:
             raise ValueError(
                 "retry needs rows that can be looked up; a stream has none: load the dataset without streaming"

@@ -44,7 +44,7 @@ class Team:
     def __init__(self, folder: Path, rank: Rank) -> None:
         if rank.count > 1 and rank.together and is_remote(folder):
             raise ValueError(
-                f"several processes need a folder they all see, not {folder}; for that there is --engine ray"
+                f"several processes need a folder they all see, not {folder}; for that there is engine='ray'"
             )
         self._folder, self.rank = folder, rank
         self._lock = None if is_remote(folder) else FileLock(self._path(rank.index))  # stores of objects have no locks
@@ -61,7 +61,7 @@ class Team:
                 self._lock.acquire(timeout=MOMENT)
         except Timeout as error:
             raise OSError(
-                f"another run is writing the scores in {self._folder}; wait for it or choose another --out"
+                f"another run is writing the scores in {self._folder}; wait for it or choose another out=..."
             ) from error
         except NotImplementedError:  # a file system without locks
             pass

@@ -312,7 +312,7 @@ def _check_rows(stored: "Dataset", shards: Shards, finished: Mapping[int, Shard]
             rows = shards.rows(number)
             raise ValueError(
                 f"{shards.folder} holds scores of rows that have changed since, some of rows {rows.start} to "
-                f"{rows.stop - 1}; choose another --out or delete it"
+                f"{rows.stop - 1}; choose another out=... or delete it"
             )
 
 
