@@ -189,7 +189,11 @@ def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None) -
         parts = job.score(mine.values())
         for number, rows in mine.items():
             stop_if_asked()
-            shards.write(number, *joined(_take(parts, len(rows), told)))
+            shard_parts = []
+            for part in _taken(parts, len(rows)):
+                shard_parts.append(part)
+                told.add(part.table.num_rows, part.failed)
+            shards.write(number, *joined(shard_parts))
     with team.only_one():
         return end_if_whole(shards.folder)
 
