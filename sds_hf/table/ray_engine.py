@@ -10,7 +10,7 @@ from sds_hf.data.cells import stored_cells
 from sds_hf.data.labels import LabelSpace
 from sds_hf.scores.base.rows import cells_of
 from sds_hf.scores.base.score import Score
-from sds_hf.table.job import Batch, Job, Part, Piece, batches_of, read_batches, score_batches
+from sds_hf.table.job import Batch, Job, Part, Piece, pieces_of, read_batches, score_batches
 from sds_hf.table.partial.needs import Needs
 
 AHEAD = 2  # shards on their way for each processor that works
@@ -33,8 +33,8 @@ class RayJob(Job):
             ray.init(log_to_driver=False, logging_level="ERROR")
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         score_shard = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_score_shard)
-        task = self.task
-        shared_arguments = ray.put((task.scores, task.request["scores"], task.labels, self.batch_size, needs))
+        task, batch_sizes = self.task, (self.first_batch, self.batch_size)
+        shared_arguments = ray.put((task.scores, task.request["scores"], task.labels, batch_sizes, needs))
         running: deque[Any] = deque()
         for piece in pieces:
             plain = Piece(list(piece.row_numbers), piece.stored)
@@ -60,7 +60,7 @@ def ray_module() -> Any:
 
 
 def _score_shard(
-    shared_arguments: tuple[Sequence[Score], list[dict[str, Any]], LabelSpace, int, Needs | None],
+    shared_arguments: tuple[Sequence[Score], list[dict[str, Any]], LabelSpace, tuple[int, int], Needs | None],
     cells: Mapping[str, Sequence[Any]],
     piece: Piece,
 ) -> Part:
@@ -69,13 +69,13 @@ def _score_shard(
     Raises:
         ValueError: if the worker's models are others.
     """
-    scores, identities, labels, batch_size, needs = shared_arguments
+    scores, identities, labels, batch_sizes, needs = shared_arguments
     if [{**score.identity(), "labels": labels.name} for score in scores] != identities:
         raise ValueError("the model of a worker is another one than here; put the same files on all machines")
 
     def read() -> Iterator[Batch]:
         start = 0
-        for batch in batches_of(piece, batch_size):
+        for batch in pieces_of(piece, *batch_sizes):
             rows = range(start, start + len(batch.row_numbers))
             yield from read_batches(scores, labels, cells_of(cells, rows), batch.row_numbers, stored=batch.stored)
             start = rows.stop

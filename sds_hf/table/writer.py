@@ -1,6 +1,5 @@
 """The making of a table: what is left to do, each shard as it is finished, and the manifest around them."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,37 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sds_hf.data.content import joint_digest, row_digests
-from sds_hf.progress import Tell
-from sds_hf.scores.base.score import Score, all_columns
-from sds_hf.table.job import Job, Part, Piece, table_schema
+from sds_hf.progress import Hand, Tell, Told
+from sds_hf.table.job import Job, Part, Piece
 from sds_hf.table.manifest import NEEDED, circumstances, read_manifest, source_entry, write_manifest
-from sds_hf.table.partial.needs import SKIPPED
 from sds_hf.table.partial.phase import Phase
+from sds_hf.table.partial.shards import computed, without_partial_columns
 from sds_hf.table.shards import Shard, Shards
 from sds_hf.table.task import Task
 from sds_hf.table.team import Team, finishing
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-
-class Told:
-    """How far a job is, and who is told.
-
-    Args:
-        finished_rows: rows of earlier runs.
-        failed: those of them that could not be scored.
-        tell: is told at once, and whenever there is more.
-    """
-
-    def __init__(self, finished_rows: int, failed: int, tell: Tell | None) -> None:
-        self.finished_rows, self.failed, self._tell = finished_rows, failed, tell or (lambda rows, failed: None)
-        self._tell(finished_rows, failed)
-
-    def add(self, rows: int, failed: int) -> None:
-        """More rows are done."""
-        self.finished_rows, self.failed = self.finished_rows + rows, self.failed + failed
-        self._tell(self.finished_rows, self.failed)
 
 
 def write_table(
@@ -70,7 +49,8 @@ def write_table(
         KeyboardInterrupt: after Ctrl-C.
     """
     task, out, first = job.task, shards.folder, team.rank.index == 0
-    with finishing("the shard in hand") as stop_if_asked:
+    hand = Hand()
+    with finishing("the shard in hand", hand.told) as stop_if_asked:
         if not first:
             team.wait(lambda: _is_begun(read_manifest(out), phase), lambda: [0])
         manifest = task.manifest(ignore=("source.sha256",) if retry else ())
@@ -79,13 +59,14 @@ def write_table(
             _check_rows(job.stored, shards, finished)
         open_rows = partial(phase.open_rows, task.scores) if phase else None
         todo = {number: _rows_to_score(shards, number, finished, retry, open_rows) for number in range(shards.count)}
-        told = _told(todo, finished, tell if first else None)
         todo = {number: rows for number, rows in todo.items() if rows}
+        source = f"{task.request['source']['sha256']}{phase.needs if phase else ''}"
+        begun = {} if retry else _begun(shards, [number for number in todo if team.rank.owns(number)], source)
+        told = _told(todo, finished, begun, tell if first else None)
         if manifest.get("complete") and not todo and (phase is None or phase.is_last_in(manifest)):
             return
         if first:
-            manifest = begin(task, manifest, finished, _entries(manifest, phase, retry))
-        needs = phase.needs if phase else None
+            manifest = begin(task, manifest, finished, phase.entries(manifest, retry) if phase else None)
         mine = {number: rows for number, rows in todo.items() if team.rank.owns(number)}
         theirs = {number: len(rows) for number, rows in todo.items() if number not in mine}
 
@@ -99,18 +80,91 @@ def write_table(
                     told.add(theirs.pop(number), shard.failed)
             return not theirs
 
-        parts = job.score((_piece(shards, rows, number in finished and phase) for number, rows in mine.items()), needs)
-        for number, rows in mine.items():
+        def keep(number: int, parts: Sequence[Part]) -> None:
+            shards.keep_begun(number, *whole_table(parts), source)
+            if hand.is_long():
+                stop_if_asked()
+
+        lacking = {number: _after(rows, begun.get(number)) for number, rows in mine.items()}
+        pieces = (_piece(shards, rows, number in finished and phase) for number, rows in lacking.items())
+        parts = job.score(pieces, phase.needs if phase else None)
+        for number, rows in lacking.items():
             stop_if_asked()
-            shard_parts = _take(parts, len(rows), told)
+            shard_parts = [begun[number]] if number in begun else []
+            hand.take_up(len(rows))
+            for part in _taken(parts, len(rows)):
+                shard_parts.append(part)
+                told.add(part.table.num_rows, part.failed)
+                if hand.is_to_be_kept_after(part.table.num_rows, stop_if_asked.is_asked) and number not in finished:
+                    keep(number, shard_parts)
             finished[number] = shards.write(number, *_merged(shard_parts, number, finished, shards, job.stored))
             if first:
                 is_done()
         team.wait(is_done, lambda: {number % team.rank.count for number in theirs} if first else {0})
     if first and phase:
-        end_phase(task.scores, shards, manifest, finished, phase)
+        _end_phase(task, shards, manifest, finished, phase)
     elif first:
         end(shards, manifest, finished)
+
+
+def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None) -> bool:
+    """Make the shards of this process that are missing or damaged, and wait for nobody.
+
+    The first process that makes one begins the manifest, and the one that makes the last ends it. All that processes
+    may write at once is the same for all of them.
+
+    Args:
+        job: what is scored.
+        shards: of the table.
+        team: of which this process is one.
+        tell: see `score_table`; is told of this process's rows.
+
+    Returns:
+        Whether the table is whole.
+
+    Raises:
+        ValueError: if the folder holds another table.
+        OSError: if the folder cannot be written.
+        KeyboardInterrupt: after Ctrl-C.
+    """
+    with finishing("the shard in hand") as stop_if_asked:
+        manifest = job.task.manifest()
+        finished = shards.finished(manifest)
+        mine = {number: shards.rows(number) for number in range(shards.count) if team.rank.owns(number)}
+        own = [shard for number, shard in finished.items() if number in mine]
+        told = Told(sum(shard.rows for shard in own), sum(shard.failed for shard in own), tell)
+        mine = {number: rows for number, rows in mine.items() if number not in finished}
+        if mine and manifest.get("complete") is not False:
+            begin(job.task, manifest, finished)
+        parts = job.score(map(Piece, mine.values()))
+        for number, rows in mine.items():
+            stop_if_asked()
+            shard_parts = []
+            for part in _taken(parts, len(rows)):
+                shard_parts.append(part)
+                told.add(part.table.num_rows, part.failed)
+            shards.write(number, *joined(shard_parts))
+    with team.only_one():
+        return end_if_whole(shards.folder)
+
+
+def end_if_whole(folder: Path) -> bool:
+    """End the table in a folder if all of its shards are finished, whoever made them.
+
+    Returns:
+        Whether it is whole.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None or manifest["complete"]:
+        return manifest is not None
+    shards = Shards(folder, manifest["source"]["rows"], manifest["rows_per_shard"])
+    if not all((folder / shards.name(number)).exists() for number in range(shards.count)):
+        return False  # and not all of them are read
+    finished = shards.finished(manifest)
+    if len(finished) == shards.count:
+        end(shards, manifest, finished)
+        return True
+    return bool((read_manifest(folder) or {}).get("complete"))  # another process may have ended it just now
 
 
 def begin(
@@ -125,16 +179,6 @@ def begin(
     return manifest
 
 
-def _entries(old: Mapping[str, Any], phase: Phase | None, retry: str | None) -> dict[str, Any]:
-    """What the manifest says of a phase; a selection from a table that only gets further values holds."""
-    if phase is None:
-        return {}
-    joined = list(old.get("joined", ()))
-    if old.get("complete") and not retry:
-        joined.append(joint_digest(shard["sha256"].encode() for shard in old["shards"]))
-    return {NEEDED: phase.entry(phase.number), **({"joined": joined} if joined else {})}
-
-
 def end(shards: Shards, manifest: dict[str, Any], finished: Mapping[int, Shard]) -> None:
     """Write the manifest of a finished table."""
     manifest.update(complete=True, failed=sum(shard.failed for shard in finished.values()))
@@ -142,39 +186,17 @@ def end(shards: Shards, manifest: dict[str, Any], finished: Mapping[int, Shard])
     shards.clean()
 
 
-def end_phase(
-    scores: Sequence[Score], shards: Shards, manifest: dict[str, Any], finished: dict[int, Shard], phase: Phase
-) -> None:
+def _end_phase(task: Task, shards: Shards, manifest: dict[str, Any], finished: dict[int, Shard], phase: Phase) -> None:
     """Write the manifest after a phase; after the last one the table is finished, and may turn out to be whole."""
-    manifest[NEEDED] = phase.entry(phase.number + 1)
     if not phase.is_last:
-        _save(shards.folder, manifest, finished)
-        return
+        manifest[NEEDED] = phase.entry(phase.number + 1)
+        return _save(shards.folder, manifest, finished)
     if phase.is_everything:
-        kinds = table_schema(all_columns(scores))
-        for number in sorted(finished):
-            if SKIPPED in (table := shards.read(number)).column_names:
-                table = table.select(kinds.names).cast(kinds)
-                finished[number] = shards.write(number, table, finished[number].content_sha256)
+        finished |= without_partial_columns(task.scores, shards, finished)
         del manifest[NEEDED]
     else:
-        manifest[NEEDED] |= computed(scores, shards, finished)
-    end(shards, manifest, finished)
-
-
-def computed(scores: Sequence[Score], shards: Shards, finished: Mapping[int, Shard]) -> dict[str, Any]:
-    """What a manifest says of a table that is scored as far as needed: rows that have a score, and work by kind."""
-    rows, work = Counter[str](), dict[str, list[int]]()
-    for number in finished:
-        table = shards.read(number)
-        counts = Counter(name for cell in table[SKIPPED].to_pylist() for name in cell or ())
-        ok = table.num_rows - finished[number].failed
-        rows.update({name: ok - counts[name] for name in all_columns(scores)})
-        for score in scores:
-            for name, (done, whole) in score.work(table).items():
-                before = work.get(name, [0, 0])
-                work[name] = [before[0] + done, before[1] + whole]
-    return {"rows": dict(rows), "work": work}
+        manifest[NEEDED] = phase.entry(phase.count) | computed(task.scores, shards, finished)
+    return end(shards, manifest, finished)
 
 
 def _save(out: Path, manifest: dict[str, Any], finished: Mapping[int, Shard]) -> None:
@@ -197,23 +219,44 @@ def scored_content(digests: Iterable[bytes], table: pa.Table) -> str:
 
 def joined(parts: Sequence[Part]) -> tuple[pa.Table, str]:
     """The table of a shard, and the digest of what was scored."""
-    table = pa.concat_tables(part.table for part in parts)
-    return table, scored_content((digest for part in parts for digest in part.digests), table)
+    table, digests = whole_table(parts)
+    return table, scored_content(digests, table)
 
 
-def _told(todo: Mapping[int, Sequence[int]], finished: Mapping[int, Shard], tell: Tell | None) -> Told:
-    again = sum(len(todo[number]) for number in finished)
+def whole_table(parts: Sequence[Part]) -> tuple[pa.Table, list[bytes]]:
+    """The rows of parts together, and their digests."""
+    return pa.concat_tables(part.table for part in parts), [digest for part in parts for digest in part.digests]
+
+
+def _told(
+    todo: Mapping[int, Sequence[int]], finished: Mapping[int, Shard], begun: Mapping[int, Part], tell: Tell | None
+) -> Told:
+    again = sum(len(todo.get(number, ())) for number in finished)
     finished_rows, failed = (sum(getattr(shard, name) for shard in finished.values()) for name in ("rows", "failed"))
-    return Told(finished_rows - again, failed - again, tell)
+    finished_rows += sum(part.table.num_rows for part in begun.values())
+    return Told(finished_rows - again, failed - again + sum(part.failed for part in begun.values()), tell)
 
 
-def _take(parts: Iterator[Part], rows: int, told: Told) -> list[Part]:
+def _begun(shards: Shards, numbers: Iterable[int], source: str) -> dict[int, Part]:
+    """The first rows of shards that an earlier run was stopped in, by number."""
+    kept = {number: shards.begun(number, source) for number in numbers}
+    return {
+        number: Part(table, digests, table["status"].to_pylist().count("failed"))
+        for number, (table, digests) in ((number, begun) for number, begun in kept.items() if begun)
+    }
+
+
+def _after(rows: Sequence[int], begun: Part | None) -> Sequence[int]:
+    """The rows of a shard that are not there yet."""
+    return rows[begun.table.num_rows :] if begun else rows
+
+
+def _taken(parts: Iterator[Part], rows: int) -> Iterator[Part]:
     """The parts of so many rows."""
-    shard_parts: list[Part] = []
-    while sum(part.table.num_rows for part in shard_parts) < rows:
-        shard_parts.append(next(parts))
-        told.add(shard_parts[-1].table.num_rows, shard_parts[-1].failed)
-    return shard_parts
+    while rows > 0:
+        part = next(parts)
+        rows -= part.table.num_rows
+        yield part
 
 
 def _is_begun(manifest: dict[str, Any] | None, phase: Phase | None) -> bool:
@@ -265,7 +308,7 @@ def _check_rows(stored: "Dataset", shards: Shards, finished: Mapping[int, Shard]
             rows = shards.rows(number)
             raise ValueError(
                 f"{shards.folder} holds scores of rows that have changed since, some of rows {rows.start} to "
-                f"{rows.stop - 1}; choose another --out or delete it"
+                f"{rows.stop - 1}; choose another out=... or delete it"
             )
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sds_hf.scores.base.score import Score, all_columns
+from sds_hf.scores.base.batches import all_columns
+from sds_hf.scores.base.score import Score
 from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.selection.rules import Rule
 from sds_hf.table.partial.needs import Need, Needs, Test

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from sds_hf.data.content import content_digest
 from sds_hf.files import folder_at, is_remote, local_copy
+from sds_hf.launcher import ALONE, current_rank
+from sds_hf.scores.base.batches import all_columns
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.score import Score, all_columns, field_names
+from sds_hf.scores.base.presets import field_names
+from sds_hf.scores.base.score import Score
 from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.selection.cascade.plan import stretches
 from sds_hf.selection.recipe import Recipe
@@ -18,7 +21,7 @@ from sds_hf.table.partial.phase import Phase
 from sds_hf.table.score_table import Engine, Progress, ScoreTable, job_class, score_table, some_scored
 from sds_hf.table.shards import Shards
 from sds_hf.table.task import Task, make_folder
-from sds_hf.table.team import Team, current_rank
+from sds_hf.table.team import Team
 from sds_hf.table.writer import write_table
 
 if TYPE_CHECKING:
@@ -68,6 +71,8 @@ def score_for(
 
     if not isinstance(dataset, Dataset):
         raise ValueError("what a recipe needs is found by going over the rows more than once, which a stream cannot")
+    if not (rank := current_rank()).together:
+        raise ValueError(f"what a recipe needs is found by processes that wait for each other; {ALONE}")
     folder = folder_at(out)
     manifest = read_manifest(folder) or {}
     wanted = recipe.make_scores() if scores is None else list(scores)
@@ -84,7 +89,7 @@ def score_for(
     _check_columns(recipe.rules, task.scores)
     parts, wish = stretches(recipe.rules, task.scores), _wish(recipe)
     make_folder(task.folder)
-    with Team(task.folder, current_rank()) as team:
+    with Team(task.folder, rank) as team:
         task.fit()
         task.request["source"]["sha256"] = content_digest(dataset, task.columns)
         for number, part in enumerate(parts):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sds_hf.scores.base.batches import Column, placed
+from sds_hf.scores.base.batches import Column, all_columns, placed
 from sds_hf.scores.base.rows import Rows, in_parts
-from sds_hf.scores.base.score import COSTS, Score, all_columns, in_turn
+from sds_hf.scores.base.score import COSTS, Score, in_turn
 
 SKIPPED = "skipped_scores"  # column with the names of a row's columns that were not computed
 LOW, HIGH = "_low", "_high"  # end the names of the columns with the interval that a value lies in

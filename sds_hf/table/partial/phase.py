@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sds_hf.scores.base.score import Score, all_columns
+from sds_hf.data.content import joint_digest
+from sds_hf.scores.base.batches import all_columns
+from sds_hf.scores.base.score import Score
 from sds_hf.table.manifest import NEEDED
 from sds_hf.table.partial.needs import Need, Needs, open_rows
 
@@ -43,6 +45,13 @@ class Phase:
     def entry(self, finished: int) -> dict[str, Any]:
         """What the manifest says when so many phases are finished."""
         return {**self.wish, "phases": self.count, "finished": finished}
+
+    def entries(self, old: Mapping[str, Any], retry: str | None) -> dict[str, Any]:
+        """What a manifest says during the phase; a selection from a table that only gets further values holds."""
+        joined = list(old.get("joined", ()))
+        if old.get("complete") and not retry:
+            joined.append(joint_digest(shard["sha256"].encode() for shard in old["shards"]))
+        return {NEEDED: self.entry(self.number), **({"joined": joined} if joined else {})}
 
     def open_rows(self, scores: Sequence[Score], table: pa.Table) -> np.ndarray:
         """Rows of a shard that have not what is needed, (rows,) bool."""
