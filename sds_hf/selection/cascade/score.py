@@ -1,6 +1,6 @@
 """A score table of which only that is computed which decides the rows of a recipe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,14 +136,16 @@ def _scores_of_table(scores: Sequence[Score], manifest: Mapping[str, Any]) -> li
         return list(scores)
     by_name = {score.name: score for score in scores}
     return [
-        by_name[name] if name in by_name else _score_of(entry, scores[0].labels)
-        for name, entry in stored.items()
-        if name != ClassesPresent.name
+        by_name.get(name) or score_classes()[name](**{**settings, "labels": scores[0].labels})
+        for name, settings in stored_settings(stored.values()).items()
     ]
 
 
-def _score_of(entry: Mapping[str, Any], labels: str) -> Score:
-    """A score as a manifest has it."""
-    score_class = score_classes()[entry["score"]]
-    settings = {name: value for name, value in entry.items() if name in field_names(score_class)}
-    return score_class(**{**settings, "labels": labels})
+def stored_settings(entries: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The settings of a table's scores by their names, as its manifest has them, without what follows from the data."""
+    settings = {}
+    for entry in entries:
+        names = field_names(score_classes()[entry["score"]]) - {"labels", "statistics"}
+        settings[entry["score"]] = {name: value for name, value in entry.items() if name in names}
+    settings.pop(ClassesPresent.name, None)  # comes by itself
+    return settings
