@@ -420,10 +420,12 @@ def test_run_scores_what_decides_unless_it_is_to_score_all(recipe, tiny_clip, tm
     assert [table.skips for table in tables.values()] == [True, False]
     files = [(tmp_path / name / "selection" / "selection.parquet").read_bytes() for name in tables]
     assert files[0] == files[1]
-    assert (
-        main(["verify", str(tmp_path / "needed" / "published"), "--rescore", "8", "--set", f"model={tiny_clip}"]) == 0
-    )
-    assert "rescore pcs of none of" in said(capsys)
+    capsys.readouterr()
+    again = ["--rescore", "8", "--set", f"model={tiny_clip}"]
+    assert main(["verify", str(tmp_path / "needed" / "published"), *again]) == 0
+    text = said(capsys)
+    assert "rescore clip_sim_mixed of none of" in text
+    assert "rescore pcs 6 rows" in text  # they lie in their intervals
     card = (tmp_path / "needed" / "published" / "README.md").read_text()
     assert "only what decides was computed" in card
     assert "columns that were not computed for the row" in card
