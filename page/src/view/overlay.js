@@ -30,7 +30,7 @@ export function paint(canvas, { width, height, indices }, { palette, hasBackgrou
 }
 
 /**
- * Draw where two masks differ, and the outline of the first.
+ * Draw where two masks differ.
  * @param {HTMLCanvasElement} canvas
  * @param {Mask} mask
  * @param {Mask} reference
