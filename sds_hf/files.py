@@ -329,7 +329,8 @@ def folder_at(name: str | Path) -> Path:
     try:
         from sds_hf.bucket import remote_folder
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f'{name} needs universal-pathlib: pip install "sds-hf[ray]"') from error
+        extra = "jobs" if name.startswith("hf://") else "ray"
+        raise ModuleNotFoundError(f'{name} needs universal-pathlib: pip install "sds-hf[{extra}]"') from error
     return cast(Path, remote_folder(name))
 
 

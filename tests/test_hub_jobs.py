@@ -221,3 +221,6 @@ def test_the_command_scores(raw, runner, capsys, tmp_path):
     assert main([*words, "--yes", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 27
     assert shards(ScoreTable.load(f"{OUT}/typed").folder) == whole(tmp_path)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("name: many\nrules:\n  - threshold: {column: num_classes_present, above: 1}\n")
+    assert main(["select", f"{OUT}/typed", "--recipe", str(recipe), "--out", str(tmp_path / "selection")]) == 0
