@@ -157,7 +157,10 @@ def test_three_of_eight_are_killed(raw, runner, tmp_path):
     assert sorted(parts(runner)) == sorted([f"{n}/8" for n in range(1, 9)] + ["1/8", "4/8", "4/8", "7/8"])
     assert shards(table.folder) == whole(tmp_path)
     assert ScoreTable.load(f"{OUT}/eight").to_arrow()["id"].to_pylist() == raw["id"][:]
-    assert sorted(path.name for path in folder_at(f"{OUT}/eight").iterdir()) == ["manifest.json", *shards(table.folder)]
+    assert sorted(path.name for path in folder_at(f"{OUT}/eight").iterdir()) == [
+        "manifest.json",
+        *sorted(shards(table.folder)),
+    ]
 
 
 @pytest.mark.slow

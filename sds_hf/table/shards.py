@@ -162,8 +162,13 @@ class Shards:
     def clean(self) -> None:
         """Remove what is of no use once the manifest knows all shards, and what killed runs left half written."""
         for path in self.folder.iterdir():
-            if is_part(path) or LEFT.fullmatch(path.name) or _is_journal(path):
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process may end the table at this moment
+                self._clean(path)
+
+    @staticmethod
+    def _clean(path: Path) -> None:
+        if is_part(path) or LEFT.fullmatch(path.name) or _is_journal(path):
+            path.unlink(missing_ok=True)
 
 
 def _is_journal(path: Path) -> bool:
