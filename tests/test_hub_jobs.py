@@ -1,5 +1,6 @@
 """A table made by jobs: the very script in processes of this machine, some of which are killed."""
 
+import io
 import json
 import re
 
@@ -199,9 +200,8 @@ def test_another_run_watches_what_is_at_work(raw, runner):
 def test_the_command_says_the_price_and_asks(raw, runner, capsys, monkeypatch):
     words = ["score", RAW, "--engine", "jobs", "--flavor", "h200", "--shards", "8", "--out", f"{OUT}/asked"]
     asked = []
-    monkeypatch.setattr("typer.confirm", lambda text, abort: asked.append(text) or (_ for _ in ()).throw(SystemExit(1)))
-    with pytest.raises(SystemExit):
-        main([*words, "--pace", "2.5"])
+    monkeypatch.setattr("typer.confirm", lambda text: bool(asked.append(text)))
+    assert main([*words, "--pace", "2.5"]) == 1
     said = capsys.readouterr().out
     assert asked == ["Start the jobs?"]
     assert f"{RAW} at " in said
@@ -210,11 +210,17 @@ def test_the_command_says_the_price_and_asks(raw, runner, capsys, monkeypatch):
     assert "about 1 s and $0.01 at 2.5 rows/s a job" in said
     assert "at most          4.0 h a job, $480.00 if each is started 3 times" in said
     assert not runner.jobs
+    monkeypatch.undo()
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert main(words) == 2
+    assert "nobody answered: --yes starts without" in " ".join(capsys.readouterr().err.split())
     assert main([*words, "--json"]) == 2
     assert "--json asks no questions: give --yes" in capsys.readouterr().err
     assert main([*words, "--streaming"]) == 2
     assert main([*words[:4], "--out", f"{OUT}/asked"]) == 2
     assert "needs --flavor" in capsys.readouterr().err
+    assert main(["score", RAW, "--out", "scores", "--flavor", "h200"]) == 2
+    assert "are of --engine jobs" in capsys.readouterr().err
 
 
 @pytest.mark.slow

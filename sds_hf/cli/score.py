@@ -95,6 +95,8 @@ def command(
         raise typer.BadParameter("--add goes with neither --streaming nor --dry-run nor --retry")
     if part and (add or streaming or retry):
         raise typer.BadParameter("--part goes with neither --add nor --streaming nor --retry")
+    if engine != "jobs" and (flavor or shards > 1 or pace or package or yes):
+        raise typer.BadParameter("--flavor, --shards, --pace, --package and --yes are of --engine jobs")
     if engine == "jobs":
         if add or streaming or retry or dry_run or part or allow_path or allow_url:
             raise typer.BadParameter("--engine jobs scores a dataset of the Hub as a whole: leave out what limits it")
