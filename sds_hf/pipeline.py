@@ -123,7 +123,7 @@ def import_folder(
     about = {"reader": source.name, "path": Path(path).name, "labels": public_name(source.labels.name)}
     origin = {**about, **_request(reader, Path(path), but or named_folder(Path(out)), options)}
     text = f"# Candidates\n\nImported from `{Path(path).name}` by sds-hf with the reader `{source.name}`.\n"
-    with watch("reading", None) as tell:
+    with watch("reading", source.count()) as tell:
         rows = write_data_folder(
             source.rows(), source_features(source), out, text, origin=origin, progress=adding(tell)
         )
@@ -242,9 +242,9 @@ def run_demo(
     if current_rank().count > 1:
         raise ValueError("the demo is one process's work: start it without torchrun, srun or an array")
     if rows < 1:
-        raise ValueError(f"--rows must be at least 1, not {rows}")
+        raise ValueError(f"rows must be at least 1, not {rows}")
     if labels not in DEMO_LABELS:
-        raise ValueError(f"--labels must be one of {DEMO_LABELS}, not {labels!r}: the demo's scenes show VOC's classes")
+        raise ValueError(f"labels must be one of {DEMO_LABELS}, not {labels!r}: the demo's scenes show VOC's classes")
     out, space = Path(out), label_space(labels)
     origin = {"reader": "demo", "seed": seed, "side": SIDE, "labels": labels}
     if not _is_imported(out / "source", {**origin, "rows": rows}):
@@ -284,7 +284,7 @@ def _source(recipe: Recipe, out: Path, watch: Watch, team: Team) -> tuple[Datase
     elif not _is_imported(imported, _request(source.reader, Path(source.path), out, options)):
         raise ValueError(
             f"{source.path}, or how it is to be read, has changed since it was imported into {imported}; choose "
-            f"another --out, or delete {imported} and {out / 'scores'}"
+            f"another out=..., or delete {imported} and {out / 'scores'}"
         )
     return open_dataset(imported), source.path
 
@@ -296,7 +296,7 @@ def _check_unused(out: Path) -> None:
         ValueError: if it holds results without the source that is to be read.
     """
     if results := [name for name in ("scores", "selection", "published") if (out / name / REPORTS[name]).exists()]:
-        raise ValueError(f"{out} holds {results[0]}/ of another run or dataset; choose another --out")
+        raise ValueError(f"{out} holds {results[0]}/ of another run or dataset; choose another out=...")
 
 
 def _request(reader: str, path: Path, but: Path, options: Mapping[str, Any]) -> dict[str, Any]:

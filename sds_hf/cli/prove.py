@@ -165,7 +165,7 @@ def _plan_json(plan: "Plan") -> dict[str, Any]:
 
 def _show_plan(plan: "Plan") -> None:
     from sds_hf.cli import show
-    from sds_hf.cli.progress import duration
+    from sds_hf.progress import duration
 
     arms = ", ".join(f"{arm.name} ({arm.size:,} rows)" for arm in plan.arms.arms)
     step, row = f"{1000 * plan.seconds_per_step:.3g} ms", f"{1000 * plan.seconds_per_row:.3g} ms"

@@ -269,6 +269,12 @@ def prove_subset(
         ValueError: if rows cannot be matched or read, a picture to evaluate on is among the candidates, masks mean
             different things, or a model cannot be had.
         ModuleNotFoundError: if the extra `prove` is needed and not installed.
+
+    Example:
+        >>> test = Dataset.from_list(list(demo_rows(8, seed=1)), features=demo_features())
+        >>> proof = prove_subset(candidates, table, test, "proof", recipes=[recipe], model="demo", seeds=1, epochs=1)
+        >>> [arm.name for arm in proof.arms]
+        ['full', 'mine', 'clean', 'random 14']
     """
     experiment = Experiment(
         dataset, scores, evaluation, out, recipes=recipes, sizes=sizes, truth=truth, depth=depth, model=model,
@@ -316,7 +322,7 @@ def _common_labels(dataset: "Dataset", evaluation: Mapping[str, "Dataset"], name
         if other.names != labels.names:
             raise ValueError(
                 f"masks of the candidates mean {len(labels.names)} classes ({labels.name}), those of {title} "
-                f"{len(other.names)} ({other.name}); give sets of the same classes, or --labels if a name is wrong"
+                f"{len(other.names)} ({other.name}); give sets of the same classes, or labels=... if a name is wrong"
             )
     return labels
 

@@ -125,8 +125,11 @@ class Runs:
         with finishing("the training in hand") as stop_if_asked:
             while left := self.left(runs):
                 start = rank.index * len(left) // rank.count
-                trained = [self._make_alone(run, tell) for run in left[start:] + left[:start] if not stop_if_asked()]
-                if not any(trained):
+                trained = 0
+                for run in left[start:] + left[:start]:
+                    stop_if_asked()
+                    trained += self._make_alone(run, tell)
+                if not trained:
                     time.sleep(POLL)  # others are at work on the rest
 
     def _make_alone(self, run: Run, tell: Callable[[int], None]) -> bool:

@@ -1,6 +1,6 @@
 """Score tables: Parquet shards of scores beside a dataset, with a manifest that says what made them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -17,7 +17,7 @@ from sds_hf.table.shards import Shard, Shards
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
-    from sds_hf.scores.base.score import Score
+    from sds_hf.scores.base.catalog import ScoreLike
     from sds_hf.table.job import Job
 
 Engine = Literal["local", "ray"]
@@ -33,6 +33,11 @@ class ScoreTable(Screen):
     Attributes:
         folder: where it lies; of a table elsewhere a copy.
         manifest: what `manifest.json` holds.
+
+    Example:
+        >>> table = ScoreTable.load("scores")
+        >>> table.to_arrow().column_names[:5]
+        ['id', 'row', 'classes_present', 'num_classes_present', 'clip_sim']
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
@@ -75,7 +80,7 @@ class ScoreTable(Screen):
         folder = local_copy(folder) if is_remote(folder) else folder
         manifest = read_manifest(folder)
         if manifest is None or "shards" not in manifest:
-            raise ValueError(f"{folder} holds no score table; make one with `sds-hf score DATASET --out {folder}`")
+            raise ValueError(f"{folder} holds no score table; `sds-hf score` makes one")
         if manifest.get("complete") is False:
             raise ValueError(f"the score table in {folder} is not finished; run the same `sds-hf score` again to go on")
         _check_shape(manifest, folder)
@@ -104,6 +109,19 @@ class ScoreTable(Screen):
     def holds(self, sha256: str | None) -> bool:
         """Whether this is the table with that digest, or one to which nothing but scores was joined."""
         return sha256 in (self.sha256, *self.manifest.get("joined", ()))
+
+    @property
+    def pictures_decoded(self) -> set[str]:
+        """Columns of pictures that were decoded, in each row that did not fail, of what the manifest's digest is of.
+
+        Of a joined table nothing is said: the digests of its parts may be of different columns.
+        """
+        from sds_hf.scores.base.catalog import score_classes
+
+        names = [entry["score"] for entry in self.manifest["scores"]]
+        if "scored" in self.manifest or not set(names) <= set(score_classes()):
+            return set()
+        return {"mask"} | ({"image"} & {need for name in names for need in score_classes()[name].needs})
 
     def provenance(self) -> dict[str, Any]:
         """What a report says of where the scores come from."""
@@ -148,7 +166,7 @@ def _is_shard(entry: Any) -> bool:
 
 def score_table(
     dataset: "Dataset | IterableDataset",
-    scores: "Sequence[Score]",
+    scores: "ScoreLike",
     out: str | Path,
     *,
     rows_per_shard: int = 1000,
@@ -161,23 +179,24 @@ def score_table(
 ) -> ScoreTable:
     """Score a dataset into a folder of Parquet shards; run again, it makes only those that are missing or damaged.
 
-    A shard that is finished stays so, whatever happens then. In the main thread Ctrl-C waits for the shard in hand; a
-    second one stops at once. Under `torchrun`, `accelerate launch` or `srun` each process makes every n-th shard, and
-    all return the finished table. The jobs of an array do the same, but wait for nobody: the last one ends the table.
-    A stream is read by one process; a run that goes on does not read finished shards again.
+    A shard that is finished stays so, whatever happens then, and of one that takes longer its rows are kept every
+    minute. In the main thread Ctrl-C waits for the shard in hand, says how long, and if that is more than a minute,
+    only for the batch; a second one stops at once. Under `torchrun`, `accelerate launch` or `srun` each process makes
+    every n-th shard, and all return the finished table. The jobs of an array do the same, but wait for nobody: the last
+    one ends the table. A stream is read by one process; a run that goes on does not read finished shards again.
 
     Args:
         dataset: with `image` and `mask` (or `classes` where no score needs the mask); `id` names the rows, which are
             numbered if it is missing. Cast the images of a stream to `Image(decode=False)` before `map` or
             `rename_columns`, in which `datasets` encodes decoded ones anew.
-        scores: what to compute; `classes_present` comes by itself.
+        scores: what to compute, as for `add_scores`; `classes_present` comes by itself.
         out: folder of the table; with `sds-hf[ray]` also an address that fsspec knows, e.g. `s3://bucket/scores`.
-        rows_per_shard: rows a shard, which is what an interrupted run can lose.
-        batch_size: rows at a time, fewer where memory is short; 32 or, on a GPU, 256 if None. Changes no numbers.
+        rows_per_shard: rows a shard; an interrupted run loses one, or a minute of it.
+        batch_size: rows at a time, fewer where memory is short; if None 32, of which the
+            first ones of a shard come alone, or on a GPU 256. Changes no numbers.
         source: what to call the dataset in the manifest.
         retry: `"failed"` scores rows again that failed; they may have changed in the dataset, others may not.
         progress: called with the rows done and failed by earlier runs, then after each batch.
-
         engine: `"ray"` scores on the Ray cluster that `ray.init` finds, or starts one here; a table can be begun with
             one engine and finished with another.
         rank: which of several processes this is; what the launcher says if None, see `current_rank`.
@@ -189,6 +208,13 @@ def score_table(
         PartScored: in a job of an array, if its part is finished and others are not.
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
+
+    Example:
+        >>> table = score_table(candidates, ["boundary", PCS(model="demo", orders=1)], "table")
+        >>> table.to_arrow().num_rows
+        24
+        >>> sorted(table.manifest["models"])
+        ['demo']
     """
     from datasets import IterableDataset
 
@@ -206,7 +232,7 @@ def score_table(
         raise ValueError(f"engine must be one of {', '.join(get_args(Engine))}, not {engine!r}")
     if isinstance(dataset, IterableDataset):
         if engine != "local":
-            raise ValueError("a stream is read by one process; choose --engine local, or load it without streaming")
+            raise ValueError("a stream is read by one process; choose engine='local', or load it without streaming")
         if retry:
             raise ValueError(
                 "retry needs rows that can be looked up; a stream has none: load the dataset without streaming"

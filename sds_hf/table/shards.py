@@ -20,7 +20,8 @@ from sds_hf.table.manifest import LOCK
 JOURNAL = "finished.jsonl"
 JOURNALS = re.compile(r"finished(-\d+)?\.jsonl")
 # Locks, and files half written as earlier versions called them.
-LEFT = re.compile(rf"{LOCK.pattern}|(scores-\d{{5}}[\w.-]*|manifest\.json)\.\d+\.part")
+LEFT = re.compile(rf"{LOCK.pattern}|unfinished-\d+\.arrow|(scores-\d{{5}}[\w.-]*|manifest\.json)\.\d+\.part")
+DIGEST, DIGEST_BYTES = "digest", 32
 ENTRY = b'{"path": "scores-'  # begins a line of a journal
 
 
@@ -151,13 +152,46 @@ class Shards:
         line = json.dumps(shard.entry()).encode() + b"\n"
         if is_remote(self.folder):
             (self.folder / f"finished-{number:05d}.jsonl").write_bytes(line)
+            self._begun(number).unlink(missing_ok=True)
             return shard
         with self._journal.open("ab+") as journal:
             if journal.tell() and not _ends_with_a_line(journal):
                 journal.write(b"\n")  # the machine died while it was written
             journal.write(line)
             flush(journal)
+        self._begun(number).unlink(missing_ok=True)
         return shard
+
+    def keep_begun(self, number: int, table: pa.Table, digests: Sequence[bytes], source: str) -> None:
+        """Keep the first rows of a shard that is not finished, until it is or another run goes on with them.
+
+        Args:
+            number: of the shard.
+            table: its first rows.
+            digests: of what they hold in the dataset.
+            source: digest of the dataset.
+        """
+        sink = pa.BufferOutputStream()
+        kept = table.append_column(DIGEST, pa.array(digests, pa.binary()))
+        with pa.ipc.new_stream(sink, kept.schema) as stream:
+            stream.write_table(kept.combine_chunks())
+        data = sink.getvalue().to_pybytes()
+        write_whole(self._begun(number), _vouching(data, source) + data)
+
+    def begun(self, number: int, source: str) -> tuple[pa.Table, list[bytes]] | None:
+        """What `keep_begun` kept of a shard of the same dataset, if it is whole: the rows, and their digests."""
+        try:
+            content = self._begun(number).read_bytes()
+        except OSError:
+            return None
+        vouching, data = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+        if vouching != _vouching(data, source):
+            return None
+        table = pa.ipc.open_stream(data).read_all()
+        return table.drop_columns([DIGEST]), table[DIGEST].to_pylist()
+
+    def _begun(self, number: int) -> Path:
+        return self.folder / f"unfinished-{number:05d}.arrow"
 
     def clean(self) -> None:
         """Remove what is of no use once the manifest knows all shards, and what killed runs left half written."""
@@ -169,6 +203,11 @@ class Shards:
     def _clean(path: Path) -> None:
         if is_part(path) or LEFT.fullmatch(path.name) or _is_journal(path):
             path.unlink(missing_ok=True)
+
+
+def _vouching(data: bytes, source: str) -> bytes:
+    """What stands before the rows of a shard that was begun: they, and the dataset they are of, are what they were."""
+    return hashlib.sha256(source.encode() + data).digest()
 
 
 def _is_journal(path: Path) -> bool:

@@ -149,7 +149,7 @@ def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = 
             ids.add(number, shards.read(number, ["id"])["id"].to_pylist())
         whole = manifest.get("complete") and len(finished) == len(manifest["shards"])
         if whole and stream.goes_on(finished[max(finished)]):
-            raise ValueError(f"{out} holds scores of a shorter stream; choose another --out or delete it")
+            raise ValueError(f"{out} holds scores of a shorter stream; choose another out=... or delete it")
         told = Told(sum(s.rows for s in finished.values()), sum(s.failed for s in finished.values()), tell)
         if whole:
             return
@@ -195,5 +195,5 @@ def _check_shard(stream: Stream, shards: Shards, number: int, finished: Mapping[
     ):
         raise ValueError(
             f"{shards.folder} holds scores of rows {rows.start} to {rows.start + table.num_rows - 1} that the stream "
-            "does not yield any more (a shuffled one never does twice); choose another --out or delete it"
+            "does not yield any more (a shuffled one never does twice); choose another out=... or delete it"
         )

@@ -44,7 +44,7 @@ class Team:
     def __init__(self, folder: Path, rank: Rank) -> None:
         if rank.count > 1 and rank.together and is_remote(folder):
             raise ValueError(
-                f"several processes need a folder they all see, not {folder}; for that there is --engine ray"
+                f"several processes need a folder they all see, not {folder}; for that there is engine='ray'"
             )
         self._folder, self.rank = folder, rank
         self._lock = None if is_remote(folder) else FileLock(self._path(rank.index))  # stores of objects have no locks
@@ -61,7 +61,7 @@ class Team:
                 self._lock.acquire(timeout=MOMENT)
         except Timeout as error:
             raise OSError(
-                f"another run is writing the scores in {self._folder}; wait for it or choose another --out"
+                f"another run is writing the scores in {self._folder}; wait for it or choose another out=..."
             ) from error
         except NotImplementedError:  # a file system without locks
             pass
@@ -130,36 +130,46 @@ class Team:
 logger = logging.getLogger(__name__)
 
 
+class Interruption:
+    """Whether a person has pressed Ctrl-C; called, it stops if so."""
+
+    is_asked = False
+
+    def __call__(self) -> None:
+        """Stop if that was asked for.
+
+        Raises:
+            KeyboardInterrupt: if so.
+        """
+        if self.is_asked:
+            raise KeyboardInterrupt
+
+
 @contextmanager
-def finishing(what: str) -> Iterator[Callable[[], None]]:
-    """Put off the first Ctrl-C until the function given here is called; the second one stops at once.
+def finishing(what: str, how_long: Callable[[], str] = lambda: "") -> Iterator[Interruption]:
+    """Put off the first Ctrl-C until what is given here is called; the second one stops at once.
 
     Outside the main thread, and where a program handles Ctrl-C itself, nothing changes.
 
     Args:
         what: what is finished first, for the message.
+        how_long: what the message says of how long that takes.
     """
+    interruption = Interruption()
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
     ):
-        yield lambda: None
+        yield interruption
         return
-    interrupted = False
 
     def note(number: int, frame: FrameType | None) -> None:
-        nonlocal interrupted
-        if interrupted:
-            raise KeyboardInterrupt
-        interrupted = True
-        logger.warning("finishing %s before stopping; Ctrl-C again stops at once", what)
-
-    def stop_if_asked() -> None:
-        if interrupted:
-            raise KeyboardInterrupt
+        interruption()
+        interruption.is_asked = True
+        logger.warning("finishing %s before stopping%s; Ctrl-C again stops at once", what, how_long())
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield stop_if_asked
+        yield interruption
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

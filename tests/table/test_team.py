@@ -202,7 +202,7 @@ def test_two_runs_do_not_write_the_same_table(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(ranks, "MOMENT", 0.0)
     with (
         Team(tmp_path, Rank()),
-        pytest.raises(OSError, match=r"another run is writing the scores in .*; wait for it or choose another --out"),
+        pytest.raises(OSError, match=r"another run is writing the scores in .*; wait for it or choose another out="),
     ):
         score_table(dataset, [ClassesPresent()], tmp_path)
     assert score_table(dataset, [ClassesPresent()], tmp_path).manifest["complete"]
