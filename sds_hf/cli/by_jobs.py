@@ -106,7 +106,7 @@ def _arguments(options: Mapping[str, Any], settings: Sequence[str], recipe: str 
 def _offer(order: "Order", pace: float | None) -> None:
     """What would be started, how long it takes and what it costs."""
     from sds_hf.cli import show
-    from sds_hf.cli.progress import duration
+    from sds_hf.progress import duration
 
     rows = f"{order.rows:,} rows" if order.rows is not None else "rows that its card does not count"
     show.out.say("{} at {}: {}", order.dataset, order.revision[:7], rows)

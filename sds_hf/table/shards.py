@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.clip.launcher import Rank
 from sds_hf.files import flush, is_part, is_remote, read_sha256, write_whole
-from sds_hf.launcher import Rank
 from sds_hf.table.manifest import LOCK
 
 JOURNAL = "finished.jsonl"

@@ -21,8 +21,8 @@ ELSEWHERE = {
     "torchrun ": "tests/table/test_team.py::test_the_command_under_a_launcher",
     "accelerate launch ": "tests/table/test_team.py::test_the_command_under_a_launcher",
     "sds-hf score raw --labels voc --scores boundary --out parts": "tests/whole/test_docs.py::test_commands_and_code_run_in_order",  # noqa: E501
-    "sds-hf score user/raw --engine jobs": "tests/test_hub_jobs.py::test_the_command_scores",
-    "sds-hf select hf://buckets/": "tests/test_hub_jobs.py::test_the_command_scores",
+    "sds-hf score user/raw --engine jobs": "tests/hub_jobs/test_hub_jobs.py::test_the_command_scores",
+    "sds-hf select hf://buckets/": "tests/hub_jobs/test_hub_jobs.py::test_the_command_scores",
     "sds-hf score candidates --out s3://bucket/scores --engine ray": "tests/table/test_ray.py::test_source_and_table_in_an_object_store",  # noqa: E501
     "RAY_ADDRESS=auto sds-hf score": "tests/table/test_ray.py::test_source_and_table_in_an_object_store",
     "ray start ": "needs several machines; the tests' cluster is of one",

@@ -12,8 +12,8 @@ from support.rows import random_dataset
 
 from sds_hf import ClassesPresent, ScoreTable, score_table
 from sds_hf.cli import main
+from sds_hf.data.access.remote import folder_at
 from sds_hf.data.opening import open_dataset
-from sds_hf.files import folder_at
 from sds_hf.hub_jobs import fleet
 from sds_hf.hub_jobs.fleet import score_by_jobs
 from sds_hf.hub_jobs.order import Order, make_order
