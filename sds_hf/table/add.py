@@ -7,11 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sds_hf.clip.launcher import current_rank
+from sds_hf.data.access.remote import folder_at
 from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import labels_of
-from sds_hf.files import folder_at, is_remote, named_folder
-from sds_hf.launcher import current_rank
+from sds_hf.files import is_remote, named_folder
 from sds_hf.scores.base.batches import common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.table.join import differing, join_tables

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.clip.launcher import ALONE, Rank, current_rank
+from sds_hf.data.access.remote import folder_at, local_copy
 from sds_hf.data.content import joint_digest
-from sds_hf.files import folder_at, is_remote, local_copy
-from sds_hf.launcher import ALONE, Rank, current_rank
+from sds_hf.files import is_remote
 from sds_hf.screen import Block, Screen
 from sds_hf.table.manifest import MANIFEST, read_manifest
 from sds_hf.table.shards import Shard, Shards
