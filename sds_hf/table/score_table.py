@@ -173,9 +173,10 @@ def score_table(
     """Score a dataset into a folder of Parquet shards; run again, it makes only those that are missing or damaged.
 
     A shard that is finished stays so, whatever happens then, and of one that takes longer its rows are kept every
-    minute. In the main thread Ctrl-C waits for the shard in hand, says how long, and if that is more than a minute, only
-    for the batch; a second one stops at once. Under `torchrun` or `accelerate launch` each process makes every n-th shard, and all
-    return the finished table. A stream is read by one process; a run that goes on does not read finished shards again.
+    minute. In the main thread Ctrl-C waits for the shard in hand and says how long; if that is more than a minute, it
+    waits for the batch. A second one stops at once. Under `torchrun` or `accelerate launch` each process makes every
+    n-th shard, and all return the finished table. A stream is read by one process; a run that goes on does not read
+    finished shards again.
 
     Args:
         dataset: with `image` and `mask` (or `classes` where no score needs the mask); `id` names the rows, which are
