@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.data.cells import PICTURES
 from sds_hf.data.content import joint_digest
 from sds_hf.files import folder_at, is_remote, local_copy
 from sds_hf.screen import Block, Screen
@@ -106,16 +107,8 @@ class ScoreTable(Screen):
 
     @property
     def pictures_decoded(self) -> set[str]:
-        """Columns of pictures that were decoded, in each row that did not fail, of what the manifest's digest is of.
-
-        Of a joined table nothing is said: the digests of its parts may be of different columns.
-        """
-        from sds_hf.scores.base.catalog import score_classes
-
-        names = [entry["score"] for entry in self.manifest["scores"]]
-        if "scored" in self.manifest or not set(names) <= set(score_classes()):
-            return set()
-        return {"mask"} | ({"image"} & {need for name in names for need in score_classes()[name].needs})
+        """Columns of pictures that were decoded, in each row that did not fail, of what the manifest's digest is of."""
+        return {name for name in PICTURES if name in self.manifest.get("decoded", ())}
 
     def provenance(self) -> dict[str, Any]:
         """What a report says of where the scores come from."""
