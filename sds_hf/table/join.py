@@ -49,7 +49,7 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
     Raises:
         ValueError: if the tables are of other rows, other content or another label space.
 
-    Example:
+    Examples:
         >>> first = score_table(candidates, Boundary(), "first")
         >>> second = score_table(candidates, PromptMismatch(), "second")
         >>> join_tables([first, second], "both").to_arrow().column_names[4:-2]

@@ -33,7 +33,7 @@ class ScoreTable(Screen):
         folder: where it lies; of a table elsewhere a copy.
         manifest: what `manifest.json` holds.
 
-    Example:
+    Examples:
         >>> table = ScoreTable.load("scores")
         >>> table.to_arrow().column_names[:5]
         ['id', 'row', 'classes_present', 'num_classes_present', 'clip_sim']
@@ -189,7 +189,7 @@ def score_table(
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
 
-    Example:
+    Examples:
         >>> table = score_table(candidates, ["boundary", PCS(model="demo", orders=1)], "table")
         >>> table.to_arrow().num_rows
         24

@@ -45,7 +45,7 @@ def render_card(recipe: Recipe, report: Report) -> str:
     Returns:
         The text of `README.md`.
 
-    Example:
+    Examples:
         >>> render_card(recipe, selection.report).splitlines()[0]
         '---'
     """

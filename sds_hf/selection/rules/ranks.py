@@ -162,7 +162,7 @@ class WorstRank(RankShare):
     Source:
         Ours.
 
-    Example:
+    Examples:
         >>> rule = WorstRank(["pcs", "boundary"], target=6)
         >>> rule.label
         'top 6 by worst rank in pcs and boundary'
@@ -190,7 +190,7 @@ class RankMean(RankShare):
     Source:
         Meletis et al., ITSC 2019, combine similarity and object diversity; how is not published, this is our reading.
 
-    Example:
+    Examples:
         >>> select(scored, RankMean(["pcs", "boundary"], target=6)).report.kept
         6
     """
