@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from sds_hf.cli.progress import duration, err, note
+from sds_hf.cli.progress import err, note
 from sds_hf.cli.terminal import Screen, text
+from sds_hf.progress import duration
 
 if TYPE_CHECKING:
     from sds_hf.bench import Bench

@@ -81,7 +81,7 @@ def look(
     candidates = _candidates(dataset, report.provenance.get("source", {}).get("name"), selection)
     names = report.provenance.get("labels", {}).get("names") or (class_names(candidates.features) if candidates else [])
     config = page_config(
-        f"Selection of {report.kept:,} of {report.rows:,} rows",
+        f"Selection by {recipe.name}",
         tables=[{"base64": _base64(_slim(cells))}],
         labels=LabelSpace.from_names(names) if names else None,
         recipes=[recipe],

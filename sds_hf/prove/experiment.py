@@ -14,6 +14,7 @@ from sds_hf.clip.device import current_device, dtype_name, resolve_dtype
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.files import write_whole
+from sds_hf.launcher import current_rank, rank_together
 from sds_hf.progress import Watch, nothing
 from sds_hf.prove.arms import Arms, check_apart, make_arms
 from sds_hf.prove.results.proof import Proof, make_proof
@@ -21,7 +22,6 @@ from sds_hf.prove.runs import EPOCHS, STEPS, Regimes, Run, Runs
 from sds_hf.prove.segmenters.efficientnet import NAME as DEFAULT_BACKBONE
 from sds_hf.prove.segmenters.training import Training, TrainingData, Trial, optimizer_of, take_step
 from sds_hf.selection.recipe import Recipe
-from sds_hf.table.team import current_rank
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -155,7 +155,7 @@ class Experiment:
 
     def run(self, watch: Watch = nothing) -> Proof:
         """Train what has no result yet, and sum up."""
-        rank, runs = current_rank(), self.in_order()
+        rank, runs = rank_together("a proof"), self.in_order()
         watch_of_rank = watch if rank.index == 0 else nothing
         if left := self.runs.left(runs):
             check_apart(self._dataset, self.evaluation)

@@ -11,11 +11,12 @@ from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import labels_of
 from sds_hf.files import folder_at, is_remote, named_folder
+from sds_hf.launcher import current_rank
 from sds_hf.scores.base.batches import common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.table.join import differing, join_tables
 from sds_hf.table.score_table import ScoreTable, score_table
-from sds_hf.table.team import Team, current_rank
+from sds_hf.table.team import Team
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,7 +56,7 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
     if is_remote(folder):
         raise ValueError(f"scores are added to a table on this machine; copy {out} here first")
     if current_rank().count > 1:
-        raise ValueError("scores are added by one process; run it without torchrun or accelerate launch")
+        raise ValueError("scores are added by one process; run it without torchrun, srun or an array")
     if not isinstance(dataset, Dataset):
         raise ValueError("scores are added to a table of a dataset that can be read again, not of a stream")
     table, aside = ScoreTable.load(folder), named_folder(folder) / ADDED

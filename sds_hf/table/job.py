@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
 
@@ -12,8 +12,8 @@ from sds_hf.data.content import cell_digests
 from sds_hf.data.ids import RepeatedIdError, repeated_ids
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import public_text
+from sds_hf.prefetch import prefetch
 from sds_hf.scores.base.batches import Column, all_columns
-from sds_hf.scores.base.prefetch import prefetch
 from sds_hf.scores.base.rows import Rows, cells_of, read_parts
 from sds_hf.scores.base.score import Score, read_cells, score_cells, score_rows
 from sds_hf.table.task import Task
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 IDS_AT_ONCE = 10_000
+R = TypeVar("R", bound=Sequence[int])
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,15 @@ class Job:
     def __init__(self, task: Task, batch_size: int | None = None) -> None:
         from datasets import Dataset
 
-        from sds_hf.clip.device import default_batch_size
+        from sds_hf.clip.device import current_device, default_batch_size
 
         dataset = cast(Dataset, task.dataset)
         if not len(dataset):
             raise ValueError(f"the dataset {task.source} has no rows" if task.source else "the dataset has no rows")
         self.task, self.batch_size = task, batch_size or default_batch_size()
+        # On a CPU a batch may take a minute; the first rows of each shard come alone, so that soon there is something
+        # to tell. How a shard is cut depends on the shard alone: so do its numbers, whoever makes it from where on.
+        self.first_batch = 1 if batch_size is None and current_device().type == "cpu" else self.batch_size
         self.stored = readable(dataset, task.columns)
         score_cells(task.scores, {name: [] for name in dataset.column_names}, task.labels)
         if "id" in self.stored.column_names:
@@ -92,9 +96,26 @@ class Job:
     def _read(self, pieces: Iterable[Sequence[int]]) -> Iterator[Batch]:
         scores, labels = self.task.scores, self.task.labels
         for piece in pieces:
-            for start in range(0, len(piece), self.batch_size):
-                row_numbers = piece[start : start + self.batch_size]
+            offset = piece.start % self.task.rows_per_shard if isinstance(piece, range) else 0
+            for row_numbers in batches_of(piece, self.first_batch, self.batch_size, offset):
                 yield from read_batches(scores, labels, stored_cells(self.stored, row_numbers), row_numbers)
+
+
+def batches_of(rows: R, first: int, largest: int, offset: int = 0) -> Iterator[R]:
+    """Rows of a shard in batches, each twice as large as the one before until they are as large as they may be.
+
+    Args:
+        rows: of the shard, all or those after the first `offset`.
+        first: size of the first batch.
+        largest: size of the last ones.
+        offset: rows of the shard before these; batches end where they would if those were not left out.
+    """
+    start, stop, size = 0, -offset, first
+    while start < len(rows):
+        stop, size = stop + size, min(2 * size, largest)
+        if stop > start:
+            yield cast(R, rows[start:stop])
+            start = stop
 
 
 def read_batches(

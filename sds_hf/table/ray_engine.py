@@ -10,7 +10,7 @@ from sds_hf.data.cells import stored_cells
 from sds_hf.data.labels import LabelSpace
 from sds_hf.scores.base.rows import cells_of
 from sds_hf.scores.base.score import Score
-from sds_hf.table.job import Batch, Job, Part, read_batches, score_batches
+from sds_hf.table.job import Batch, Job, Part, batches_of, read_batches, score_batches
 
 AHEAD = 2  # shards on their way for each processor that works
 
@@ -32,7 +32,8 @@ class RayJob(Job):
             ray.init(log_to_driver=False, logging_level="ERROR")
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         score_shard = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_score_shard)
-        shared_arguments = ray.put((self.task.scores, self.task.request["scores"], self.task.labels, self.batch_size))
+        task, batch_sizes = self.task, (self.first_batch, self.batch_size)
+        shared_arguments = ray.put((task.scores, task.request["scores"], task.labels, batch_sizes))
         running: deque[Any] = deque()
         for rows in pieces:
             running.append(score_shard.remote(shared_arguments, stored_cells(self.stored, rows), list(rows)))
@@ -57,7 +58,7 @@ def ray_module() -> Any:
 
 
 def _score_shard(
-    shared_arguments: tuple[Sequence[Score], list[dict[str, Any]], LabelSpace, int],
+    shared_arguments: tuple[Sequence[Score], list[dict[str, Any]], LabelSpace, tuple[int, int]],
     cells: Mapping[str, Sequence[Any]],
     rows: Sequence[int],
 ) -> Part:
@@ -66,13 +67,12 @@ def _score_shard(
     Raises:
         ValueError: if the worker's models are others.
     """
-    scores, identities, labels, batch_size = shared_arguments
+    scores, identities, labels, batch_sizes = shared_arguments
     if [{**score.identity(), "labels": labels.name} for score in scores] != identities:
         raise ValueError("the model of a worker is another one than here; put the same files on all machines")
 
     def read() -> Iterator[Batch]:
-        for start in range(0, len(rows), batch_size):
-            some = range(start, min(start + batch_size, len(rows)))
+        for some in batches_of(range(len(rows)), *batch_sizes):
             yield from read_batches(scores, labels, cells_of(cells, some), rows[some.start : some.stop])
 
     parts = list(score_batches(scores, read()))

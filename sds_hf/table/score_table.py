@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from sds_hf.data.content import joint_digest
 from sds_hf.files import folder_at, is_remote, local_copy
+from sds_hf.launcher import ALONE, Rank, current_rank
 from sds_hf.screen import Block, Screen
 from sds_hf.table.manifest import MANIFEST, read_manifest
 from sds_hf.table.shards import Shard, Shards
@@ -109,6 +110,19 @@ class ScoreTable(Screen):
         """Whether this is the table with that digest, or one to which nothing but scores was joined."""
         return sha256 in (self.sha256, *self.manifest.get("joined", ()))
 
+    @property
+    def pictures_decoded(self) -> set[str]:
+        """Columns of pictures that were decoded, in each row that did not fail, of what the manifest's digest is of.
+
+        Of a joined table nothing is said: the digests of its parts may be of different columns.
+        """
+        from sds_hf.scores.base.catalog import score_classes
+
+        names = [entry["score"] for entry in self.manifest["scores"]]
+        if "scored" in self.manifest or not set(names) <= set(score_classes()):
+            return set()
+        return {"mask"} | ({"image"} & {need for name in names for need in score_classes()[name].needs})
+
     def provenance(self) -> dict[str, Any]:
         """What a report says of where the scores come from."""
         names = ("source", "scores", "models", "labels", "device", "notes", "versions")
@@ -161,12 +175,15 @@ def score_table(
     retry: str | None = None,
     progress: Progress | None = None,
     engine: Engine = "local",
+    rank: Rank | None = None,
 ) -> ScoreTable:
     """Score a dataset into a folder of Parquet shards; run again, it makes only those that are missing or damaged.
 
-    A shard that is finished stays so, whatever happens then. In the main thread Ctrl-C waits for the shard in hand; a
-    second one stops at once. Under `torchrun` or `accelerate launch` each process makes every n-th shard, and all
-    return the finished table. A stream is read by one process; a run that goes on does not read finished shards again.
+    A shard that is finished stays so, whatever happens then, and of one that takes longer its rows are kept every
+    minute. In the main thread Ctrl-C waits for the shard in hand, says how long, and if that is more than a minute,
+    only for the batch; a second one stops at once. Under `torchrun`, `accelerate launch` or `srun` each process makes
+    every n-th shard, and all return the finished table. The jobs of an array do the same, but wait for nobody: the last
+    one ends the table. A stream is read by one process; a run that goes on does not read finished shards again.
 
     Args:
         dataset: with `image` and `mask` (or `classes` where no score needs the mask); `id` names the rows, which are
@@ -174,18 +191,21 @@ def score_table(
             `rename_columns`, in which `datasets` encodes decoded ones anew.
         scores: what to compute, as for `add_scores`; `classes_present` comes by itself.
         out: folder of the table; with `sds-hf[ray]` also an address that fsspec knows, e.g. `s3://bucket/scores`.
-        rows_per_shard: rows a shard, which is what an interrupted run can lose.
-        batch_size: rows at a time, fewer where memory is short; 32 or, on a GPU, 256 if None. Changes no numbers.
+        rows_per_shard: rows a shard; an interrupted run loses one, or a minute of it.
+        batch_size: rows at a time, fewer where memory is short; if None 32, of which the
+            first ones of a shard come alone, or on a GPU 256. Changes no numbers.
         source: what to call the dataset in the manifest.
         retry: `"failed"` scores rows again that failed; they may have changed in the dataset, others may not.
         progress: called with the rows done and failed by earlier runs, then after each batch.
         engine: `"ray"` scores on the Ray cluster that `ray.init` finds, or starts one here; a table can be begun with
             one engine and finished with another.
+        rank: which of several processes this is; what the launcher says if None, see `current_rank`.
 
     Raises:
         ValueError: if the folder holds a table of another request (it names the difference), ids repeat, a column is
             missing, the label space is not known, a model cannot be had or a number makes no sense; as
             `AllFailedError`, if not one row could be scored, after the table is written.
+        PartScored: in a job of an array, if its part is finished and others are not.
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
 
@@ -201,8 +221,8 @@ def score_table(
     from sds_hf.data.content import content_digest
     from sds_hf.table.stream import score_stream
     from sds_hf.table.task import Task, make_folder
-    from sds_hf.table.team import Team, current_rank
-    from sds_hf.table.writer import write_table
+    from sds_hf.table.team import PartScored, Team
+    from sds_hf.table.writer import write_part, write_table
 
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
@@ -220,13 +240,20 @@ def score_table(
         task = Task(dataset, scores, out, rows_per_shard, source)
         score_stream(task, batch_size, progress)
         return _some_scored(ScoreTable.load(task.folder))
+    rank = rank or current_rank()
+    if retry and not rank.together:
+        raise ValueError(f"rows that failed are scored again by processes that wait for each other; {ALONE}")
     task = Task(dataset, scores, out, rows_per_shard, source)
     job = _job_of(engine)(task, batch_size)
     make_folder(task.folder)
-    with Team(task.folder, current_rank()) as team:
+    shards = Shards(task.folder, len(dataset), rows_per_shard, rank.index)
+    with Team(task.folder, rank) as team:
         task.fit()
         task.request["source"]["sha256"] = content_digest(dataset, task.columns)
-        write_table(job, Shards(task.folder, len(dataset), rows_per_shard, team.rank.index), team, retry, progress)
+        if rank.together:
+            write_table(job, shards, team, retry, progress)
+        elif not write_part(job, shards, team, progress):
+            raise PartScored(rank, task.folder)
     return _some_scored(ScoreTable.load(task.folder))
 
 

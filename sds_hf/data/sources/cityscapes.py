@@ -1,6 +1,5 @@
 """Cityscapes (Cordts et al., CVPR 2016)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -68,9 +67,9 @@ class Cityscapes(Reader):
         """`cityscapes`."""
         return "cityscapes"
 
-    def entries(self) -> Iterator[Path]:
+    def entries(self) -> list[Path]:
         """See `Reader.entries`."""
-        yield from sorted(self.images.glob(f"*/*{IMAGE_END}"), key=lambda path: natural(path.name))
+        return sorted(self.images.glob(f"*/*{IMAGE_END}"), key=lambda path: natural(path.name))
 
     def read(self, entry: Path) -> Row | None:
         """See `Reader.read`."""

@@ -1,7 +1,6 @@
 """PASCAL VOC 2012 and folders laid out like it."""
 
 import re
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -80,9 +79,9 @@ class PascalVOC(Reader):
         of_voc = re.compile(r"\d{6}" if self.path.name == "VOC2007" else r"(19|20)\d\d_\d{6}")
         return "voc" if names and all(of_voc.fullmatch(name) for name in names) else None
 
-    def entries(self) -> Iterator[str]:
+    def entries(self) -> list[str]:
         """See `Reader.entries`."""
-        yield from (self._id(line) for line in self._lines())
+        return [self._id(line) for line in self._lines()]
 
     def read(self, entry: str) -> Row | None:
         """See `Reader.read`."""

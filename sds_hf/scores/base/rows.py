@@ -10,7 +10,7 @@ import numpy as np
 
 from sds_hf.clip.stages import stage
 from sds_hf.data.access.paths import Unreadable
-from sds_hf.data.images import BadImageError, decode_image, decode_mask, picture_size
+from sds_hf.data.images import BadImageError, decode_image, decode_mask, pixel_count, values_of
 from sds_hf.data.instances import InstanceError, given_boxes, given_instances
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import public_name, short
@@ -138,7 +138,7 @@ def read_rows(
                 raise BadRowError(f"instances: {_size(ids)} pixels, but the mask has {_size(mask)}")
             for column in mask_columns:
                 _check_other_mask(others[column], mask, labels, _name(cells, column, position))
-            return image, mask, _present(np.unique(mask), labels, name), caption, *others.values()
+            return image, mask, _present(values_of(mask), labels, name), caption, *others.values()
         except (BadImageError, BadRowError) as error:
             return str(error)
         except Exception as error:  # whatever one row holds, the others are scored
@@ -202,7 +202,7 @@ def _check_other_mask(other: np.ndarray | None, mask: np.ndarray, labels: LabelS
         return
     if other.shape != mask.shape:
         raise BadRowError(f"{name}: {_size(other)} pixels, but the mask has {_size(mask)}")
-    _present(np.unique(other), labels, name)
+    _present(values_of(other), labels, name)
 
 
 def _meant(missing: Sequence[str], cells: Collection[str]) -> str:
@@ -250,7 +250,7 @@ def read_parts(cells: Mapping[str, Sequence[Any]]) -> Iterator[range]:
     count = len(next(iter(cells.values())))
     start, total = 0, 0
     for position in range(count if count > 1 else 0):
-        size = sum(channels * _pixel_count(column[position]) for column, channels in pictures)
+        size = sum(channels * pixel_count(column[position]) for column, channels in pictures)
         if total and total + size > PART_BYTES:
             yield range(start, position)
             start, total = position, 0
@@ -261,15 +261,6 @@ def read_parts(cells: Mapping[str, Sequence[Any]]) -> Iterator[range]:
 def cells_of(cells: Mapping[str, Sequence[Any]], rows: range) -> dict[str, Sequence[Any]]:
     """The cells of some rows."""
     return {name: column[rows.start : rows.stop] for name, column in cells.items()}
-
-
-def _pixel_count(cell: Any) -> int:
-    """Pixels of a picture by its header; 0 if it is none, or has more than are decoded."""
-    try:
-        height, width = picture_size(cell)
-    except ValueError:
-        return 0
-    return height * width
 
 
 Columns = dict[str, list[Any]]

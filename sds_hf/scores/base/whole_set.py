@@ -14,9 +14,9 @@ from sds_hf.data.cells import PICTURES, readable, stored_cells, undecoded
 from sds_hf.data.content import files_behind
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.files import remembered
+from sds_hf.prefetch import prefetch
 from sds_hf.schema import settings
 from sds_hf.scores.base.batches import columns_read
-from sds_hf.scores.base.prefetch import prefetch
 from sds_hf.scores.base.rows import Rows, cells_of, read_parts
 from sds_hf.scores.base.score import Score, read_cells
 
