@@ -49,7 +49,7 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
     Raises:
         ValueError: if there is no finished table, or the dataset is not the one it was made of; see `score_table`.
 
-    Example:
+    Examples:
         >>> score_table(candidates, Boundary(), "more").to_arrow().column_names[4:-2]
         ['boundary', 'boundary_class']
         >>> add_to_table(candidates, "prompt_mismatch", "more").to_arrow().column_names[4:-2]

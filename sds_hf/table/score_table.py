@@ -36,7 +36,7 @@ class ScoreTable(Screen):
         folder: where it lies; of a table elsewhere a copy.
         manifest: what `manifest.json` holds.
 
-    Example:
+    Examples:
         >>> table = ScoreTable.load("scores")
         >>> table.to_arrow().column_names[:5]
         ['id', 'row', 'classes_present', 'num_classes_present', 'clip_sim']
@@ -177,7 +177,8 @@ def score_table(
     minute. In the main thread Ctrl-C waits for the shard in hand and says how long; if that is more than a minute, it
     waits for the batch. A second one stops at once. Under `torchrun`, `accelerate launch` or `srun` each process
     makes every n-th shard, and all return the finished table. The jobs of an array do the same, but wait for nobody:
-    the last one ends the table. A stream is read by one process; a run that goes on does not read finished shards again.
+    the last one ends the table. A stream is read by one process; a run that goes on does not read finished shards
+    again.
 
     Args:
         dataset: with `image` and `mask` (or `classes` where no score needs the mask); `id` names the rows, which are
@@ -203,7 +204,7 @@ def score_table(
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
 
-    Example:
+    Examples:
         >>> table = score_table(candidates, ["boundary", PCS(model="demo", orders=1)], "table")
         >>> table.to_arrow().num_rows
         24
