@@ -68,6 +68,7 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
     team = Team(named_folder(folder), rank_together("adding scores"))
     with _at_work(team, aside):
         table = ScoreTable.load(folder)
+        table.check_whole("adding scores")
         _check_same(table, dataset, chosen)
         lacking = [score for score in chosen if _identity(score, table) not in table.manifest["scores"]]
         if not lacking:

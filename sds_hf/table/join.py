@@ -58,6 +58,8 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
     first, *others = tables
     if not others:
         raise ValueError("a join needs two tables or more")
+    for table in tables:
+        table.check_whole("a join")
     for other in others:
         _check_same(first, other)
     out, manifest = Path(out), _manifest(tables)
