@@ -10,6 +10,7 @@ from typing import Any
 from datasets import Dataset
 
 from sds_hf.clip.device import current_device
+from sds_hf.clip.launcher import current_rank, rank_together
 from sds_hf.data.folder import ORIGIN, source_features, write_data_folder
 from sds_hf.data.labels import label_space
 from sds_hf.data.opening import folder_state, open_dataset
@@ -17,7 +18,6 @@ from sds_hf.data.sources import make_reader
 from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
 from sds_hf.errors import public_name
 from sds_hf.files import named_folder
-from sds_hf.launcher import current_rank, rank_together
 from sds_hf.progress import Watch, adding, nothing
 from sds_hf.publishing.publish import Published, check_target, publish, target_of
 from sds_hf.selection.cascade.score import score_for

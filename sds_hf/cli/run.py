@@ -35,7 +35,7 @@ def command(
     from sds_hf import pipeline
     from sds_hf.cli import show
     from sds_hf.cli.progress import watcher
-    from sds_hf.launcher import current_rank
+    from sds_hf.clip.launcher import current_rank
     from sds_hf.selection.recipe import Recipe
 
     plan = Recipe.load(recipe, settings or ())

@@ -8,7 +8,7 @@ import typer
 from sds_hf.cli import options
 
 if TYPE_CHECKING:
-    from sds_hf.launcher import Rank
+    from sds_hf.clip.launcher import Rank
     from sds_hf.selection.recipe import Recipe
     from sds_hf.table.score_table import ScoreTable
 
@@ -91,8 +91,8 @@ def command(
     from sds_hf.cli.by_jobs import score_with_jobs
     from sds_hf.cli.progress import watcher
     from sds_hf.clip.device import current_device
+    from sds_hf.clip.launcher import current_rank, rank_of_part
     from sds_hf.data.opening import open_dataset, open_stream
-    from sds_hf.launcher import current_rank, rank_of_part
     from sds_hf.scores.base.batches import AllFailedError
     from sds_hf.selection.cascade.score import score_for
     from sds_hf.table.add import add_to_table, replacements
@@ -111,6 +111,8 @@ def command(
         raise typer.BadParameter("--add goes with neither --streaming nor --dry-run nor --retry")
     if part and (add or streaming or retry):
         raise typer.BadParameter("--part goes with neither --add nor --streaming nor --retry")
+    if engine != "jobs" and (flavor or shards > 1 or pace or package or yes):
+        raise typer.BadParameter("--flavor, --shards, --pace, --package and --yes are of --engine jobs")
     if engine == "jobs":
         if add or streaming or retry or dry_run or part or allow_path or allow_url or for_recipe or all_scores:
             raise typer.BadParameter("--engine jobs scores a dataset of the Hub as a whole: leave out what limits it")

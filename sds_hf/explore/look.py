@@ -64,7 +64,7 @@ def look(
     Raises:
         ValueError: if the scores are not those the selection was made of, or are too many for one file.
 
-    Example:
+    Examples:
         >>> page = look(selection, candidates, scores=table)
         >>> page.save("look.html")
     """

@@ -80,7 +80,7 @@ class PCS(ImageTextScore):
     Source:
         Tang et al., SDS, AAAI 2025, Eq. 3-7 (scales 8, 16, 32 with 3 orders each; rows above 0.1 are kept).
 
-    Example:
+    Examples:
         >>> score = PCS(model="demo", scales=(8, 16), orders=1)
         >>> add_scores(candidates, score).column_names[-3:]
         ['clip_sim', 'clip_sim_mixed', 'pcs']

@@ -130,7 +130,7 @@ class Recipe(BaseModel):
         rules: what keeps rows, in order.
         publish: where the selection goes.
 
-    Example:
+    Examples:
         >>> Recipe(name="mine", rules=[Threshold("pcs", 0.1)]).rules[0].label
         'pcs > 0.1'
         >>> Recipe.load("sds-paper", ["model=demo"]).model

@@ -49,7 +49,7 @@ class Selection(Screen):
             `<family>_group_size` and `<family>_cutoff`; ordered by row.
         report: what was found.
 
-    Example:
+    Examples:
         >>> selection = Selection.load("selection")
         >>> selection.apply(candidates).num_rows, selection.report.kept
         (14, 14)
@@ -194,7 +194,7 @@ def select(
             names that no selection wrote.
         EmptySelectionError: if no row is left.
 
-    Example:
+    Examples:
         >>> select(scored, Threshold("boundary", "q0.5")).report.kept
         12
         >>> select(scored, [Threshold("boundary", "q0.5"), TopK("pcs", target=5)]).report.reasons

@@ -189,14 +189,14 @@ def _classes_in_masks(cells: Iterable[Mapping[str, list[Any]]], names: Sequence[
         ValueError: if none can be read.
     """
     labels = LabelSpace.from_names(names) if names else UNNAMED
-    shown, problems = list[Any](), list[str | None]()
+    classes, problems = list[Any](), list[str | None]()
     for batch in cells:
         columns, errors = score_cells([ClassesPresent()], batch, labels)
         problems += [errors.get(row) for row in range(len(columns[CLASSES]))]
-        shown += columns[CLASSES]
+        classes += columns[CLASSES]
     if problems and all(problems):
         raise ValueError(f"groups are made of what the masks show, but none can be read: {problems[0]}")
-    return pa.table({"shown": pa.array(shown, pa.list_(pa.int32())), "problem": pa.array(problems, pa.string())})
+    return pa.table({"shown": pa.array(classes, pa.list_(pa.int32())), "problem": pa.array(problems, pa.string())})
 
 
 def _joined(relation: Relation, connection: duckdb.DuckDBPyConnection, masks: pa.Table | None) -> Relation:

@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.data.access.remote import folder_at
 from sds_hf.data.content import quick_content_digest
-from sds_hf.files import folder_at, is_remote
+from sds_hf.files import is_remote
 from sds_hf.scores.base.score import Score
 from sds_hf.table.job import Job, Part, Piece
 from sds_hf.table.manifest import NEEDED

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.clip.launcher import ALONE, Rank, current_rank
+from sds_hf.data.access.remote import folder_at, local_copy
+from sds_hf.data.cells import PICTURES
 from sds_hf.data.content import joint_digest
-from sds_hf.files import folder_at, is_remote, local_copy
-from sds_hf.launcher import ALONE, Rank, current_rank
+from sds_hf.files import is_remote
 from sds_hf.screen import Block, Screen
 from sds_hf.table.manifest import MANIFEST, NEEDED, read_manifest
 from sds_hf.table.shards import Shard, Shards
@@ -36,7 +38,7 @@ class ScoreTable(Screen):
         folder: where it lies; of a table elsewhere a copy.
         manifest: what `manifest.json` holds.
 
-    Example:
+    Examples:
         >>> table = ScoreTable.load("scores")
         >>> table.to_arrow().column_names[:5]
         ['id', 'row', 'classes_present', 'num_classes_present', 'clip_sim']
@@ -135,16 +137,8 @@ class ScoreTable(Screen):
 
     @property
     def pictures_decoded(self) -> set[str]:
-        """Columns of pictures that were decoded, in each row that did not fail, of what the manifest's digest is of.
-
-        Of a joined table nothing is said: the digests of its parts may be of different columns.
-        """
-        from sds_hf.scores.base.catalog import score_classes
-
-        names = [entry["score"] for entry in self.manifest["scores"]]
-        if "scored" in self.manifest or not set(names) <= set(score_classes()):
-            return set()
-        return {"mask"} | ({"image"} & {need for name in names for need in score_classes()[name].needs})
+        """Columns of pictures that were decoded, in each row that did not fail, of what the manifest's digest is of."""
+        return {name for name in PICTURES if name in self.manifest.get("decoded", ())}
 
     def provenance(self) -> dict[str, Any]:
         """What a report says of where the scores come from."""
@@ -205,10 +199,11 @@ def score_table(
     In a table of `score_for` it computes what that has skipped.
 
     A shard that is finished stays so, whatever happens then, and of one that takes longer its rows are kept every
-    minute. In the main thread Ctrl-C waits for the shard in hand, says how long, and if that is more than a minute,
-    only for the batch; a second one stops at once. Under `torchrun`, `accelerate launch` or `srun` each process makes
-    every n-th shard, and all return the finished table. The jobs of an array do the same, but wait for nobody: the last
-    one ends the table. A stream is read by one process; a run that goes on does not read finished shards again.
+    minute. In the main thread Ctrl-C waits for the shard in hand and says how long; if that is more than a minute, it
+    waits for the batch. A second one stops at once. Under `torchrun`, `accelerate launch` or `srun` each process
+    makes every n-th shard, and all return the finished table. The jobs of an array do the same, but wait for nobody:
+    the last one ends the table. A stream is read by one process; a run that goes on does not read finished shards
+    again.
 
     Args:
         dataset: with `image` and `mask` (or `classes` where no score needs the mask); `id` names the rows, which are
@@ -234,7 +229,7 @@ def score_table(
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
 
-    Example:
+    Examples:
         >>> table = score_table(candidates, ["boundary", PCS(model="demo", orders=1)], "table")
         >>> table.to_arrow().num_rows
         24

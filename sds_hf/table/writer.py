@@ -17,7 +17,7 @@ from sds_hf.table.partial.phase import Phase
 from sds_hf.table.partial.shards import computed, without_partial_columns
 from sds_hf.table.shards import Shard, Shards
 from sds_hf.table.task import Task
-from sds_hf.table.team import Team, finishing
+from sds_hf.table.team import Interruption, Team, finishing
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -60,8 +60,9 @@ def write_table(
         open_rows = partial(phase.open_rows, task.scores) if phase else None
         todo = {number: _rows_to_score(shards, number, finished, retry, open_rows) for number in range(shards.count)}
         todo = {number: rows for number, rows in todo.items() if rows}
-        source = f"{task.request['source']['sha256']}{phase.needs if phase else ''}"
-        begun = {} if retry else _begun(shards, [number for number in todo if team.rank.owns(number)], source)
+        begun = (
+            {} if retry else _begun(shards, [number for number in todo if team.rank.owns(number)], _source(job, phase))
+        )
         told = _told(todo, finished, begun, tell if first else None)
         if manifest.get("complete") and not todo and (phase is None or phase.is_last_in(manifest)):
             return
@@ -80,24 +81,8 @@ def write_table(
                     told.add(theirs.pop(number), shard.failed)
             return not theirs
 
-        def keep(number: int, parts: Sequence[Part]) -> None:
-            shards.keep_begun(number, *whole_table(parts), source)
-            if hand.is_long():
-                stop_if_asked()
-
-        lacking = {number: _after(rows, begun.get(number)) for number, rows in mine.items()}
-        pieces = (_piece(shards, rows, number in finished and phase) for number, rows in lacking.items())
-        parts = job.score(pieces, phase.needs if phase else None)
-        for number, rows in lacking.items():
-            stop_if_asked()
-            shard_parts = [begun[number]] if number in begun else []
-            hand.take_up(len(rows))
-            for part in _taken(parts, len(rows)):
-                shard_parts.append(part)
-                told.add(part.table.num_rows, part.failed)
-                if hand.is_to_be_kept_after(part.table.num_rows, stop_if_asked.is_asked) and number not in finished:
-                    keep(number, shard_parts)
-            finished[number] = shards.write(number, *_merged(shard_parts, number, finished, shards, job.stored))
+        for number, parts in _scored(job, shards, mine, begun, finished, told, hand, stop_if_asked, phase):
+            finished[number] = shards.write(number, *_merged(parts, number, finished, shards, job.stored))
             if first:
                 is_done()
         team.wait(is_done, lambda: {number % team.rank.count for number in theirs} if first else {0})
@@ -105,6 +90,35 @@ def write_table(
         _end_phase(task, shards, manifest, finished, phase)
     elif first:
         end(shards, manifest, finished)
+
+
+def _scored(
+    job: Job,
+    shards: Shards,
+    todo: Mapping[int, Sequence[int]],
+    begun: Mapping[int, Part],
+    finished: Mapping[int, Shard],
+    told: Told,
+    hand: Hand,
+    stop_if_asked: Interruption,
+    phase: Phase | None = None,
+) -> Iterator[tuple[int, list[Part]]]:
+    """The scored rows of shards, by number; those of one in hand are kept aside now and then."""
+    lacking = {number: _after(rows, begun.get(number)) for number, rows in todo.items()}
+    pieces = (_piece(shards, rows, number in finished and phase) for number, rows in lacking.items())
+    scored_parts = job.score(pieces, phase.needs if phase else None)
+    for number, rows in lacking.items():
+        stop_if_asked()
+        parts = [begun[number]] if number in begun else []
+        hand.take_up(len(rows))
+        for part in _taken(scored_parts, len(rows)):
+            parts.append(part)
+            told.add(part.table.num_rows, part.failed)
+            if hand.is_to_be_kept_after(part.table.num_rows, stop_if_asked.is_asked) and number not in finished:
+                shards.keep_begun(number, *whole_table(parts), _source(job, phase))
+                if hand.is_long():
+                    stop_if_asked()
+        yield number, parts
 
 
 def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None) -> bool:
@@ -127,23 +141,19 @@ def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None) -
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
     """
-    with finishing("the shard in hand") as stop_if_asked:
+    hand = Hand()
+    with finishing("the shard in hand", hand.told) as stop_if_asked:
         manifest = job.task.manifest()
         finished = shards.finished(manifest)
         mine = {number: shards.rows(number) for number in range(shards.count) if team.rank.owns(number)}
-        own = [shard for number, shard in finished.items() if number in mine]
-        told = Told(sum(shard.rows for shard in own), sum(shard.failed for shard in own), tell)
+        own = {number: shard for number, shard in finished.items() if number in mine}
         mine = {number: rows for number, rows in mine.items() if number not in finished}
+        begun = _begun(shards, mine, _source(job))
+        told = _told(mine, own, begun, tell)
         if mine and manifest.get("complete") is not False:
             begin(job.task, manifest, finished)
-        parts = job.score(map(Piece, mine.values()))
-        for number, rows in mine.items():
-            stop_if_asked()
-            shard_parts = []
-            for part in _taken(parts, len(rows)):
-                shard_parts.append(part)
-                told.add(part.table.num_rows, part.failed)
-            shards.write(number, *joined(shard_parts))
+        for number, parts in _scored(job, shards, mine, begun, finished, told, hand, stop_if_asked):
+            shards.write(number, *joined(parts))
     with team.only_one():
         return end_if_whole(shards.folder)
 
@@ -244,6 +254,11 @@ def _begun(shards: Shards, numbers: Iterable[int], source: str) -> dict[int, Par
         number: Part(table, digests, table["status"].to_pylist().count("failed"))
         for number, (table, digests) in ((number, begun) for number, begun in kept.items() if begun)
     }
+
+
+def _source(job: Job, phase: Phase | None = None) -> str:
+    """Digest of what the dataset holds, and what of it is scored."""
+    return f"{job.task.request['source']['sha256']}{phase.needs if phase else ''}"
 
 
 def _after(rows: Sequence[int], begun: Part | None) -> Sequence[int]:

@@ -100,7 +100,7 @@ def why(
     Raises:
         ValueError: if there is no such row, or the scores are not those of the selection.
 
-    Example:
+    Examples:
         >>> why(selection, candidates["id"][0], table).words
         'among the best of class cow, rank 1 of 1 (1 stay)'
     """

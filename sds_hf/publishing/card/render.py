@@ -49,7 +49,7 @@ def render_card(recipe: Recipe, report: Report) -> str:
     Returns:
         The text of `README.md`.
 
-    Example:
+    Examples:
         >>> render_card(recipe, selection.report).splitlines()[0]
         '---'
     """
@@ -127,10 +127,10 @@ def front_matter(recipe: Recipe, report: Report) -> dict[str, Any]:
 
 def _columns(report: Report, generated: bool) -> list[tuple[str, str]]:
     """Name and meaning of the published columns."""
-    known = COLUMNS if generated else {**COLUMNS, "image": "the picture, as in the source", "caption": "its caption"}
+    meanings = COLUMNS if generated else {**COLUMNS, "image": "the picture, as in the source", "caption": "its caption"}
     features = report.metadata.get("dataset_info", {}).get("features", [])
     names = [feature["name"] for feature in features]
-    return [(name, known.get(name) or _meaning(name) or "as in the source") for name in names]
+    return [(name, meanings.get(name) or _meaning(name) or "as in the source") for name in names]
 
 
 def _score_of(column: str) -> type[Score] | None:

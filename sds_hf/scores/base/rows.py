@@ -203,6 +203,8 @@ def _classes(cells: Mapping[str, Sequence[Any]], position: int) -> Sequence[int]
         BadRowError: if it gives something else, such as names.
     """
     cell = cells["classes"][position] if "classes" in cells else None
+    if isinstance(cell, Unreadable):
+        raise BadRowError(f"classes: {cell.reason}")
     values = [] if cell is None else np.asarray(cell).reshape(-1).tolist()
     if not all(isinstance(value, int) for value in values):
         raise BadRowError(f"classes: {short(cell)} is no list of class ids; cast it to Sequence(ClassLabel(names=...))")
@@ -235,6 +237,8 @@ def _meant(missing: Sequence[str], cells: Collection[str]) -> str:
 
 def _caption(cell: Any, name: str = "caption") -> str | None:
     """The text of a cell; None if it says nothing."""
+    if isinstance(cell, Unreadable):
+        raise BadRowError(f"{name}: {cell.reason}")
     if cell is not None and not isinstance(cell, str):
         raise BadRowError(f"{name}: {short(cell)} is no text")
     return cell if cell and cell.strip() else None

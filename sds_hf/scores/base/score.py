@@ -40,7 +40,7 @@ class Score(ABC):
     Args:
         labels: label space of the masks; `"auto"` takes it from the ClassLabel names of the dataset's `classes`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import pyarrow as pa
         >>> @settings
@@ -213,7 +213,7 @@ class ClipScore(Score):
         model: a Hub id (with `@revision` if wanted), a local folder, or `"demo"`, the tiny CLIP of this package.
         dtype: `"auto"` is bf16 on CUDA and on CPUs that have it, else fp32.
 
-    Example:
+    Examples:
         >>> import pyarrow as pa
         >>> from sds_hf.scores.base import encoding
         >>> @settings

@@ -67,7 +67,7 @@ def sample(
             selection.
         OSError: if the file cannot be written.
 
-    Example:
+    Examples:
         >>> chosen = select(table, recipe, out="sampled")
         >>> sample(chosen, 5).name
         'marks.parquet'

@@ -19,7 +19,7 @@ RULES: dict[str, type["Rule"]] = {}
 class Rule(ABC):
     """Drops some of the rows that are still in, and says why. Equal scores are ordered by id.
 
-    Example:
+    Examples:
         >>> @settings
         ... class Crowded(Rule):
         ...     kind = "crowded"

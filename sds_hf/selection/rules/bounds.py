@@ -124,7 +124,7 @@ class Threshold(Bounded):
     Source:
         Tang et al., SDS, AAAI 2025, Eq. 6.
 
-    Example:
+    Examples:
         >>> select(scored, Threshold("clip_sim", 0.2)).report.steps[0].rule
         'clip_sim > 0.2'
         >>> select(scored, Threshold("boundary", above="q0.25")).report.kept
@@ -150,7 +150,7 @@ class Band(Bounded):
     Source:
         Wang et al., Difficulty Controlled Diffusion Model, AAAI 2026: rows of medium difficulty help most.
 
-    Example:
+    Examples:
         >>> select(scored, Band("boundary", low="q0.25", high="q0.75")).report.kept
         12
     """
