@@ -66,6 +66,11 @@ def score_for(
     Raises:
         ValueError: see `score_table`; also if the dataset is a stream, or the folder holds an unfinished table of all
             scores.
+
+    Example:
+        >>> table = score_for(candidates, Recipe.load("demo"), "needed")
+        >>> table.manifest["needed"]["rows"]["boundary"]  # no rule of the demo reads it
+        0
     """
     from datasets import Dataset
 
