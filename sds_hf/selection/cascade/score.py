@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sds_hf.clip.launcher import ALONE, current_rank
+from sds_hf.clip.launcher import rank_together
+from sds_hf.data.access.remote import folder_at, local_copy
 from sds_hf.data.content import content_digest
-from sds_hf.files import folder_at, is_remote, local_copy
+from sds_hf.files import is_remote
 from sds_hf.scores.base.batches import all_columns
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.presets import field_names
@@ -71,8 +72,7 @@ def score_for(
 
     if not isinstance(dataset, Dataset):
         raise ValueError("what a recipe needs is found by going over the rows more than once, which a stream cannot")
-    if not (rank := current_rank()).together:
-        raise ValueError(f"what a recipe needs is found by processes that wait for each other; {ALONE}")
+    rank = rank_together("scoring what a recipe needs")
     folder = folder_at(out)
     manifest = read_manifest(folder) or {}
     wanted = recipe.make_scores() if scores is None else list(scores)
