@@ -270,7 +270,7 @@ def prove_subset(
             different things, or a model cannot be had.
         ModuleNotFoundError: if the extra `prove` is needed and not installed.
 
-    Example:
+    Examples:
         >>> test = Dataset.from_list(list(demo_rows(8, seed=1)), features=demo_features())
         >>> proof = prove_subset(candidates, table, test, "proof", recipes=[recipe], model="demo", seeds=1, epochs=1)
         >>> [arm.name for arm in proof.arms]

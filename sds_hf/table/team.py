@@ -97,6 +97,10 @@ class Team:
                 )
             time.sleep(POLL)
 
+    def is_alone(self) -> bool:
+        """Whether no other process is at work on the folder now."""
+        return not any(self._is_alive(rank) for rank in range(self.rank.count) if rank != self.rank.index)
+
     def _is_alive(self, rank: int) -> bool:
         lock = FileLock(self._path(rank))
         if not self._path(rank).exists():
