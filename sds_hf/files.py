@@ -327,10 +327,10 @@ def folder_at(name: str | Path) -> Path:
     if not isinstance(name, str) or "://" not in name:
         return Path(name)
     try:
-        from upath import UPath
+        from sds_hf.bucket import remote_folder
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f'{name} needs universal-pathlib: pip install "sds-hf[ray]"') from error
-    return cast(Path, UPath(name))
+    return cast(Path, remote_folder(name))
 
 
 def is_remote(path: Path) -> bool:

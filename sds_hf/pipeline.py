@@ -17,6 +17,7 @@ from sds_hf.data.sources import make_reader
 from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
 from sds_hf.errors import public_name
 from sds_hf.files import named_folder
+from sds_hf.launcher import current_rank, rank_together
 from sds_hf.progress import Watch, adding, nothing
 from sds_hf.publishing.publish import Published, check_target, publish, target_of
 from sds_hf.selection.recipe import Recipe, RecipeError, Source
@@ -24,7 +25,7 @@ from sds_hf.selection.report import Report
 from sds_hf.selection.select import REPORT_FILE, Selection, select
 from sds_hf.table.manifest import MANIFEST
 from sds_hf.table.score_table import ScoreTable, score_table
-from sds_hf.table.team import Team, current_rank
+from sds_hf.table.team import Team
 
 DEMO_LABELS = ("voc", "coco")
 REPORTS = {"scores": MANIFEST, "selection": REPORT_FILE, "published": MANIFEST}  # files that tell of results
@@ -151,8 +152,8 @@ def run(
 ) -> Run | None:
     """Do everything a recipe says; run again, it goes on where it was.
 
-    Under `torchrun` or `accelerate launch` all processes score; the first one imports before, and selects and publishes
-    after that, while the others are done.
+    Under `torchrun`, `accelerate launch` or `srun` all processes score; the first one imports before, and selects and
+    publishes after that, while the others are done.
 
     Args:
         recipe: with `source`; `publish` says where to, `out/published` if nowhere.
@@ -172,11 +173,12 @@ def run(
     """
     out = named_folder(Path(out))
     target = _target(recipe, out, target)
-    if current_rank().index == 0:  # before the work that is to be published
+    rank = rank_together("a run")
+    if rank.index == 0:  # before the work that is to be published
         checked = target_of(recipe, **{name: value for name, value in target.items() if name in TARGET})
         check_target(recipe, checked, target.get("dry_run", False))
     out.mkdir(parents=True, exist_ok=True)
-    with Team(out, current_rank()) as team:
+    with Team(out, rank) as team:
         dataset, name = _source(recipe, out, watch, team)
         table = _scored(recipe, dataset, name, out, watch, rows_per_shard, batch_size)
         return _finished(recipe, dataset, table, out, watch, target) if team.rank.index == 0 else None
@@ -238,11 +240,11 @@ def run_demo(
             several processes.
     """
     if current_rank().count > 1:
-        raise ValueError("the demo is one process's work: start it without torchrun or accelerate launch")
+        raise ValueError("the demo is one process's work: start it without torchrun, srun or an array")
     if rows < 1:
-        raise ValueError(f"--rows must be at least 1, not {rows}")
+        raise ValueError(f"rows must be at least 1, not {rows}")
     if labels not in DEMO_LABELS:
-        raise ValueError(f"--labels must be one of {DEMO_LABELS}, not {labels!r}: the demo's scenes show VOC's classes")
+        raise ValueError(f"labels must be one of {DEMO_LABELS}, not {labels!r}: the demo's scenes show VOC's classes")
     out, space = Path(out), label_space(labels)
     origin = {"reader": "demo", "seed": seed, "side": SIDE, "labels": labels}
     if not _is_imported(out / "source", {**origin, "rows": rows}):
@@ -282,7 +284,7 @@ def _source(recipe: Recipe, out: Path, watch: Watch, team: Team) -> tuple[Datase
     elif not _is_imported(imported, _request(source.reader, Path(source.path), out, options)):
         raise ValueError(
             f"{source.path}, or how it is to be read, has changed since it was imported into {imported}; choose "
-            f"another --out, or delete {imported} and {out / 'scores'}"
+            f"another out=..., or delete {imported} and {out / 'scores'}"
         )
     return open_dataset(imported), source.path
 
@@ -294,7 +296,7 @@ def _check_unused(out: Path) -> None:
         ValueError: if it holds results without the source that is to be read.
     """
     if results := [name for name in ("scores", "selection", "published") if (out / name / REPORTS[name]).exists()]:
-        raise ValueError(f"{out} holds {results[0]}/ of another run or dataset; choose another --out")
+        raise ValueError(f"{out} holds {results[0]}/ of another run or dataset; choose another out=...")
 
 
 def _request(reader: str, path: Path, but: Path, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from sds_hf.check.file_checks import Check, Mismatch, checked
 from sds_hf.clip.device import current_device
 from sds_hf.data.cells import column_cells
 from sds_hf.data.labels import LabelSpace
+from sds_hf.scores.base.batches import columns_read
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.score import Score, columns_read, field_names, score_cells
+from sds_hf.scores.base.score import Score, field_names, score_cells
 
 # How far a number may be from the published one, times its size where that is above 1: batches of other sizes add up in
 # another order, and other hardware rounds otherwise (tests/test_same_numbers.py, tests/benchmarks/half_precision.py).

@@ -101,6 +101,10 @@ def verify(
 
     Raises:
         ValueError: if there is no such dataset or version, it cannot be reached, or a number makes no sense.
+
+    Example:
+        >>> verify("sds-mine").ok
+        True
     """
     for name, number, least in (("sample", sample, 1), ("rescore", rescore, 0)):
         if number < least:

@@ -5,11 +5,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import typer
+import typer.main
 
 from sds_hf.cli import (
     bench,
@@ -39,6 +40,7 @@ from sds_hf.cli import (
     why,
 )
 from sds_hf.cli.examples import EXAMPLES
+from sds_hf.cli.flags import with_flags
 from sds_hf.cli.terminal import plain_messages
 from sds_hf.errors import plain
 
@@ -100,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     except typer.Exit as stop:
         code = stop.exit_code
     except Exception as error:
-        return _report(error)
+        return _report(error, _options(sys.argv[1:] if argv is None else argv))
     if code == INTERRUPTED:
         print("interrupted; run the same command again to go on", file=sys.stderr)
     return code if isinstance(code, int) else 0
@@ -136,7 +138,14 @@ def _use_utf8() -> None:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "sds_hf", *sys.argv[1:]])
 
 
-def _report(error: Exception) -> int:
+def _options(argv: Sequence[str]) -> list[str]:
+    """The options of the command that was given."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    command = commands.get(argv[0]) if argv else None
+    return [name for param in command.params for name in [*param.opts, *param.secondary_opts]] if command else []
+
+
+def _report(error: Exception, options_of_command: Collection[str]) -> int:
     """One line for an error a person can do something about; the rest is a bug and shows where."""
     if hasattr(error, "show") and hasattr(error, "exit_code"):  # of click, which newer versions of typer contain
         if hasattr(error, "message"):
@@ -150,7 +159,7 @@ def _report(error: Exception) -> int:
     from sds_hf.errors import without_secrets
 
     full = "; free some space and run the same command again" if getattr(error, "errno", 0) == errno.ENOSPC else ""
-    show.fail(without_secrets(sentence) + full)
+    show.fail(with_flags(without_secrets(sentence), options_of_command) + full)
     return 2
 
 

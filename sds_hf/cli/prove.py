@@ -86,8 +86,8 @@ def command(
 ) -> None:
     """Train the same segmenter on the full set, on each selection and on as many random rows, and compare."""
     from sds_hf.cli.progress import watcher
+    from sds_hf.launcher import current_rank
     from sds_hf.prove.experiment import TRAINING, Experiment, write_proof
-    from sds_hf.table.team import current_rank
 
     if not evaluation:
         raise typer.BadParameter("give --eval: rows with masks that no arm is trained on")

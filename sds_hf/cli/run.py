@@ -32,8 +32,8 @@ def command(
     from sds_hf import pipeline
     from sds_hf.cli import show
     from sds_hf.cli.progress import watcher
+    from sds_hf.launcher import current_rank
     from sds_hf.selection.recipe import Recipe
-    from sds_hf.table.team import current_rank
 
     plan = Recipe.load(recipe, settings or ())
     extra: dict[str, Any] = {name: True for name, is_set in (("dry_run", dry_run), ("overwrite", overwrite)) if is_set}

@@ -1,5 +1,6 @@
 """`sds-hf score`: a dataset becomes a score table."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from sds_hf.cli import options
 
 if TYPE_CHECKING:
+    from sds_hf.launcher import Rank
     from sds_hf.table.score_table import ScoreTable
 
 
@@ -33,8 +35,28 @@ def command(
         bool, typer.Option("--streaming", help="Read rows as they come, without storing the dataset here.")
     ] = False,
     engine: Annotated[
-        str, typer.Option(metavar="local|ray", help="Where to score: here, or on the machines of a Ray cluster.")
+        str,
+        typer.Option(metavar="local|ray|jobs", help="Where to score: here, on a Ray cluster, or in Hugging Face Jobs."),
     ] = "local",
+    flavor: Annotated[
+        str | None, typer.Option(help="With `--engine jobs`: the machine of each job, e.g. `h200`.")
+    ] = None,
+    shards: Annotated[int, typer.Option(min=1, help="With `--engine jobs`: how many jobs share the work.")] = 1,
+    hours: Annotated[
+        float, typer.Option(min=0.01, help="With `--engine jobs`: after how long a job is stopped.")
+    ] = 4.0,
+    pace: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="With `--engine jobs`: rows/s of such a machine, to estimate time and price."),
+    ] = None,
+    package: Annotated[
+        str | None, typer.Option(help="With `--engine jobs`: what jobs install, an address or a requirement.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="With `--engine jobs`: start without being asked.")] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Score the K-th of N parts, and wait for none; the last one ends it."),
+    ] = None,
     add: Annotated[
         str | None, typer.Option(help="Scores to add to the table that is there, separated by commas.")
     ] = None,
@@ -54,24 +76,47 @@ def command(
 ) -> None:
     """Score a dataset into a table of Parquet shards; run again, it goes on after the last finished shard."""
     from sds_hf.cli import show
+    from sds_hf.cli.by_jobs import score_with_jobs
     from sds_hf.cli.progress import watcher
     from sds_hf.clip.device import current_device
     from sds_hf.data.opening import open_dataset, open_stream
+    from sds_hf.launcher import current_rank, rank_of_part
     from sds_hf.scores.base.batches import AllFailedError
     from sds_hf.selection.recipe import Recipe
     from sds_hf.table.add import add_to_table, replacements
     from sds_hf.table.plan import plan_table
     from sds_hf.table.score_table import ScoreTable, score_table
-    from sds_hf.table.team import current_rank
+    from sds_hf.table.team import PartScored
 
     options.named_path(out)
     if (recipe and scores) or (add and (recipe or scores)):
         raise typer.BadParameter("give one of --scores, --recipe and --add")
     if add and (streaming or dry_run or retry):
         raise typer.BadParameter("--add goes with neither --streaming nor --dry-run nor --retry")
+    if part and (add or streaming or retry):
+        raise typer.BadParameter("--part goes with neither --add nor --streaming nor --retry")
+    if engine == "jobs":
+        if add or streaming or retry or dry_run or part or allow_path or allow_url:
+            raise typer.BadParameter("--engine jobs scores a dataset of the Hub as a whole: leave out what limits it")
+        words: dict[str, Any] = {
+            "split": split,
+            "config": config,
+            "labels": labels,
+            "scores": scores,
+            "model": model,
+            "dtype": dtype,
+        }
+        words |= {"batch-size": batch_size, "rows-per-shard": rows_per_shard}
+        table = score_with_jobs(
+            dataset, out, words, settings or (), recipe, revision=revision, flavor=flavor, jobs=shards, hours=hours,
+            pace=pace, package=package, yes=yes, json=json, quiet=quiet,
+        )  # fmt: skip
+        _show(table, 0, out, recipe, quiet, json)
+        return
     if streaming and dry_run:
         raise typer.BadParameter("--dry-run counts rows, which a stream cannot: leave out --streaming")
-    first = current_rank().index == 0
+    rank = rank_of_part(part) if part else current_rank()
+    first = rank.index == 0 or not rank.together
     watch = watcher(json, progress if first and not quiet else "none")
     names: dict[str, Any] = {name.strip(): {} for name in (add or scores or "pcs,asf_miou").split(",")}
     plan = Recipe.load(recipe, settings or ()) if recipe else Recipe.from_dict({"scores": names}, settings or ())
@@ -86,7 +131,8 @@ def command(
         options.print_json(vars(planned)) if json else show.plan(planned)
         return
     finished: list[int] = []  # rows, whenever there are more; first those of earlier runs
-    with watch("scoring", None if streaming else len(data), str(current_device())) as tell:
+    total = None if streaming else _total(len(cast(Any, data)), rank, rows_per_shard)
+    with watch("scoring", total, str(current_device())) as tell:
 
         def noted(rows: int, failed: int) -> None:
             finished.append(rows)
@@ -100,11 +146,24 @@ def command(
                 del job["rows_per_shard"]
                 table = add_to_table(cast(Any, data), chosen_scores, out, **job)
             else:
-                table = score_table(data, chosen_scores, out, retry=retry, **job)
+                table = score_table(data, chosen_scores, out, retry=retry, rank=rank, **job)
+        except PartScored as scored:
+            if json:
+                options.print_json({"rows": total, "part": str(rank), "out": out})
+            elif not quiet:
+                show.out.say("\n{}", scored)
+            return
         except AllFailedError:  # the table says why
             table = ScoreTable.load(out)
     if first:
         _show(table, finished[0] if finished else len(cast(Any, data)), out, recipe, quiet, json)
+
+
+def _total(rows: int, rank: "Rank", rows_per_shard: int) -> int:
+    """Rows that progress counts: all of them, or those of a part that nobody waits for."""
+    from sds_hf.table.shards import Shards
+
+    return rows if rank.together else Shards(Path(), rows, rows_per_shard).rows_of(rank)
 
 
 def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet: bool, json: bool) -> None:

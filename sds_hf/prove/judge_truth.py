@@ -126,12 +126,12 @@ def open_scored(dataset: "Dataset | str | None", manifest: Mapping[str, Any] | N
         return dataset
     name = dataset or (manifest or {}).get("source", {}).get("name")
     if not name:
-        raise ValueError("the scores do not say which dataset they are of: name it with --dataset")
+        raise ValueError("the scores do not say which dataset they are of: name it with dataset=...")
     try:
         return open_dataset(name)
     except ValueError as error:
         raise ValueError(
-            f"the dataset that was scored is needed for its truth: {error}; name it with --dataset"
+            f"the dataset that was scored is needed for its truth: {error}; name it with dataset=..."
         ) from error
 
 

@@ -14,10 +14,11 @@ from filelock import FileLock, Timeout
 
 from sds_hf.data.content import joint_digest
 from sds_hf.files import write_whole
+from sds_hf.launcher import Rank
 from sds_hf.prove.arms import Arm
 from sds_hf.prove.segmenters.iou import Overlap
 from sds_hf.prove.segmenters.training import Training, TrainingData, train
-from sds_hf.table.team import Rank, finishing
+from sds_hf.table.team import finishing
 
 POLL = 0.5  # seconds between two looks at what other processes have done
 STEPS, EPOCHS = "steps", "epochs"

@@ -9,10 +9,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from sds_hf.clip.checkpoints import model_files
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.image_text import ImageTextScore
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Cost, Values, settings
+from sds_hf.scores.base.score import Cost, Values
 from sds_hf.scores.functional.patches import (
     DifferenceKind,
     PatchUnit,
@@ -71,6 +72,11 @@ class PCS(ImageTextScore):
 
     Source:
         Tang et al., SDS, AAAI 2025, Eq. 3-7 (scales 8, 16, 32 with 3 orders each; rows above 0.1 are kept).
+
+    Example:
+        >>> score = PCS(model="demo", scales=(8, 16), orders=1)
+        >>> add_scores(candidates, score).column_names[-3:]
+        ['clip_sim', 'clip_sim_mixed', 'pcs']
     """
 
     name: ClassVar[str] = "pcs"

@@ -231,6 +231,8 @@ class Candidates:
         if column == CLASSES and self._names:
             names = ", ".join(literal(name) for name in self._names)
             return f"coalesce([{names}][{expression} + 1], CAST({expression} AS VARCHAR))"
+        if self.is_float(column):
+            expression = f"{expression} + 0"  # -0.0 and 0.0 are one group
         return f"CAST({expression} AS VARCHAR)"
 
     def group_label(self, column: str, expression: str) -> str:

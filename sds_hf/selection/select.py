@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 
 from sds_hf.errors import short
 from sds_hf.files import check_own, named_folder, new_folder, read_sha256, restore_folder, write_whole
+from sds_hf.scores.base.catalog import default_settings, recipe_settings
 from sds_hf.scores.base.score import Score
 from sds_hf.screen import Block, Screen
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import database, literal
-from sds_hf.selection.recipe import Recipe, RecipeError, default_settings, recipe_settings
+from sds_hf.selection.recipe import Recipe, RecipeError
 from sds_hf.selection.report import Report, Step
 from sds_hf.selection.rules import Rule, missed_target
 from sds_hf.selection.source import open_scores
@@ -46,6 +47,13 @@ class Selection(Screen):
         path: Parquet file with `id`, `row`, `kept`, `reason` and, for each family of groups, `<family>_rank`,
             `<family>_group_size` and `<family>_cutoff`; ordered by row.
         report: what was found.
+
+    Example:
+        >>> selection = Selection.load("selection")
+        >>> selection.apply(candidates).num_rows, selection.report.kept
+        (14, 14)
+        >>> selection.rows("dropped:boundary")["id"].to_pylist()[:2]
+        ['0_000007', '0_000010']
     """
 
     def __init__(self, path: Path, report: Report) -> None:
@@ -61,13 +69,13 @@ class Selection(Screen):
         folder = Path(folder)
         restore_folder(folder)
         if not (folder / SELECTION_FILE).exists():
-            raise ValueError(f"{folder} holds no {SELECTION_FILE}: make one with `sds-hf select SCORES --out {folder}`")
+            raise ValueError(f"{folder} holds no {SELECTION_FILE}: `sds-hf select` makes one")
         report = Report.load(folder / REPORT_FILE)
         for name, digest in report.files.items():
             if not (folder / name).exists() or read_sha256(folder / name) != digest:
                 raise ValueError(
                     f"{folder / name} is not the one that {REPORT_FILE} belongs to: it was changed, or is of another "
-                    "selection. Select again; a recipe that was edited is given with --recipe FILE"
+                    "selection. Select again; a recipe that was edited is given to `select` anew"
                 )
         return cls(folder / SELECTION_FILE, report)
 
@@ -155,7 +163,7 @@ class Selection(Screen):
 
 def select(
     scores: "ScoreTable | Dataset | str | Path",
-    rules: Recipe | Rule | Sequence[Rule],
+    rules: Recipe | Rule | Sequence[Rule] | str | Path,
     *,
     out: str | Path | None = None,
     memory_limit: str | None = None,
@@ -170,7 +178,7 @@ def select(
     Args:
         scores: a score table or its folder, a Parquet file or pattern, or a dataset with score columns. Rows are named
             by `id`, or by their number if there is none. Where there is no mask, `classes` says what a row shows.
-        rules: a `Recipe`, or rules in order.
+        rules: a `Recipe`, the name of one of the package, the path of a YAML file, a rule, or rules in order.
         out: folder for `selection.parquet`, `report.json` and `recipe.yaml`, which together replace those of an earlier
             selection, and nothing else; kept in a temporary place if None.
         memory_limit: what DuckDB may use, e.g. `"3GB"`; 80 % of the machine's if None.
@@ -184,8 +192,16 @@ def select(
             can be read, the recipe's bounds are for scores of another kind than these, or `out` holds files of these
             names that no selection wrote.
         EmptySelectionError: if no row is left.
+
+    Example:
+        >>> select(scored, Threshold("boundary", "q0.5")).report.kept
+        12
+        >>> select(scored, [Threshold("boundary", "q0.5"), TopK("pcs", target=5)]).report.reasons
+        {'dropped:boundary': 12, 'dropped:top_k': 7, 'kept:top_k': 5}
+        >>> select(table, "random").report.rows
+        24
     """
-    recipe = rules if isinstance(rules, Recipe) else Recipe(rules=[rules] if isinstance(rules, Rule) else list(rules))
+    recipe = Recipe.of(rules)
     target = named_folder(Path(out)) if out is not None else Path(tempfile.mkdtemp(prefix="sds-hf-"))
     check_own(target, FILES, _is_selection(target))
     reads = (column for rule in recipe.rules for column in rule.reads)
@@ -284,6 +300,6 @@ def _difference(recipe: str, score: Score, identity: Mapping[str, Any]) -> list[
     asked, computed = (", ".join(f"{name} {short(side.get(name))}" for name in names) for side in (here, there))
     sentence = f"{recipe} asks for {score.name} with {asked}; these scores have {computed}"
     if defining := [name for name in names if name in score.defining]:
-        sets = " ".join(f"--set scores.{score.name}.{name}={there[name]}" for name in defining)
-        raise RecipeError(f"{sentence}, so its bounds are not for them: score with this recipe, or add {sets}")
+        sets = " ".join(f"scores.{score.name}.{name}={there[name]}" for name in defining)
+        raise RecipeError(f"{sentence}, so its bounds are not for them: score with this recipe, or with {sets}")
     return [sentence]

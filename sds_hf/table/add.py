@@ -12,11 +12,13 @@ from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import labels_of
 from sds_hf.files import folder_at, is_remote, named_folder
-from sds_hf.scores.base.score import common_labels
+from sds_hf.launcher import rank_together
+from sds_hf.scores.base.batches import common_labels
+from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.table.join import differing, join_tables
 from sds_hf.table.manifest import read_manifest
 from sds_hf.table.score_table import ScoreTable, score_table
-from sds_hf.table.team import Team, current_rank
+from sds_hf.table.team import Team
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,16 +29,16 @@ ADDED = ".added"  # a table of the new scores, in the folder of the old one whil
 JOINING = ".joining"  # a file in there while both become one
 
 
-def add_to_table(dataset: "Dataset", scores: "Sequence[Score]", out: str | Path, **job: Any) -> ScoreTable:
+def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: Any) -> ScoreTable:
     """Compute scores that a table does not have, and join them to it; run again, it goes on where it was.
 
     The table is as it was until all are computed, then all columns are there at once. A score that it has with other
     settings is replaced, see `sds_hf.table.join.differing`. Rows must be those that the table was made of. Under
-    `torchrun` or `accelerate launch` each process computes its part, and the first one joins.
+    `torchrun`, `accelerate launch` or `srun` each process computes its part, and the first one joins.
 
     Args:
         dataset: that the table was made of.
-        scores: what to compute; those that it has with the same settings are left out.
+        scores: what to compute, as for `add_scores`; those that it has with the same settings are left out.
         out: folder of the table.
         **job: `batch_size`, `source`, `progress`, `engine`, see `score_table`.
 
@@ -45,10 +47,16 @@ def add_to_table(dataset: "Dataset", scores: "Sequence[Score]", out: str | Path,
 
     Raises:
         ValueError: if there is no finished table, or the dataset is not the one it was made of; see `score_table`.
+
+    Example:
+        >>> score_table(candidates, Boundary(), "more").to_arrow().column_names[4:-2]
+        ['boundary', 'boundary_class']
+        >>> add_to_table(candidates, "prompt_mismatch", "more").to_arrow().column_names[4:-2]
+        ['boundary', 'boundary_class', 'prompt_mismatch', 'prompt_missing', 'prompt_unnamed']
     """
     from datasets import Dataset
 
-    folder = folder_at(out)
+    chosen, folder = scores_of([scores]), folder_at(out)
     if is_remote(folder):
         raise ValueError(f"scores are added to a table on this machine; copy {out} here first")
     if not isinstance(dataset, Dataset):
@@ -56,11 +64,11 @@ def add_to_table(dataset: "Dataset", scores: "Sequence[Score]", out: str | Path,
     aside = named_folder(folder) / ADDED
     if not aside.exists():
         ScoreTable.load(folder)  # says that there is none; while another process joins, it may be gone for a moment
-    team = Team(named_folder(folder), current_rank())
+    team = Team(named_folder(folder), rank_together("adding scores"))
     with _at_work(team, aside):
         table = ScoreTable.load(folder)
-        _check_same(table, dataset, scores)
-        lacking = [score for score in scores if _identity(score, table) not in table.manifest["scores"]]
+        _check_same(table, dataset, chosen)
+        lacking = [score for score in chosen if _identity(score, table) not in table.manifest["scores"]]
         if not lacking:
             return table
         new = score_table(dataset, lacking, aside, rows_per_shard=table.manifest["rows_per_shard"], **job)
@@ -118,12 +126,12 @@ def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]"
     if json.loads(json.dumps(asdict(labels))) != table.manifest["labels"]:
         raise ValueError(
             f"{table.folder} is of the label space {table.manifest['labels']['name']!r}, and this would be of "
-            f"{labels.name!r}: say which with --labels"
+            f"{labels.name!r}: say which with labels=..."
         )
     if len(dataset) != source["rows"] or content_digest(dataset, _columns(source)) != source["sha256"]:
         raise ValueError(
             f"{table.folder} was made of {source['rows']:,} rows that are not those of this dataset; give the one it "
-            "was made of, or choose another --out"
+            "was made of, or choose another out=..."
         )
 
 

@@ -13,9 +13,9 @@ from sds_hf.data.ids import RepeatedIdError, repeated_ids
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import public_text
 from sds_hf.prefetch import prefetch
-from sds_hf.scores.base.batches import Column
+from sds_hf.scores.base.batches import Column, all_columns
 from sds_hf.scores.base.rows import Rows, cells_of, read_parts
-from sds_hf.scores.base.score import Score, all_columns, read_cells, score_cells, score_rows
+from sds_hf.scores.base.score import Score, read_cells, score_cells, score_rows
 from sds_hf.table.task import Task
 
 if TYPE_CHECKING:

@@ -48,6 +48,12 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
 
     Raises:
         ValueError: if the tables are of other rows, other content or another label space.
+
+    Example:
+        >>> first = score_table(candidates, Boundary(), "first")
+        >>> second = score_table(candidates, PromptMismatch(), "second")
+        >>> join_tables([first, second], "both").to_arrow().column_names[4:-2]
+        ['boundary', 'boundary_class', 'prompt_mismatch', 'prompt_missing', 'prompt_unnamed']
     """
     first, *others = tables
     if not others:

@@ -18,7 +18,8 @@ from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import public_name
 from sds_hf.files import is_remote, write_whole
 from sds_hf.limits import read_json
-from sds_hf.scores.base.score import Score, columns_read
+from sds_hf.scores.base.batches import columns_read
+from sds_hf.scores.base.score import Score
 from sds_hf.version import __version__
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ DEMO_LIMIT = (
     "the demo's tiny CLIP scored these pictures; it knows only the scenes that the demo draws, and no origin.json "
     "beside them says that they are such: of other pictures its numbers mean little, score with another model"
 )
-RETRY_HINT = "if only rows that failed have changed, use --retry failed"
+RETRY_HINT = "if only rows that failed have changed, use retry='failed'"
 PACKAGES = ("torch", "transformers", "datasets", "pyarrow", "pillow", "numpy")
 
 
@@ -123,7 +124,7 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
     manifest = read_manifest(out)
     if manifest is None:
         if any(out.glob("scores-*.parquet")):
-            raise ValueError(f"{out} holds scores without {MANIFEST}; choose another --out or delete it")
+            raise ValueError(f"{out} holds scores without {MANIFEST}; choose another out=... or delete it")
         if not is_remote(out) and out.is_dir():
             _check_only_begun(out)
         return {}
@@ -139,7 +140,7 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
     if differing:
         hint = f"; {RETRY_HINT}" if names == ["source.sha256"] and manifest.get("failed") else ""
         raise ValueError(
-            f"{out} holds scores of another request ({'; '.join(differing[:3])}); choose another --out or delete it"
+            f"{out} holds scores of another request ({'; '.join(differing[:3])}); choose another out=... or delete it"
             + hint
         )
     return manifest
@@ -153,7 +154,7 @@ def _check_only_begun(out: Path) -> None:
     """
     for path in sorted(out.iterdir()):
         if not path.name.startswith(".") and path.name != "lost+found" and not LOCK.fullmatch(path.name):
-            raise ValueError(f"{out} holds {path.name}, which is none of a score table: choose a new folder for --out")
+            raise ValueError(f"{out} holds {path.name}, which is none of a score table: choose a new out=...")
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

@@ -81,7 +81,7 @@ def plan_table(
     from sds_hf.clip.device import current_device
 
     if is_remote(folder_at(out)):
-        raise ValueError(f"--dry-run looks at the disk that {out} lies on, and it is not one of this machine's")
+        raise ValueError(f"a plan looks at the disk that {out} lies on, and it is not one of this machine's")
     task = Task(dataset, scores, out, rows_per_shard, source)
     job = Job(task, ROWS_AT_ONCE)
     task.request["source"]["sha256"] = content = quick_content_digest(dataset, task.columns)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sds_hf.files import flush, is_part, is_remote, read_sha256, write_whole
+from sds_hf.launcher import Rank
 from sds_hf.table.manifest import LOCK
 
 JOURNAL = "finished.jsonl"
@@ -85,6 +86,10 @@ class Shards:
         stop = (number + 1) * self._size
         return range(number * self._size, stop if self._rows is None else min(stop, self._rows))
 
+    def rows_of(self, rank: Rank) -> int:
+        """How many rows are in the shards of one of several processes."""
+        return sum(len(self.rows(number)) for number in range(rank.index, self.count, rank.count))
+
     def number(self, row: int) -> int:
         """The shard a row is in."""
         return row // self._size
@@ -113,9 +118,12 @@ class Shards:
         """What the journals say that was not read before, by number; a line that was cut off says nothing."""
         shards = []
         for path in sorted(self.folder.glob("finished*.jsonl")):
-            with path.open("rb") as file:
-                file.seek(self._read.get(path, 0))
-                lines = file.read().splitlines(keepends=True)
+            try:
+                with path.open("rb") as file:
+                    file.seek(self._read.get(path, 0))
+                    lines = file.read().splitlines(keepends=True)
+            except FileNotFoundError:  # another process has ended the table just now
+                continue
             for line in lines:
                 if line.endswith(b"\n"):
                     self._read[path] = self._read.get(path, 0) + len(line)

@@ -157,6 +157,66 @@ def write_table(job: Job, shards: Shards, team: Team, retry: str | None = None, 
         end(shards, manifest, finished)
 
 
+def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None) -> bool:
+    """Make the shards of this process that are missing or damaged, and wait for nobody.
+
+    The first process that makes one begins the manifest, and the one that makes the last ends it. All that processes
+    may write at once is the same for all of them.
+
+    Args:
+        job: what is scored.
+        shards: of the table.
+        team: of which this process is one.
+        tell: see `score_table`; is told of this process's rows.
+
+    Returns:
+        Whether the table is whole.
+
+    Raises:
+        ValueError: if the folder holds another table.
+        OSError: if the folder cannot be written.
+        KeyboardInterrupt: after Ctrl-C.
+    """
+    with finishing("the shard in hand") as stop_if_asked:
+        manifest = job.task.manifest()
+        finished = shards.finished(manifest)
+        mine = {number: shards.rows(number) for number in range(shards.count) if team.rank.owns(number)}
+        own = [shard for number, shard in finished.items() if number in mine]
+        told = Told(sum(shard.rows for shard in own), sum(shard.failed for shard in own), tell)
+        mine = {number: rows for number, rows in mine.items() if number not in finished}
+        if mine and manifest.get("complete") is not False:
+            begin(job.task, manifest, finished)
+        parts = job.score(mine.values())
+        for number, rows in mine.items():
+            stop_if_asked()
+            shard_parts = []
+            for part in _taken(parts, len(rows)):
+                shard_parts.append(part)
+                told.add(part.table.num_rows, part.failed)
+            shards.write(number, *joined(shard_parts))
+    with team.only_one():
+        return end_if_whole(shards.folder)
+
+
+def end_if_whole(folder: Path) -> bool:
+    """End the table in a folder if all of its shards are finished, whoever made them.
+
+    Returns:
+        Whether it is whole.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None or manifest["complete"]:
+        return manifest is not None
+    shards = Shards(folder, manifest["source"]["rows"], manifest["rows_per_shard"])
+    if not all((folder / shards.name(number)).exists() for number in range(shards.count)):
+        return False  # and not all of them are read
+    finished = shards.finished(manifest)
+    if len(finished) == shards.count:
+        end(shards, manifest, finished)
+        return True
+    return bool((read_manifest(folder) or {}).get("complete"))  # another process may have ended it just now
+
+
 def begin(task: Task, old: Mapping[str, Any], finished: Mapping[int, Shard]) -> dict[str, Any]:
     """Write the manifest of a table that is being made."""
     created = {"created": old["created"]} if old else {}
@@ -256,7 +316,7 @@ def _check_rows(stored: "Dataset", shards: Shards, finished: Mapping[int, Shard]
             rows = shards.rows(number)
             raise ValueError(
                 f"{shards.folder} holds scores of rows that have changed since, some of rows {rows.start} to "
-                f"{rows.stop - 1}; choose another --out or delete it"
+                f"{rows.stop - 1}; choose another out=... or delete it"
             )
 
 

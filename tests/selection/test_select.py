@@ -220,7 +220,7 @@ def test_a_column_of_nulls_leaves_nothing(rule):
 
 def test_too_little_memory_is_one_line(paper):
     with pytest.raises(
-        ValueError, match=r"^the rows do not fit into the memory limit of 1MB: give a larger --memory-limit$"
+        ValueError, match=r"^the rows do not fit into the memory limit of 1MB: give a larger memory_limit=\.\.\.$"
     ):
         select(paper, RULE, memory_limit="1MB")
 
@@ -511,7 +511,7 @@ def test_rows_that_cannot_be_told_apart(paper, tmp_path):
 def test_places_without_scores(tmp_path):
     with pytest.raises(ValueError, match=r"no score table and no Parquet file at .*gone"):
         select(tmp_path / "gone", [])
-    with pytest.raises(ValueError, match="holds no score table; make one with `sds-hf score"):
+    with pytest.raises(ValueError, match="holds no score table; `sds-hf score"):
         select(tmp_path, [])
     with pytest.raises(ValueError, match=r"holds no selection\.parquet: make one with `sds-hf select"):
         Selection.load(tmp_path)

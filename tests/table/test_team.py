@@ -13,17 +13,19 @@ from support.rows import random_dataset, random_row
 
 from sds_hf import ClassesPresent, ScoreTable, score_table
 from sds_hf.clip.device import current_device
+from sds_hf.launcher import Rank
 from sds_hf.table import team as ranks
-from sds_hf.table.team import Rank, Team, current_rank
+from sds_hf.table.team import Team
 
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
 # Forks on demand, so that torch is imported once. A child may die by SIGKILL before its n-th batch.
 FORKS = """
-import os, signal, sys
+import json, os, signal, sys
 from datasets import load_from_disk
 from transformers import AutoTokenizer, CLIPModel
 from sds_hf import PCS, score_table
 from sds_hf.table import job
+from sds_hf.table.team import PartScored
 
 rows = load_from_disk(sys.argv[1])
 scores = [PCS(model=sys.argv[2], dtype="fp32", scales=(3,), orders=1)]
@@ -37,17 +39,18 @@ def scoring(*args):
     return score_rows(*args)
 
 for line in sys.stdin:
-    out, *numbers = line.split()
-    rank, count, dies = map(int, numbers)
+    out, rank, count, dies, environment = json.loads(line)
     child = os.fork()
     if child == 0:
-        os.environ.update(RANK=str(rank), WORLD_SIZE=str(count))
+        os.environ.update(environment)
         job.score_rows, told = scoring, []
         try:
             table = score_table(
                 rows, scores, out, rows_per_shard=4, batch_size=2, progress=lambda *done: told.append(done[0])
             )
             said = f"{rank} scored {batches} {told} {table.manifest['complete']}"
+        except PartScored:
+            said = f"{rank} scored {batches} {told} of a part"
         except OSError as error:
             said = f"{rank} failed: {error}"
         os.write(1, said.encode() + b"\\n")
@@ -61,6 +64,26 @@ for line in sys.stdin:
 """
 
 
+def torchrun(rank: int, count: int) -> dict[str, str]:
+    return {"RANK": str(rank), "WORLD_SIZE": str(count)}
+
+
+def srun(rank: int, count: int) -> dict[str, str]:
+    return {"SLURM_PROCID": str(rank), "SLURM_NTASKS": str(count), "SLURM_STEP_NUM_TASKS": str(count)}
+
+
+def array(rank: int, count: int) -> dict[str, str]:
+    """A job of `--array=2-N:3`, in which the script runs by itself."""
+    numbers = {"ID": 2 + 3 * rank, "COUNT": count, "MIN": 2, "MAX": 2 + 3 * (count - 1), "STEP": 3}
+    task = {f"SLURM_ARRAY_TASK_{name}": str(number) for name, number in numbers.items()}
+    return task | {"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}
+
+
+def array_of_two(rank: int, count: int) -> dict[str, str]:
+    """A task of a job of an array, each with two of them."""
+    return array(rank // 2, count // 2) | srun(rank % 2, 2)
+
+
 @pytest.fixture(scope="module")
 def run(tiny_clip, tmp_path_factory):
     """What the processes of one run say, in the order of their ranks; `dies` says before which batch one is killed."""
@@ -69,9 +92,10 @@ def run(tiny_clip, tmp_path_factory):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1, "env": ENV}
     with subprocess.Popen([sys.executable, "-c", FORKS, str(rows), tiny_clip], **pipes) as process:
 
-        def go(out: Path, count: int, dies: dict[int, int] | None = None) -> list[str]:
+        def go(out: Path, count: int, dies: dict[int, int] | None = None, environment=torchrun) -> list[str]:
             for rank in range(count):
-                process.stdin.write(f"{out} {rank} {count} {(dies or {}).get(rank, 0)}\n")
+                line = [str(out), rank, count, (dies or {}).get(rank, 0), environment(rank, count)]
+                process.stdin.write(json.dumps(line) + "\n")
             said = []
             while (line := process.stdout.readline().strip()) != "ended":
                 said += [line] if line != "started" else []
@@ -108,6 +132,42 @@ def test_any_number_of_processes_makes_the_same_table(run, whole, tmp_path, coun
     assert [words[3] for words in said[1:]] == ["[] True"] * (count - 1)  # only the first one tells, of all rows
 
 
+def test_tasks_of_srun_make_the_same_table(run, whole, tmp_path):
+    said = [line.split(maxsplit=3) for line in run(tmp_path / "scores", 3, environment=srun)]
+    assert [int(words[2]) for words in said] == [6, 4, 4]
+    assert all(words[3].endswith("True") for words in said)
+    assert contents(tmp_path / "scores") == contents(whole)
+
+
+@pytest.mark.parametrize(("environment", "batches"), [(array, [4, 4, 4, 2]), (array_of_two, [4, 4, 4, 2])])
+def test_jobs_of_an_array_make_the_same_table(run, whole, tmp_path, environment, batches):
+    """All at once: each counts its own rows, and at least the last one to end has a finished table."""
+    said = [line.split(maxsplit=3) for line in run(tmp_path / "scores", 4, environment=environment)]
+    assert [int(words[2]) for words in said] == batches
+    assert {words[3].split("] ")[1] for words in said} <= {"True", "of a part"}
+    assert "True" in {words[3].split("] ")[1] for words in said}
+    assert json.loads(said[0][3].rsplit("]", 1)[0] + "]")[-1] == 8
+    assert contents(tmp_path / "scores") == contents(whole)
+
+
+def test_jobs_of_an_array_need_not_run_at_the_same_time(run, whole, tmp_path):
+    """One after the other, the last first, one killed and begun again: nobody waits, and the last ends the table."""
+    out = tmp_path / "scores"
+
+    def job(index: int, dies: int = 0) -> str:
+        return run(out, 1, {0: dies}, lambda rank, count: array(index, 3))[0]
+
+    assert job(2).endswith("of a part")
+    assert run(out, 1, {0: 3}, lambda rank, count: array(1, 3)) == []  # killed in its second shard
+    assert job(0).endswith("of a part")
+    assert json.loads((out / "manifest.json").read_text())["complete"] is False
+    with pytest.raises(ValueError, match="is not finished"):
+        ScoreTable.load(out)
+    assert job(1) == "0 scored 2 [4, 6, 8] True"
+    assert contents(out) == contents(whole)
+    assert job(0) == "0 scored 0 [11] True"
+
+
 @pytest.mark.parametrize(("victim", "left"), [(0, "1"), (1, "0")])
 def test_another_run_does_what_a_dead_process_left(run, whole, tmp_path, victim, left):
     out = tmp_path / "scores"
@@ -142,22 +202,18 @@ def test_two_runs_do_not_write_the_same_table(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(ranks, "MOMENT", 0.0)
     with (
         Team(tmp_path, Rank()),
-        pytest.raises(OSError, match=r"another run is writing the scores in .*; wait for it or choose another --out"),
+        pytest.raises(OSError, match=r"another run is writing the scores in .*; wait for it or choose another out="),
     ):
         score_table(dataset, [ClassesPresent()], tmp_path)
     assert score_table(dataset, [ClassesPresent()], tmp_path).manifest["complete"]
 
 
-def test_the_launcher_says_the_rank(monkeypatch):
-    monkeypatch.delenv("RANK", raising=False)
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert current_rank() == Rank(0, 1)
-    monkeypatch.setenv("RANK", "2")
-    with pytest.raises(ValueError, match="RANK=2 and WORLD_SIZE=1 are no rank; unset them or start with `torchrun`"):
-        current_rank()
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    assert current_rank() == Rank(2, 3)
-    assert [place for place in range(9) if Rank(2, 3).owns(place)] == [2, 5, 8]
+def test_rows_that_failed_are_not_scored_again_by_an_array(dataset, tmp_path):
+    part = Rank(0, 2, together=False)
+    with pytest.raises(
+        ValueError, match="scored again by processes that wait for each other; for one process by itself"
+    ):
+        score_table(dataset, [ClassesPresent()], tmp_path / "scores", retry="failed", rank=part)
 
 
 # A user's own script

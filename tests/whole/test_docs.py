@@ -62,9 +62,8 @@ def test_commands_and_code_run_in_order(home, monkeypatch, capsys):
 
 
 def test_every_page_with_commands_is_run():
-    assert {
-        page.stem for page in PAGES if re.search(r"^```(bash|python)", page.read_text(encoding="utf-8"), re.M)
-    } <= set(ORDER)
+    pages = {page.stem for page in PAGES if re.search(r"^```(bash|python)", page.read_text(encoding="utf-8"), re.M)}
+    assert pages <= {*ORDER, "python"}  # the reference of Python has `test_python.py`
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: str(page.relative_to(ROOT)))

@@ -98,6 +98,10 @@ def why(
 
     Raises:
         ValueError: if there is no such row, or the scores are not those of the selection.
+
+    Example:
+        >>> why(selection, candidates["id"][0], table).words
+        'among the best of class cow, rank 1 of 1 (1 stay)'
     """
     path, report, recipe, scores = _opened(selection, scores)
     table = pq.read_table(path, filters=pc.field("id") == row_id)

@@ -56,7 +56,7 @@ class Cityscapes(Reader):
         for folder in (self.images, self.annotations):
             if not folder.is_dir():
                 there = sorted(subfolders(folder.parent))
-                raise UnknownLayoutError(f"no split {split!r} in {folder.parent}; there are {there}: give --split")
+                raise UnknownLayoutError(f"no split {split!r} in {folder.parent}; there are {there}: give split=...")
 
     @classmethod
     def recognises(cls, path: Path) -> bool:

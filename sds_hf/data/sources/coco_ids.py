@@ -31,7 +31,7 @@ def check_ids(ids: str | None) -> None:
         UnknownLayoutError: names those that exist.
     """
     if ids not in (None, *get_args(Ids)):
-        raise UnknownLayoutError(f"--ids is {' or '.join(get_args(Ids))}, not {ids!r}")
+        raise UnknownLayoutError(f"ids must be {' or '.join(get_args(Ids))}, not {ids!r}")
 
 
 def to_indices(mask: np.ndarray, ids: Ids, labels: LabelSpace, path: Path) -> np.ndarray:
@@ -125,7 +125,7 @@ def find_ids(
     few = [path.name for path in (*contiguous, *original)][:SEVERAL]
     raise UnknownLayoutError(
         f"the masks in {folder} could hold contiguous (1-80) or original (1-90) COCO ids; say which: "
-        f"--ids contiguous or --ids original{f' (only {few} tell, of {len(shown)} masks)' if few else ''}"
+        f"ids='contiguous' or ids='original'{f' (only {few} tell, of {len(shown)} masks)' if few else ''}"
     )
 
 
@@ -182,12 +182,12 @@ def _differing(fitting: Mapping[Ids, list[Path]], shown: Mapping[Path, Held], la
         first, second = min(set(only) & contiguous), min(set(only) & original)
         return (
             f"{folder} holds {first}, which is no original COCO category id, and {second}, which is no contiguous one: "
-            f"the masks are of different encodings; import them apart, with --ids ({first} is in {only[first].name}, "
+            f"the masks are of different encodings; import them apart, with ids=... ({first} is in {only[first].name}, "
             f"{second} in {only[second].name})"
         )
     ids = max(ALL_IDS, key=lambda ids: len(fitting[ids]))
     odd = next(path for path in shown if path not in fitting[ids])
     return (
         f"{len(fitting[ids])} of {len(shown)} masks in {folder} could hold {MEANING[ids]}, but not {odd.name}: it has "
-        f"{sorted(shown[odd].large - _possible(ids, labels))}: take it out, or say which ids with --ids {ids}"
+        f"{sorted(shown[odd].large - _possible(ids, labels))}: take it out, or say which ids with ids={ids!r}"
     )

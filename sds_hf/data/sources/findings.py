@@ -70,11 +70,11 @@ class Findings:
     def _why(self) -> str:
         if self.annotations and self.crowds == self.annotations:
             return (
-                f": all {self.crowds} annotations are crowds (iscrowd 1), which are ignored; --crowd paint paints them"
+                f": all {self.crowds} annotations are crowds (iscrowd 1), which are ignored; crowd='paint' paints them"
             )
         if self.values == {0, IGNORE_INDEX}:
             return (
-                ": all masks hold 0 and 255 only, and 255 is ignored; if it is an object, give --labels a file that "
+                ": all masks hold 0 and 255 only, and 255 is ignored; if it is an object, give labels=... a file that "
                 "numbers its lines, `0: background` and `255: NAME`"
             )
         return f": all masks hold {sorted(self.values)} only" if self.values else ""

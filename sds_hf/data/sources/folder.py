@@ -189,7 +189,7 @@ def _find(path: Path, folder_name: str | None, names: tuple[str, ...], kind: str
             return path / name
     folders = sorted(folder.name for folder in path.iterdir() if folder.is_dir())
     raise UnknownLayoutError(
-        f"{path} has no folder of {kind} called {folder_name or ' or '.join(names)}; it has {folders}: give --{kind}"
+        f"{path} has no folder of {kind} called {folder_name or ' or '.join(names)}; it has {folders}: give {kind}=..."
     )
 
 

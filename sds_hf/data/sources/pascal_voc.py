@@ -67,11 +67,11 @@ class PascalVOC(Reader):
         files = [self.file(self.path / name) for name in NAMES_FILES if (self.path / name).is_file()]
         spaces = {str(file): mask_values(str(file)).labels for file in files}
         if len({space.names for space in spaces.values()}) > 1:
-            raise UnknownLayoutError(f"{' and '.join(spaces)} name different classes: give one of them as --labels")
+            raise UnknownLayoutError(f"{' and '.join(spaces)} name different classes: give one of them as labels=...")
         for file, space in spaces.items():
             if 0 in space.class_ids and not file.endswith(NAMES_FILES[0]):
                 raise UnknownLayoutError(
-                    f"{file} names no background, so that 0 would be {space.names[0]!r}: give --labels {file} if so, "
+                    f"{file} names no background, so that 0 would be {space.names[0]!r}: give labels={file!r} if so, "
                     "else a file that begins with `background`"
                 )
             return file

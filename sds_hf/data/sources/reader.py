@@ -56,6 +56,27 @@ class Reader(MaskFiles, ABC):
         on_error: what a broken file does: `raise` stops and names it, `skip` names it in a warning and counts it.
         counts: what was skipped and why, by reason; complete when all rows were read.
         findings: what else the rows showed; complete when all were read.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> class Pairs(Reader):
+        ...     name, summary = "pairs", "*.jpg beside *.png"
+        ...     @classmethod
+        ...     def recognises(cls, path):
+        ...         return any(path.glob("*.jpg"))
+        ...     def entries(self):
+        ...         return sorted(self.path.glob("*.jpg"))
+        ...     def read(self, entry):
+        ...         mask = np.asarray(Image.open(entry.with_suffix(".png")))
+        ...         return self.row(entry.stem, entry, self.check_mask(mask, entry))
+        ...
+        >>> Path("pairs").mkdir()
+        >>> candidates[0]["image"].save("pairs/a.jpg")
+        >>> candidates[0]["mask"].save("pairs/a.png")
+        >>> [row["id"] for row in Pairs("pairs", labels="voc").rows()]
+        ['a']
     """
 
     name: ClassVar[str]
@@ -79,7 +100,7 @@ class Reader(MaskFiles, ABC):
         if space is None:
             own = next((f", perhaps {self.path / name}" for name in NAMES_FILES if (self.path / name).is_file()), "")
             raise UnknownLayoutError(
-                f"nothing in {self.path} says what its mask indices mean: give --labels voc or --labels coco, "
+                f"nothing in {self.path} says what its mask indices mean: give labels='voc' or labels='coco', "
                 f"or a text file with the name of a class in each line{own}"
             )
         self.values = mask_values(space) if isinstance(space, str) else MaskValues(space)
@@ -177,7 +198,7 @@ class Reader(MaskFiles, ABC):
         if self.on_missing == "error":
             looked = f"; looked for {expected}" if expected else ""
             raise MissingFileError(
-                f"{where}: {reason}; with --on-missing skip such rows are left out and counted{looked}"
+                f"{where}: {reason}; with on_missing='skip' such rows are left out and counted{looked}"
             )
         self.counts[reason] += 1
         self.findings.missing.setdefault(reason, str(expected or where))
@@ -265,7 +286,7 @@ def make_reader(
     """
     for option, value, possible in (("missing", on_missing, Missing), ("error", on_error, Errors)):
         if value not in (None, *get_args(possible)):
-            raise UnknownLayoutError(f"--on-{option} is {' or '.join(get_args(possible))}, not {value!r}")
+            raise UnknownLayoutError(f"on_{option} must be {' or '.join(get_args(possible))}, not {value!r}")
     kind = _recognising(Path(path)) if name == "auto" else READERS.get(name)
     if kind is None:
         raise UnknownLayoutError(f"no reader {name!r}; there are {sorted(READERS)}")

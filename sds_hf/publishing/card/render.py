@@ -44,6 +44,10 @@ def render_card(recipe: Recipe, report: Report) -> str:
 
     Returns:
         The text of `README.md`.
+
+    Example:
+        >>> render_card(recipe, selection.report).splitlines()[0]
+        '---'
     """
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     environment.filters.update(

@@ -2,20 +2,19 @@
 
 import inspect
 import json
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform, get_args
+from dataclasses import asdict, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 
 import pyarrow as pa
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
 
 from sds_hf.clip.checkpoints import DEFAULT_MODEL, model_files
 from sds_hf.clip.kinds import DTypeName
-from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
-from sds_hf.scores.base.batches import Column, MapBatch, map_state
+from sds_hf.schema import settings
+from sds_hf.scores.base.batches import Column, MapBatch, all_columns, columns_read, common_labels, map_state
 from sds_hf.scores.base.presets import preset
 from sds_hf.scores.base.rows import Rows, cells_of, in_parts, read_parts, read_rows
 
@@ -28,14 +27,6 @@ Values = Sequence[Any]  # numbers, lists or structs, as the column's type asks; 
 Cost = Literal["light", "forward", "forwards", "dense"]  # no model, one encoder pass, several, a large one
 COSTS: tuple[Cost, ...] = get_args(Cost)
 
-S = TypeVar("S")
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-def settings(cls: type[S]) -> type[S]:
-    """Make a class of a score a frozen dataclass whose fields are checked when it is created."""
-    return cast(type[S], dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(cls))
-
 
 @settings
 class Score(ABC):
@@ -46,6 +37,19 @@ class Score(ABC):
 
     Args:
         labels: label space of the masks; `"auto"` takes it from the ClassLabel names of the dataset's `classes`.
+
+    Example:
+        >>> import numpy as np
+        >>> import pyarrow as pa
+        >>> @settings
+        ... class Light(Score):
+        ...     name, source = "light", "an example"
+        ...     columns, needs = {"light": pa.float32()}, frozenset({"image"})
+        ...     def compute(self, rows):
+        ...         return {"light": [np.asarray(image).mean() for image in rows.images]}
+        ...
+        >>> add_scores(candidates, Light()).features["light"]
+        Value('float32')
     """
 
     name: ClassVar[str]  # in recipes and on the command line
@@ -142,8 +146,25 @@ class Score(ABC):
         """The settings as given."""
         return asdict(cast(Any, self))
 
-    def __call__(self, batch: Mapping[str, Any], *extra: Any) -> Any:
-        """The new columns for a batch of `Dataset.map`; see `score_batch`."""
+    def __call__(self, batch: Mapping[str, Any] | None = None, *extra: Any, **changes: Any) -> Any:
+        """The new columns for a batch of `Dataset.map`, see `score_batch`; or the score with other settings.
+
+        Args:
+            batch: what `map` hands over; None for the score with other settings, e.g. `pcs_score(model="demo")`.
+            *extra: indices and rank, as `map` adds them.
+            **changes: settings.
+
+        Raises:
+            SettingsError: if a setting makes no sense.
+            TypeError: if both a batch and settings are given, or the batch is no batch.
+        """
+        if batch is None:
+            return replace(cast(Any, self), **changes)
+        if changes or (not isinstance(batch, Mapping) and hasattr(batch, "features")):
+            raise TypeError(
+                f"a score is called by map: dataset.map({self.name}_score, batched=True), or "
+                f"add_scores(dataset, score); settings are given before, e.g. {type(self).__name__}(model=...)"
+            )
         return score_batch((self,), batch, *extra)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -152,9 +173,16 @@ class Score(ABC):
             identity = json.dumps(self.identity(), sort_keys=True)
             return _rebuild, (type(self), identity, *filter(None, [map_state(identity, columns_read((self,)))]))
         except Exception as error:
-            # `datasets` would swallow this and go on with a random fingerprint: fail at the call that follows.
+            # `datasets` would swallow this with a warning of its own: fail at the call that follows, and never take
+            # anything from the cache before.
             object.__setattr__(self, "_unresolved", error)
-            raise
+            return _unresolved, (type(self), self.values(), str(error), uuid.uuid4().hex)
+
+
+def _unresolved(cls: type[Score], values: Mapping[str, Any], error: str, unique: str) -> Score:
+    score = cls(**values)
+    object.__setattr__(score, "_unresolved", ValueError(error))
+    return score
 
 
 def _rebuild(cls: type[Score], identity: str, state: str = "") -> Score:
@@ -175,6 +203,21 @@ class ClipScore(Score):
         labels: label space of the masks; `"auto"` takes it from the ClassLabel names of the dataset's `classes`.
         model: a Hub id (with `@revision` if wanted), a local folder, or `"demo"`, the tiny CLIP of this package.
         dtype: `"auto"` is bf16 on CUDA and on CPUs that have it, else fp32.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from sds_hf.scores.base import encoding
+        >>> @settings
+        ... class Alike(ClipScore):
+        ...     name, source = "alike", "an example"
+        ...     columns, needs = {"alike": pa.float32()}, frozenset({"image"})
+        ...     def compute(self, rows):
+        ...         encoder = self.encoder()
+        ...         images = encoding.images(rows, encoder, encoding.View())
+        ...         return {"alike": (images @ encoding.texts(rows, encoder)[0]).tolist()}
+        ...
+        >>> add_scores(candidates, Alike(model="demo")).features["alike"]
+        Value('float32')
     """
 
     cost: ClassVar[Cost] = "forward"
@@ -305,35 +348,3 @@ def score_rows(scores: Sequence[Score], rows: Rows) -> tuple[dict[str, Column], 
             values[position] = None if value is None or value != value else value
         columns[name] = Column(values, dtype)
     return columns, errors
-
-
-def common_labels(scores: Sequence[Score]) -> str:
-    """The label space that scores computed together are set to.
-
-    Raises:
-        ValueError: if they differ in it, or two of them would write different numbers into one column.
-    """
-    spaces = {score.labels for score in scores}
-    if len(spaces) != 1:
-        one = f"scores computed together need one label space, not {sorted(spaces)}"
-        raise ValueError(one if spaces else "no score is asked for: name one or more, e.g. pcs and asf_miou")
-    writers: dict[str, Score] = {}
-    for score in scores:
-        for column in score.writes:
-            other = writers.setdefault(column, score).values()
-            differing = {key for key, value in score.values().items() if other.get(key, value) != value}
-            if differing or (writers[column] is not score and writers[column].name == score.name):
-                raise ValueError(
-                    f"two scores write the column {column!r}, with different {sorted(differing) or score.name}"
-                )
-    return spaces.pop()
-
-
-def all_columns(scores: Sequence[Score]) -> dict[str, pa.DataType]:
-    """Columns the scores write together, in order."""
-    return {name: dtype for score in scores for name, dtype in score.writes.items()}
-
-
-def columns_read(scores: Sequence[Score]) -> list[str]:
-    """Columns to hand to the scores: those that any may read, then what only these do."""
-    return list(dict.fromkeys([*READABLE, *sorted(name for score in scores for name in score.reads)]))

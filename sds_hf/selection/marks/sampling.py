@@ -66,6 +66,11 @@ def sample(
         ValueError: if there are fewer kept rows, the file has such a sample already, or the scores are not those of the
             selection.
         OSError: if the file cannot be written.
+
+    Example:
+        >>> chosen = select(table, recipe, out="sampled")
+        >>> sample(chosen, 5).name
+        'marks.parquet'
     """
     selection = opened(selection)
     kept = selection.report.kept
@@ -139,7 +144,7 @@ def _place(drawn: Sample, row_id: str) -> bytes:
 def _values(selection: Selection, drawn: Sample, scores: Any) -> np.ndarray:
     """The score of each kept row, float64; NaN for none."""
     if scores is None:
-        raise ValueError(f"a sample by {drawn.column!r} needs the scores that the selection was made of: give --scores")
+        raise ValueError(f"a sample by {drawn.column!r} needs the scores that were selected from: give scores=...")
     if isinstance(scores, (str, Path)) and Path(scores).is_dir():
         scores = ScoreTable.load(scores)
     table_sha256 = selection.report.provenance.get("table_sha256")

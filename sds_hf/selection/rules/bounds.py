@@ -2,11 +2,12 @@
 
 import math
 import re
+from dataclasses import field
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, model_validator
 
-from sds_hf.scores.base.score import settings
+from sds_hf.schema import settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import Rule
@@ -37,7 +38,7 @@ class Bounded(Rule):
 
     signs: ClassVar[dict[str, str]]  # how a row that stays compares, by the bound's name
 
-    column: str
+    column: str = field(kw_only=False)
 
     @property
     def bounds(self) -> dict[str, float | str]:
@@ -103,13 +104,19 @@ class Threshold(Bounded):
 
     Source:
         Tang et al., SDS, AAAI 2025, Eq. 6.
+
+    Example:
+        >>> select(scored, Threshold("clip_sim", 0.2)).report.steps[0].rule
+        'clip_sim > 0.2'
+        >>> select(scored, Threshold("boundary", above="q0.25")).report.kept
+        18
     """
 
     kind: ClassVar[str] = "threshold"
     signs: ClassVar[dict[str, str]] = {"above": ">", "below": "<"}
 
-    above: Bound | None = None
-    below: Bound | None = None
+    above: Bound | None = field(default=None, kw_only=False)
+    below: Bound | None = field(default=None, kw_only=False)
 
 
 @settings
@@ -123,10 +130,14 @@ class Band(Bounded):
 
     Source:
         Wang et al., Difficulty Controlled Diffusion Model, AAAI 2026: rows of medium difficulty help most.
+
+    Example:
+        >>> select(scored, Band("boundary", low="q0.25", high="q0.75")).report.kept
+        12
     """
 
     kind: ClassVar[str] = "band"
     signs: ClassVar[dict[str, str]] = {"low": ">=", "high": "<="}
 
-    low: Bound | None = None
-    high: Bound | None = None
+    low: Bound | None = field(default=None, kw_only=False)
+    high: Bound | None = field(default=None, kw_only=False)

@@ -1,12 +1,12 @@
 """Rules that order rows by their ranks in several scores: by the worst of them, or by their mean."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from sds_hf.scores.base.score import settings
+from sds_hf.schema import settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import GROUP_WORDS
@@ -120,7 +120,7 @@ class RankShare(BestShare):
 
     worst: ClassVar[bool]
 
-    columns: Several
+    columns: Several = field(kw_only=False)
     within: Families | None = None
 
     @property
@@ -161,6 +161,13 @@ class WorstRank(RankShare):
 
     Source:
         Ours.
+
+    Example:
+        >>> rule = WorstRank(["pcs", "boundary"], target=6)
+        >>> rule.label
+        'top 6 by worst rank in pcs and boundary'
+        >>> select(scored, rule).report.kept
+        6
     """
 
     kind: ClassVar[str] = "worst_rank"
@@ -182,6 +189,10 @@ class RankMean(RankShare):
 
     Source:
         Meletis et al., ITSC 2019, combine similarity and object diversity; how is not published, this is our reading.
+
+    Example:
+        >>> select(scored, RankMean(["pcs", "boundary"], target=6)).report.kept
+        6
     """
 
     kind: ClassVar[str] = "rank_mean"
