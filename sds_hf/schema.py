@@ -5,7 +5,6 @@ import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import field, fields
-from functools import wraps
 from inspect import get_annotations
 from typing import Any, TypeVar, cast, dataclass_transform
 
@@ -33,7 +32,7 @@ def settings(cls: type[S]) -> type[S]:
     Raises:
         SettingsError: in one line, when the class is made with settings that make no sense.
 
-    Example:
+    Examples:
         >>> @settings
         ... class Warm(Score):
         ...     name, columns, needs, source = "warm", {}, frozenset(), "an example"
@@ -46,15 +45,14 @@ def settings(cls: type[S]) -> type[S]:
     """
     cls.__doc__ = with_inherited_args(cls)
     checked = cast(Any, dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(cls))
-    checked.__init__ = _in_one_line(checked.__init__)
     checked.__signature__ = signature(checked)
+    checked.__init__ = _in_one_line(checked, checked.__init__)
     return cast(type[S], checked)
 
 
-def _in_one_line(init: Callable[..., None]) -> Callable[..., None]:
+def _in_one_line(cls: type, init: Callable[..., None]) -> Callable[..., None]:
     """The same, with errors for people."""
 
-    @wraps(init)
     def __init__(self: Any, *args: Any, **values: Any) -> None:
         try:
             init(self, *args, **values)
@@ -62,6 +60,9 @@ def _in_one_line(init: Callable[..., None]) -> Callable[..., None]:
             names = [setting.name for setting in fields(self)]
             raise SettingsError(type(self).__name__, one_line(error, {(): names})) from None
 
+    __init__.__module__, __init__.__qualname__ = cls.__module__, f"{cls.__qualname__}.__init__"
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    cast(Any, __init__).__signature__ = inspect.Signature([itself, *inspect.signature(cls).parameters.values()])
     return __init__
 
 

@@ -124,7 +124,7 @@ def compare(
         ValueError: if there are fewer than two recipes, one cannot be applied to the scores (see `select`), or the
             truth is in neither the scores nor the dataset. A recipe that keeps no row is part of the comparison.
 
-    Example:
+    Examples:
         >>> half = Recipe(name="half", rules=[TopK("pcs", fraction=0.5)])
         >>> [(choice.recipe, choice.kept) for choice in compare(scored, [recipe, half]).recipes]
         [('mine', 14), ('half', 12)]

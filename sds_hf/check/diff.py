@@ -52,7 +52,7 @@ def diff(
     Raises:
         ValueError: if there is no such version, it cannot be read, it has no ids, or one twice.
 
-    Example:
+    Examples:
         >>> half = Recipe(name="mine", rules=[TopK("pcs", fraction=0.5)])
         >>> _ = publish(candidates, select(table, half), half, scores=table, folder="sds-half")
         >>> diff("sds-mine", "sds-half").rows

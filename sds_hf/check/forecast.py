@@ -61,7 +61,7 @@ def forecast(report: Report, goal: int, rules: Iterable[Rule] = ()) -> list[Clas
     Raises:
         ValueError: if a rule keeps a number of rows however many candidates there are.
 
-    Example:
+    Examples:
         >>> cow = next(one for one in forecast(selection.report, goal=50) if one.name == "cow")
         >>> cow.candidates, cow.kept, cow.more
         (1, 1, 49)

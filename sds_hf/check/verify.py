@@ -102,7 +102,7 @@ def verify(
     Raises:
         ValueError: if there is no such dataset or version, it cannot be reached, or a number makes no sense.
 
-    Example:
+    Examples:
         >>> verify("sds-mine").ok
         True
     """

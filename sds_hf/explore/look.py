@@ -64,12 +64,13 @@ def look(
     Raises:
         ValueError: if the scores are not those the selection was made of, or are too many for one file.
 
-    Example:
+    Examples:
         >>> page = look(selection, candidates, scores=table)
         >>> page.save("look.html")
     """
     table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(scores or _scores_beside(selection))
     report = selection.report
+    table.check_whole("the page, on which bounds are tried out,")
     if not table.holds(report.provenance.get("table_sha256")):
         raise ValueError(f"the selection was not made from the scores in {table.folder}; give them with scores=...")
     if report.rows > MOST_ROWS:

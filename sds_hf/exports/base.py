@@ -98,7 +98,7 @@ FORMATS: dict[str, Format] = {}
 def export_format(name: str, summary: str, **more: Any) -> Callable[[Write], Write]:
     """Register a function that writes a format.
 
-    Example:
+    Examples:
         >>> @export_format("ids", "the ids of all rows")
         ... def write(job):
         ...     (job.folder / "ids.txt").write_text(" ".join(job.dataset["id"]))
@@ -146,7 +146,7 @@ def export(
         ValueError: if there is something in `out`, nothing says what the indices of the masks mean, or the selection is
             of another dataset.
 
-    Example:
+    Examples:
         >>> export("sds-mine", "voc", "as-voc").files
         31
     """

@@ -37,7 +37,7 @@ def load(
         ValueError: if there is no such dataset, version or configuration, it was not made by sds-hf, or a file differs
             from its checksum.
 
-    Example:
+    Examples:
         >>> load("sds-mine").num_rows, load("sds-mine", "scores").num_rows
         (14, 24)
     """

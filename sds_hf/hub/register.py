@@ -40,7 +40,7 @@ def register() -> list[str]:
     Raises:
         RuntimeError: if the installed `datasets` has no table of names.
 
-    Example:
+    Examples:
         >>> register()
         ['sds_voc', 'sds_coco']
     """

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from sds_hf.clip.device import current_device, dtype_name, resolve_dtype
+from sds_hf.clip.launcher import current_rank, rank_together
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.files import write_whole
-from sds_hf.launcher import current_rank, rank_together
 from sds_hf.progress import Watch, nothing
 from sds_hf.prove.arms import Arms, check_apart, make_arms
 from sds_hf.prove.results.proof import Proof, make_proof
@@ -270,7 +270,7 @@ def prove_subset(
             different things, or a model cannot be had.
         ModuleNotFoundError: if the extra `prove` is needed and not installed.
 
-    Example:
+    Examples:
         >>> test = Dataset.from_list(list(demo_rows(8, seed=1)), features=demo_features())
         >>> proof = prove_subset(candidates, table, test, "proof", recipes=[recipe], model="demo", seeds=1, epochs=1)
         >>> [arm.name for arm in proof.arms]

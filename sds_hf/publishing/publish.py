@@ -139,7 +139,7 @@ def publish(
             cannot be reached or refuses.
         ValueError: if the selection is not of this dataset or not by this recipe, or the folder is not empty.
 
-    Example:
+    Examples:
         >>> published = publish(candidates, selection, recipe, scores=table, folder="sds-voc")
         >>> sorted(published.files)[:3]
         ['README.md', 'assets/classes.png', 'assets/samples.png']

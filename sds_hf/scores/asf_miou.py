@@ -77,7 +77,7 @@ class ASF(ReferenceSettings, ClipScore):
         NACLIP (Hajimiri et al., WACV 2025). Columns, SAM 3, regions and two judges are ours. Differs by default:
         affinity boxes may reach the last row and column of the map.
 
-    Example:
+    Examples:
         >>> score = ASF(model="demo", refine="affinity")
         >>> add_scores(candidates, score).features["asf_miou"]
         Value('float32')
@@ -256,14 +256,14 @@ class ClassIoU(ASF):
 
     Args:
         reference, refine, crf_image, crf_confidence, affinity_blocks, cam_threshold, exclusive_boxes, position, scales,
-            regions, sam3_model, class_list, ignore: see `ASF`; one judge only.
+            regions, sam3_model, class_list, ignore: see `ASF`. Here it is one judge only.
         iou: without meaning here.
         model, dtype, labels: see `ClipScore`.
 
     Source:
         As `asf_miou`; the classes apart are ours.
 
-    Example:
+    Examples:
         >>> score = ClassIoU(model="demo", refine="affinity")
         >>> classes = add_scores(candidates, score)[0]["asf_class_iou"]
         >>> sorted(classes[0])

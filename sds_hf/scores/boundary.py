@@ -42,7 +42,7 @@ class Boundary(Score):
     Source:
         Ours; ranks of the Sobel gradient.
 
-    Example:
+    Examples:
         >>> add_scores(candidates, Boundary()).features["boundary"]
         Value('float32')
     """

@@ -26,7 +26,7 @@ class ClassesPresent(Score):
     Source:
         C(Y) of Tang et al., SDS, AAAI 2025.
 
-    Example:
+    Examples:
         >>> add_scores(candidates, ClassesPresent())["classes_present"][:3]
         [[10, 17, 19], [4], [17]]
     """

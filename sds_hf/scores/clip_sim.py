@@ -36,7 +36,7 @@ class ClipSim(ImageTextScore):
     Source:
         Tang et al., SDS, AAAI 2025, Eq. 2; prompts of CLIP-ES (Lin et al., CVPR 2023).
 
-    Example:
+    Examples:
         >>> add_scores(candidates, ClipSim(model="demo", similarity="cosine")).features["clip_sim"]
         Value('float32')
     """

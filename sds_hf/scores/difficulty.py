@@ -58,7 +58,7 @@ class Difficulty(FittedScore):
     Source:
         Wang et al., Difficulty Controlled Diffusion Model, AAAI 2026; the formulas are ours.
 
-    Example:
+    Examples:
         >>> score = Difficulty(model="demo", bands=(0.2, 0.6))
         >>> sorted(set(add_scores(candidates, score)["difficulty_band"]))
         ['easy', 'hard', 'medium']

@@ -49,7 +49,7 @@ class Diversity(WholeSetScore):
     Source:
         Ours, after Meletis, Romijnders, Dubbelman, ITSC 2019.
 
-    Example:
+    Examples:
         >>> score = Diversity(objects="components").fit(candidates)
         >>> add_scores(candidates, score).column_names[-3:]
         ['num_objects', 'num_distinct', 'effective']

@@ -53,7 +53,7 @@ class Duplicates(WholeSetScore, ClipScore):
     Source:
         Ours; SemDeDup (Abbas et al., 2023) removes duplicates by such cosines.
 
-    Example:
+    Examples:
         >>> score = Duplicates(model="demo", threshold=0.9)
         >>> add_scores(candidates, score).column_names[-2:]
         ['duplicate_sim', 'duplicate_of']

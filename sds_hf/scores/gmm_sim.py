@@ -47,7 +47,7 @@ class GMMSim(FittedScore):
     Source:
         Meletis, Romijnders and Dubbelman, ITSC 2019 ("sim_citys"); the features are CLIP's instead of a ResNet's.
 
-    Example:
+    Examples:
         >>> reference = candidates.filter(lambda defect: defect is None, input_columns="defect")
         >>> score = GMMSim.fit(reference, "gmm.npz", model="demo", components=2)
         >>> add_scores(candidates, score).features["gmm_sim"]

@@ -40,7 +40,7 @@ class Leakage(FittedScore):
     Source:
         Ours.
 
-    Example:
+    Examples:
         >>> test = candidates.select(range(4))
         >>> score = Leakage.fit(test, "test.npz", model="demo")
         >>> add_scores(candidates, score).column_names[-2:]

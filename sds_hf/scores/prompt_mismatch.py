@@ -34,7 +34,7 @@ class PromptMismatch(Score):
     Source:
         Ours. The prompts are those of Dataset Diffusion (Nguyen et al., NeurIPS 2023).
 
-    Example:
+    Examples:
         >>> add_scores(candidates, PromptMismatch()).column_names[-2:]
         ['prompt_missing', 'prompt_unnamed']
     """

@@ -55,7 +55,7 @@ class RealProb(FittedScore):
     Source:
         Ours; the detector of RSMatch (Wang et al., arXiv 2405.16930) is the idea.
 
-    Example:
+    Examples:
         >>> real, synthetic = candidates.select(range(12)), candidates.select(range(12, 24))
         >>> score = RealProb.fit(real, synthetic, "probe.npz", model="demo", folds=2)
         >>> add_scores(candidates, score).features["real_prob"]

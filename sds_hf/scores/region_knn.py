@@ -70,7 +70,7 @@ class RegionKNN(WholeSetScore, ClipScore):
     Source:
         Ours; Bahri, Jiang and Gupta, ICML 2020, find wrong labels of images by their neighbours in a feature space.
 
-    Example:
+    Examples:
         >>> add_scores(candidates, RegionKNN(model="demo", k=5)).column_names[-1]
         'region_knn_class'
     """

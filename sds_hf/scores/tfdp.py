@@ -52,7 +52,7 @@ class TFDP(WholeSetScore):
         Dai et al., Training-Free Dataset Pruning for Instance Segmentation, ICLR 2025. Objects of semantic masks are
         ours; the paper has instance masks.
 
-    Example:
+    Examples:
         >>> add_scores(candidates, TFDP(base="si")).column_names[-2:]
         ['cb_scs', 'num_instances']
     """

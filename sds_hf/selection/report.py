@@ -99,7 +99,7 @@ class Report(Screen, BaseModel):
         files: SHA-256 of the files beside the report of a selection, which belong to it; empty in what is published.
         certificates: what share of the kept rows is good, as marks of samples show.
 
-    Example:
+    Examples:
         >>> report = Report.load("selection/report.json")
         >>> report.rows, report.kept
         (24, 14)

@@ -35,7 +35,7 @@ def split_unlabeled(
     Raises:
         ValueError: if a column is missing or the bounds make no sense.
 
-    Example:
+    Examples:
         >>> pool = candidates.add_column("real_prob", [number / 24 for number in range(24)])
         >>> {name: len(rows) for name, rows in split_unlabeled(pool).items()}
         {'labeled': 0, 'unlabeled_real': 7, 'unlabeled_synthetic': 8, 'unlabeled_unsure': 9}
@@ -73,7 +73,7 @@ def class_queue(dataset: Dataset, q: int = 64, real_col: str = "real_prob") -> d
     Raises:
         ValueError: if a column is missing or `q` makes no sense.
 
-    Example:
+    Examples:
         >>> pool = candidates.add_column("real_prob", [number / 24 for number in range(24)])
         >>> queue = class_queue(pool, q=2)
         >>> {name: len(rows) for name, rows in sorted(queue.items())[:3]}

@@ -8,11 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sds_hf.clip.launcher import rank_together
+from sds_hf.data.access.remote import folder_at
 from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import labels_of
-from sds_hf.files import folder_at, is_remote, named_folder
-from sds_hf.launcher import rank_together
+from sds_hf.files import is_remote, named_folder
 from sds_hf.scores.base.batches import common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.table.join import differing, join_tables
@@ -34,7 +35,7 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
 
     The table is as it was until all are computed, then all columns are there at once. A score that it has with other
     settings is replaced, see `sds_hf.table.join.differing`. Rows must be those that the table was made of. Under
-    `torchrun`, `accelerate launch` or `srun` each process computes its part, and the first one joins.
+    `torchrun` or `accelerate launch` each process computes its part, and the first one joins.
 
     Args:
         dataset: that the table was made of.
@@ -48,7 +49,7 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
     Raises:
         ValueError: if there is no finished table, or the dataset is not the one it was made of; see `score_table`.
 
-    Example:
+    Examples:
         >>> score_table(candidates, Boundary(), "more").to_arrow().column_names[4:-2]
         ['boundary', 'boundary_class']
         >>> add_to_table(candidates, "prompt_mismatch", "more").to_arrow().column_names[4:-2]
@@ -67,6 +68,7 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
     team = Team(named_folder(folder), rank_together("adding scores"))
     with _at_work(team, aside):
         table = ScoreTable.load(folder)
+        table.check_whole("adding scores")
         _check_same(table, dataset, chosen)
         lacking = [score for score in chosen if _identity(score, table) not in table.manifest["scores"]]
         if not lacking:

@@ -49,7 +49,7 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
     Raises:
         ValueError: if the tables are of other rows, other content or another label space.
 
-    Example:
+    Examples:
         >>> first = score_table(candidates, Boundary(), "first")
         >>> second = score_table(candidates, PromptMismatch(), "second")
         >>> join_tables([first, second], "both").to_arrow().column_names[4:-2]
@@ -58,6 +58,8 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
     first, *others = tables
     if not others:
         raise ValueError("a join needs two tables or more")
+    for table in tables:
+        table.check_whole("a join")
     for other in others:
         _check_same(first, other)
     out, manifest = Path(out), _manifest(tables)
@@ -103,11 +105,11 @@ class _Reader:
             if rows is not None and rows["id"].equals(ids):
                 return rows
             self._whole = self._table.to_arrow()
-        places = pc.index_in(ids.combine_chunks(), self._whole["id"].combine_chunks())
-        if places.null_count:
-            lacking = ids.combine_chunks().filter(pc.is_null(places))[0].as_py()
+        indices = pc.index_in(ids.combine_chunks(), self._whole["id"].combine_chunks())
+        if indices.null_count:
+            lacking = ids.combine_chunks().filter(pc.is_null(indices))[0].as_py()
             raise ValueError(f"{self._table.folder} has no row {lacking!r}, so the tables are not of the same rows")
-        return self._whole.take(places)
+        return self._whole.take(indices)
 
     def _tables(self) -> Iterator[pa.Table]:
         for path in self._table.paths:

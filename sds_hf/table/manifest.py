@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 FORMAT = 2
+NEEDED = "needed"  # entry of a table some of whose values are skipped: what they were needed for
 NAMES = ("source.name", "source.reader")  # what a thing is called decides no number
 LOCK = re.compile(r"rank-\d+\.lock")  # of a process at work
 DEMO_LIMIT = (

@@ -12,8 +12,8 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
+from sds_hf.clip.launcher import ALONE, Rank
 from sds_hf.files import is_remote
-from sds_hf.launcher import ALONE, Rank
 
 POLL = 0.2  # seconds between two looks at what the others have done
 PATIENCE = 120.0  # seconds a rank may take to start

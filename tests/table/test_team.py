@@ -13,7 +13,7 @@ from support.rows import random_dataset, random_row
 
 from sds_hf import ClassesPresent, ScoreTable, score_table
 from sds_hf.clip.device import current_device
-from sds_hf.launcher import Rank
+from sds_hf.clip.launcher import Rank
 from sds_hf.table import team as ranks
 from sds_hf.table.team import Team
 

@@ -13,6 +13,7 @@ import datasets
 import pytest
 from datasets import Dataset, DatasetDict
 from support.paths import ROOT
+from support.registries import forgotten
 
 import sds_hf
 from sds_hf import (
@@ -41,12 +42,9 @@ from sds_hf import (
     verify,
     why,
 )
-from sds_hf.data.sources.reader import READERS
 from sds_hf.demo.dataset import demo_features, demo_rows
-from sds_hf.exports.base import FORMATS
 from sds_hf.schema import arguments
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.score import REGISTRY
 from sds_hf.selection.rules import RULES
 
 SETUP = re.search(
@@ -61,13 +59,10 @@ CLASSES = {**score_classes(), **RULES}
 def home(tmp_path_factory):
     """A folder to be in; what is registered there is forgotten."""
     home, before = tmp_path_factory.mktemp("python"), os.getcwd()
-    registries = [(registry, dict(registry)) for registry in (REGISTRY, RULES, READERS, FORMATS)]
     os.chdir(home)
-    yield home
+    with forgotten():
+        yield home
     os.chdir(before)
-    for registry, entries in registries:
-        registry.clear()
-        registry.update(entries)
 
 
 @pytest.fixture(scope="module")

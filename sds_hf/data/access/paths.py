@@ -37,7 +37,7 @@ def allow_paths(*folders: str | Path, urls: bool = False) -> Iterator[None]:
     Raises:
         ValueError: if one of them is no folder.
 
-    Example:
+    Examples:
         >>> with allow_paths(".."):
         ...     dataset = add_scores(candidates, Boundary())
         ...

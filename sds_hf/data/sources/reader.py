@@ -57,7 +57,7 @@ class Reader(MaskFiles, ABC):
         counts: what was skipped and why, by reason; complete when all rows were read.
         findings: what else the rows showed; complete when all were read.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> import numpy as np
         >>> from PIL import Image

@@ -70,7 +70,7 @@ def add_scores(
         ValueError: if no score is given, or something that is no score or no dataset, a column is missing, the label
             space is not known, a model cannot be had, or not one row of a `Dataset` can be scored.
 
-    Example:
+    Examples:
         >>> add_scores(candidates, "boundary", "classes_present").column_names[-3:]
         ['boundary_class', 'classes_present', 'num_classes_present']
         >>> add_scores(candidates, PCS(model="demo", orders=1), Boundary).column_names[-4:]

@@ -39,7 +39,7 @@ class WholeSetScore(Score):
         labels: see `Score`.
         statistics: what `fit` found; None if the score is not fitted.
 
-    Example:
+    Examples:
         >>> from collections import Counter
         >>> import pyarrow as pa
         >>> @settings

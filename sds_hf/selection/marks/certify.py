@@ -75,7 +75,7 @@ def certify(
         ValueError: if the file has no sample of this selection for this claim, sampled rows are not marked, no
             threshold can be shown to keep the share, or a number makes no sense.
 
-    Example:
+    Examples:
         >>> import pyarrow.parquet as pq
         >>> from sds_hf.selection.marks.file import record_marks
         >>> chosen = select(table, recipe, out="looked-at")

@@ -19,7 +19,7 @@ RULES: dict[str, type["Rule"]] = {}
 class Rule(ABC):
     """Drops some of the rows that are still in, and says why. Equal scores are ordered by id.
 
-    Example:
+    Examples:
         >>> @settings
         ... class Crowded(Rule):
         ...     kind = "crowded"
@@ -44,6 +44,15 @@ class Rule(ABC):
     @abstractmethod
     def reads(self) -> tuple[str, ...]:
         """Columns the rule looks at."""
+
+    @property
+    def tests(self) -> tuple[tuple[str, str, float], ...]:
+        """Column, sign and bound of what a row that stays passes, if it does so by its own values alone; else none."""
+        return ()
+
+    def undecided(self, candidates: Candidates) -> str:
+        """SQL of rows of which the rule asks for a value that was skipped when they were scored."""
+        return " OR ".join([candidates.skipped(column) for column in self.reads] or ["false"])
 
     @property
     @abstractmethod

@@ -94,7 +94,7 @@ class TopPerGroup(Grouped, Sized):
     Source:
         Tang et al., SDS, AAAI 2025, Eq. 15 (the top 60 % by number of classes, and by class).
 
-    Example:
+    Examples:
         >>> rule = TopPerGroup("pcs", by=["num_classes_present", "classes_present"], fraction=0.6)
         >>> rule.label
         'top 60% of each number of classes and of each class by pcs'
@@ -214,7 +214,7 @@ class AtMostPerGroup(Grouped):
         within: see `WorstRank`.
         seed: of the random order.
 
-    Example:
+    Examples:
         >>> select(scored, AtMostPerGroup("pcs", by="num_classes_present", rows=3)).report.kept
         10
     """

@@ -90,7 +90,7 @@ class TopK(BestShare):
     Source:
         Dai et al., TFDP, ICLR 2025; Meletis et al., ITSC 2019 (the images most like the target).
 
-    Example:
+    Examples:
         >>> select(scored, TopK("pcs", target=10)).report.reasons
         {'dropped:top_k': 14, 'kept:top_k': 10}
     """
@@ -125,7 +125,7 @@ class Random(BestShare):
         target: number of rows.
         seed: another one draws other rows.
 
-    Example:
+    Examples:
         >>> select(scored, Random(fraction=0.5, seed=1)).report.kept
         12
     """

@@ -31,7 +31,7 @@ class Stratified(Sized):
     Source:
         Zheng et al., Coverage-centric Coreset Selection (CCS), ICLR 2023, with its 50 strata and cut of 10 %.
 
-    Example:
+    Examples:
         >>> select(scored, Stratified("boundary", target=8, strata=4)).report.kept
         8
     """
