@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sds_hf.clip.launcher import ALONE, current_rank
+from sds_hf.data.access.remote import folder_at, local_copy
 from sds_hf.data.content import content_digest
-from sds_hf.files import folder_at, is_remote, local_copy
+from sds_hf.files import is_remote
 from sds_hf.scores.base.batches import all_columns
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.presets import field_names
