@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sds_hf.scores.real_prob import RealProb as RealProb
     from sds_hf.scores.region_knn import RegionKNN as RegionKNN
     from sds_hf.scores.tfdp import TFDP as TFDP
+    from sds_hf.selection.cascade.score import score_for as score_for
     from sds_hf.selection.marks.certify import certify as certify
     from sds_hf.selection.marks.sampling import sample as sample
     from sds_hf.selection.recipe import Recipe as Recipe
@@ -125,6 +126,7 @@ _HOME = {
     "render_card": "publishing.card.render",
     "join_tables": "table.join",
     "sample": "selection.marks.sampling",
+    "score_for": "selection.cascade.score",
     "score_table": "table.score_table",
     "select": "selection.select",
     "settings": "schema",

@@ -10,6 +10,7 @@ from typing import Any
 from datasets import Dataset
 
 from sds_hf.clip.device import current_device
+from sds_hf.clip.launcher import current_rank, rank_together
 from sds_hf.data.folder import ORIGIN, source_features, write_data_folder
 from sds_hf.data.labels import label_space
 from sds_hf.data.opening import folder_state, open_dataset
@@ -17,9 +18,9 @@ from sds_hf.data.sources import make_reader
 from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
 from sds_hf.errors import public_name
 from sds_hf.files import named_folder
-from sds_hf.launcher import current_rank, rank_together
 from sds_hf.progress import Watch, adding, nothing
 from sds_hf.publishing.publish import Published, check_target, publish, target_of
+from sds_hf.selection.cascade.score import score_for
 from sds_hf.selection.recipe import Recipe, RecipeError, Source
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import REPORT_FILE, Selection, select
@@ -148,6 +149,7 @@ def run(
     watch: Watch = nothing,
     rows_per_shard: int = 1000,
     batch_size: int | None = None,
+    all_scores: bool = False,
     **target: Any,
 ) -> Run | None:
     """Do everything a recipe says; run again, it goes on where it was.
@@ -161,6 +163,7 @@ def run(
         watch: shows progress.
         rows_per_shard: see `score_table`.
         batch_size: see `score_table`.
+        all_scores: compute all scores of all rows, not only those that the rules need; see `score_for`.
         **target: arguments of `publish`, e.g. `dry_run=True`.
 
     Returns:
@@ -180,7 +183,8 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     with Team(out, rank) as team:
         dataset, name = _source(recipe, out, watch, team)
-        table = _scored(recipe, dataset, name, out, watch, rows_per_shard, batch_size)
+        job = {"rows_per_shard": rows_per_shard, "batch_size": batch_size, "source": name}
+        table = _scored(recipe, dataset, out, watch, all_scores, job)
         return _finished(recipe, dataset, table, out, watch, target) if team.rank.index == 0 else None
 
 
@@ -192,19 +196,13 @@ def _target(recipe: Recipe, out: Path, target: Mapping[str, Any]) -> dict[str, A
 
 
 def _scored(
-    recipe: Recipe, dataset: Dataset, name: str, out: Path, watch: Watch, rows_per_shard: int, batch_size: int | None
+    recipe: Recipe, dataset: Dataset, out: Path, watch: Watch, all_scores: bool, job: Mapping[str, Any]
 ) -> ScoreTable:
     scores = recipe.make_scores(labels=recipe.source.labels if recipe.source and recipe.source.dataset else None)
     with watch("scoring", len(dataset), str(current_device())) as tell:
-        return score_table(
-            dataset,
-            scores,
-            out / "scores",
-            rows_per_shard=rows_per_shard,
-            batch_size=batch_size,
-            source=name,
-            progress=tell,
-        )
+        if all_scores:
+            return score_table(dataset, scores, out / "scores", progress=tell, **job)
+        return score_for(dataset, recipe, out / "scores", scores=scores, progress=tell, **job)
 
 
 def _finished(
@@ -260,7 +258,7 @@ def run_demo(
             )
     recipe = recipe or Recipe.load("demo")
     recipe = recipe.model_copy(update={"source": Source(dataset=str(out / "source"))})
-    demo_run = run(recipe, out, watch=watch, rows_per_shard=100)
+    demo_run = run(recipe, out, watch=watch, rows_per_shard=100, all_scores=True)  # bounds are to be tried out
     assert demo_run is not None
     return demo_run
 

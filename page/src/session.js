@@ -106,7 +106,7 @@ export class Session {
       try {
         return { selection: select(this.table, rules.slice(0, count)), rules: rules.slice(0, count), error };
       } catch (problem) {
-        error ??= problem instanceof Error ? problem.message : String(problem);
+        error = `rule ${count} cannot be applied: ${problem instanceof Error ? problem.message : problem}`;
         if (!count) throw problem;
       }
     }

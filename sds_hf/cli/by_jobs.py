@@ -64,10 +64,24 @@ def score_with_jobs(
     )  # fmt: skip
     if not quiet and not json:
         _offer(order, pace)
-    if not yes:
-        typer.confirm("Start the jobs?", abort=True)
+    if not yes and not _agreed():
+        raise typer.Exit(1)
     with watcher(json, "none" if quiet else None)("scoring", order.rows, flavor) as tell:
         return score_by_jobs(order, (lambda sentence: None) if quiet else note, tell)
+
+
+def _agreed() -> bool:
+    """Whether a person wants the jobs started.
+
+    Raises:
+        typer.BadParameter: if there is nobody to ask.
+    """
+    try:
+        return typer.confirm("Start the jobs?")
+    except typer.Abort as error:
+        raise typer.BadParameter(
+            "nothing was started, since nobody answered: --yes starts without a question"
+        ) from error
 
 
 def _recipe_file(recipe: str | None) -> Path | None:
@@ -92,7 +106,7 @@ def _arguments(options: Mapping[str, Any], settings: Sequence[str], recipe: str 
 def _offer(order: "Order", pace: float | None) -> None:
     """What would be started, how long it takes and what it costs."""
     from sds_hf.cli import show
-    from sds_hf.cli.progress import duration
+    from sds_hf.progress import duration
 
     rows = f"{order.rows:,} rows" if order.rows is not None else "rows that its card does not count"
     show.out.say("{} at {}: {}", order.dataset, order.revision[:7], rows)

@@ -86,7 +86,7 @@ def command(
 ) -> None:
     """Train the same segmenter on the full set, on each selection and on as many random rows, and compare."""
     from sds_hf.cli.progress import watcher
-    from sds_hf.launcher import current_rank
+    from sds_hf.clip.launcher import current_rank
     from sds_hf.prove.experiment import TRAINING, Experiment, write_proof
 
     if not evaluation:

@@ -18,6 +18,9 @@ def command(
     batch_size: options.BatchSize = None,
     rows_per_shard: options.RowsPerShard = 1000,
     overwrite: Annotated[bool, typer.Option(help="Replace what was published to the recipe's folder.")] = False,
+    all_scores: Annotated[
+        bool, typer.Option("--all", help="Compute all scores of all rows, not only those that the rules need.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Score and select, but publish nothing.")] = False,
     verify: options.Verify = True,
     settings: options.Sets = None,
@@ -32,13 +35,14 @@ def command(
     from sds_hf import pipeline
     from sds_hf.cli import show
     from sds_hf.cli.progress import watcher
-    from sds_hf.launcher import current_rank
+    from sds_hf.clip.launcher import current_rank
     from sds_hf.selection.recipe import Recipe
 
     plan = Recipe.load(recipe, settings or ())
     extra: dict[str, Any] = {name: True for name, is_set in (("dry_run", dry_run), ("overwrite", overwrite)) if is_set}
     watch = watcher(json, "none" if quiet or current_rank().index > 0 else progress)
-    finished_run = pipeline.run(plan, out, watch=watch, rows_per_shard=rows_per_shard, batch_size=batch_size, **extra)
+    extra |= {"rows_per_shard": rows_per_shard, "batch_size": batch_size, "all_scores": all_scores}
+    finished_run = pipeline.run(plan, out, watch=watch, **extra)
     if finished_run is None:  # another process publishes
         return
     verification = after_push(finished_run.published, verify)
@@ -47,6 +51,7 @@ def command(
     elif not quiet:
         show.limits(finished_run.report)
         show.scores(finished_run.report)
+        show.needed(finished_run.table.manifest, finished_run.report.rows)
         show.out.print()
         show.funnel(finished_run.report)
         show.published(finished_run.published)

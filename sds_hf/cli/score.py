@@ -8,7 +8,8 @@ import typer
 from sds_hf.cli import options
 
 if TYPE_CHECKING:
-    from sds_hf.launcher import Rank
+    from sds_hf.clip.launcher import Rank
+    from sds_hf.selection.recipe import Recipe
     from sds_hf.table.score_table import ScoreTable
 
 
@@ -21,6 +22,17 @@ def command(
     recipe: Annotated[
         str | None, typer.Option(help="Recipe that says which scores, how, and with which model.")
     ] = None,
+    for_recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="RECIPE",
+            help="Recipe whose rules say which rows need which of its scores.",
+        ),
+    ] = None,
+    all_scores: Annotated[
+        bool, typer.Option("--all", help="All scores of all rows, also those that a table made with --for skips.")
+    ] = False,
     model: Annotated[
         str | None, typer.Option(help="Hub id, local folder or `demo`; default openai/clip-vit-base-patch16.")
     ] = None,
@@ -79,24 +91,30 @@ def command(
     from sds_hf.cli.by_jobs import score_with_jobs
     from sds_hf.cli.progress import watcher
     from sds_hf.clip.device import current_device
+    from sds_hf.clip.launcher import current_rank, rank_of_part
     from sds_hf.data.opening import open_dataset, open_stream
-    from sds_hf.launcher import current_rank, rank_of_part
     from sds_hf.scores.base.batches import AllFailedError
-    from sds_hf.selection.recipe import Recipe
+    from sds_hf.selection.cascade.score import score_for
     from sds_hf.table.add import add_to_table, replacements
     from sds_hf.table.plan import plan_table
     from sds_hf.table.score_table import ScoreTable, score_table
     from sds_hf.table.team import PartScored
 
     options.named_path(out)
-    if (recipe and scores) or (add and (recipe or scores)):
-        raise typer.BadParameter("give one of --scores, --recipe and --add")
+    if sum(map(bool, (recipe, scores, add, for_recipe))) > 1:
+        raise typer.BadParameter("give one of --scores, --recipe, --for and --add")
+    recipe = recipe or for_recipe
+    decides = bool(for_recipe) and not all_scores
+    if decides and (streaming or dry_run or part):
+        raise typer.BadParameter("--for goes with neither --streaming nor --dry-run nor --part")
     if add and (streaming or dry_run or retry):
         raise typer.BadParameter("--add goes with neither --streaming nor --dry-run nor --retry")
     if part and (add or streaming or retry):
         raise typer.BadParameter("--part goes with neither --add nor --streaming nor --retry")
+    if engine != "jobs" and (flavor or shards > 1 or pace or package or yes):
+        raise typer.BadParameter("--flavor, --shards, --pace, --package and --yes are of --engine jobs")
     if engine == "jobs":
-        if add or streaming or retry or dry_run or part or allow_path or allow_url:
+        if add or streaming or retry or dry_run or part or allow_path or allow_url or for_recipe or all_scores:
             raise typer.BadParameter("--engine jobs scores a dataset of the Hub as a whole: leave out what limits it")
         words: dict[str, Any] = {
             "split": split,
@@ -118,8 +136,7 @@ def command(
     rank = rank_of_part(part) if part else current_rank()
     first = rank.index == 0 or not rank.together
     watch = watcher(json, progress if first and not quiet else "none")
-    names: dict[str, Any] = {name.strip(): {} for name in (add or scores or "pcs,asf_miou").split(",")}
-    plan = Recipe.load(recipe, settings or ()) if recipe else Recipe.from_dict({"scores": names}, settings or ())
+    plan = _plan(recipe, add or scores, out if all_scores else None, settings or [])
     plan = plan.model_copy(update={"model": model or plan.model})
     named = {"labels": labels} if labels else {}
     which = (dataset, split, config, revision)
@@ -145,6 +162,8 @@ def command(
                     options.say_replaced(replacements(chosen_scores, ScoreTable.load(out)))
                 del job["rows_per_shard"]
                 table = add_to_table(cast(Any, data), chosen_scores, out, **job)
+            elif decides:
+                table = score_for(cast(Any, data), plan, out, scores=chosen_scores, retry=retry, **job)
             else:
                 table = score_table(data, chosen_scores, out, retry=retry, rank=rank, **job)
         except PartScored as scored:
@@ -159,6 +178,19 @@ def command(
         _show(table, finished[0] if finished else len(cast(Any, data)), out, recipe, quiet, json)
 
 
+def _plan(recipe: str | None, scores: str | None, out: str | None, settings: list[str]) -> "Recipe":
+    """What is to be scored: a recipe, scores by their names, what the table in `out` has, or the two default ones."""
+    from sds_hf.files import folder_at
+    from sds_hf.selection.recipe import Recipe
+    from sds_hf.table.manifest import read_manifest
+
+    if recipe:
+        return Recipe.load(recipe, settings)
+    if not scores and out and (manifest := read_manifest(folder_at(out))):
+        return Recipe.from_dict(Recipe().computed_as(manifest["scores"]).model_dump(exclude_none=True), settings)
+    return Recipe.from_dict({"scores": {name.strip(): {} for name in (scores or "pcs,asf_miou").split(",")}}, settings)
+
+
 def _total(rows: int, rank: "Rank", rows_per_shard: int) -> int:
     """Rows that progress counts: all of them, or those of a part that nobody waits for."""
     from sds_hf.table.shards import Shards
@@ -170,10 +202,12 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
     """What was found; a table of nothing but failures is an error."""
     from sds_hf.cli import show
     from sds_hf.selection.select import select
+    from sds_hf.table.manifest import NEEDED
 
     report = select(table, []).report
     if json:
         summary = {"rows": report.rows, "failed": report.failed, "out": out}
+        summary |= {NEEDED: table.manifest[NEEDED]} if table.skips else {}
         options.print_json(summary | {"scores": {name: s.quantiles for name, s in report.scores.items()}})
     elif not quiet:
         show.scores(report)
@@ -184,6 +218,7 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
         done = f"nothing to do: {report.rows:,} rows are scored in {out}" if earlier == report.rows else done
         show.out.say("\n{}, {} failed", done, f"{report.failed:,}")
         show.failures(report)
+        show.needed(table.manifest, report.rows)
     if not quiet:
         show.limits(report)
     if report.failed == report.rows:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from sds_hf.clip.kinds import DTypeName
-from sds_hf.launcher import current_rank, local_rank
+from sds_hf.clip.launcher import current_rank, local_rank
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _PARENT = os.getpid()

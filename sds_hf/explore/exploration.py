@@ -114,9 +114,8 @@ def open_exploration(
     Raises:
         ValueError: if there is no score table, or the dataset is another one.
     """
-    exploration = (
-        _of_files(str(scores)) if not Path(scores).is_dir() else _of_table(ScoreTable.load(scores), str(scores))
-    )
+    is_table = Path(scores).is_dir()
+    exploration = _of_table(ScoreTable.load(scores), str(scores)) if is_table else _of_files(str(scores))
     if dataset is not None:
         check_ids(dataset, exploration.tables, str(scores))
     return replace(
@@ -128,6 +127,7 @@ def open_exploration(
 
 
 def _of_table(table: ScoreTable, scores: str) -> Exploration:
+    table.check_whole("the page, on which bounds are tried out,")
     return Exploration(
         title=_title(table, scores),
         scores=scores,

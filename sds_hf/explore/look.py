@@ -70,6 +70,7 @@ def look(
     """
     table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(scores or _scores_beside(selection))
     report = selection.report
+    table.check_whole("the page, on which bounds are tried out,")
     if not table.holds(report.provenance.get("table_sha256")):
         raise ValueError(f"the selection was not made from the scores in {table.folder}; give them with scores=...")
     if report.rows > MOST_ROWS:

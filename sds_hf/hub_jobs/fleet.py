@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
-from sds_hf.files import folder_at
+from sds_hf.data.access.remote import folder_at
 from sds_hf.hub.client import hub_api
 from sds_hf.hub.retry import failures, retry
 from sds_hf.hub_jobs.order import STARTS, Order

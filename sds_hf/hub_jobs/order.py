@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sds_hf.data.access.remote import folder_at
 from sds_hf.errors import did_you_mean
-from sds_hf.files import folder_at
 from sds_hf.hub.client import hub_api
 from sds_hf.hub.retry import retry
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from sds_hf.clip.device import current_device, dtype_name, resolve_dtype
+from sds_hf.clip.launcher import current_rank, rank_together
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.files import write_whole
-from sds_hf.launcher import current_rank, rank_together
 from sds_hf.progress import Watch, nothing
 from sds_hf.prove.arms import Arms, check_apart, make_arms
 from sds_hf.prove.results.proof import Proof, make_proof

@@ -74,6 +74,7 @@ def read_scores(scores: str | Path) -> tuple[pa.Table, dict[str, Any] | None]:
     """All rows in their order, and the manifest of a score table."""
     if Path(scores).is_dir() or not str(scores).endswith(".parquet"):
         table = ScoreTable.load(scores)
+        table.check_whole("what scores see of defects")
         rows, manifest = table.to_arrow(), table.manifest
     else:
         paths = sorted(Path().glob(str(scores))) if not Path(scores).is_absolute() else _absolute(Path(scores))

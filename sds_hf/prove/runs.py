@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from sds_hf.clip.launcher import Rank
 from sds_hf.data.content import joint_digest
 from sds_hf.files import write_whole
-from sds_hf.launcher import Rank
 from sds_hf.prove.arms import Arm
 from sds_hf.prove.segmenters.iou import Overlap
 from sds_hf.prove.segmenters.training import Training, TrainingData, train

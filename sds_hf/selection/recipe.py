@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from sds_hf.errors import SettingsError, did_you_mean, one_line, short
 from sds_hf.limits import MOST_TEXT, read_yaml
 from sds_hf.scores.base.catalog import default_settings, recipe_settings, score_classes
-from sds_hf.scores.base.presets import preset, preset_names
-from sds_hf.scores.base.score import ClipScore, Score, field_names
+from sds_hf.scores.base.presets import field_names, preset, preset_names
+from sds_hf.scores.base.score import ClipScore, Score
 from sds_hf.selection.disclosure import disclosed, public_name
 from sds_hf.selection.gate import Gate
 from sds_hf.selection.rules import RULES, Rule, make_rule

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,6 +211,7 @@ def select(
         notes = differences(recipe, source.provenance.get("scores", ()))
         _use_disk_for_many(connection, source.sql)
         candidates = Candidates(connection, source, reads)
+        notes += _skipped_note(candidates)
         steps = [_apply(rule, candidates) for rule in recipe.rules]
         missed = (missed_target(rule, step.after) for rule, step in zip(recipe.rules, steps, strict=True))
         idle = (f"{step.text} drops nothing" for step in steps if step.after == step.before)
@@ -253,6 +255,7 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     """
     count = "SELECT count(*) FROM state WHERE dropped IS NULL"
     reasons = "SELECT dropped, count(*) FROM state WHERE dropped IS NOT NULL GROUP BY 1"
+    _check_decided(rule, candidates)
     before, old = candidates.value(count), dict(candidates.fetch(reasons))
     candidates.last_kept.clear()
     bounds = rule.apply(candidates)
@@ -268,6 +271,47 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     }
     values = cutoffs(rule, bounds, candidates)
     return Step(rule=rule.label, before=before, after=after, dropped=dropped, bounds=bounds, cutoffs=values)
+
+
+def rows_left(table: ScoreTable, rules: Sequence[Rule]) -> np.ndarray:
+    """Which rows of a table some rules leave, (rows,) bool."""
+    with database() as connection:
+        source = open_scores(table, connection)
+        candidates = Candidates(connection, source, (column for rule in rules for column in rule.reads))
+        with suppress(EmptySelectionError):
+            for rule in rules:
+                _apply(rule, candidates)
+        left: np.ndarray = connection.sql("SELECT dropped IS NULL AS left FROM state").fetchnumpy()["left"]
+    return left
+
+
+def _check_decided(rule: Rule, candidates: Candidates) -> None:
+    """Refuse a rule that asks for values that were skipped when the rows were scored.
+
+    Raises:
+        ValueError: names them, and how they are computed.
+    """
+    rows = f"FROM {candidates.rows} WHERE dropped IS NULL AND"
+    if not (count := candidates.value(f"SELECT count(*) {rows} ({rule.undecided(candidates)})")):
+        return
+    columns = [name for name in rule.reads if candidates.value(f"SELECT count(*) {rows} {candidates.skipped(name)}")]
+    raise ValueError(
+        f"{rule.label!r} asks for {' and '.join(columns)} of {count:,} rows of which that was skipped, since the rules "
+        "they were scored for did not need it: compute it with `sds-hf score DATASET --out SCORES --for RECIPE`, or "
+        "everything with --all"
+    )
+
+
+def _skipped_note(candidates: Candidates) -> list[str]:
+    """What is to be known of scores that were computed for some rows only."""
+    rows, scored = candidates.fetch("SELECT count(*), count(*) FILTER (problem IS NULL) FROM base")[0]
+    counts = [f"{name} for {scored - count:,}" for name, count in candidates.skipped_rows().items()]
+    if not counts:
+        return []
+    return [
+        f"of {rows:,} rows only what decides was computed: {', '.join(counts)}; distributions are of these rows alone, "
+        "and rules that ask for more are refused until `sds-hf score --all` has computed the rest"
+    ]
 
 
 def _described(candidates: Candidates, column: str) -> str:

@@ -58,6 +58,8 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
     first, *others = tables
     if not others:
         raise ValueError("a join needs two tables or more")
+    for table in tables:
+        table.check_whole("a join")
     for other in others:
         _check_same(first, other)
     out, manifest = Path(out), _manifest(tables)
@@ -182,9 +184,12 @@ def _manifest(tables: Sequence[ScoreTable]) -> dict[str, Any]:
     named = {value for entry in scores.values() for value in entry.values() if isinstance(value, str)}
     models = {name: about for manifest in manifests for name, about in manifest["models"].items() if name in named}
     devices = list(dict.fromkeys(manifest["device"] for manifest in manifests))
-    first = {name: value for name, value in manifests[0].items() if name != "limits"}
+    first = {name: value for name, value in manifests[0].items() if name not in ("limits", "decoded")}
+    contents = [(manifest["source"]["sha256"], manifest["source"].get("columns")) for manifest in manifests]
+    decoded = sorted(set().union(*(table.pictures_decoded for table in tables)))
     return {
         **first,
+        **({"decoded": decoded} if contents.count(contents[0]) == len(contents) else {}),  # else nobody knows of what
         **limits_of(models, first["source"].get("reader")),
         "source": {
             **manifests[0]["source"],

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 FORMAT = 2
+NEEDED = "needed"  # entry of a table some of whose values are skipped: what they were needed for
 NAMES = ("source.name", "source.reader")  # what a thing is called decides no number
 LOCK = re.compile(r"rank-\d+\.lock")  # of a process at work
 DEMO_LIMIT = (
@@ -80,6 +81,7 @@ def circumstances(scores: Sequence[Score], reader: str | None = None) -> dict[st
         "fitted": {score.name: summary for score in scores if (summary := score.fit_summary())},
         "notes": [note for score in scores for note in score.notes()],
         **limits_of(models, reader),
+        "decoded": [*(["image"] if any("image" in score.reads for score in scores) else []), "mask"],
         "device": str(current_device()),
         "versions": versions(),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

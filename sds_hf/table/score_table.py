@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.clip.launcher import ALONE, Rank, current_rank
+from sds_hf.data.access.remote import folder_at, local_copy
+from sds_hf.data.cells import PICTURES
 from sds_hf.data.content import joint_digest
-from sds_hf.files import folder_at, is_remote, local_copy
-from sds_hf.launcher import ALONE, Rank, current_rank
+from sds_hf.files import is_remote
 from sds_hf.screen import Block, Screen
-from sds_hf.table.manifest import MANIFEST, read_manifest
+from sds_hf.table.manifest import MANIFEST, NEEDED, read_manifest
 from sds_hf.table.shards import Shard, Shards
 
 if TYPE_CHECKING:
@@ -27,8 +29,10 @@ Progress = Callable[[int, int], None]  # rows done so far, failures so far; firs
 class ScoreTable(Screen):
     """A finished score table.
 
-    Columns: `id`, `row`, `classes_present`, `num_classes_present`, those of the scores, `status` (`ok` or `failed`) and
-    `error`. A failed row has null scores and says why.
+    Columns: `id`, `row`, `classes_present`, `num_classes_present`, those of the scores, `status` (`ok`, `failed` or
+    `skipped`) and `error`. A failed row has null scores and says why. Only a table of `score_for` has skipped rows:
+    `skipped_scores` names the columns whose values nobody needed, which are null, and `pcs_low` and `pcs_high` are what
+    a skipped `pcs` lies between, after `pcs_shuffles` shuffles.
 
     Attributes:
         folder: where it lies; of a table elsewhere a copy.
@@ -93,6 +97,27 @@ class ScoreTable(Screen):
         return cls(folder, manifest)
 
     @property
+    def skips(self) -> bool:
+        """Whether values that nobody needed were not computed."""
+        return NEEDED in self.manifest
+
+    def check_whole(self, purpose: str) -> None:
+        """Refuse a table in which values are skipped.
+
+        Args:
+            purpose: what needs all values.
+
+        Raises:
+            ValueError: says how to compute the rest.
+        """
+        if self.skips:
+            raise ValueError(
+                f"{purpose} needs all scores of all rows, and {self.folder} has only those that the rules of "
+                f"{self.manifest[NEEDED]['recipe']!r} needed: `sds-hf score DATASET --out {self.folder} --all` "
+                "computes the rest"
+            )
+
+    @property
     def paths(self) -> list[Path]:
         """The shards, in row order."""
         return [self.folder / shard["path"] for shard in self.manifest["shards"]]
@@ -112,22 +137,14 @@ class ScoreTable(Screen):
 
     @property
     def pictures_decoded(self) -> set[str]:
-        """Columns of pictures that were decoded, in each row that did not fail, of what the manifest's digest is of.
-
-        Of a joined table nothing is said: the digests of its parts may be of different columns.
-        """
-        from sds_hf.scores.base.catalog import score_classes
-
-        names = [entry["score"] for entry in self.manifest["scores"]]
-        if "scored" in self.manifest or not set(names) <= set(score_classes()):
-            return set()
-        return {"mask"} | ({"image"} & {need for name in names for need in score_classes()[name].needs})
+        """Columns of pictures that were decoded, in each row that did not fail, of what the manifest's digest is of."""
+        return {name for name in PICTURES if name in self.manifest.get("decoded", ())}
 
     def provenance(self) -> dict[str, Any]:
         """What a report says of where the scores come from."""
         names = ("source", "scores", "models", "labels", "device", "notes", "versions")
         provenance = {name: self.manifest[name] for name in names}
-        provenance |= {name: self.manifest[name] for name in ("limits",) if name in self.manifest}
+        provenance |= {name: self.manifest[name] for name in ("limits", NEEDED) if name in self.manifest}
         provenance["source"] = {"reader": None, **provenance["source"]}
         return {**provenance, "table_sha256": self.sha256}
 
@@ -179,11 +196,14 @@ def score_table(
 ) -> ScoreTable:
     """Score a dataset into a folder of Parquet shards; run again, it makes only those that are missing or damaged.
 
+    In a table of `score_for` it computes what that has skipped.
+
     A shard that is finished stays so, whatever happens then, and of one that takes longer its rows are kept every
-    minute. In the main thread Ctrl-C waits for the shard in hand, says how long, and if that is more than a minute,
-    only for the batch; a second one stops at once. Under `torchrun`, `accelerate launch` or `srun` each process makes
-    every n-th shard, and all return the finished table. The jobs of an array do the same, but wait for nobody: the last
-    one ends the table. A stream is read by one process; a run that goes on does not read finished shards again.
+    minute. In the main thread Ctrl-C waits for the shard in hand and says how long; if that is more than a minute, it
+    waits for the batch. A second one stops at once. Under `torchrun`, `accelerate launch` or `srun` each process
+    makes every n-th shard, and all return the finished table. The jobs of an array do the same, but wait for nobody:
+    the last one ends the table. A stream is read by one process; a run that goes on does not read finished shards
+    again.
 
     Args:
         dataset: with `image` and `mask` (or `classes` where no score needs the mask); `id` names the rows, which are
@@ -219,6 +239,7 @@ def score_table(
     from datasets import IterableDataset
 
     from sds_hf.data.content import content_digest
+    from sds_hf.table.partial.phase import everything
     from sds_hf.table.stream import score_stream
     from sds_hf.table.task import Task, make_folder
     from sds_hf.table.team import PartScored, Team
@@ -239,25 +260,29 @@ def score_table(
             )
         task = Task(dataset, scores, out, rows_per_shard, source)
         score_stream(task, batch_size, progress)
-        return _some_scored(ScoreTable.load(task.folder))
+        return some_scored(ScoreTable.load(task.folder))
     rank = rank or current_rank()
     if retry and not rank.together:
         raise ValueError(f"rows that failed are scored again by processes that wait for each other; {ALONE}")
     task = Task(dataset, scores, out, rows_per_shard, source)
-    job = _job_of(engine)(task, batch_size)
+    job = job_class(engine)(task, batch_size)
     make_folder(task.folder)
     shards = Shards(task.folder, len(dataset), rows_per_shard, rank.index)
     with Team(task.folder, rank) as team:
         task.fit()
         task.request["source"]["sha256"] = content_digest(dataset, task.columns)
-        if rank.together:
-            write_table(job, shards, team, retry, progress)
-        elif not write_part(job, shards, team, progress):
-            raise PartScored(rank, task.folder)
-    return _some_scored(ScoreTable.load(task.folder))
+        if not rank.together:
+            if NEEDED in (read_manifest(task.folder) or {}):
+                raise ValueError(f"what {task.folder} skips is computed by processes that wait for each other; {ALONE}")
+            if not write_part(job, shards, team, progress):
+                raise PartScored(rank, task.folder)
+        else:
+            phase = everything(task.scores) if NEEDED in (read_manifest(task.folder) or {}) else None
+            write_table(job, shards, team, retry, progress, phase)
+    return some_scored(ScoreTable.load(task.folder))
 
 
-def _some_scored(table: ScoreTable) -> ScoreTable:
+def some_scored(table: ScoreTable) -> ScoreTable:
     """The table, if any of its rows could be scored.
 
     Raises:
@@ -271,7 +296,8 @@ def _some_scored(table: ScoreTable) -> ScoreTable:
     return table
 
 
-def _job_of(engine: Engine) -> "type[Job]":
+def job_class(engine: Engine) -> "type[Job]":
+    """What scores a task's rows with an engine."""
     from sds_hf.table.job import Job
 
     if engine == "local":

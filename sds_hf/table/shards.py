@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.clip.launcher import Rank
 from sds_hf.files import flush, is_part, is_remote, read_sha256, write_whole
-from sds_hf.launcher import Rank
 from sds_hf.table.manifest import LOCK
 
 JOURNAL = "finished.jsonl"
@@ -196,8 +196,13 @@ class Shards:
     def clean(self) -> None:
         """Remove what is of no use once the manifest knows all shards, and what killed runs left half written."""
         for path in self.folder.iterdir():
-            if is_part(path) or LEFT.fullmatch(path.name) or _is_journal(path):
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process may end the table at this moment
+                self._clean(path)
+
+    @staticmethod
+    def _clean(path: Path) -> None:
+        if is_part(path) or LEFT.fullmatch(path.name) or _is_journal(path):
+            path.unlink(missing_ok=True)
 
 
 def _vouching(data: bytes, source: str) -> bytes:

@@ -7,19 +7,19 @@ from typing import Any, cast
 import numpy as np
 import pyarrow.parquet as pq
 
+from sds_hf.clip.launcher import current_rank
 from sds_hf.data.access.origins import reach_of
 from sds_hf.data.access.paths import held
 from sds_hf.data.cells import PICTURES, undecoded
 from sds_hf.data.content import cell_digests, joint_digest
 from sds_hf.data.ids import RepeatedIdError
-from sds_hf.launcher import current_rank
-from sds_hf.progress import Tell
+from sds_hf.progress import Tell, Told
 from sds_hf.scores.base.score import score_cells
 from sds_hf.table.job import Batch, Part, read_batches, score_batches
 from sds_hf.table.shards import Shard, Shards
 from sds_hf.table.task import Task, make_folder
 from sds_hf.table.team import Team, finishing
-from sds_hf.table.writer import Told, begin, end, joined, scored_content
+from sds_hf.table.writer import begin, end, joined, scored_content
 
 
 class Stream:

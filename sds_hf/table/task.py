@@ -4,9 +4,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from sds_hf.data.access.remote import folder_at
 from sds_hf.data.labels import labels_of
 from sds_hf.errors import short
-from sds_hf.files import folder_at, is_remote, named_folder
+from sds_hf.files import is_remote, named_folder
 from sds_hf.scores.base.batches import columns_read, common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.scores.base.score import Score

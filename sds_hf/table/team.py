@@ -12,8 +12,8 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
+from sds_hf.clip.launcher import ALONE, Rank
 from sds_hf.files import is_remote
-from sds_hf.launcher import ALONE, Rank
 
 POLL = 0.2  # seconds between two looks at what the others have done
 PATIENCE = 120.0  # seconds a rank may take to start
@@ -96,6 +96,10 @@ class Team:
                     "stays, run the same command again to go on" + ("" if known else f" ({ALONE})")
                 )
             time.sleep(POLL)
+
+    def is_alone(self) -> bool:
+        """Whether no other process is at work on the folder now."""
+        return not any(self._is_alive(rank) for rank in range(self.rank.count) if rank != self.rank.index)
 
     def _is_alive(self, rank: int) -> bool:
         lock = FileLock(self._path(rank))

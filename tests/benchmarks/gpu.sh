@@ -49,7 +49,7 @@ bench() { # NAME SECONDS OPTIONS...
   part "$1" "$2" python3 -m sds_hf bench --json "${@:3}"
 }
 
-scale=$([ "${DEVICE:-cuda}" = cpu ] && echo 6 || echo 1) # a CPU may take longer
+scale=$([ "${DEVICE:-cuda}" = cpu ] && echo 12 || echo 1) # a CPU, with other work beside, may take longer
 part machine $((20 * scale)) python3 tests/benchmarks/gpu_summary.py --machine
 part tests $((110 * scale)) python3 -m pytest -n 0 -q -s -p no:cacheprovider -m gpu tests/whole/test_gpu.py
 bench fused $((70 * scale)) "${bench[@]}" --scores pcs,asf_miou --set asf_miou.refine=affinity

@@ -3,10 +3,10 @@
 python tests/benchmarks/throughput.py 10000 > tests/benchmarks/throughput.json
 
 Pairs of 512x512, JPEG and index PNG, about 120 kB each, are drawn into a folder in /tmp that goes in the end. Each
-phase is a process of its own, start-up included. Plain `datasets` reads the same files as an `imagefolder`, embeds them
-as `push_to_hub` does and writes them as Parquet (beside `import`); reads that Parquet (beside `open` and `verify`); and
-reads it, selects the same number of rows and writes them (beside `publish`). Memory is that of the process and its
-children that no file backs, looked at 50 times a second; processor seconds are of both.
+phase is a process of its own, start-up included. Plain `datasets` reads the same files as an `imagefolder`, embeds
+them as `push_to_hub` does and writes them as Parquet (beside `import`); reads that Parquet (beside `open` and
+`verify`); and reads it, selects the same number of rows and writes them (beside `publish`). Memory is that of the
+process and its children that no file backs, looked at 50 times a second; processor seconds are of both.
 """
 
 import argparse

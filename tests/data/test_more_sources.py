@@ -380,7 +380,7 @@ def test_inner_folders_and_ends_of_names(pairs):
     rename(pairs / "masks", "_mask")
     assert classes() == {"a": [3], "inner/b": [4]}
     rename(pairs / "masks", "-x")
-    with pytest.raises(ValueError, match="no row could be read: 2 listed without a mask, 2 mask without an image"):
+    with pytest.raises(ValueError, match="no row could be read: 2 mask without an image, 2 listed without a mask"):
         classes()
     assert classes(mask_end="_mask-x") == {"a": [3], "inner/b": [4]}
     for path in (pairs / "masks" / "a_mask-x.png", pairs / "images" / "a.jpg"):

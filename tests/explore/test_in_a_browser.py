@@ -1,6 +1,8 @@
 """The real page in a real Chromium: what it counts, keeps, shows, and what it costs."""
 
+import json
 import time
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -145,6 +147,14 @@ def test_definitions_are_a_tab_away_and_focus_stays(browser, address):
     browser.kept()
     assert browser.run("return document.activeElement.dataset.key") == "asf_miou:above"
     assert len(recipe_of(browser).rules) == 3
+
+
+def test_a_rule_that_cannot_be_applied_is_said(browser, address):
+    rules = [{"threshold": {"column": "pcs", "above": 0.1}}, {"top_k": {"column": "beauty", "fraction": 0.5}}]
+    state = quote(json.dumps({"recipes": [{"name": "bad", "rules": rules}]}))
+    browser.open(f"{address}#{state}")
+    assert "not all rules are applied" in browser.text(".summary")
+    assert browser.text(".recipe .problem").startswith("rule 2 cannot be applied: the table has no beauty")
 
 
 def test_a_row_is_opened_and_marked(browser, address):

@@ -97,6 +97,14 @@ def test_marks_are_kept_whole_changed_and_taken_back(app, exploration):
         assert mark(**change) == 400
 
 
+def test_a_file_that_holds_no_marks_is_said(app, exploration):
+    exploration.marks.path.parent.mkdir()
+    pq.write_table(pa.table({"id": ["a"]}), exploration.marks.path)
+    status, _, body = ask(app, "/marks")
+    assert status == 404
+    assert b"is no file of marks with the columns" in body
+
+
 def test_rows_of_a_sample_wait_for_marks_and_others_marks_stay(tmp_path):
     lines = [
         {"id": "a", "sample": "uniform"},

@@ -21,10 +21,9 @@ from support.crashes import Crash, crash_at
 from support.models import make_clip
 from support.rows import random_dataset
 
-from sds_hf import ClassesPresent, ClipSim, ScoreTable, score_table
+from sds_hf import ClassesPresent, ClipSim, ScoreTable, progress, score_table
 from sds_hf.data.content import content_digest, quick_content_digest
 from sds_hf.prefetch import prefetch
-from sds_hf.table import writer
 from sds_hf.table.job import batches_of
 from sds_hf.table.manifest import MANIFEST
 from sds_hf.table.plan import plan_table
@@ -169,7 +168,7 @@ def test_ctrl_c_finishes_the_shard_in_hand(stored, dataset, tmp_path):
 
 @pytest.mark.usefixtures("listening")
 def test_ctrl_c_does_not_wait_for_a_shard_that_takes_long(dataset, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(writer, "MINUTE", 1e-9)
+    monkeypatch.setattr(progress, "MINUTE", 1e-9)
     calls = []
 
     def stop(finished_rows: int, failed: int) -> None:
@@ -248,7 +247,7 @@ def test_a_shard_of_a_crashed_run_is_known_after_the_next_crash(dataset, crashed
 @pytest.mark.parametrize("harm", ["none", "byte", "half", "other rows"])
 def test_a_shard_goes_on_after_the_rows_that_were_kept(dataset, tiny_clip, tmp_path, monkeypatch, harm):
     scores = [ClipSim(model=tiny_clip, dtype="fp32")]
-    monkeypatch.setattr(writer, "MINUTE", 0)  # everything is kept at once
+    monkeypatch.setattr(progress, "MINUTE", 0)  # everything is kept at once
     with pytest.raises(Crash):
         score_table(dataset, scores, tmp_path / "cut", rows_per_shard=8, batch_size=3, progress=crash_at(6))
     (kept,) = (tmp_path / "cut").glob("unfinished-*.arrow")

@@ -13,7 +13,7 @@ from support.rows import random_dataset, random_row
 
 from sds_hf import ClassesPresent, ScoreTable, score_table
 from sds_hf.clip.device import current_device
-from sds_hf.launcher import Rank
+from sds_hf.clip.launcher import Rank
 from sds_hf.table import team as ranks
 from sds_hf.table.team import Team
 
@@ -287,6 +287,69 @@ def test_map_in_spawned_workers(dataset, tiny_clip, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENV)
     one = dataset.map(ClipSim(model=tiny_clip, dtype="fp32"), batched=True)["clip_sim"][:]
     assert json.loads(done.stdout.splitlines()[-1]) == pytest.approx(one, abs=2e-5)
+
+
+# Scores that join a table. In each round two processes add them, of which one comes late; one may die by SIGKILL.
+ADDS = """
+import os, shutil, signal, sys, time
+from datasets import load_from_disk
+from sds_hf import Boundary, ClassesPresent, ScoreTable, add_to_table, score_table
+from sds_hf.table import add, job
+
+rows, folder = load_from_disk(sys.argv[1]), sys.argv[2]
+join_tables = add.join_tables
+
+def slow_join(*args):
+    time.sleep(0.3)
+    return join_tables(*args)
+
+def dying(*args):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def run(out, late, dies):
+    for rank in (0, 1):
+        if os.fork() == 0:
+            os.environ.update(RANK=str(rank), WORLD_SIZE="2")
+            add.join_tables = dying if dies == "joining" else slow_join
+            if dies == "scoring" and rank == 0:
+                job.score_rows = dying
+            time.sleep(late.get(rank, 0))
+            code = 1
+            try:
+                table = add_to_table(rows, [Boundary()], out)
+                code = 0 if "boundary" in table.to_arrow().column_names else 2
+            except OSError as error:
+                print(rank, error, file=sys.stderr)
+            finally:
+                os._exit(code)
+    return sorted(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(2))
+
+os.environ["RANK"] = "0"
+score_table(rows, [ClassesPresent()], folder + "/plain", rows_per_shard=4)
+score_table(rows, [ClassesPresent(), Boundary()], folder + "/whole", rows_per_shard=4)
+for number, round in enumerate(sys.argv[3:]):
+    words = round.split(":")
+    out = shutil.copytree(folder + "/plain", f"{folder}/{number}")
+    print(run(out, {int(words[0]): float(words[1])}, words[2]), flush=True)
+    if words[2]:
+        print(run(out, {}, ""), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_add_to_a_table(tmp_path):
+    random_dataset(27).save_to_disk(tmp_path / "rows")
+    rounds = ["0:0:", "1:0.2:", "0:0.2:", "1:0.5:", "1:0.7:", "1:0:scoring", "1:0:joining"]
+    command = [sys.executable, "-c", ADDS, str(tmp_path / "rows"), str(tmp_path), *rounds]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENV, timeout=300)
+    died, added = str([-9, 1]), str([0, 0])
+    assert done.stdout.splitlines() == [*[added] * 5, died, added, died, added], done.stderr
+    assert done.stderr.count("process 0 of 2 stopped before its shards were done") == 2
+    whole = contents(tmp_path / "whole")
+    for number in range(len(rounds)):
+        table = contents(tmp_path / str(number))
+        assert {name for name in table if not name.endswith(".lock")} == set(whole)
+        assert all(table[name] == whole[name] for name in whole if name.endswith(".parquet"))
 
 
 # As typed

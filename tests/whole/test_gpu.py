@@ -42,7 +42,7 @@ class Case:
     Attributes:
         make: of settings that all scores with a model take and a folder for what is fitted.
         fp32: the largest difference in fp32.
-        bf16: the largest difference in bf16; what is computed in bf16 on a CPU differs by half of it at most.
+        bf16: the largest difference in bf16, about twice of what it is on a CPU.
         same: share of the rows in which columns of names and indices are the same, in fp32 and in bf16.
     """
 
@@ -78,10 +78,10 @@ CASES = {
     "classes_present": Case(plain("classes_present")),
     "clip_sim": Case(plain("clip_sim")),
     "pcs": Case(plain("pcs", **PCS)),
-    "asf_miou": Case(plain("asf_miou", refine="affinity"), fp32=0.02, bf16=0.15),
-    "asf_miou, crf": Case(plain("asf_miou", refine="crf"), fp32=0.02, bf16=0.15),
-    "asf_miou, maskclip": Case(plain("asf_miou", reference="maskclip", refine="none"), fp32=0.02, bf16=0.15),
-    "asf_class_iou": Case(plain("asf_class_iou", refine="affinity"), fp32=0.03, bf16=0.3),
+    "asf_miou": Case(plain("asf_miou", refine="affinity"), fp32=0.02, bf16=0.25),
+    "asf_miou, crf": Case(plain("asf_miou", refine="crf"), fp32=0.02, bf16=0.25),
+    "asf_miou, maskclip": Case(plain("asf_miou", reference="maskclip", refine="none"), fp32=0.02, bf16=0.25),
+    "asf_class_iou": Case(plain("asf_class_iou", refine="affinity"), fp32=0.03, bf16=0.65),
     "boundary": Case(plain("boundary")),
     "difficulty": Case(plain("difficulty")),
     "diversity": Case(plain("diversity")),
@@ -219,7 +219,7 @@ def test_two_processes_share_the_gpu(rows, tmp_path):
                 [sys.executable, "-m", "sds_hf", *command], env=environment, stderr=subprocess.PIPE, text=True
             )
         )
-    errors = [process.communicate(timeout=100)[1] for process in processes]
+    errors = [process.communicate(timeout=600 if DRY else 60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     two = ScoreTable.load(tmp_path / "two")
     assert two.manifest["device"] == one.manifest["device"]

@@ -1,7 +1,7 @@
 // Columns as families of groups, and what groups are called.
 
 import { decimal } from "./decimals.js";
-import { Table, compareIds } from "./table.js";
+import { Table, compareIds, noColumn } from "./table.js";
 
 const CLASSES = "classes_present";
 /** @type {Record<string, string>} */
@@ -54,7 +54,7 @@ function coded(table, name) {
     return { offsets: Int32Array.from({ length: table.length + 1 }, (_, row) => row), codes: new Int32Array(table.length), names: [1] };
   }
   const column = table.columns[name];
-  if (!column) throw new Error(`there is no column ${name}`);
+  if (!column) throw new Error(noColumn(name));
   const { offsets, values } = column.kind === "list" ? column : oneEach(column.values);
   const names = [...new Set(values)].sort(compareGroups), numbers = new Map(names.map((group, number) => [group, number]));
   return { offsets, codes: Int32Array.from(values, (group) => /** @type {number} */ (numbers.get(group))), names };

@@ -114,11 +114,12 @@ export class RecipePanel {
  * @param {Session} session
  */
 export function summary(session) {
-  const { table, store } = session, [first, second] = store.state.recipes.map((_, place) => session.outcome(place).selection);
+  const { table, store } = session, outcomes = store.state.recipes.map((_, place) => session.outcome(place)), [first, second] = outcomes.map(({ selection }) => selection);
   const text = (/** @type {number} */ count) => [h("strong", {}, counted(count)), ` of ${counted(table.length)} rows kept (${percent(count / Math.max(1, table.length))})`];
-  if (!second) return h("p", { class: "summary", "data-kept": first.count }, ...text(first.count));
+  const problem = outcomes.some(({ error }) => error) ? h("span", { class: "problem" }, " – not all rules are applied") : null;
+  if (!second) return h("p", { class: "summary", "data-kept": first.count }, ...text(first.count), problem);
   let both = 0;
   for (let row = 0; row < table.length; row++) both += first.kept[row] & second.kept[row];
   return h("p", { class: "summary", "data-kept": first.count }, h("span", { class: "a" }, "A "), ...text(first.count), h("span", { class: "b" }, " · B "), h("strong", {}, counted(second.count)),
-    ` · both ${counted(both)}, only A ${counted(first.count - both)}, only B ${counted(second.count - both)}`);
+    ` · both ${counted(both)}, only A ${counted(first.count - both)}, only B ${counted(second.count - both)}`, problem);
 }

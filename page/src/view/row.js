@@ -48,7 +48,7 @@ export class RowView {
    */
   _parts(row, id) {
     const { session } = this, { store, marks, pictures } = session, { selection, rules } = session.outcome(0), mark = marks.byId.get(id);
-    const layers = pictures?.references ? ["mask", "reference", "difference"] : ["mask"];
+    const layers = !pictures ? [] : pictures.references ? ["mask", "reference", "difference"] : ["mask"];
     const caption = session.captions?.[row], problem = session.errors?.[row];
     const button = (/** @type {boolean} */ good, /** @type {string} */ label) =>
       h("button", { type: "button", "data-key": `mark-${good}`, class: good ? "good" : "bad", "aria-pressed": String(mark?.mark === good), click: () => this.mark(mark?.mark === good ? null : good) }, label);
@@ -57,7 +57,7 @@ export class RowView {
         h("button", { type: "button", "data-key": "previous", "aria-label": "Previous row", click: () => this._step(-1) }, "←"),
         h("button", { type: "button", "data-key": "next", "aria-label": "Next row", click: () => this._step(1) }, "→"),
         h("button", { type: "button", "data-key": "shut", "aria-label": "Close", click: () => this.element.close() }, "✕")),
-      h("div", { class: "sides" },
+      h("div", { class: pictures ? "sides" : null },
         h("div", { class: "pictures" },
           pictures ? h("figure", {}, pictureOf(session, row, true, "none"), h("figcaption", {}, "picture")) : null,
           ...layers.map((layer) => h("figure", {}, pictureOf(session, row, true, layer), h("figcaption", {}, { mask: "given mask", reference: "CLIP's reference mask", difference: "where they differ" }[layer]))),

@@ -244,14 +244,21 @@ def held(cell: Any, reach: Reach, is_picture: bool = False) -> Any:
         reach: where the files may lie.
         is_picture: whether a text, or a struct of only one of both, is a file too.
     """
+    try:
+        return _held(cell, reach, is_picture)
+    except RecursionError:
+        return Unreadable("", "lists in lists, too deep to be read")
+
+
+def _held(cell: Any, reach: Reach, is_picture: bool = False) -> Any:
     if isinstance(cell, str) and is_picture:
         cell = {"bytes": None, "path": cell}
     if isinstance(cell, list):
-        return [held(item, reach, is_picture) for item in cell]
+        return [_held(item, reach, is_picture) for item in cell]
     if not isinstance(cell, dict):
         return cell
     if set(cell) != {"bytes", "path"} and not (is_picture and set(cell) in ({"bytes"}, {"path"})):
-        return {name: held(item, reach) for name, item in cell.items()}
+        return {name: _held(item, reach) for name, item in cell.items()}
     path = cell.get("path")
     if cell.get("bytes") is not None or not path:
         return cell

@@ -27,6 +27,10 @@ COLUMNS = {
     "caption": "text the image was generated from, if known",
     "classes": "classes that the mask shows",
     "class_prompt": "names of the classes that were asked for, if known",
+    "pcs_low": "the least that pcs can be where it was not computed further, as no rule needed it",
+    "pcs_high": "the most it can be then",
+    "pcs_shuffles": "number of shuffled versions that pcs, or what it lies between, is made of",
+    "skipped_scores": "columns that were not computed for the row, as no rule needed them; their values are null",
     "defect": "what was made wrong on purpose, null if nothing; only where the truth is known",
 }
 GENERATORS = ("dataset-diffusion", "demo", "diffumask", "sds")  # readers of what is generated

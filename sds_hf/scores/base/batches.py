@@ -19,6 +19,7 @@ from sds_hf.data.cells import PICTURES, READABLE, held_cells
 from sds_hf.data.content import named_files_state
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.files import cache_folder, write_whole
+from sds_hf.scores.base.rows import Rows
 
 if TYPE_CHECKING:
     from sds_hf.scores.base.score import Score
@@ -43,6 +44,20 @@ class Column(list[Any]):
 
     def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:
         return pa.array(list(self), type or self.dtype)
+
+
+def placed(
+    rows: Rows, computed: Mapping[str, Sequence[Any]], too_large: Mapping[int, str], kinds: Mapping[str, pa.DataType]
+) -> tuple[dict[str, Column], dict[int, str]]:
+    """Columns of all rows that were read, of what was computed for those that could be; see `score_cells`."""
+    errors = {**rows.errors, **{rows.positions[row]: error for row, error in too_large.items()}}
+    columns = {}
+    for name, dtype in kinds.items():
+        values: list[Any] = [None] * (len(rows) + len(rows.errors))
+        for position, value in zip(rows.positions, computed.get(name, ()), strict=True):
+            values[position] = None if value is None or value != value else value
+        columns[name] = Column(values, dtype)
+    return columns, errors
 
 
 def common_labels(scores: "Sequence[Score]") -> str:

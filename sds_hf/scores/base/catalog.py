@@ -13,7 +13,8 @@ from typing import Any, cast
 
 import sds_hf.scores
 from sds_hf.errors import did_you_mean, import_kinds, short
-from sds_hf.scores.base.score import REGISTRY, Cost, Score, field_names
+from sds_hf.scores.base.presets import field_names
+from sds_hf.scores.base.score import REGISTRY, Cost, Score
 
 ScoreLike = Score | str | type[Score] | Iterable[Any]  # the last: of these
 

@@ -18,6 +18,7 @@ from sds_hf.errors import public_name, short
 T = TypeVar("T")
 ClassList = Literal["all", "inner"]
 DECODE_THREADS = min(8, os.cpu_count() or 1)
+BY_ROW = ("pixels", "images", "patches", "captions")  # begin the keys of arrays whose first axis are the rows
 PART_BYTES = 512 << 20  # of pixels that are decoded together; with those read ahead, four times as much is in memory
 
 
@@ -55,6 +56,7 @@ class Rows:
         self.captions, self.cells = captions, cells or {}
         self.positions, self.errors = range(len(present)) if positions is None else positions, errors or {}
         self._shared: dict[Hashable, Any] = {}
+        self._whole: tuple[Rows, np.ndarray] | None = None  # what these were taken of
 
     def __len__(self) -> int:
         return len(self.present)
@@ -62,16 +64,36 @@ class Rows:
     def share(self, key: Hashable, compute: Callable[[], T]) -> T:
         """The result of `compute`, made once for these rows under that key."""
         if key not in self._shared:
-            self._shared[key] = compute()
+            taken = self._taken(key)
+            self._shared[key] = compute() if taken is None else taken
         value: T = self._shared[key]
         return value
 
+    def take(self, indices: np.ndarray) -> "Rows":
+        """Some of these rows; arrays that were shared under a key that begins with one of `BY_ROW` are theirs too."""
+        rows = self._picked(indices.tolist())
+        rows._whole = self, indices
+        return rows
+
+    def _taken(self, key: Hashable) -> Any:
+        """What was shared with the rows that these were taken of, as far as it is theirs; None if nothing was."""
+        if self._whole is None or not (isinstance(key, tuple) and key[0] in BY_ROW):
+            return None
+        whole, indices = self._whole
+        values = whole._shared[key] if key in whole._shared else whole._taken(key)
+        return None if values is None else values[indices]
+
     def part(self, start: int, stop: int) -> "Rows":
         """Rows `start` to `stop`, without the errors of others."""
-        rows = slice(start, stop)
-        cells = {name: column[rows] for name, column in self.cells.items()}
-        pixels = self.images[rows], self.masks[rows]
-        return Rows(self.labels, *pixels, self.present[rows], self.captions[rows], cells, self.positions[rows])
+        return self._picked(range(start, stop))
+
+    def _picked(self, indices: Sequence[int]) -> "Rows":
+        def of(values: Sequence[Any]) -> Sequence[Any]:
+            return [values[index] for index in indices] if len(values) else ()
+
+        cells = {name: of(column) for name, column in self.cells.items()}
+        images, masks, captions = of(self.images), of(self.masks), of(self.captions)
+        return Rows(self.labels, images, masks, self.present[list(indices)], captions, cells, of(self.positions))
 
     def asked(self, class_list: ClassList = "all") -> np.ndarray:
         """Classes that CLIP is asked about, (rows, K) bool.
@@ -181,6 +203,8 @@ def _classes(cells: Mapping[str, Sequence[Any]], position: int) -> Sequence[int]
         BadRowError: if it gives something else, such as names.
     """
     cell = cells["classes"][position] if "classes" in cells else None
+    if isinstance(cell, Unreadable):
+        raise BadRowError(f"classes: {cell.reason}")
     values = [] if cell is None else np.asarray(cell).reshape(-1).tolist()
     if not all(isinstance(value, int) for value in values):
         raise BadRowError(f"classes: {short(cell)} is no list of class ids; cast it to Sequence(ClassLabel(names=...))")
@@ -213,6 +237,8 @@ def _meant(missing: Sequence[str], cells: Collection[str]) -> str:
 
 def _caption(cell: Any, name: str = "caption") -> str | None:
     """The text of a cell; None if it says nothing."""
+    if isinstance(cell, Unreadable):
+        raise BadRowError(f"{name}: {cell.reason}")
     if cell is not None and not isinstance(cell, str):
         raise BadRowError(f"{name}: {short(cell)} is no text")
     return cell if cell and cell.strip() else None

@@ -4,18 +4,19 @@ import inspect
 import json
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 
+import numpy as np
 import pyarrow as pa
 
 from sds_hf.clip.checkpoints import DEFAULT_MODEL, model_files
 from sds_hf.clip.kinds import DTypeName
 from sds_hf.data.labels import LabelSpace
 from sds_hf.schema import settings
-from sds_hf.scores.base.batches import Column, MapBatch, all_columns, columns_read, common_labels, map_state
-from sds_hf.scores.base.presets import preset
+from sds_hf.scores.base.batches import Column, MapBatch, all_columns, columns_read, common_labels, map_state, placed
+from sds_hf.scores.base.presets import field_names, preset
 from sds_hf.scores.base.rows import Rows, cells_of, in_parts, read_parts, read_rows
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ ERROR = "sds_hf_error"  # a column that lasts as long as `add_scores`
 Values = Sequence[Any]  # numbers, lists or structs, as the column's type asks; None where a row has none
 Cost = Literal["light", "forward", "forwards", "dense"]  # no model, one encoder pass, several, a large one
 COSTS: tuple[Cost, ...] = get_args(Cost)
+IsOpen = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @settings
@@ -61,12 +63,12 @@ class Score(ABC):
     source: ClassVar[str]
     citation: ClassVar[str] = ""  # BibTeX of what a card asks its readers to cite
     settings_of: ClassVar[str] = ""  # another score, whose settings in a preset are this one's too
+    partial_columns: ClassVar[dict[str, pa.DataType]] = {}  # that only `compute_open` writes
     defining: ClassVar[tuple[str, ...]] = ()  # settings by which numbers mean another thing: no bound fits both
     leads: ClassVar[bool] = False  # whether its encoder pass serves other scores too, so that it goes first
     whole_set: ClassVar[bool] = False  # whether it is fitted to the whole set first, with some settings at least
     reference_sets: ClassVar[tuple[str, ...]] = ()  # names of the sets that its `fit` compares rows with
-    later_settings: ClassVar[frozenset[str]] = frozenset()  # no part of the identity at their defaults: tables were
-    # made before there were these
+    later_settings: ClassVar[frozenset[str]] = frozenset()  # no part of the identity at their defaults
 
     labels: str = "auto"
 
@@ -132,6 +134,18 @@ class Score(ABC):
     def compute(self, rows: Rows) -> dict[str, Values]:
         """Every column's values for rows that could be read; null where a row has none."""
 
+    def compute_open(self, rows: Rows, column: str, is_open: IsOpen) -> tuple[dict[str, Values], dict[str, np.ndarray]]:
+        """Compute a column of rows no further than is asked for; a score that can stop early says how.
+
+        `is_open` says of the least and the most that values can be which rows go on; all are arrays (rows,). Returned
+        are values by column, and by column which rows have none yet.
+        """
+        return self.compute(rows), {}
+
+    def work(self, table: pa.Table) -> dict[str, tuple[int, int]]:
+        """What was done for the rows of a partial table, and what all would have taken, by what is counted."""
+        return {}
+
     def identity(self) -> dict[str, Any]:
         """Everything that decides the numbers, as JSON: the version, and settings with nothing left to be resolved.
 
@@ -188,11 +202,6 @@ def _unresolved(cls: type[Score], values: Mapping[str, Any], error: str, unique:
 def _rebuild(cls: type[Score], identity: str, state: str = "") -> Score:
     names = field_names(cls)
     return cls(**{key: value for key, value in json.loads(identity).items() if key in names})
-
-
-def field_names(cls: type[Score]) -> set[str]:
-    """Names of the settings of a score."""
-    return {field.name for field in fields(cast(Any, cls))}
 
 
 @settings
@@ -309,11 +318,7 @@ def score_batch(
 def score_cells(
     scores: Sequence[Score], cells: Mapping[str, Sequence[Any]], labels: LabelSpace
 ) -> tuple[dict[str, Column], dict[int, str]]:
-    """Compute scores for raw cells.
-
-    Returns:
-        The columns with nulls for rows that could not be scored, and what is wrong with these, by position.
-    """
+    """The columns for raw cells, null for rows that could not be scored, and what is wrong with these, by position."""
     columns = {name: Column([], dtype) for name, dtype in all_columns(scores).items()}
     errors: dict[int, str] = {}
     for part in read_parts(cells):
@@ -332,19 +337,14 @@ def read_cells(scores: Sequence[Score], cells: Mapping[str, Sequence[Any]], labe
 
 def score_rows(scores: Sequence[Score], rows: Rows) -> tuple[dict[str, Column], dict[int, str]]:
     """Compute scores for what `read_cells` returns; see `score_cells`."""
-    names = list(all_columns(scores))
 
     def compute(part: Rows) -> dict[str, list[Any]]:
-        # The largest passes come first: they leave the others what these would have to compute.
-        in_turn = sorted(scores, key=lambda score: (score.leads, COSTS.index(score.cost)), reverse=True)
-        return {name: list(values) for score in in_turn for name, values in score.compute(part).items()}
+        return {name: list(values) for score in in_turn(scores) for name, values in score.compute(part).items()}
 
-    computed, too_large = in_parts(compute, rows, names, repr(scores)) if len(rows) else ({}, {})
-    errors = {**rows.errors, **{rows.positions[row]: error for row, error in too_large.items()}}
-    columns = {}
-    for name, dtype in all_columns(scores).items():
-        values: list[Any] = [None] * (len(rows) + len(rows.errors))
-        for position, value in zip(rows.positions, computed.get(name, ()), strict=True):
-            values[position] = None if value is None or value != value else value
-        columns[name] = Column(values, dtype)
-    return columns, errors
+    computed, too_large = in_parts(compute, rows, all_columns(scores), repr(scores)) if len(rows) else ({}, {})
+    return placed(rows, computed, too_large, all_columns(scores))
+
+
+def in_turn(scores: Sequence[Score]) -> list[Score]:
+    """Scores in the order they are computed in: the largest passes first, which leave others what they need."""
+    return sorted(scores, key=lambda score: (score.leads, COSTS.index(score.cost)), reverse=True)

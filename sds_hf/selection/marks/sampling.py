@@ -161,4 +161,7 @@ def _values(selection: Selection, drawn: Sample, scores: Any) -> np.ndarray:
         counts = f"{selection.report.rows:,} rows; these scores have {len(table['number']):,}"
         raise ValueError(f"the selection was made of {counts}")
     rows = np.searchsorted(table["number"], selection.kept_rows())
-    return np.ma.filled(table["value"].astype(np.float64), np.nan)[rows]
+    values: np.ndarray = np.ma.filled(table["value"].astype(np.float64), np.nan)[rows]
+    if np.isnan(values).any():
+        source.check_whole(f"a sample by {drawn.column!r}")
+    return values

@@ -46,6 +46,15 @@ class Rule(ABC):
         """Columns the rule looks at."""
 
     @property
+    def tests(self) -> tuple[tuple[str, str, float], ...]:
+        """Column, sign and bound of what a row that stays passes, if it does so by its own values alone; else none."""
+        return ()
+
+    def undecided(self, candidates: Candidates) -> str:
+        """SQL of rows of which the rule asks for a value that was skipped when they were scored."""
+        return " OR ".join([candidates.skipped(column) for column in self.reads] or ["false"])
+
+    @property
     @abstractmethod
     def label(self) -> str:
         """The rule in a few words, for people."""

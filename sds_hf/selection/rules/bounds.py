@@ -74,9 +74,28 @@ class Bounded(Rule):
             return "A lower quantile keeps more; rows of equal scores stay or go together"
         return f'A quantile as bound keeps a share whatever the scale: {next(iter(self.signs))}: "q0.2"'
 
+    @property
+    def tests(self) -> tuple[tuple[str, str, float], ...]:
+        """See `Rule.tests`; a quantile is of other rows too."""
+        numbers = {name: value for name, value in self.bounds.items() if not isinstance(value, str)}
+        if len(numbers) < len(self.bounds):
+            return ()
+        return tuple((self.column, self.signs[name], number) for name, number in numbers.items())
+
+    def undecided(self, candidates: Candidates) -> str:
+        """See `Rule.undecided`; the interval that a skipped value lies in can be enough."""
+        if not self.tests:
+            return super().undecided(candidates)
+        bounds = [(sign, candidates.constant(self.column, bound)) for _, sign, bound in self.tests]
+        low, high = candidates.interval(self.column)
+        ends = [(f"{low} {sign} {bound}", f"{high} {sign} {bound}") for sign, bound in bounds]
+        passes = " AND ".join(f"{at_low} AND {at_high}" for at_low, at_high in ends)
+        fails = " OR ".join(f"(NOT ({at_low}) AND NOT ({at_high}))" for at_low, at_high in ends)
+        return f"({candidates.skipped(self.column)} AND NOT coalesce(({passes}) OR {fails}, false))"
+
     def apply(self, candidates: Candidates) -> dict[str, float]:
         """See `Rule.apply`."""
-        column = candidates.number(self.column)
+        column = candidates.deciding_number(self.column) if self.tests else candidates.number(self.column)
         bounds = {name: self._number(candidates, value) for name, value in self.bounds.items()}
         tests = " AND ".join(
             f"{column} {self.signs[name]} {candidates.constant(self.column, value, exact=name in self.quantiles)}"

@@ -55,7 +55,7 @@ class Buckets:
             entry = json.loads(line)
             path = folder / entry["path"]
             if entry["type"] == "deleteFile":
-                path.unlink()
+                path.unlink(missing_ok=True)
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_name(f".{path.name}.{os.urandom(4).hex()}")

@@ -42,9 +42,11 @@ class BucketPath(HfPath):
         Raises:
             FileNotFoundError: if there is none.
         """
-        if missing_ok and not self.exists():
-            return
-        self.fs.rm_file(self.path)
+        try:
+            self.fs.rm_file(self.path)
+        except OSError:  # what the Hub answers is one too
+            if not missing_ok or self.exists():
+                raise
 
 
 register_implementation("hf", BucketPath, clobber=True)

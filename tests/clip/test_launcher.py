@@ -2,7 +2,7 @@
 
 import pytest
 
-from sds_hf.launcher import Rank, current_rank, local_rank, rank_of_part, rank_together
+from sds_hf.clip.launcher import Rank, current_rank, local_rank, rank_of_part, rank_together
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A table made by jobs: the very script in processes of this machine, some of which are killed."""
 
+import io
 import json
 import re
 
@@ -11,8 +12,8 @@ from support.rows import random_dataset
 
 from sds_hf import ClassesPresent, ScoreTable, score_table
 from sds_hf.cli import main
+from sds_hf.data.access.remote import folder_at
 from sds_hf.data.opening import open_dataset
-from sds_hf.files import folder_at
 from sds_hf.hub_jobs import fleet
 from sds_hf.hub_jobs.fleet import score_by_jobs
 from sds_hf.hub_jobs.order import Order, make_order
@@ -157,7 +158,10 @@ def test_three_of_eight_are_killed(raw, runner, tmp_path):
     assert sorted(parts(runner)) == sorted([f"{n}/8" for n in range(1, 9)] + ["1/8", "4/8", "4/8", "7/8"])
     assert shards(table.folder) == whole(tmp_path)
     assert ScoreTable.load(f"{OUT}/eight").to_arrow()["id"].to_pylist() == raw["id"][:]
-    assert sorted(path.name for path in folder_at(f"{OUT}/eight").iterdir()) == ["manifest.json", *shards(table.folder)]
+    assert sorted(path.name for path in folder_at(f"{OUT}/eight").iterdir()) == [
+        "manifest.json",
+        *sorted(shards(table.folder)),
+    ]
 
 
 @pytest.mark.slow
@@ -196,9 +200,8 @@ def test_another_run_watches_what_is_at_work(raw, runner):
 def test_the_command_says_the_price_and_asks(raw, runner, capsys, monkeypatch):
     words = ["score", RAW, "--engine", "jobs", "--flavor", "h200", "--shards", "8", "--out", f"{OUT}/asked"]
     asked = []
-    monkeypatch.setattr("typer.confirm", lambda text, abort: asked.append(text) or (_ for _ in ()).throw(SystemExit(1)))
-    with pytest.raises(SystemExit):
-        main([*words, "--pace", "2.5"])
+    monkeypatch.setattr("typer.confirm", lambda text: bool(asked.append(text)))
+    assert main([*words, "--pace", "2.5"]) == 1
     said = capsys.readouterr().out
     assert asked == ["Start the jobs?"]
     assert f"{RAW} at " in said
@@ -207,11 +210,17 @@ def test_the_command_says_the_price_and_asks(raw, runner, capsys, monkeypatch):
     assert "about 1 s and $0.01 at 2.5 rows/s a job" in said
     assert "at most          4.0 h a job, $480.00 if each is started 3 times" in said
     assert not runner.jobs
+    monkeypatch.undo()
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert main(words) == 2
+    assert "nobody answered: --yes starts without" in " ".join(capsys.readouterr().err.split())
     assert main([*words, "--json"]) == 2
     assert "--json asks no questions: give --yes" in capsys.readouterr().err
     assert main([*words, "--streaming"]) == 2
     assert main([*words[:4], "--out", f"{OUT}/asked"]) == 2
     assert "needs --flavor" in capsys.readouterr().err
+    assert main(["score", RAW, "--out", "scores", "--flavor", "h200"]) == 2
+    assert "are of --engine jobs" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -221,3 +230,6 @@ def test_the_command_scores(raw, runner, capsys, tmp_path):
     assert main([*words, "--yes", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 27
     assert shards(ScoreTable.load(f"{OUT}/typed").folder) == whole(tmp_path)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("name: many\nrules:\n  - threshold: {column: num_classes_present, above: 1}\n")
+    assert main(["select", f"{OUT}/typed", "--recipe", str(recipe), "--out", str(tmp_path / "selection")]) == 0
