@@ -90,10 +90,10 @@ class Team:
             gone = [rank for rank in for_whom() if not self._is_alive(rank)]
             lost = [rank for rank in gone if rank in self._seen or time.monotonic() - started > PATIENCE]
             if lost and not is_done():  # what it did last comes before its end
-                known = lost[0] in self._seen
+                came = self._path(lost[0]).exists()  # what is killed leaves its lock
                 raise OSError(
                     f"process {lost[0]} of {self.rank.count} stopped before its shards were done; what is finished "
-                    "stays, run the same command again to go on" + ("" if known else f" ({ALONE})")
+                    "stays, run the same command again to go on" + ("" if came else f" ({ALONE})")
                 )
             time.sleep(POLL)
 

@@ -208,7 +208,7 @@ def test_run_does_everything_and_goes_on(recipe, tmp_path, capsys):
         (["publish", "DATA", "SELECTION", "--scores", "SCORES"], "--to"),
         (["card", "EMPTY"], "it is no published folder"),
         (["run", "RECIPE"], "needs a source"),
-        (["demo", "--rows", "0"], "--rows must be at least 1"),
+        (["demo", "--rows", "0"], "rows must be at least 1"),
         (["import", "imagenet", "EMPTY", "--out", "x"], "no reader 'imagenet'; there are"),
     ],
     ids=lambda value: " ".join(value[:3]) if isinstance(value, list) else "",
