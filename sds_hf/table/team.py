@@ -113,17 +113,18 @@ class Team:
         lock.release()
         return False
 
-    @contextmanager
-    def only_one(self) -> Iterator[None]:
-        """Be the only process that ends the table; who comes second waits."""
+    def one_by_one(self, end_if_whole: Callable[[], bool]) -> bool:
+        """End the table if it is whole, while no other process tries to; whether it is whole."""
         if not self._lock:
-            yield
-            return
+            return end_if_whole()
         lock = FileLock(self._path(self.rank.count))  # a number that is no rank's
         with suppress(NotImplementedError):
             lock.acquire()
         try:
-            yield
+            is_whole = end_if_whole()
+            if is_whole:  # then nobody needs the lock any more
+                self._path(self.rank.count).unlink(missing_ok=True)
+            return is_whole
         finally:
             lock.release()
 

@@ -153,8 +153,7 @@ def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None) -
             begin(job.task, manifest, finished)
         for number, parts in _scored(job, shards, mine, begun, finished, told, hand, stop_if_asked):
             shards.write(number, *joined(parts))
-    with team.only_one():
-        return end_if_whole(shards.folder)
+    return team.one_by_one(lambda: end_if_whole(shards.folder))
 
 
 def end_if_whole(folder: Path) -> bool:

@@ -25,7 +25,9 @@ PAGES = sorted(path for path in DOCS.rglob("*.md"))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 NOT_RUN = {  # by its first line, and why
     "accelerate launch --multi_gpu --num_processes 8 -m sds_hf score candidates --out scores": "GPUs",
-    "#!/bin/bash": "SLURM",
+    "srun --ntasks 8 --gpus-per-task 1 sds-hf score candidates --out scores": "test_cluster_guides.py runs it",
+    "sbatch --array 0-7 score.sbatch": "test_cluster_guides.py runs the file",
+    "sds-hf score user/raw --engine jobs --flavor h200 --shards 8 --out hf://buckets/user/scores/raw": "tests/hub_jobs runs it",  # noqa: E501
     'pip install "sds-hf[ray]" s3fs': "a cluster, and a network",
 }
 
