@@ -45,6 +45,12 @@ def did_you_mean(name: Any, possible: Iterable[str]) -> str:
     return f"; did you mean {similar[0]!r}?" if similar else ""
 
 
+def no_such(kind: str, name: Any, possible: Iterable[str]) -> str:
+    """A message about a name that is none: what there is, and what was probably meant."""
+    names = sorted(possible)
+    return f"no {kind} {name!r}; there are {', '.join(names)}{did_you_mean(name, names)}"
+
+
 def short(value: Any) -> str:
     """A value in a message."""
     text = " ".join(repr(value).split())

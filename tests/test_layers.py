@@ -34,9 +34,10 @@ ROOMS = {
     "explore": "errors files limits data scores table selection hub publishing",
     "bench": "data clip scores table",
     "plot": "publishing selection",
-    "pipeline": "errors files limits progress data demo clip table selection publishing",
+    "pipeline": "errors files limits progress data demo clip scores table selection publishing",
+    "run_plan": "data files pipeline publishing selection table",
     "cli": "errors files limits progress version data clip demo scores table selection hub check publishing "
-    "explore exports prove bench pipeline",
+    "explore exports prove bench pipeline run_plan",
     "__main__": "cli",
 }
 MANY_FILES = {"data/sources", "scores", "exports", "cli"}  # one file a source, score, format, command

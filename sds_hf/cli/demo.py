@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ def command(
 ) -> None:
     """Do the whole job offline on emoji scenes whose defects are known: draw, score, select, publish, load back."""
     from sds_hf.cli import show, show_truth
+    from sds_hf.cli.answer import answer_published
     from sds_hf.cli.progress import watcher
     from sds_hf.hub.load import load
     from sds_hf.pipeline import run_demo
@@ -34,10 +35,8 @@ def command(
     kept = keeps_of(demo_run.table, demo_run.dataset.with_format(None)["defect"], ways)
     shares = demo_run.report.clean_share() or (0.0, 0.0)
     if json:
-        return options.print_json(
-            options.published_json(demo_run.published)
-            | {"clean_before": shares[0], "clean_after": shares[1], "loaded_rows": len(loaded), "keeps": asdict(kept)}
-        )
+        truth: dict[str, Any] = {"clean_before": shares[0], "clean_after": shares[1], "keeps": asdict(kept)}
+        return answer_published("demo", demo_run.published, loaded_rows=len(loaded), **truth)
     show.funnel(demo_run.report)
     show_truth.keeps(kept)
     show.paths(Path(demo_run.published.target))

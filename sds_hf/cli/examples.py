@@ -2,12 +2,15 @@
 
 EXAMPLES = {
     "demo": "sds-hf demo --rows 60",
+    "readers": "sds-hf readers",
     "import": "sds-hf import auto gen_voc --labels voc --out candidates",
-    "scores": "sds-hf scores",
+    "scores": "sds-hf scores pcs",
+    "models": "sds-hf models",
     "fit": "sds-hf fit gmm_sim real --out gmm.npz",
     "score": "sds-hf score candidates --scores pcs,asf_miou,boundary --out scores",
     "join": "sds-hf join scores more-scores --out all-scores",
-    "recipes": "sds-hf recipes",
+    "recipes": "sds-hf recipes sds-paper",
+    "rules": "sds-hf rules top_per_group",
     "select": "sds-hf select scores --recipe sds-paper --set rules.0.threshold.above=q0.2 --out selection",
     "compare": "sds-hf compare scores sds-paper sds-plus random",
     "why": "sds-hf why selection 0_000010 --scores scores",

@@ -5,14 +5,14 @@ from typing import Annotated, Any
 
 import typer
 
-from sds_hf.cli import options
+from sds_hf.cli import completion, options
 
 FORMATS = "`voc`, `coco-panoptic`, `coco-instances`, `webdataset`, `fiftyone`, or `croissant` (metadata only)."
 
 
 def command(
     dataset: Annotated[str, typer.Argument(help="A dataset; for `croissant`, a published folder or its Hub id.")],
-    format: Annotated[str, typer.Argument(help=FORMATS)],
+    format: Annotated[str, typer.Argument(help=FORMATS, autocompletion=completion.formats)],
     out: Annotated[Path, options.path("The new folder.")],
     selection: Annotated[
         Path | None, typer.Option(help="Folder of a selection: only the rows it keeps, of the dataset it was made of.")
@@ -37,6 +37,7 @@ def command(
 ) -> None:
     """Write a dataset for another tool; image files stay as they are, masks keep every index."""
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer
     from sds_hf.cli.progress import watcher
     from sds_hf.exports import RENAMED, export
     from sds_hf.progress import adding
@@ -50,8 +51,8 @@ def command(
             dataset, format, out, labels=labels or "auto", split=split, selection=kept, progress=adding(tell), **extra
         )
     if json:
-        summary = {"format": exported.format, "out": str(out), "rows": exported.rows, "files": exported.files}
-        return options.print_json({**summary, "renamed": exported.renamed})
+        counts = {"rows": exported.rows or 0, "files": exported.files, "renamed": exported.renamed}
+        return answer("export", {"format": exported.format}, out=out, counts=counts)
     rows = f"{exported.rows:,} rows, " if exported.rows is not None else ""
     files = "1 file" if exported.files == 1 else f"{exported.files:,} files"
     show.out.say(f"{rows}{files} of [bold]{{}}[/] written to {{}}", format, out)

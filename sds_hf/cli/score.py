@@ -4,29 +4,44 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sds_hf.cli import options
+from sds_hf.cli import completion, options
 
 if TYPE_CHECKING:
+    from sds_hf.table.plan import Plan
     from sds_hf.table.score_table import ScoreTable
+
+
+COUNTS = ("rows", "rows_left", "shards", "finished")  # of a plan
 
 
 def command(
     dataset: Annotated[str, typer.Argument(help="Dataset folder, raw folder, Parquet files or Hub id.")],
     out: Annotated[str, typer.Option(help="Folder of the score table, or an address such as s3://bucket/scores.")],
     scores: Annotated[
-        str | None, typer.Option(help="Which scores, separated by commas; default `pcs,asf_miou`.")
+        str | None,
+        typer.Option(
+            help="Which scores, separated by commas; default `pcs,asf_miou`. `sds-hf scores` lists them.",
+            autocompletion=completion.scores,
+        ),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="Recipe that says which scores, how, and with which model.")
+        str | None,
+        typer.Option(
+            help="Recipe that says which scores, how, and with which model.", autocompletion=completion.recipes
+        ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Hub id, local folder or `demo`; default openai/clip-vit-base-patch16.")
+        str | None,
+        typer.Option(
+            help="Hub id, local folder or `demo`; default openai/clip-vit-base-patch16.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     labels: options.Labels = None,
     split: options.Split = None,
     config: options.Config = None,
     revision: options.Revision = None,
-    dtype: Annotated[str | None, typer.Option(help="`auto`, `fp32`, `bf16` or `fp16`.")] = None,
+    dtype: options.DType = None,
     batch_size: options.BatchSize = None,
     rows_per_shard: options.RowsPerShard = 1000,
     streaming: Annotated[
@@ -36,7 +51,10 @@ def command(
         str, typer.Option(metavar="local|ray", help="Where to score: here, or on the machines of a Ray cluster.")
     ] = "local",
     add: Annotated[
-        str | None, typer.Option(help="Scores to add to the table that is there, separated by commas.")
+        str | None,
+        typer.Option(
+            help="Scores to add to the table that is there, separated by commas.", autocompletion=completion.scores
+        ),
     ] = None,
     retry: Annotated[
         str | None, typer.Option(metavar="failed", help="Score rows again that failed; they may have been repaired.")
@@ -83,7 +101,7 @@ def command(
     job: dict[str, Any] = {"rows_per_shard": rows_per_shard, "source": dataset}
     if dry_run:
         planned = plan_table(data, chosen_scores, out, **job)
-        options.print_json(vars(planned)) if json else show.plan(planned)
+        _answer_plan(planned) if json else show.plan(planned)
         return
     finished: list[int] = []  # rows, whenever there are more; first those of earlier runs
     with watch("scoring", None if streaming else len(data), str(current_device())) as tell:
@@ -107,15 +125,35 @@ def command(
         _show(table, finished[0] if finished else len(cast(Any, data)), out, recipe, quiet, json)
 
 
+def _answer_plan(plan: "Plan") -> None:
+    """What would be done, for a program."""
+    from sds_hf.cli.answer import answer
+
+    answer("score", plan_rest(plan), counts=plan_counts(plan), warnings=plan.problems)
+
+
+def plan_counts(plan: "Plan") -> dict[str, int]:
+    """Rows and shards of a plan."""
+    return {name: value for name, value in vars(plan).items() if name in COUNTS}
+
+
+def plan_rest(plan: "Plan") -> dict[str, Any]:
+    """What else a plan says, but its problems."""
+    return {name: value for name, value in vars(plan).items() if name not in (*COUNTS, "problems")}
+
+
 def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet: bool, json: bool) -> None:
     """What was found; a table of nothing but failures is an error."""
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer, limits
+    from sds_hf.cli.failures import stop
     from sds_hf.selection.select import select
 
     report = select(table, []).report
     if json:
-        summary = {"rows": report.rows, "failed": report.failed, "out": out}
-        options.print_json(summary | {"scores": {name: s.quantiles for name, s in report.scores.items()}})
+        quantiles = {name: summary.quantiles for name, summary in report.scores.items()}
+        counts = {"rows": report.rows, "failed": report.failed, "by_earlier_runs": earlier}
+        answer("score", {"scores": quantiles}, out=out, counts=counts, warnings=[*limits(report), *report.failures])
     elif not quiet:
         show.scores(report)
         precision = ", ".join(sorted({score["dtype"] for score in table.manifest["scores"] if "dtype" in score}))
@@ -125,10 +163,11 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
         done = f"nothing to do: {report.rows:,} rows are scored in {out}" if earlier == report.rows else done
         show.out.say("\n{}, {} failed", done, f"{report.failed:,}")
         show.failures(report)
-    if not quiet:
+    if not quiet and not json:
         show.limits(report)
     if report.failed == report.rows:
-        show.fail(f"all {report.rows:,} rows failed, the first with: {report.failures[0]}")
+        if not json:
+            stop("AllFailedError", f"all {report.rows:,} rows failed, the first with: {report.failures[0]}", 1, json)
         raise typer.Exit(1)
     if report.failed and not json and not quiet:
         show.out.print("  the same command with --retry failed scores them again, repaired or not")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.data.opening import open_dataset
-from sds_hf.errors import csv_cell
+from sds_hf.errors import csv_cell, no_such
 from sds_hf.exports.names import FileNames
 from sds_hf.exports.samples import ExportError, Sample, samples
 from sds_hf.files import check_free, new_folder
@@ -160,7 +160,7 @@ def export(
 
 def _format(name: str, options: dict[str, Any]) -> Format:
     if name not in FORMATS:
-        raise ExportError(f"no format {name!r}; there are {sorted(FORMATS)}")
+        raise ExportError(no_such("format", name, FORMATS))
     option_names = list(inspect.signature(FORMATS[name].write).parameters)[2 if FORMATS[name].of_files else 1 :]
     if unknown := sorted(set(options) - set(option_names)):
         raise ExportError(f"the format {name!r} has no option {', '.join(unknown)}; its options are {option_names}")

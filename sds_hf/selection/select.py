@@ -117,6 +117,30 @@ class Selection(Screen):
         kept = [batch["row"].filter(batch["kept"]).to_numpy() for batch in self.batches(["row", "kept"])]
         return np.concatenate([np.empty(0, np.int64), *kept])
 
+    def check_free(self, folder: str | Path) -> None:
+        """Refuse a folder whose files are somebody else's; see `save`.
+
+        Raises:
+            ValueError: names the file.
+        """
+        check_own(Path(folder), FILES, _is_selection(Path(folder)))
+
+    def save(self, folder: str | Path) -> "Selection":
+        """Keep the selection in a folder, in place of an earlier one there.
+
+        Returns:
+            The selection as it lies there.
+
+        Raises:
+            ValueError: if the folder holds files of these names that no selection wrote.
+        """
+        target = named_folder(Path(folder))
+        self.check_free(target)
+        with new_folder(target, replace=True, own=FILES) as part:
+            for name in FILES:
+                shutil.copy(self.path.parent / name, part / name)
+        return Selection(target / SELECTION_FILE, self.report)
+
     def apply(self, dataset: "Dataset") -> "Dataset":
         """The rows of the dataset that stay, in their order.
 

@@ -395,7 +395,7 @@ def test_the_command(copy, capsys, tiny_clip):
     assert f"failed checksums not what manifest.json says: {SHARD}" in text
     assert "1 of 11 checks failed" in text
     assert main(["verify", str(copy), "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(capsys.readouterr().out)["result"]
     assert (found["ok"], found["target"], found["revision"]) == (False, str(copy), None)
     assert [check["name"] for check in found["checks"] if check["ok"] is False] == ["checksums"]
 
@@ -439,6 +439,6 @@ def test_a_push_is_verified(publish_command, hub, capsys):
     assert main(publish_command) == 0
     assert "verified: user/verified-" in said(capsys)
     assert main([*publish_command, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["verified"]["ok"]
+    assert json.loads(capsys.readouterr().out)["result"]["verified"]["ok"]
     hub.faults.add("GET .*/resolve/.*/recipe.yaml", "corrupt", times=-1)
     assert main(publish_command) in (1, 2)  # 2 where the last version has to be downloaded again to be compared with

@@ -487,9 +487,9 @@ def test_names_may_hold_quotes():
     [
         (
             Threshold(column="pcs", above=0.1),
-            r"the rules read \['pcs'\], which the scores do not have; there are \['id'",
+            "the rules read pcs, which the scores do not have; there are id",
         ),
-        (TopPerGroup(column="u", by="kind", fraction=1), r"the rules read \['kind'\], which the scores do not have"),
+        (TopPerGroup(column="u", by="kind", fraction=1), r"the rules read kind, which the scores do not have"),
         (Threshold(column="id", above=0.1), "a rule needs numbers; the column 'id' holds VARCHAR"),
         (TopPerGroup(column="classes", by="id", fraction=1), r"the column 'classes' holds BIGINT\[\]"),
     ],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import sds_hf.scores
-from sds_hf.errors import import_kinds
+from sds_hf.errors import import_kinds, no_such
 from sds_hf.scores.base.score import REGISTRY, Cost, Score
 
 
@@ -46,6 +46,17 @@ def score_classes() -> Mapping[str, type[Score]]:
     """All scores, those of other packages too, by name."""
     _import_all()
     return REGISTRY
+
+
+def score_named(name: str) -> type[Score]:
+    """A score by its name.
+
+    Raises:
+        ValueError: if there is none; says which there are.
+    """
+    if name not in score_classes():
+        raise ValueError(no_such("score", name, score_classes()))
+    return score_classes()[name]
 
 
 @cache
