@@ -56,7 +56,7 @@ def plan_run(recipe: Recipe, out: str | Path, *, rows_per_shard: int = 1000, **t
     out = named_folder(Path(out))
     target = target_arguments(recipe, out, target)
     checked = target_of(recipe, **target)
-    check_target(recipe, checked)
+    check_target(recipe, checked, dry_run=True)
     name = checked.hub.name if checked.hub else str(checked.folder)
     source, scores = source_of(recipe), scores_of(recipe)
     options: dict[str, Any] = {"rows_per_shard": rows_per_shard}

@@ -41,5 +41,11 @@ def command(
             "defects", {"rows": copy.rows, "left_out": copy.left_out}, out=out, counts={"rows": sum(copy.rows.values())}
         )
     show_truth.defects(copy)
-    show.next_steps([f"sds-hf score {out} --out scores", "sds-hf judge scores --truth defect --out judged"])
+    scores = f"{out}-scores"
+    show.next_steps(
+        [
+            ["sds-hf", "score", out, "--out", scores],
+            ["sds-hf", "judge", scores, "--truth", "defect", "--out", f"{out}-judged"],
+        ]
+    )
     return None

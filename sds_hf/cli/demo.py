@@ -44,7 +44,9 @@ def command(
     show.next_steps(
         [
             shlex.join(["python", "-c", f"{code}; print(load_dataset({demo_run.published.target!r}))"]),
-            "sds-hf import auto YOUR_FOLDER --labels voc --out candidates && sds-hf score candidates --out scores",
+            ["sds-hf", "look", out / "selection", "--dataset", out / "source", "--out", "look.html"],
+            "sds-hf import auto YOUR_FOLDER --labels voc --out candidates",
+            "sds-hf score candidates --out scores",
         ]
     )
     return None

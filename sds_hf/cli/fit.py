@@ -54,5 +54,7 @@ def command(
         show.out.say("  {}: {}", name, value)
     same = ["--model", model] if model else []
     fitted = f"scores.{score}.fitted={summary['file']}"
-    show.next_steps([["sds-hf", "score", "DATASET", "--scores", score, *same, "--set", fitted, "--out", "scores"]])
+    show.next_steps(
+        [["sds-hf", "score", "DATASET", "--scores", score, *same, "--set", fitted, "--out", f"{score}-scores"]]
+    )
     return None

@@ -16,4 +16,4 @@ def command(json: options.Json = False, debug: options.Debug = False) -> None:
         here = sum(bool(model["here"]) for model in listed)
         return answer("models", {"models": listed}, counts={"models": len(listed), "here": here})
     show_catalog.models(listed)
-    return show.next_steps([["sds-hf", "score", "DATASET", "--model", "demo", "--out", "scores"]])
+    return show.next_steps([["sds-hf", "score", "DATASET", "--model", "demo", "--out", "demo-scores"]])

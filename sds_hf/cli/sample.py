@@ -35,5 +35,8 @@ def command(
     use = f"for a threshold of {by}" if by else "for the guarantee"
     show.out.say("{} rows to mark, {}: {}", f"{rows:,}", use, path)
     share = ["--share", "0.9", "--scores", str(scores)] if by else []
-    show.next_steps([["sds-hf", "certify", selection, path, *share]])
+    marks = ["--marks", path] if out else []
+    page = ["sds-hf", "explore", scores or "SCORES", "DATASET", "--selection", selection, *marks]
+    show.next_steps([page], "Next, to mark them")
+    show.next_steps([["sds-hf", "certify", selection, path, *share]], "When they are marked")
     return None

@@ -7,6 +7,8 @@ import typer
 from sds_hf.cli import completion, options
 
 if TYPE_CHECKING:
+    from sds_hf.selection.recipe import Recipe
+    from sds_hf.selection.report import Report
     from sds_hf.table.plan import Plan
     from sds_hf.table.score_table import ScoreTable
 
@@ -147,6 +149,7 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
     from sds_hf.cli import show
     from sds_hf.cli.answer import answer, limits
     from sds_hf.cli.failures import stop
+    from sds_hf.selection.recipe import Recipe
     from sds_hf.selection.select import select
 
     report = select(table, []).report
@@ -172,4 +175,19 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
     if report.failed and not json and not quiet:
         show.out.print("  the same command with --retry failed scores them again, repaired or not")
     if not json and not quiet and (recipe or {"clip_sim", "pcs", "asf_miou"} <= set(report.scores)):
-        show.next_steps([["sds-hf", "select", out, "--recipe", recipe or "sds-paper", "--out", "selection"]])
+        chosen = recipe or "sds-paper"
+        bounds = _bounds_in_reach(Recipe.load(chosen), report)
+        show.next_steps([["sds-hf", "select", out, "--recipe", chosen, *bounds, "--out", "selection"]])
+
+
+def _bounds_in_reach(recipe: "Recipe", report: "Report") -> list[str]:
+    """Quantiles in place of fixed bounds that nearly no row reaches, as with another model than the recipe's."""
+    from sds_hf.selection.rules import Threshold
+
+    words = []
+    for index, rule in enumerate(recipe.rules):
+        summary = report.scores.get(rule.column) if isinstance(rule, Threshold) else None
+        bound, values = getattr(rule, "above", None), summary.quantiles if summary else {}
+        if isinstance(bound, float) and values and values["0.95"] <= bound:
+            words += ["--set", f"rules.{index}.threshold.above=q0.2"]
+    return words

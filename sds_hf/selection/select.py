@@ -13,9 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sds_hf.errors import short
+from sds_hf.errors import public_name, short
 from sds_hf.files import check_own, named_folder, new_folder, read_sha256, restore_folder, write_whole
-from sds_hf.scores.base.score import Score
 from sds_hf.screen import Block, Screen
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import database, literal
@@ -284,7 +283,7 @@ def _described(candidates: Candidates, column: str) -> str:
 
 
 def differences(recipe: Recipe, identities: Iterable[Mapping[str, Any]]) -> list[str]:
-    """How scores were computed otherwise than a recipe asks, of those that its rules read; a sentence a score.
+    """How scores were computed otherwise than a recipe asks, of those that its rules read: one sentence, or none.
 
     Args:
         recipe: whose rules are applied to them.
@@ -296,18 +295,22 @@ def differences(recipe: Recipe, identities: Iterable[Mapping[str, Any]]) -> list
     computed = {identity["score"]: identity for identity in identities}
     read = {column for rule in recipe.rules for column in rule.reads}
     scores = [score for score in recipe.make_scores() if read & set(score.columns) and score.name in computed]
-    return [sentence for score in scores for sentence in _difference(recipe.name, score, computed[score.name])]
-
-
-def _difference(recipe: str, score: Score, identity: Mapping[str, Any]) -> list[str]:
-    here = recipe_settings({"score": score.name, **score.values()})
-    there = default_settings(score.name) | recipe_settings(identity)
-    names = [name for name in here if here[name] != there.get(name) and name not in ("model", "fitted")]
-    if not names:
+    changes, sets = dict[str, str](), list[str]()
+    for score in scores:
+        wanted = recipe_settings({"score": score.name, **score.values()})
+        there = default_settings(score.name) | recipe_settings(computed[score.name])
+        named = recipe.model or recipe.scores[score.name].get("model")
+        if named and "model" in computed[score.name] and public_name(wanted["model"]) != public_name(there["model"]):
+            changes["model"] = f"{public_name(wanted['model'])}, not {public_name(there['model'])}"
+        for name in wanted:
+            if wanted[name] != there.get(name) and name not in ("model", "fitted"):
+                changes[f"{score.name}.{name}"] = f"{short(wanted[name])}, not {short(there.get(name))}"
+                sets += [f"--set scores.{score.name}.{name}={there[name]}"] if name in score.defining else []
+    if not changes:
         return []
-    asked, computed = (", ".join(f"{name} {short(side.get(name))}" for name in names) for side in (here, there))
-    sentence = f"{recipe} asks for {score.name} with {asked}; these scores have {computed}"
-    if defining := [name for name in names if name in score.defining]:
-        sets = " ".join(f"--set scores.{score.name}.{name}={there[name]}" for name in defining)
-        raise RecipeError(f"{sentence}, so its bounds are not for them: score with this recipe, or add {sets}")
+    preset = f" (preset {recipe.preset})" if recipe.preset else ""
+    listed = "; ".join(f"{name} {change}" for name, change in changes.items())
+    sentence = f"{recipe.name}{preset} is for scores computed otherwise than these: {listed}"
+    if sets:
+        raise RecipeError(f"{sentence}. Its bounds are not for them: score with this recipe, or add {' '.join(sets)}")
     return [sentence]

@@ -442,3 +442,17 @@ def test_a_push_is_verified(publish_command, hub, capsys):
     assert json.loads(capsys.readouterr().out)["result"]["verified"]["ok"]
     hub.faults.add("GET .*/resolve/.*/recipe.yaml", "corrupt", times=-1)
     assert main(publish_command) in (1, 2)  # 2 where the last version has to be downloaded again to be compared with
+
+
+@pytest.mark.parametrize("target", ["user/nothing", "nobody/nothing", "user/nothing@v1"])
+def test_what_is_not_there_is_asked_for_once(hub, target, capsys):
+    assert main(["verify", target]) == 2
+    assert "is no folder here and no dataset on the Hub that this login may see" in capsys.readouterr().err
+    assert len(hub.faults.log) == 1
+
+
+def test_a_login_that_is_refused_is_asked_for_once(hub, capsys):
+    hub.faults.add(".*", "status", code=401, times=-1)
+    assert main(["verify", "user/private"]) == 2
+    assert "log in with `hf auth login`" in capsys.readouterr().err
+    assert len(hub.faults.log) == 1
