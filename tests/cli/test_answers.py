@@ -71,6 +71,16 @@ def home(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def scored(home) -> None:
+    """Scores and a selection of them there, for what is refused."""
+    from datasets import Dataset
+
+    table = {"id": ["a", "b"], "clip_sim": [0.1, 0.2], "pcs": [0.1, 0.2], "asf_miou": [0.1, 0.2],
+             "classes_present": [[1], [2]]}  # fmt: skip
+    Dataset.from_dict(table).to_parquet(home / "some.parquet")
+
+
+@pytest.fixture(scope="module")
 def answers(home) -> dict[str, dict]:
     """What each command says, in turn."""
     said = {}
@@ -99,6 +109,7 @@ def test_every_command_is_tried():
     assert set(CALLS) == set(COMMANDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_every_command_answers_in_one_shape(answers, name):
     answer = answers[name]
@@ -112,6 +123,7 @@ def test_every_command_answers_in_one_shape(answers, name):
     assert type(answer["result"]) is dict
 
 
+@pytest.mark.slow
 def test_what_is_chosen_has_counts_steps_and_bounds(answers):
     for name in ("demo", "select", "publish", "run"):
         answer = answers[name]
@@ -140,14 +152,14 @@ def test_every_error_is_told_in_one_shape(name, home, monkeypatch, capsys):
     ("call", "kind", "message"),
     [
         ("score nowhere/at/all --out x", "ValueError", "nowhere/at/all does not exist"),
-        ("select sds-demo/scores --set rules.0.threshold.above=2 --out x", "EmptySelectionError", "nothing is left"),
+        ("select some.parquet --out x", "EmptySelectionError", "nothing is left"),
         ("recipes sds-papr", "ValueError", "did you mean 'sds-paper'?"),
-        ("publish sds-demo/source selection --scores scores", "PublishError", "say where to publish"),
+        ("publish raw nothing --scores scores --folder x", "ValueError", "nothing holds no selection.parquet"),
         ("select", "UsageError", "missing argument 'scores'; see `sds-hf select --help`"),
         ("selct", "UsageError", "no such command 'selct'; did you mean 'select'? See `sds-hf --help`"),
     ],
 )
-def test_errors_of_the_input_are_told_in_one_shape(answers, home, call, kind, message, monkeypatch, capsys):
+def test_errors_of_the_input_are_told_in_one_shape(scored, home, call, kind, message, monkeypatch, capsys):
     monkeypatch.chdir(home)
     assert main([*shlex.split(call), "--json"]) == 2
     error = json.loads(capsys.readouterr().out)["error"]
