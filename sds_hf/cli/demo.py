@@ -31,13 +31,15 @@ def command(
         show.out.say(f"{rows:,} emoji scenes, about half of them with a known defect, scored by a tiny CLIP\n")
     demo_run = run_demo(rows, out, seed=seed, labels=labels, watch=watcher(json))
     loaded = load(demo_run.published.target)
-    ways = {"SDS": Recipe.load("demo").rules, "sds-plus": Recipe.load("sds-plus").rules}
+    recipe = Recipe.load("demo")
+    ways = {"SDS": recipe.rules, "sds-plus": Recipe.load("sds-plus").rules}
     kept = keeps_of(demo_run.table, demo_run.dataset.with_format(None)["defect"], ways)
     shares = demo_run.report.clean_share() or (0.0, 0.0)
     if json:
         truth: dict[str, Any] = {"clean_before": shares[0], "clean_after": shares[1], "keeps": asdict(kept)}
         return answer_published("demo", demo_run.published, loaded_rows=len(loaded), **truth)
     show.funnel(demo_run.report)
+    show.unread(demo_run.report, recipe)
     show_truth.keeps(kept)
     show.paths(Path(demo_run.published.target))
     code = "from datasets import load_dataset"

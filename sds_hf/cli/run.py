@@ -12,6 +12,7 @@ from sds_hf.cli.verify import after_push, conclude
 if TYPE_CHECKING:
     from sds_hf.pipeline import Run
     from sds_hf.run_plan import RunPlan
+    from sds_hf.selection.recipe import Recipe
 
 FOLDER = Path("sds-run")
 
@@ -64,17 +65,18 @@ def command(
     if json:
         answer_published("run", finished_run.published, verification)
     elif not quiet:
-        _show(finished_run)
+        _show(finished_run, plan)
     conclude(verification, json or (quiet and verification is not None and verification.ok))
 
 
-def _show(run: "Run") -> None:
+def _show(run: "Run", recipe: "Recipe") -> None:
     from sds_hf.cli import show
 
     show.limits(run.report)
     show.scores(run.report)
     show.out.print()
     show.funnel(run.report)
+    show.unread(run.report, recipe)
     show.published(run.published)
     if run.published.revision is None:
         show.paths(Path(run.published.target))

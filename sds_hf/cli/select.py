@@ -57,9 +57,7 @@ def command(
         return answer("select", {"reasons": report.reasons, **further}, out=out, report=report)
     show.limits(report)
     show.funnel(report)
-    read = {column for rule in chosen.rules for column in rule.reads}
-    if unread := [name for name in report.scores if name not in read]:
-        show.out.say("  [dim]read by no rule, so they drop nothing: {}[/]", ", ".join(unread))
+    show.unread(report, chosen)
     if forecast is not None:
         show_choices.forecast(classes, forecast)
     if "table_sha256" in report.provenance:  # of other scores there is no table to publish

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sds_hf.check.verify import Verification
     from sds_hf.publishing.publish import Published
     from sds_hf.selection.changes import Diff
+    from sds_hf.selection.recipe import Recipe
     from sds_hf.selection.report import Report
     from sds_hf.table.plan import Plan
 
@@ -37,6 +38,13 @@ def funnel(report: "Report") -> None:
     failures(report)
     for warning in report.warnings:
         out.say("  [yellow]note[/] {}", warning)
+
+
+def unread(report: "Report", recipe: "Recipe") -> None:
+    """The scores that no rule looks at."""
+    read = {column for rule in recipe.rules for column in rule.reads}
+    if names := [name for name in report.scores if name not in read]:
+        out.say("  [dim]read by no rule, so they drop nothing: {}[/]", ", ".join(names))
 
 
 def left_by(reason: str) -> str:
