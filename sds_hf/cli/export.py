@@ -17,6 +17,9 @@ def command(
     selection: Annotated[
         Path | None, typer.Option(help="Folder of a selection: only the rows it keeps, of the dataset it was made of.")
     ] = None,
+    scores: Annotated[
+        str | None, typer.Option(help="FiftyOne: folder of the score table, whose numbers become fields.")
+    ] = None,
     split: options.Split = None,
     labels: options.Labels = None,
     instances: Annotated[
@@ -43,7 +46,12 @@ def command(
     from sds_hf.progress import adding
     from sds_hf.selection.select import Selection
 
-    chosen: dict[str, Any] = {"instances": instances, "stuff": stuff or None, "shard_bytes": shard_bytes}
+    chosen: dict[str, Any] = {
+        "instances": instances,
+        "stuff": stuff or None,
+        "shard_bytes": shard_bytes,
+        "scores": scores,
+    }
     extra = {name: value for name, value in chosen.items() if value is not None}
     kept = Selection.load(selection) if selection else None
     with watcher(json)("exporting", kept.report.kept if kept else None) as tell:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sds_hf.data.names_files import SUFFIXES, Color, Names, is_background, is_ignored, read_names
-from sds_hf.errors import no_such
+from sds_hf.errors import did_you_mean
 
 IGNORE_INDEX = 255
 BACKGROUND = "background"
@@ -138,7 +138,10 @@ def mask_values(name: str) -> MaskValues:
     if is_names_file(name):
         return _of_names(read_names(Path(name)), name)
     if name not in SPACES:
-        raise ValueError(f"{no_such('label space', name, SPACES)}; or give a .txt file with a name in each line")
+        raise ValueError(
+            f"no label space {name!r}; there are {', '.join(sorted(SPACES))}, or a .txt file with a name in each line"
+            + did_you_mean(name, SPACES)
+        )
     return MaskValues(_load(name))
 
 

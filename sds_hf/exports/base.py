@@ -51,6 +51,7 @@ class Job:
         folder: where to write.
         names: file names of the rows.
         progress: called with the number of rows written since the last call.
+        selection: that chose the rows, if one did.
     """
 
     dataset: "Dataset"
@@ -58,6 +59,12 @@ class Job:
     folder: Path
     names: FileNames
     progress: Callable[[int], None] | None = None
+    selection: Selection | None = None
+
+    def reasons(self) -> Iterator[str]:
+        """Why each row stays, in their order; none without a selection."""
+        for batch in self.selection.batches(["kept", "reason"]) if self.selection else ():
+            yield from batch["reason"].filter(batch["kept"]).to_pylist()
 
     def samples(self, masks: bool = True) -> Iterator[Sample]:
         """The rows in order, images as they are stored, masks checked and decoded if wanted."""
@@ -152,7 +159,7 @@ def export(
     _check_columns(chosen, rows)
     space = labels_of(rows.features, labels)
     with new_folder(out) as folder:
-        job = Job(rows, space, folder, FileNames(), progress)
+        job = Job(rows, space, folder, FileNames(), progress, selection)
         chosen.write(job, **options)
         _write_renamed(job.names.changed, folder)
         return Exported(format, out, len(rows), _count(folder), len(job.names.changed))

@@ -132,7 +132,8 @@ def test_examples_run_in_order_and_so_does_what_they_tell_to_type(here, capsys):
 
 def hints() -> list[tuple[str, str]]:
     """Commands that stand in a text of ours: file and command, with `X` for what is filled in."""
-    found = []
+    skill = (PACKAGE.parent / "SKILL.md").read_text(encoding="utf-8")
+    found = [("SKILL.md", " ".join(hint.split())) for hint in re.findall(r"`(sds-hf [^`]+)`", skill)]
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}

@@ -120,6 +120,24 @@ def test_voc_masks_have_the_palette(dataset, tmp_path):
 # FiftyOne
 
 
+def test_fiftyone_has_scores_reasons_and_captions(dataset, tmp_path):
+    rows = dataset.add_column("u", [row / 10 for row in range(len(dataset))])
+    chosen = select(rows, Threshold(column="u", above=0.75))
+    others = Dataset.from_dict({"id": dataset["id"][:], "v": [-row / 10 for row in range(len(dataset))]})
+    others.to_parquet(tmp_path / "scores.parquet")
+    out = tmp_path / "out"
+    export(rows, "fiftyone", out, selection=chosen, scores=tmp_path / "scores.parquet")
+    fields = json.loads((out / "fields.json").read_text(encoding="utf-8"))
+    kept = rows.select(range(8, len(rows)))
+    for row in kept:
+        (path,) = (path for path, row_id in fields["id"].items() if row_id == row["id"])
+        assert (out / path).exists()
+        assert (fields["u"][path], fields["v"][path]) == pytest.approx((row["u"], -row["u"]))
+        assert fields["reason"][path] == "kept:all_rules"
+        assert fields.get("caption", {}).get(path) == row.get("caption")
+    assert len(fields["id"]) == len(kept)
+
+
 def test_fiftyone_reads_indices(dataset, tmp_path):
     """As its importer does: a file of the same name in both folders, read by OpenCV as it is."""
     export(dataset, "fiftyone", tmp_path / "out")
