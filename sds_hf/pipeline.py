@@ -279,7 +279,8 @@ def source_of(recipe: Recipe) -> Source:
     source = recipe.source
     if source is None or (source.path is None) == (source.dataset is None):
         raise RecipeError(
-            "a recipe that is run needs a source: either `source.path` (a raw folder) or `source.dataset`"
+            "a recipe that is run needs a source: either `source.path` (a raw folder) or `source.dataset`; "
+            "`sds-hf recipes sds-paper` prints one to add it to"
         )
     return source
 

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from sds_hf.cli import options
+from sds_hf.cli.examples import EXAMPLES
 from sds_hf.errors import did_you_mean, without_secrets
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -78,6 +79,8 @@ def _usage(error: Any) -> str:
         meant = did_you_mean(str(option).removeprefix("--"), words).replace(" '", " '--")
         said = f"no such option: {option}{meant}"
     command = context.command_path if context is not None else "sds-hf"
+    if type(error).__name__ == "MissingParameter" and (example := EXAMPLES.get(command.removeprefix("sds-hf "))):
+        said += f", as in `{example}`"
     said = re.sub("Input should be (.*?)(, unable to parse.*)?$", r"it must be \1", said)
     said = f"{said[:1].lower()}{said[1:].replace('. Did you mean', '; did you mean')}"
     return f"{said}{' See' if said.endswith('?') else '; see'} `{command} --help`"

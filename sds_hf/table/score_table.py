@@ -74,7 +74,10 @@ class ScoreTable(Screen):
         folder = local_copy(folder) if is_remote(folder) else folder
         manifest = read_manifest(folder)
         if manifest is None or "shards" not in manifest:
-            raise ValueError(f"{folder} holds no score table; make one with `sds-hf score DATASET --out {folder}`")
+            raise ValueError(
+                f"{folder} holds no score table; make one with `sds-hf score DATASET --out SCORES`, if it is a dataset "
+                f"with `sds-hf score {folder} --out SCORES`"
+            )
         if manifest.get("complete") is False:
             raise ValueError(f"the score table in {folder} is not finished; run the same `sds-hf score` again to go on")
         _check_shape(manifest, folder)

@@ -155,7 +155,7 @@ def test_every_error_is_told_in_one_shape(name, home, monkeypatch, capsys):
         ("select some.parquet --out x", "EmptySelectionError", "nothing is left"),
         ("recipes sds-papr", "ValueError", "did you mean 'sds-paper'?"),
         ("publish raw nothing --scores scores --folder x", "ValueError", "nothing holds no selection.parquet"),
-        ("select", "UsageError", "missing argument 'scores'; see `sds-hf select --help`"),
+        ("select", "UsageError", "missing argument 'scores', as in `sds-hf select scores --recipe sds-plus "),
         ("selct", "UsageError", "no such command 'selct'; did you mean 'select'? See `sds-hf --help`"),
     ],
 )
