@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from sds_hf.prove.results.proof import Proof as Proof
     from sds_hf.publishing.card.render import render_card as render_card
     from sds_hf.publishing.publish import publish as publish
+    from sds_hf.schema import settings as settings
     from sds_hf.scores.asf_miou import ASF as ASF
     from sds_hf.scores.asf_miou import ClassIoU as ClassIoU
     from sds_hf.scores.base.add import add_scores as add_scores
     from sds_hf.scores.base.score import ClipScore as ClipScore
     from sds_hf.scores.base.score import Score as Score
-    from sds_hf.scores.base.score import settings as settings
     from sds_hf.scores.base.whole_set import WholeSetScore as WholeSetScore
     from sds_hf.scores.boundary import Boundary as Boundary
     from sds_hf.scores.classes_present import ClassesPresent as ClassesPresent
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sds_hf.scores.real_prob import RealProb as RealProb
     from sds_hf.scores.region_knn import RegionKNN as RegionKNN
     from sds_hf.scores.tfdp import TFDP as TFDP
+    from sds_hf.selection.cascade.score import score_for as score_for
     from sds_hf.selection.marks.certify import certify as certify
     from sds_hf.selection.marks.sampling import sample as sample
     from sds_hf.selection.recipe import Recipe as Recipe
@@ -125,9 +126,10 @@ _HOME = {
     "render_card": "publishing.card.render",
     "join_tables": "table.join",
     "sample": "selection.marks.sampling",
+    "score_for": "selection.cascade.score",
     "score_table": "table.score_table",
     "select": "selection.select",
-    "settings": "scores.base.score",
+    "settings": "schema",
     "split_unlabeled": "selection.splits",
     "verify": "check.verify",
     "why": "check.reasons.why",
@@ -149,4 +151,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

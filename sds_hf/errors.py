@@ -17,6 +17,18 @@ if TYPE_CHECKING:  # readers need `short` where there is no pydantic
     from pydantic import ValidationError
 
 
+class SettingsError(ValueError):
+    """Settings that make no sense.
+
+    Attributes:
+        problem: what is wrong with which, without the name of what has them.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.problem = problem
+
+
 def one_line(error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequence[str]]) -> str:
     """What is wrong with which field, what was given, and what is possible.
 
@@ -25,13 +37,20 @@ def one_line(error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequen
         possible: the settings there are, by place; those at `()` are for all other places.
     """
     parts = []
-    for problem in error.errors():
+    problems = error.errors()
+    if any(problem["type"] == "unexpected_positional_argument" for problem in problems):  # then others seem missing
+        problems = [problem for problem in problems if problem["type"] != "missing"]
+    for problem in problems:
         where, kind = problem["loc"], problem["type"]
         if kind in ("extra_forbidden", "unexpected_keyword_argument"):
             names = list(possible.get(where[:-1], possible[()]))
             what = f"there is no such setting, only {names}{did_you_mean(where[-1], names)}"
+        elif kind == "unexpected_positional_argument":
+            where, what = (), f"settings are given by name, not as {short(problem['input'])}"
+        elif kind == "missing":
+            what = "must be given"
         else:
-            ending = "" if kind in ("value_error", "missing", "too_short") else f", not {short(problem['input'])}"
+            ending = "" if kind in ("value_error", "too_short") else f", not {short(problem['input'])}"
             what = problem["msg"].removeprefix("Value error, ").removeprefix("Input ") + ending
             if kind == "literal_error":
                 what += did_you_mean(problem["input"], re.findall("'([^']+)'", problem["ctx"]["expected"]))

@@ -10,6 +10,7 @@ from typing import Any
 from datasets import Dataset
 
 from sds_hf.clip.device import current_device
+from sds_hf.clip.launcher import current_rank, rank_together
 from sds_hf.data.folder import ORIGIN, source_features, write_data_folder
 from sds_hf.data.labels import label_space
 from sds_hf.data.opening import folder_state, open_dataset
@@ -20,12 +21,13 @@ from sds_hf.files import named_folder
 from sds_hf.progress import Watch, adding, nothing
 from sds_hf.publishing.publish import Published, check_target, publish, target_of
 from sds_hf.scores.base.score import Score
+from sds_hf.selection.cascade.score import score_for
 from sds_hf.selection.recipe import Recipe, RecipeError, Source
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import REPORT_FILE, Selection, select
 from sds_hf.table.manifest import MANIFEST
 from sds_hf.table.score_table import ScoreTable, score_table
-from sds_hf.table.team import Team, current_rank
+from sds_hf.table.team import Team
 
 DEMO_LABELS = ("voc", "coco")
 REPORTS = {"scores": MANIFEST, "selection": REPORT_FILE, "published": MANIFEST}  # files that tell of results
@@ -122,7 +124,7 @@ def import_folder(
     about = {"reader": source.name, "path": Path(path).name, "labels": public_name(source.labels.name)}
     origin = {**about, **_request(reader, Path(path), but or named_folder(Path(out)), options)}
     text = f"# Candidates\n\nImported from `{Path(path).name}` by sds-hf with the reader `{source.name}`.\n"
-    with watch("reading", None) as tell:
+    with watch("reading", source.count()) as tell:
         rows = write_data_folder(
             source.rows(), source_features(source), out, text, origin=origin, progress=adding(tell)
         )
@@ -147,6 +149,7 @@ def run(
     watch: Watch = nothing,
     rows_per_shard: int = 1000,
     batch_size: int | None = None,
+    all_scores: bool = False,
     **target: Any,
 ) -> Run | None:
     """Do everything a recipe says; run again, it goes on where it was. See `plan_run` for what it would do.
@@ -154,8 +157,8 @@ def run(
     The selection in `out/selection` is always that of what was published: where publishing is refused, both stay as
     they were.
 
-    Under `torchrun` or `accelerate launch` all processes score; the first one imports before, and selects and publishes
-    after that, while the others are done.
+    Under `torchrun`, `accelerate launch` or `srun` all processes score; the first one imports before, and selects and
+    publishes after that, while the others are done.
 
     Args:
         recipe: with `source`; `publish` says where to, `out/published` if nowhere.
@@ -163,6 +166,7 @@ def run(
         watch: shows progress.
         rows_per_shard: see `score_table`.
         batch_size: see `score_table`.
+        all_scores: compute all scores of all rows, not only those that the rules need; see `score_for`.
         **target: where to publish, e.g. `overwrite=True`; see `publish`.
 
     Returns:
@@ -175,12 +179,14 @@ def run(
     """
     out = named_folder(Path(out))
     target = target_arguments(recipe, out, target)
-    if current_rank().index == 0:  # before the work that is to be published
+    rank = rank_together("a run")
+    if rank.index == 0:  # before the work that is to be published
         check_target(recipe, target_of(recipe, **target))
     out.mkdir(parents=True, exist_ok=True)
-    with Team(out, current_rank()) as team:
+    with Team(out, rank) as team:
         dataset, name = _source(recipe, out, watch, team)
-        table = _scored(recipe, dataset, name, out, watch, rows_per_shard, batch_size)
+        job = {"rows_per_shard": rows_per_shard, "batch_size": batch_size, "source": name}
+        table = _scored(recipe, dataset, out, watch, all_scores, job)
         return _finished(recipe, dataset, table, out, watch, target) if team.rank.index == 0 else None
 
 
@@ -192,18 +198,13 @@ def target_arguments(recipe: Recipe, out: Path, target: Mapping[str, Any]) -> di
 
 
 def _scored(
-    recipe: Recipe, dataset: Dataset, name: str, out: Path, watch: Watch, rows_per_shard: int, batch_size: int | None
+    recipe: Recipe, dataset: Dataset, out: Path, watch: Watch, all_scores: bool, job: Mapping[str, Any]
 ) -> ScoreTable:
     with watch("scoring", len(dataset), str(current_device())) as tell:
-        return score_table(
-            dataset,
-            scores_of(recipe),
-            out / "scores",
-            rows_per_shard=rows_per_shard,
-            batch_size=batch_size,
-            source=name,
-            progress=tell,
-        )
+        scores = scores_of(recipe)
+        if all_scores:
+            return score_table(dataset, scores, out / "scores", progress=tell, **job)
+        return score_for(dataset, recipe, out / "scores", scores=scores, progress=tell, **job)
 
 
 def scores_of(recipe: Recipe) -> list[Score]:
@@ -245,11 +246,11 @@ def run_demo(
             several processes.
     """
     if current_rank().count > 1:
-        raise ValueError("the demo is one process's work: start it without torchrun or accelerate launch")
+        raise ValueError("the demo is one process's work: start it without torchrun, srun or an array")
     if rows < 1:
-        raise ValueError(f"--rows must be at least 1, not {rows}")
+        raise ValueError(f"rows must be at least 1, not {rows}")
     if labels not in DEMO_LABELS:
-        raise ValueError(f"--labels must be one of {DEMO_LABELS}, not {labels!r}: the demo's scenes show VOC's classes")
+        raise ValueError(f"labels must be one of {DEMO_LABELS}, not {labels!r}: the demo's scenes show VOC's classes")
     out, space = Path(out), label_space(labels)
     origin = {"reader": "demo", "seed": seed, "side": SIDE, "labels": labels}
     if not _is_imported(out / "source", {**origin, "rows": rows}):
@@ -265,7 +266,7 @@ def run_demo(
             )
     recipe = recipe or Recipe.load("demo")
     recipe = recipe.model_copy(update={"source": Source(dataset=str(out / "source"))})
-    demo_run = run(recipe, out, watch=watch, rows_per_shard=100)
+    demo_run = run(recipe, out, watch=watch, rows_per_shard=100, all_scores=True)  # bounds are to be tried out
     assert demo_run is not None
     return demo_run
 
@@ -313,7 +314,7 @@ def check_imported(source: Source, out: Path) -> None:
     if not _is_imported(imported, _request(source.reader, Path(source.path), out, source.reader_options())):
         raise ValueError(
             f"{source.path}, or how it is to be read, has changed since it was imported into {imported}; choose "
-            f"another --out, or delete {imported} and {out / 'scores'}"
+            f"another out=..., or delete {imported} and {out / 'scores'}"
         )
 
 
@@ -324,7 +325,7 @@ def check_unused(out: Path) -> None:
         ValueError: if it holds results without the source that is to be read.
     """
     if results := [name for name in ("scores", "selection", "published") if (out / name / REPORTS[name]).exists()]:
-        raise ValueError(f"{out} holds {results[0]}/ of another run or dataset; choose another --out")
+        raise ValueError(f"{out} holds {results[0]}/ of another run or dataset; choose another out=...")
 
 
 def _request(reader: str, path: Path, but: Path, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Charts of a selection or its report as axes of matplotlib, for notebooks and papers. Cards draw the same."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sds_hf.publishing.card.figures import BLUE, GREY, cutoffs_of, draw_classes, draw_histogram
-from sds_hf.publishing.card.fonts import drawable, families
+from sds_hf.publishing.card.figures import cutoffs_of, draw_classes, draw_funnel, draw_histogram
 from sds_hf.selection.report import Report
 
 if TYPE_CHECKING:
@@ -29,10 +29,8 @@ def scores(selection: "Selection | Report", column: str | None = None, ax: Any =
     name = column if column is not None else next(iter(drawn), "")
     if name not in drawn:
         raise ValueError(f"there is no score {name!r} to draw; there are {drawn}")
-    ax = _axes(ax)
-    draw_histogram(ax, name, report.scores[name], cutoffs_of(report.steps).get(name, ()))
-    ax.legend(frameon=False)
-    return ax
+    cutoffs = cutoffs_of(report.steps).get(name, ())
+    return _drawn(ax, 3.4, lambda axes: draw_histogram(axes, name, report.scores[name], cutoffs))
 
 
 def classes(selection: "Selection | Report", ax: Any = None) -> Any:
@@ -51,10 +49,8 @@ def classes(selection: "Selection | Report", ax: Any = None) -> Any:
     report = _report(selection)
     if not any(count.before for count in report.classes):
         raise ValueError("there are no classes to draw: no row shows one, or nothing says which")
-    ax = _axes(ax, height=0.27 * len(report.classes) + 1.3)
-    draw_classes(ax, report.classes)
-    ax.legend(frameon=False)
-    return ax
+    height = 0.27 * len(report.classes) + 1.3
+    return _drawn(ax, height, lambda axes: draw_classes(axes, report.classes))
 
 
 def funnel(selection: "Selection | Report", ax: Any = None) -> Any:
@@ -68,29 +64,20 @@ def funnel(selection: "Selection | Report", ax: Any = None) -> Any:
         The axes.
     """
     report = _report(selection)
-    names = ["all candidates", *(step.text for step in report.steps)]
-    counts = [report.rows, *(step.after for step in report.steps)]
-    ax = _axes(ax, height=0.45 * len(names) + 1)
-    positions = range(len(names))
-    ax.barh(positions, counts, height=0.7, color=[GREY, *[BLUE] * len(report.steps)])
-    ax.set_yticks(positions, [drawable(name)[:60] for name in names], parse_math=False, family=families())
-    for position, count in zip(positions, counts, strict=True):
-        ax.annotate(f" {count:,}", (count, position), va="center")
-    ax.invert_yaxis()
-    ax.margins(x=0.15)
-    ax.set_xlabel("rows")
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+    return _drawn(ax, 0.45 * len(report.steps) + 1.45, lambda axes: draw_funnel(axes, report.rows, report.steps))
 
 
 def _report(selection: "Selection | Report") -> Report:
     return selection if isinstance(selection, Report) else selection.report
 
 
-def _axes(ax: Any, height: float = 3.4) -> Any:
-    """Axes to draw on, in a figure of the user's backend."""
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
+def _drawn(ax: Any, height: float, draw: Callable[[Any], None]) -> Any:
+    """Axes with a chart and its legend; new ones, of so many inches, in a figure of the user's backend if None."""
+    if ax is None:
+        import matplotlib.pyplot as plt
 
-    return plt.subplots(figsize=(6.4, height), layout="constrained")[1]
+        ax = plt.subplots(figsize=(6.4, height), layout="constrained")[1]
+    draw(ax)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False)
+    return ax

@@ -49,8 +49,8 @@ def shares(concepts: Tensor, patch: int) -> Tensor:
     batch, side = concepts.shape[0], concepts.shape[-1]
     cells = concepts.long().view(batch, side // patch, patch, side // patch, patch).transpose(2, 3)
     cells = cells.reshape(batch, -1, patch * patch)
-    counts = torch.zeros(batch, cells.shape[1], len(CONCEPTS))
-    counts.scatter_add_(2, cells, torch.ones(1).expand(cells.shape))
+    counts = torch.zeros(batch, cells.shape[1], len(CONCEPTS), device=cells.device)
+    counts.scatter_add_(2, cells, torch.ones(1, device=cells.device).expand(cells.shape))
     return counts / patch**2
 
 
@@ -63,7 +63,7 @@ def naming_target(whole: Tensor, shuffled: Tensor) -> Tensor:
     textures = (1 - 0.95 * some) * textures / textures.sum(1, keepdim=True).clamp(min=1e-6)
     target = torch.cat([objects, textures], 1)
     target = target / target.sum(1, keepdim=True).clamp(min=1e-6)
-    vague = torch.zeros(len(CONCEPTS))
+    vague = torch.zeros(len(CONCEPTS), device=whole.device)
     vague[NUM_OBJECTS:] = 1 / (len(CONCEPTS) - NUM_OBJECTS)  # a shuffled image shows hardly anything
     return torch.where(shuffled[:, None], 0.25 * target + 0.75 * vague, target)
 
@@ -71,7 +71,7 @@ def naming_target(whole: Tensor, shuffled: Tensor) -> Tensor:
 def presence_target(whole: Tensor, foreground: Tensor, mass: Tensor) -> Tensor:
     """(B, classes + background prompts): `mass` (B,) on the foreground (B, classes), the rest on fitting prompts."""
     foreground = foreground / foreground.sum(1, keepdim=True).clamp(min=1e-6)
-    background = whole @ BACKGROUND + 1e-3  # nothing fits: all the same
+    background = whole @ BACKGROUND.to(whole.device) + 1e-3  # nothing fits: all the same
     background = background / background.sum(1, keepdim=True)
     return torch.cat([foreground * mass[:, None], background * (1 - mass[:, None])], 1)
 
@@ -97,6 +97,10 @@ class Batch:
     concepts: Tensor
     shuffled: Tensor
 
+    def to(self, device: str) -> "Batch":
+        """The same on a device."""
+        return Batch(self.pixels.to(device), self.concepts.to(device), self.shuffled.to(device))
+
 
 def loss(
     model: CLIPModel, tokenizer, rng: np.random.Generator, batch: Batch, presence: bool
@@ -114,7 +118,7 @@ def loss(
     texts = encode_text(model, tokenizer, [sentence(rng, concept) for concept in CONCEPTS])
     named = cross_entropy(scale * views @ texts.T, naming_target(whole, batch.shuffled)).mean(1)
     parts = {
-        "naming": (named * VIEW_WEIGHTS).sum(),
+        "naming": (named * VIEW_WEIGHTS.to(named.device)).sum(),
         "dense_naming": (cross_entropy(scale * alone @ texts.T, patches) * focus).sum(),
         "captions": 0.3 * caption_loss(model, tokenizer, rng, scale * views[0], whole, batch.shuffled),
     }
@@ -145,21 +149,21 @@ def presence_losses(
     whole = patches.mean(1)
     objects = whole[:, : len(CLASSES)] * (whole[:, : len(CLASSES)] > MIN_SHARE)
     present, batch = objects > 0, len(whole)
-    anything = torch.ones(batch, len(BACKGROUND_WORDS), dtype=torch.bool)
+    anything = torch.ones(batch, len(BACKGROUND_WORDS), dtype=torch.bool, device=whole.device)
     target = presence_target(whole, objects.sqrt(), torch.where(shuffled, 0.25, 0.97))
     found = cross_entropy(image_logits, target, torch.cat([present, anything], 1)) * present.any(1)
-    absent = F.one_hot((torch.rand(present.shape) - present.float()).argmax(1), len(CLASSES))
-    target = presence_target(whole, absent.float(), torch.full((batch,), 0.02))
+    absent = F.one_hot((torch.rand(present.shape, device=whole.device) - present.float()).argmax(1), len(CLASSES))
+    target = presence_target(whole, absent.float(), torch.full((batch,), 0.02, device=whole.device))
     refused = cross_entropy(image_logits, target, torch.cat([absent.bool(), anything], 1))
 
     classes = patches[..., : len(CLASSES)] * present[:, None]
-    background = patches @ BACKGROUND + 1e-3
+    background = patches @ BACKGROUND.to(patches.device) + 1e-3
     background = background / background.sum(-1, keepdim=True) * (1 - classes.sum(-1, keepdim=True))
     target = torch.cat([classes, background], -1)
     dense = cross_entropy(patch_logits, target, torch.cat([present, anything], 1)[:, None])
     return {
-        "found": (found.mean(1) * VIEW_WEIGHTS).sum(),
-        "refused": (refused.mean(1) * VIEW_WEIGHTS).sum(),
+        "found": (found.mean(1) * VIEW_WEIGHTS.to(found.device)).sum(),
+        "refused": (refused.mean(1) * VIEW_WEIGHTS.to(refused.device)).sum(),
         "dense_presence": (dense * focus).sum(),
     }
 
@@ -171,7 +175,7 @@ def caption_loss(
     present = whole[:, : len(CLASSES)] > MIN_SHARE
     rows = (present.any(1) & ~shuffled).nonzero()[:NUM_CAPTIONS, 0]
     if not len(rows):
-        return torch.zeros(())
+        return torch.zeros((), device=whole.device)
     sentences = []
     for row in rows.tolist():
         names = [CLASSES[i] for i in present[row].nonzero()[:, 0].tolist()]
@@ -201,7 +205,7 @@ def image_tokens(model: CLIPModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 def encode_text(model: CLIPModel, tokenizer, sentences: list[str]) -> Tensor:
     """Embeddings of sentences, (N, D) float32 of length 1."""
-    encoded = tokenizer(sentences, padding=True, return_tensors="pt")
+    encoded = tokenizer(sentences, padding=True, return_tensors="pt").to(model.device)
     output = model.text_model(input_ids=encoded.input_ids, attention_mask=encoded.attention_mask)
     return F.normalize(model.text_projection(output.pooler_output).float(), dim=-1)
 

@@ -3,6 +3,7 @@
     python examples/demo_clip/train.py                    # about 100 minutes on 2 cores with bf16
     python examples/demo_clip/train.py                    # again: continues from its checkpoint
     python examples/demo_clip/train.py --samples 900000   # longer, from the same checkpoint
+    python examples/demo_clip/train.py --start sds_hf/demo/clip --early 0 --lr 2e-4 --muon-lr 0.0016 --device cuda
 
 Writes weights (fp16), tokenizer and preprocessor settings to `--out`, then prints the table of `evaluate.py` and puts
 it into the model's own card. On Linux `MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592` saves much
@@ -118,7 +119,7 @@ class Optimizer:
                 self.master[name].copy_(value)
             for name, p in self.model.named_parameters():
                 p.copy_(self.master[name])
-        state = torch.load(folder / CHECKPOINT, weights_only=True)
+        state = torch.load(folder / CHECKPOINT, weights_only=True, map_location=self.model.device)
         self.muon.buffers = state["muon"]
         self.adam.load_state_dict(state["adam"])
         return state["seen"]
@@ -186,11 +187,15 @@ def make_batch(
     return Batch(x.bfloat16(), ids, torn)
 
 
-def train(args: argparse.Namespace) -> CLIPModel:
+def train(args: argparse.Namespace) -> tuple[CLIPModel, int]:
+    begun = time.time()
     tokenizer = train_tokenizer(args.work / "tokenizer")
     images, concepts = scene_pool(args.work, args.scenes, SIDE, args.threads)
     torch.set_num_threads(args.threads)
-    model = new_model(tokenizer).bfloat16()
+    model = new_model(tokenizer)
+    if args.start:
+        model.load_state_dict(load_file(args.start / "model.safetensors"))
+    model = model.bfloat16().to(args.device)
     optimizer = Optimizer(model, args.lr, args.muon_lr)
     seen = optimizer.load(args.work) if (args.work / CHECKPOINT).exists() else 0
     print(
@@ -199,11 +204,10 @@ def train(args: argparse.Namespace) -> CLIPModel:
     )
     rng, sums, started, saved, shown = np.random.default_rng([1, seen]), {}, time.time(), time.time(), seen
     torch.manual_seed(seen)
-    while seen < args.samples:
-        progress = seen / args.samples
+    while (progress := max(seen / args.samples, (time.time() - begun) / (60 * args.minutes))) < 1:
         late = progress >= args.early  # first what things are called, then what is present
         batch = make_batch(images, concepts, rng, args.batch, 0.15 if late else 0.0, 0.15 if late else 0.5)
-        value, parts = loss(model, tokenizer, rng, batch, presence=late)
+        value, parts = loss(model, tokenizer, rng, batch.to(args.device), presence=late)
         value.backward()
         optimizer.step(min(1, (progress + 1e-4) / 0.02) * 0.5 * (1 + math.cos(math.pi * progress)))
         seen += args.batch
@@ -220,16 +224,17 @@ def train(args: argparse.Namespace) -> CLIPModel:
             optimizer.save(args.work, seen)
             saved = time.time()
     optimizer.save(args.work, seen)
+    print(f"{seen} of {args.samples} samples seen", flush=True)
     model = model.float()
     with torch.no_grad():
         for name, p in model.named_parameters():
             p.copy_(optimizer.master[name])
-    return model
+    return model, seen
 
 
 def export(model: CLIPModel, tokenizer_folder: Path, out: Path) -> None:
     """Weights in fp16, tokenizer and the settings of the preprocessor."""
-    model.half().save_pretrained(out)
+    model.half().cpu().save_pretrained(out)
     AutoTokenizer.from_pretrained(tokenizer_folder).save_pretrained(out)
     settings = {
         "image_processor_type": "CLIPImageProcessor",
@@ -260,14 +265,19 @@ def main() -> None:
     parser.add_argument("--early", type=float, default=0.55, help="part of the training that only learns names")
     parser.add_argument("--count", type=int, default=400, help="scenes of each kind to measure it on")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="where to train; batches are made on the CPU")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="end after so long if that is sooner; the learning rate too"
+    )
+    parser.add_argument("--start", type=Path, help="folder of a model to begin with, if there is no checkpoint")
     parser.add_argument("--work", type=Path, default=Path("demo-clip-training"), help="scenes and checkpoint")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "sds_hf" / "demo" / "clip")
     args = parser.parse_args()
     disable_progress_bars()
     args.work.mkdir(parents=True, exist_ok=True)
-    model = train(args)
+    model, seen = train(args)
     export(model, args.work / "tokenizer", args.out)
-    print(report(args.out, args.count, {"samples": args.samples, "scenes": args.scenes}))
+    print(report(args.out, args.count, {"samples": seen, "scenes": args.scenes}))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 // The page: reads what it was told, the table, and shows it.
 
+import { readTable } from "./data/parquet.js";
 import { openPictures } from "./data/pictures.js";
-import { openParquet, readCells, readTable } from "./data/parquet.js";
 import { choice, download, h, renew } from "./dom.js";
 import { Session } from "./session.js";
 import { START, Store, fromHash, toHash } from "./store.js";
@@ -10,6 +10,7 @@ import { Gallery } from "./view/gallery.js";
 import { Histograms } from "./view/histograms.js";
 import { RecipePanel, summary } from "./view/recipe.js";
 import { RowView } from "./view/row.js";
+import { showTips } from "./view/tips.js";
 
 /** @typedef {import("./session.js").Config} Config */
 /** @typedef {import("./store.js").State} State */
@@ -27,16 +28,17 @@ async function readConfig() {
 }
 
 async function start() {
-  const config = await readConfig(), base = document.baseURI;
+  const config = await readConfig();
   document.title = `${config.title} · sds-hf`;
-  const { table, errors } = await readTable(config.tables.map((source) => absolute(source, base)), config.classNames, config.halves);
+  const { table, errors } = await readTable(config.tables, config.classNames, config.halves);
   const opened = { ...START, recipes: [structuredClone(config.recipes[0] ?? START.recipes[0])], tab: config.sections ? "matter" : "kept" };
-  const store = new Store(fromHash(location.hash, opened)), pictures = await openPictures(config.pictures, base);
+  const store = new Store(fromHash(location.hash, opened)), pictures = await openPictures(config.pictures);
   const session = new Session(config, table, errors, pictures, store);
   if (!pictures?.references && ["reference", "difference"].includes(store.state.layer)) store.state.layer = "mask";
-  session.marks.load().then(() => store.set({})).catch(() => {});
+  session.late("the marks", session.marks.load());
   show(session, opened);
-  if (config.pixels) readPixels(session, absolute(config.pixels, base)).then(() => store.set({})).catch(() => {});
+  showTips();
+  session.readPixels();
 }
 
 /**
@@ -47,10 +49,13 @@ function show(session, opened) {
   const { store, config } = session;
   const recipes = [new RecipePanel(session, 0), new RecipePanel(session, 1)], histograms = new Histograms(session), classes = new Classes(session);
   const gallery = new Gallery(session), row = new RowView(session, () => gallery.rows), head = h("div", { class: "count", role: "status" });
-  const marks = h("div", { class: "marks" });
+  const marks = h("div", { class: "marks" }), notices = h("div", { class: "notices", role: "alert" });
   renew(root, [
     h("header", {}, h("h1", {}, config.title), head,
-      marks, choice({ label: "Theme", key: "theme", hide: true, value: store.state.theme, options: [["auto", "theme: as the system"], ["light", "light"], ["dark", "dark"]], change: (theme) => store.set({ theme: /** @type {State["theme"]} */ (theme) }) })),
+      marks, choice({ label: "Theme", key: "theme", hide: true, value: store.state.theme, options: [["auto", "auto theme"], ["light", "light"], ["dark", "dark"]], change: (theme) => store.set({ theme: /** @type {State["theme"]} */ (theme) }) }),
+      h("nav", { class: "jump", "aria-label": "Parts of the page" }, ...Object.entries({ Recipe: recipes[0], Scores: histograms, Rows: gallery, Classes: classes }).map(([name, { element }]) =>
+        h("button", { type: "button", click: () => element.scrollIntoView() }, name)))),
+    notices,
     h("main", {}, h("div", { class: "recipes" }, ...recipes.map(({ element }) => element)),
       h("div", { class: "results" }, histograms.element, gallery.element, classes.element)),
     row.element,
@@ -65,6 +70,7 @@ function show(session, opened) {
     document.documentElement.dataset.theme = state.theme;
     renew(head, [summary(session)]);
     renew(marks, marksOf(session, row));
+    if (notices.childElementCount !== session.notices.length) renew(notices, session.notices.map((text) => h("p", { class: "problem" }, text)));
     histograms.update();
     classes.update();
     recipes.forEach((panel) => panel.update());
@@ -73,7 +79,7 @@ function show(session, opened) {
     const shut = before && state.open === null ? before.open : null;
     row.update();
     if (shut !== null) (/** @type {HTMLElement | null} */ (root.querySelector(`[data-key="${CSS.escape(`row-${shut}`)}"]`)) ?? opener)?.focus();
-    if ((state.filter.text || state.open !== null) && config.captions) readCaptions(session);
+    if (state.filter.text || state.open !== null) session.readCaptions();
     keepAddress(state, opened);
   };
   /** @type {State | null} */
@@ -136,50 +142,6 @@ function keepAddress(state, opened) {
       if (hash !== location.hash) history.replaceState(null, "", hash || location.pathname + location.search);
     } catch { /* a page inside a notebook has no address */ }
   }, 200);
-}
-
-/** @param {Session} session */
-async function readCaptions(session) {
-  const { config, table, store } = session;
-  if (session.captions || !config.captions) return;
-  session.captions = new Array(table.length).fill(null);
-  const files = await Promise.all(config.captions.sources.map((source) => openParquet(absolute(source, document.baseURI))));
-  const { key } = config.captions, cells = await readCells(files, [key, "caption"]);
-  const captions = new Array(table.length).fill(null);
-  cells[key].forEach((name, line) => {
-    const row = key === "row" ? Number(name) : table.rowOf(String(name));
-    if (row >= 0) captions[row] = cells.caption[line];
-  });
-  session.captions = captions;
-  store.set({});
-}
-
-/**
- * @param {Session} session
- * @param {import("./data/parquet.js").Source} source
- */
-async function readPixels(session, source) {
-  const cells = await readCells([await openParquet(source)], ["row", "classes", "pixels"]), { length } = session.table;
-  const lines = new Map(cells.row.map((row, line) => [Number(row), line])), offsets = new Int32Array(length + 1);
-  /** @type {{classes: number[], pixels: number[]}} */
-  const flat = { classes: [], pixels: [] };
-  for (let row = 0; row < length; row++) {
-    const line = lines.get(row);
-    if (line !== undefined) {
-      for (const id of cells.classes[line] ?? []) flat.classes.push(Number(id));
-      for (const count of cells.pixels[line] ?? []) flat.pixels.push(Number(count));
-    }
-    offsets[row + 1] = flat.classes.length;
-  }
-  session.pixels = { offsets, classes: Int32Array.from(flat.classes), pixels: Float64Array.from(flat.pixels) };
-}
-
-/**
- * @param {import("./data/parquet.js").Source} source
- * @param {string} base
- */
-function absolute(source, base) {
-  return "url" in source ? { url: new URL(source.url, base).href } : source;
 }
 
 start().catch((error) => {

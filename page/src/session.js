@@ -1,7 +1,9 @@
 // What the page works on: table, pictures, captions, and the selections that recipes make of it.
 
-import { histogramOf } from "./analysis/bins.js";
+import { binEdges, extentOf, histogramOf } from "./analysis/bins.js";
+import { readCaptions } from "./data/captions.js";
 import { Marks } from "./data/marks.js";
+import { readPixels } from "./data/pixels.js";
 import { select } from "./rules/select.js";
 import { Store } from "./store.js";
 
@@ -21,7 +23,7 @@ import { Store } from "./store.js";
  * @property {{name: string, rules: Rule[]}[]} recipes to begin with; the first one is shown
  * @property {Record<string, string>} definitions of columns
  * @property {any} pictures
- * @property {{sources: import("./data/parquet.js").Source[], key: "id" | "row"} | null} captions
+ * @property {import("./data/captions.js").CaptionsConfig | null} captions
  * @property {import("./data/parquet.js").Source | null} pixels
  * @property {string[]} halves score columns of 16 bits
  * @property {string | null} marks where marks are sent
@@ -38,21 +40,48 @@ export class Session {
    * @param {Store} store
    */
   constructor(config, table, errors, pictures, store) {
-    Object.assign(this, { config, table, errors, pictures, store });
     this.config = config;
     this.table = table;
     this.errors = errors;
     this.pictures = pictures;
     this.store = store;
     this.marks = new Marks(config.marks);
-    /** @type {(string | null)[] | null} */
+    /** By row; null until they are read. @type {(string | null)[] | null} */
     this.captions = null;
     /** @type {import("./analysis/classes.js").Pixels | null} */
     this.pixels = null;
-    /** @type {Map<string, Histogram>} */
+    /** What could not be read, for the person. @type {string[]} */
+    this.notices = [];
+    this._asksCaptions = false;
+    /** @type {Map<string, import("./analysis/bins.js").Extent>} */
+    this._extents = new Map();
+    /** The last one of each score. @type {Map<string, {key: string, histogram: Histogram}>} */
     this._histograms = new Map();
     /** @type {Map<string, Outcome>} */
     this._outcomes = new Map();
+  }
+
+  readCaptions() {
+    const { config, table } = this;
+    if (!config.captions || this._asksCaptions) return;
+    this._asksCaptions = true;
+    this.late("the captions", readCaptions(config.captions, table).then((captions) => (this.captions = captions)));
+  }
+
+  readPixels() {
+    const { config, table } = this;
+    if (config.pixels) this.late("the pixels of the classes", readPixels(config.pixels, table.length).then((pixels) => (this.pixels = pixels)));
+  }
+
+  /**
+   * Show something once it is read, or say that it could not be.
+   * @param {string} what
+   * @param {Promise<any>} reading
+   */
+  late(what, reading) {
+    reading
+      .catch((error) => this.notices.push(`${what} could not be read: ${error instanceof Error ? error.message : error}`))
+      .then(() => this.store.set({}));
   }
 
   /**
@@ -77,17 +106,29 @@ export class Session {
       try {
         return { selection: select(this.table, rules.slice(0, count)), rules: rules.slice(0, count), error };
       } catch (problem) {
-        error ??= problem instanceof Error ? problem.message : String(problem);
+        error = `rule ${count} cannot be applied: ${problem instanceof Error ? problem.message : problem}`;
         if (!count) throw problem;
       }
     }
   }
 
-  /** @param {string} name */
-  histogram(name) {
-    let histogram = this._histograms.get(name);
-    if (!histogram) this._histograms.set(name, (histogram = histogramOf(this.table, name)));
+  /**
+   * @param {string} name of a score
+   * @param {number[]} bounds at which there is an edge
+   */
+  histogram(name, bounds) {
+    const key = JSON.stringify(bounds), before = this._histograms.get(name);
+    if (before?.key === key) return before.histogram;
+    const histogram = histogramOf(this.table.numbers(name).values, binEdges(this.extent(name), bounds));
+    this._histograms.set(name, { key, histogram });
     return histogram;
+  }
+
+  /** @param {string} name of a score */
+  extent(name) {
+    let extent = this._extents.get(name);
+    if (!extent) this._extents.set(name, (extent = extentOf(this.table.numbers(name).values)));
+    return extent;
   }
 
   /** Score columns, those of the recipes' rules first. */

@@ -64,7 +64,7 @@ class Alignment:
         reason = columns["reason"] if decided and types.get("reason") == "VARCHAR" else "CAST(NULL AS VARCHAR)"
         classes = next((name for name in (CLASSES, "classes") if is_list_of_ids(types.get(name, ""))), None)
         self.has_classes[side] = classes is not None
-        shown = _shown(classes, columns, version) if classes else ""
+        class_list = _class_list(classes, columns, version) if classes else ""
         scores = [
             column
             for column, kind in types.items()
@@ -74,7 +74,7 @@ class Alignment:
             f"CAST({columns.get('id') or columns['row']} AS VARCHAR) AS id",
             f"{columns['kept'] if decided else 'true'} AS kept",
             f"regexp_replace({reason}, {literal(OF_ONE_ROW)}, {literal(ALIKE)}) AS reason",
-            *([f"{shown} AS {CLASSES}"] if classes else []),
+            *([f"{class_list} AS {CLASSES}"] if classes else []),
             *(f"{columns[score]} AS s{number}" for number, score in enumerate(scores)),
         ]
         self._db.execute(f"CREATE VIEW {side} AS SELECT {', '.join(selected)} FROM {files.sql}")
@@ -107,7 +107,7 @@ class Alignment:
         self._db.execute(command)
 
 
-def _shown(name: str, columns: Mapping[str, str], version: Version) -> str:
+def _class_list(name: str, columns: Mapping[str, str], version: Version) -> str:
     """SQL of the classes a row shows; ids that no score has looked at may repeat and stand for nothing."""
     labels = LabelSpace.from_names(version.names) if version.names else None
     return columns[name] if name == CLASSES else classes_in(columns[name], labels)[0]

@@ -123,6 +123,11 @@ def compare(
     Raises:
         ValueError: if there are fewer than two recipes, one cannot be applied to the scores (see `select`), or the
             truth is in neither the scores nor the dataset. A recipe that keeps no row is part of the comparison.
+
+    Examples:
+        >>> half = Recipe(name="half", rules=[TopK("pcs", fraction=0.5)])
+        >>> [(choice.recipe, choice.kept) for choice in compare(scored, [recipe, half]).recipes]
+        [('mine', 14), ('half', 12)]
     """
     if len(recipes) < 2:
         raise ValueError(f"compare needs two recipes or more, not {len(recipes)}")

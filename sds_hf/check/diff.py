@@ -51,6 +51,12 @@ def diff(
 
     Raises:
         ValueError: if there is no such version, it cannot be read, it has no ids, or one twice.
+
+    Examples:
+        >>> half = Recipe(name="mine", rules=[TopK("pcs", fraction=0.5)])
+        >>> _ = publish(candidates, select(table, half), half, scores=table, folder="sds-half")
+        >>> diff("sds-mine", "sds-half").rows
+        Counts(before=14, after=12, added=4, dropped=6)
     """
     first, second = (
         version if isinstance(version, Version) else open_version(version, token) for version in (before, after)

@@ -60,6 +60,11 @@ def forecast(report: Report, goal: int, rules: Iterable[Rule] = ()) -> list[Clas
 
     Raises:
         ValueError: if a rule keeps a number of rows however many candidates there are.
+
+    Examples:
+        >>> cow = next(one for one in forecast(selection.report, goal=50) if one.name == "cow")
+        >>> cow.candidates, cow.kept, cow.more
+        (1, 1, 49)
     """
     check_rules(rules, goal)
     return [_of_class(count, goal) for count in [*report.classes, *_unseen(report)]]

@@ -14,8 +14,11 @@ from sds_hf.check.file_checks import Check, Mismatch, checked
 from sds_hf.clip.device import current_device
 from sds_hf.data.cells import column_cells
 from sds_hf.data.labels import LabelSpace
+from sds_hf.scores.base.batches import columns_read
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.score import Score, columns_read, field_names, score_cells
+from sds_hf.scores.base.presets import field_names
+from sds_hf.scores.base.score import Score, score_cells
+from sds_hf.table.partial.needs import HIGH, LOW, SKIPPED
 
 # How far a number may be from the published one, times its size where that is above 1: batches of other sizes add up in
 # another order, and other hardware rounds otherwise (tests/test_same_numbers.py, tests/benchmarks/half_precision.py).
@@ -75,9 +78,27 @@ def _again(
         where = f"{identity['dtype']} on {device}" if "dtype" in identity else device
         where += "" if same else f", published from {published_from or 'elsewhere'}"
         for name in filter(new_columns.__contains__, published):
-            there = rows[name].to_pylist()
+            here, there = _computed_in_both(new_columns[name], rows, name)
             dtype = identity.get("dtype", "fp32")
-            yield checked(f"rescore {name}", partial(_compared, new_columns[name], there, dtype, same, where))
+            if not here and len(rows):
+                yield Check(f"rescore {name}", None, f"of none of {len(rows)} rows published, as no rule needed it")
+                continue
+            yield checked(f"rescore {name}", partial(_compared, here, there, dtype, same, where))
+
+
+def _computed_in_both(here: Sequence[Any], rows: pa.Table, name: str) -> tuple[list[Any], list[Any]]:
+    """A column's new and published numbers; of an interval that was published, the number that is nearest."""
+    names = rows.column_names
+    skipped = rows[SKIPPED].to_pylist() if SKIPPED in names else [()] * len(rows)
+    no_ends = [None] * len(rows)
+    ends = [rows[name + end].to_pylist() if name + end in names else no_ends for end in (LOW, HIGH)]
+    pairs = list[tuple[Any, Any]]()
+    for number, published, cell, low, high in zip(here, rows[name].to_pylist(), skipped, *ends, strict=True):
+        if name not in (cell or ()):
+            pairs.append((number, published))
+        elif low is not None and number is not None:
+            pairs.append((number, min(max(float(number), low), high)))
+    return [number for number, _ in pairs], [published for _, published in pairs]
 
 
 def _with_local_paths(identity: Mapping[str, Any], local_paths: Mapping[str, Any]) -> dict[str, Any]:

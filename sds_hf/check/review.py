@@ -49,7 +49,7 @@ def review(recipe: Recipe, snapshot: Snapshot | None, folder: Path, report: Repo
         logger.warning("the card does not tell what is new: %s", error)
     if broken := gate.broken(report, changes):
         raise PublishError(
-            f"{target} stays as it is, for the gate {'; '.join(broken)}. Select other rows, or give another limit with "
-            "--gate"
+            f"{target} stays as it is, for the gate {'; '.join(broken)}. Select other rows, or give another "
+            "limit with gate=..."
         )
     return kept if changes is not None and changes.is_empty and not changes.files else changes

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -13,7 +12,7 @@ from sds_hf.check.contents import Contents
 from sds_hf.check.file_checks import Mismatch, named
 from sds_hf.data.folder import TableStream
 from sds_hf.data.ids import repeated_ids
-from sds_hf.data.images import decode_image, decode_mask
+from sds_hf.data.images import decode_image, decode_mask, values_of
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import short
 from sds_hf.hub.layout import DATA, SCORES
@@ -115,7 +114,7 @@ def _check_mask(row: Mapping[str, Any], name: str, labels: LabelSpace | None, sc
         raise Mismatch(f"{name}: {mask.shape[1]}x{mask.shape[0]} pixels, its image has {size[1]}x{size[0]}")
     if labels is None:
         return
-    values = np.unique(mask).tolist()
+    values = values_of(mask)
     if unknown := labels.unknown(values):
         raise Mismatch(f"{name}: {unknown} stand for no class of the label space {labels.name!r}")
     present = [value for value in values if value in labels.class_ids]

@@ -18,7 +18,6 @@ from sds_hf.check.file_checks import (
     checked,
     same_features,
 )
-from sds_hf.check.rescore import check_scores_again
 from sds_hf.check.row_checks import check_ids, check_masks, check_scores
 from sds_hf.data.columns import published_features
 from sds_hf.hub.layout import DATA, MANIFEST, SCORES
@@ -102,6 +101,10 @@ def verify(
 
     Raises:
         ValueError: if there is no such dataset or version, it cannot be reached, or a number makes no sense.
+
+    Examples:
+        >>> verify("sds-mine").ok
+        True
     """
     for name, number, least in (("sample", sample, 1), ("rescore", rescore, 0)):
         if number < least:
@@ -152,6 +155,8 @@ def _verify(
         ]
     checks.append(checked("masks", lambda: check_masks(contents, sample)))
     if rescore:
+        from sds_hf.check.rescore import check_scores_again  # which alone asks models
+
         try:
             checks += check_scores_again(contents, rescore, local_paths)
         except Exception as error:  # as in `checked`

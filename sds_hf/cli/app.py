@@ -4,11 +4,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import typer
+import typer.main
 
 from sds_hf.cli import (
     bench,
@@ -105,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
     except typer.Exit as stop:
         code = stop.exit_code
     except Exception as error:
-        return report(error, json)
+        return report(error, json, _options(sys.argv[1:] if argv is None else argv))
     if code == INTERRUPTED:
         return interrupted(json)
     return code if isinstance(code, int) else 0
@@ -139,3 +140,10 @@ def _use_utf8() -> None:
     """In a locale of another encoding, start again with names of files and output in UTF-8, as files are written."""
     if os.name == "posix" and sys.getfilesystemencoding() != "utf-8":
         os.execv(sys.executable, [sys.executable, "-X", "utf8", "-m", "sds_hf", *sys.argv[1:]])
+
+
+def _options(argv: Sequence[str]) -> list[str]:
+    """The options of the command that was given."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    command = commands.get(argv[0]) if argv else None
+    return [name for param in command.params for name in [*param.opts, *param.secondary_opts]] if command else []

@@ -46,7 +46,7 @@ def formats(incomplete: str) -> list[str]:
 
 def models(incomplete: str) -> list[str]:
     """Models for `--model`."""
-    from sds_hf.clip.models import MODELS
+    from sds_hf.cli.model_list import MODELS
 
     return _beginning([model.name for model in MODELS if model.setting == "model"], incomplete)
 

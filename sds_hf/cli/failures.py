@@ -3,10 +3,12 @@
 import errno
 import re
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from sds_hf.cli import options
 from sds_hf.cli.examples import EXAMPLES
+from sds_hf.cli.flags import with_flags
 from sds_hf.errors import did_you_mean, without_secrets
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
@@ -14,12 +16,13 @@ INPUT_IS_WRONG = 2
 LONGEST = 4000  # characters of an error
 
 
-def report(error: Exception, json: bool) -> int:
+def report(error: Exception, json: bool, options_of_command: Collection[str] = ()) -> int:
     """Say what is wrong, if a person can do something about it; the rest is a bug and shows where.
 
     Args:
         error: that ended a command.
         json: whether the command's answer is read by a program.
+        options_of_command: in whose words an error of a Python function is told.
 
     Returns:
         The code to end with.
@@ -33,7 +36,9 @@ def report(error: Exception, json: bool) -> int:
     if options.state.debug or sentence is None:
         raise error
     full = "; free some space and run the same command again" if getattr(error, "errno", 0) == errno.ENOSPC else ""
-    return stop(type(error).__name__, without_secrets(sentence) + full, INPUT_IS_WRONG, json)
+    return stop(
+        type(error).__name__, with_flags(without_secrets(sentence), options_of_command) + full, INPUT_IS_WRONG, json
+    )
 
 
 def interrupted(json: bool) -> int:

@@ -9,7 +9,7 @@ def command(json: options.Json = False, debug: options.Debug = False) -> None:
     """List models that scores can ask, and whether each is on this machine. Any other CLIP with a ViT works too."""
     from sds_hf.cli import show, show_catalog
     from sds_hf.cli.answer import answer
-    from sds_hf.clip.models import MODELS, is_here
+    from sds_hf.cli.model_list import MODELS, is_here
 
     listed = [{**asdict(model), "here": is_here(model.name)} for model in MODELS]
     if json:

@@ -3,17 +3,18 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from sds_hf.cli.terminal import Screen, text
-from sds_hf.progress import Tell, Watch, nothing
+from sds_hf.progress import Pace, Tell, Watch, duration, nothing
 
 KINDS = ("bar", "json", "none")
 PATIENCE = 60  # seconds on a CPU that need no warning
+ENOUGH = 7  # rows that tell how long all take
 LINE_EVERY = 1.0  # seconds between two lines of JSON
 
 
@@ -40,32 +41,6 @@ def watcher(json: bool = False, kind: str | None = None) -> Watch:
     if kind is None:
         return nothing if json else bar if err.is_terminal else warning_only
     return {"bar": bar, "json": lines, "none": nothing}[kind]
-
-
-def duration(seconds: float) -> str:
-    """A time in words: `40 s`, `12 min`, `3.5 h`, `4.2 days`."""
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.{0 if seconds >= 10 * size else 1}f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-class Pace:
-    """Rows a second since the first call; rows that were done by then do not count."""
-
-    def __init__(self, total: int | None, clock: Callable[[], float] | None = None) -> None:
-        self._total, self._clock = total, clock or time.monotonic
-        self._first: tuple[int, float] | None = None
-
-    def __call__(self, finished_rows: int) -> tuple[float | None, float | None]:
-        """Rate and seconds left, None while there is no telling."""
-        now = self._clock()
-        if self._first is None:
-            self._first = (finished_rows, now)
-        rows, seconds = finished_rows - self._first[0], now - self._first[1]
-        if not rows or seconds <= 0:
-            return None, None
-        return rows / seconds, None if self._total is None else (self._total - finished_rows) * seconds / rows
 
 
 @contextmanager
@@ -127,15 +102,16 @@ def warning_only(step: str, total: int | None, device: str = "") -> Iterator[Tel
 
 
 def _warning(tell: Tell, total: int | None, device: str) -> Tell:
-    """The same, and after the first batch on a CPU how long all of it will take, if that is long."""
+    """The same, and after the first rows on a CPU how long all of it will take, if that is long."""
     if device != "cpu":
         return tell
-    pace, warned = Pace(total), False
+    pace, warned, earlier = Pace(total), False, -1
 
     def tell_and_warn(finished_rows: int, failed: int) -> None:
-        nonlocal warned
+        nonlocal warned, earlier
         rate, left = pace(finished_rows)
-        if rate and left is not None and not warned:
+        earlier = finished_rows if earlier < 0 else earlier
+        if rate and left is not None and not warned and finished_rows - earlier >= min(ENOUGH, (total or 0) - earlier):
             warned = True
             if left > PATIENCE:
                 rows = f"{(total or 0) - finished_rows:,} rows"

@@ -87,8 +87,8 @@ def command(
     """Train the same segmenter on the full set, on each selection and on as many random rows, and compare."""
     from sds_hf.cli.answer import answer
     from sds_hf.cli.progress import watcher
+    from sds_hf.clip.launcher import current_rank
     from sds_hf.prove.experiment import TRAINING, Experiment, write_proof
-    from sds_hf.table.team import current_rank
 
     if not evaluation:
         raise typer.BadParameter("give --eval: rows with masks that no arm is trained on")
@@ -168,7 +168,7 @@ def _answer_plan(plan: "Plan") -> None:
 
 def _show_plan(plan: "Plan") -> None:
     from sds_hf.cli import show
-    from sds_hf.cli.progress import duration
+    from sds_hf.progress import duration
 
     arms = ", ".join(f"{arm.name} ({arm.size:,} rows)" for arm in plan.arms.arms)
     step, row = f"{1000 * plan.seconds_per_step:.3g} ms", f"{1000 * plan.seconds_per_row:.3g} ms"

@@ -10,8 +10,8 @@ from sds_hf.cli import completion, options
 from sds_hf.cli.verify import after_push, conclude
 
 if TYPE_CHECKING:
+    from sds_hf.cli.run_plan import RunPlan
     from sds_hf.pipeline import Run
-    from sds_hf.run_plan import RunPlan
     from sds_hf.selection.recipe import Recipe
 
 FOLDER = Path("sds-run")
@@ -28,6 +28,9 @@ def command(
     batch_size: options.BatchSize = None,
     rows_per_shard: options.RowsPerShard = 1000,
     overwrite: Annotated[bool, typer.Option(help="Replace what was published to the recipe's folder.")] = False,
+    all_scores: Annotated[
+        bool, typer.Option("--all", help="Compute all scores of all rows, not only those that the rules need.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done, how long it takes and what is wrong.")
     ] = False,
@@ -44,9 +47,9 @@ def command(
     from sds_hf import pipeline
     from sds_hf.cli.answer import answer_published
     from sds_hf.cli.progress import watcher
-    from sds_hf.run_plan import plan_run
+    from sds_hf.cli.run_plan import plan_run
+    from sds_hf.clip.launcher import current_rank
     from sds_hf.selection.recipe import Recipe
-    from sds_hf.table.team import current_rank
 
     plan = Recipe.load(recipe, settings or ())
     out = out or FOLDER / re.sub(r"[^\w.-]+", "-", plan.name).strip("-.")
@@ -58,7 +61,8 @@ def command(
             _answer_plan(planned) if json else _show_plan(planned)
         return
     watch = watcher(json, "none" if quiet or not first else progress)
-    finished_run = pipeline.run(plan, out, watch=watch, rows_per_shard=rows_per_shard, batch_size=batch_size, **target)
+    target |= {"rows_per_shard": rows_per_shard, "batch_size": batch_size, "all_scores": all_scores}
+    finished_run = pipeline.run(plan, out, watch=watch, **target)
     if finished_run is None:  # another process publishes
         return
     verification = after_push(finished_run.published, verify)
@@ -74,6 +78,7 @@ def _show(run: "Run", recipe: "Recipe") -> None:
 
     show.limits(run.report)
     show.scores(run.report)
+    show.needed(run.table.manifest, run.report.rows)
     show.out.print()
     show.funnel(run.report)
     show.unread(run.report, recipe)

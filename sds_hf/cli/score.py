@@ -1,5 +1,6 @@
 """`sds-hf score`: a dataset becomes a score table."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from sds_hf.cli import completion, options
 
 if TYPE_CHECKING:
+    from sds_hf.clip.launcher import Rank
     from sds_hf.selection.recipe import Recipe
     from sds_hf.selection.report import Report
     from sds_hf.table.plan import Plan
@@ -32,6 +34,17 @@ def command(
             help="Recipe that says which scores, how, and with which model.", autocompletion=completion.recipes
         ),
     ] = None,
+    for_recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="RECIPE",
+            help="Recipe whose rules say which rows need which of its scores.",
+        ),
+    ] = None,
+    all_scores: Annotated[
+        bool, typer.Option("--all", help="All scores of all rows, also those that a table made with --for skips.")
+    ] = False,
     model: Annotated[
         str | None,
         typer.Option(
@@ -50,8 +63,28 @@ def command(
         bool, typer.Option("--streaming", help="Read rows as they come, without storing the dataset here.")
     ] = False,
     engine: Annotated[
-        str, typer.Option(metavar="local|ray", help="Where to score: here, or on the machines of a Ray cluster.")
+        str,
+        typer.Option(metavar="local|ray|jobs", help="Where to score: here, on a Ray cluster, or in Hugging Face Jobs."),
     ] = "local",
+    flavor: Annotated[
+        str | None, typer.Option(help="With `--engine jobs`: the machine of each job, e.g. `h200`.")
+    ] = None,
+    shards: Annotated[int, typer.Option(min=1, help="With `--engine jobs`: how many jobs share the work.")] = 1,
+    hours: Annotated[
+        float, typer.Option(min=0.01, help="With `--engine jobs`: after how long a job is stopped.")
+    ] = 4.0,
+    pace: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="With `--engine jobs`: rows/s of such a machine, to estimate time and price."),
+    ] = None,
+    package: Annotated[
+        str | None, typer.Option(help="With `--engine jobs`: what jobs install, an address or a requirement.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="With `--engine jobs`: start without being asked.")] = False,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Score the K-th of N parts, and wait for none; the last one ends it."),
+    ] = None,
     add: Annotated[
         str | None,
         typer.Option(
@@ -74,27 +107,56 @@ def command(
 ) -> None:
     """Score a dataset into a table of Parquet shards; run again, it goes on after the last finished shard."""
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer
+    from sds_hf.cli.by_jobs import score_with_jobs
     from sds_hf.cli.progress import watcher
     from sds_hf.clip.device import current_device
+    from sds_hf.clip.launcher import current_rank, rank_of_part
     from sds_hf.data.opening import open_dataset, open_stream
     from sds_hf.scores.base.batches import AllFailedError
-    from sds_hf.selection.recipe import Recipe
+    from sds_hf.selection.cascade.score import score_for
     from sds_hf.table.add import add_to_table, replacements
     from sds_hf.table.plan import plan_table
     from sds_hf.table.score_table import ScoreTable, score_table
-    from sds_hf.table.team import current_rank
+    from sds_hf.table.team import PartScored
 
     options.named_path(out)
-    if (recipe and scores) or (add and (recipe or scores)):
-        raise typer.BadParameter("give one of --scores, --recipe and --add")
+    if sum(map(bool, (recipe, scores, add, for_recipe))) > 1:
+        raise typer.BadParameter("give one of --scores, --recipe, --for and --add")
+    recipe = recipe or for_recipe
+    decides = bool(for_recipe) and not all_scores
+    if decides and (streaming or dry_run or part):
+        raise typer.BadParameter("--for goes with neither --streaming nor --dry-run nor --part")
     if add and (streaming or dry_run or retry):
         raise typer.BadParameter("--add goes with neither --streaming nor --dry-run nor --retry")
+    if part and (add or streaming or retry):
+        raise typer.BadParameter("--part goes with neither --add nor --streaming nor --retry")
+    if engine != "jobs" and (flavor or shards > 1 or pace or package or yes):
+        raise typer.BadParameter("--flavor, --shards, --pace, --package and --yes are of --engine jobs")
+    if engine == "jobs":
+        if add or streaming or retry or dry_run or part or allow_path or allow_url or for_recipe or all_scores:
+            raise typer.BadParameter("--engine jobs scores a dataset of the Hub as a whole: leave out what limits it")
+        words: dict[str, Any] = {
+            "split": split,
+            "config": config,
+            "labels": labels,
+            "scores": scores,
+            "model": model,
+            "dtype": dtype,
+        }
+        words |= {"batch-size": batch_size, "rows-per-shard": rows_per_shard}
+        table = score_with_jobs(
+            dataset, out, words, settings or (), recipe, revision=revision, flavor=flavor, jobs=shards, hours=hours,
+            pace=pace, package=package, yes=yes, json=json, quiet=quiet,
+        )  # fmt: skip
+        _show(table, 0, out, recipe, quiet, json)
+        return
     if streaming and dry_run:
         raise typer.BadParameter("--dry-run counts rows, which a stream cannot: leave out --streaming")
-    first = current_rank().index == 0
+    rank = rank_of_part(part) if part else current_rank()
+    first = rank.index == 0 or not rank.together
     watch = watcher(json, progress if first and not quiet else "none")
-    names: dict[str, Any] = {name.strip(): {} for name in (add or scores or "pcs,asf_miou").split(",")}
-    plan = Recipe.load(recipe, settings or ()) if recipe else Recipe.from_dict({"scores": names}, settings or ())
+    plan = _plan(recipe, add or scores, out if all_scores else None, settings or [])
     plan = plan.model_copy(update={"model": model or plan.model})
     named = {"labels": labels} if labels else {}
     which = (dataset, split, config, revision)
@@ -106,7 +168,8 @@ def command(
         _answer_plan(planned) if json else show.plan(planned)
         return
     finished: list[int] = []  # rows, whenever there are more; first those of earlier runs
-    with watch("scoring", None if streaming else len(data), str(current_device())) as tell:
+    total = None if streaming else _total(len(cast(Any, data)), rank, rows_per_shard)
+    with watch("scoring", total, str(current_device())) as tell:
 
         def noted(rows: int, failed: int) -> None:
             finished.append(rows)
@@ -119,8 +182,16 @@ def command(
                     options.say_replaced(replacements(chosen_scores, ScoreTable.load(out)))
                 del job["rows_per_shard"]
                 table = add_to_table(cast(Any, data), chosen_scores, out, **job)
+            elif decides:
+                table = score_for(cast(Any, data), plan, out, scores=chosen_scores, retry=retry, **job)
             else:
-                table = score_table(data, chosen_scores, out, retry=retry, **job)
+                table = score_table(data, chosen_scores, out, retry=retry, rank=rank, **job)
+        except PartScored as scored:
+            if json:
+                answer("score", {"part": str(rank)}, out=out, counts={"rows": total} if total is not None else {})
+            elif not quiet:
+                show.out.say("\n{}", scored)
+            return
         except AllFailedError:  # the table says why
             table = ScoreTable.load(out)
     if first:
@@ -144,6 +215,26 @@ def plan_rest(plan: "Plan") -> dict[str, Any]:
     return {name: value for name, value in vars(plan).items() if name not in (*COUNTS, "problems")}
 
 
+def _plan(recipe: str | None, scores: str | None, out: str | None, settings: list[str]) -> "Recipe":
+    """What is to be scored: a recipe, scores by their names, what the table in `out` has, or the two default ones."""
+    from sds_hf.data.access.remote import folder_at
+    from sds_hf.selection.recipe import Recipe
+    from sds_hf.table.manifest import read_manifest
+
+    if recipe:
+        return Recipe.load(recipe, settings)
+    if not scores and out and (manifest := read_manifest(folder_at(out))):
+        return Recipe.from_dict(Recipe().computed_as(manifest["scores"]).model_dump(exclude_none=True), settings)
+    return Recipe.from_dict({"scores": {name.strip(): {} for name in (scores or "pcs,asf_miou").split(",")}}, settings)
+
+
+def _total(rows: int, rank: "Rank", rows_per_shard: int) -> int:
+    """Rows that progress counts: all of them, or those of a part that nobody waits for."""
+    from sds_hf.table.shards import Shards
+
+    return rows if rank.together else Shards(Path(), rows, rows_per_shard).rows_of(rank)
+
+
 def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet: bool, json: bool) -> None:
     """What was found; a table of nothing but failures is an error."""
     from sds_hf.cli import show
@@ -151,12 +242,15 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
     from sds_hf.cli.failures import stop
     from sds_hf.selection.recipe import Recipe
     from sds_hf.selection.select import select
+    from sds_hf.table.manifest import NEEDED
 
     report = select(table, []).report
     if json:
+        needed = {NEEDED: table.manifest[NEEDED]} if table.skips else {}
         quantiles = {name: summary.quantiles for name, summary in report.scores.items()}
         counts = {"rows": report.rows, "failed": report.failed, "by_earlier_runs": earlier}
-        answer("score", {"scores": quantiles}, out=out, counts=counts, warnings=[*limits(report), *report.failures])
+        notes = [*limits(report), *report.failures]
+        answer("score", {"scores": quantiles, **needed}, out=out, counts=counts, warnings=notes)
     elif not quiet:
         show.scores(report)
         precision = ", ".join(sorted({score["dtype"] for score in table.manifest["scores"] if "dtype" in score}))
@@ -166,6 +260,7 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
         done = f"nothing to do: {report.rows:,} rows are scored in {out}" if earlier == report.rows else done
         show.out.say("\n{}, {} failed", done, f"{report.failed:,}")
         show.failures(report)
+        show.needed(table.manifest, report.rows)
     if not quiet and not json:
         show.limits(report)
     if report.failed == report.rows:

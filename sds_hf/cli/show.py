@@ -1,14 +1,15 @@
 """What the command line shows to a person: progress on stderr, tables on stdout."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from sds_hf.cli.progress import duration, note
+from sds_hf.cli.progress import note
 from sds_hf.cli.terminal import Screen, text
+from sds_hf.progress import duration
 
 if TYPE_CHECKING:
     from sds_hf.bench import Bench
@@ -64,6 +65,19 @@ def limits(report: "Report") -> None:
     """What limits the worth of the scores, a line each."""
     for limit in report.provenance.get("limits", []):
         note(limit)
+
+
+def needed(manifest: "Mapping[str, Any]", rows: int) -> None:
+    """What was computed of a table that has only what a recipe needs, and what it can no longer say."""
+    if not (entry := manifest.get("needed")):
+        return
+    for what, (count, whole) in entry["work"].items():
+        out.say("  {}: {} of {}, {}", what, f"{count:,}", f"{whole:,}", f"{count / max(1, whole):.0%}")
+    counts = [f"{name} for {count:,}" for name, count in entry["rows"].items() if count < rows]
+    if not counts:
+        return
+    out.say("  of {} rows only what decides {} was computed: {}", f"{rows:,}", entry["recipe"], ", ".join(counts))
+    out.say("  [dim]rules that ask for more are refused; score --for ANOTHER or --all computes what is missing[/]")
 
 
 def failures(report: "Report") -> None:

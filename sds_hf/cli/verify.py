@@ -56,11 +56,11 @@ def command(
 
 def after_push(published: "Published", verify: bool) -> "Verification | None":
     """Check what was pushed, if it was and is to be checked; that it cannot be read is a finding too."""
+    if not verify or published.revision is None or published.dry_run:
+        return None
     from sds_hf.check.file_checks import Check
     from sds_hf.check.verify import Verification, verify_published
 
-    if not verify or published.revision is None or published.dry_run:
-        return None
     try:
         return verify_published(published.target, published.revision)
     except ValueError as error:

@@ -24,7 +24,7 @@ CONVERSION_BOT = "SFconvertbot"
 
 
 WAY_OUT = (
-    "use --model demo, which ships with sds-hf, or the path of a local folder with config.json and model.safetensors"
+    "use model='demo', which ships with sds-hf, or the path of a local folder with config.json and model.safetensors"
 )
 OTHER_WAY_OUT = "give the path of a local folder with config.json and model.safetensors"  # of models other than CLIP
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from sds_hf.clip.kinds import DTypeName
+from sds_hf.clip.launcher import current_rank, local_rank
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _PARENT = os.getpid()
@@ -38,30 +39,25 @@ def current_device() -> torch.device:
     # What Accelerate gave this process, if the script has asked it.
     state = getattr(getattr(sys.modules.get("accelerate.state"), "PartialState", None), "_shared_state", {})
     device: torch.device = state.get("device") or _own_device()
-    processes = state.get("num_processes") or _number("WORLD_SIZE", 1)
+    processes = state.get("num_processes") or current_rank().count
     if device.type == "cuda" and processes == 1 and _rank is not None:
         return torch.device("cuda", _rank % torch.cuda.device_count())
     return device
 
 
 def _own_device() -> torch.device:
-    """The device by the variables of `torchrun` and Accelerate."""
+    """The device by the variables of `torchrun`, Accelerate and Slurm."""
     if name := os.environ.get("ACCELERATE_TORCH_DEVICE"):
         return torch.device(name)
     if os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "y", "on"):
         return torch.device("cpu")
     if torch.cuda.is_available():
-        return torch.device("cuda", _number("LOCAL_RANK", 0) % torch.cuda.device_count())
+        return torch.device("cuda", local_rank() % torch.cuda.device_count())
     if torch.backends.mps.is_available():
         return torch.device("mps")
     if torch.xpu.is_available():
-        return torch.device("xpu", _number("LOCAL_RANK", 0) % torch.xpu.device_count())
+        return torch.device("xpu", local_rank() % torch.xpu.device_count())
     return torch.device("cpu")
-
-
-def _number(name: str, default: int) -> int:
-    value = os.environ.get(name, "")
-    return int(value) if value.isdecimal() else default
 
 
 def default_batch_size() -> int:

@@ -81,11 +81,11 @@ class QuerySegmenter:
         """Regions of a picture, (H, W, 3) uint8: (H, W) int64, numbers from 0."""
         inputs = self.processor(images=image, return_tensors="pt").to(self.device)
         outputs = self.model(**{name: inputs[name] for name in ("pixel_values", "pixel_mask") if name in inputs})
-        (found,) = self.processor.post_process_panoptic_segmentation(
+        (panoptic,) = self.processor.post_process_panoptic_segmentation(
             outputs, threshold=SURE, overlap_mask_area_threshold=0.0, target_sizes=[image.shape[:2]]
         )
-        numbers = found["segmentation"].cpu().numpy()
-        taken = [segment["id"] for segment in found["segments_info"]]
+        numbers = panoptic["segmentation"].cpu().numpy()
+        taken = [segment["id"] for segment in panoptic["segments_info"]]
         return complete([numbers == number for number in taken], image.shape[:2])
 
 

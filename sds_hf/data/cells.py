@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sds_hf.data.access.origins import reach_of
 from sds_hf.data.access.paths import Reach, held
@@ -76,10 +77,17 @@ def held_cells(name: str, column: pa.ChunkedArray, reach: Reach) -> list[Any]:
         reach: where the files may lie.
     """
     cells, is_picture = _cells_of_any_text(column), name in PICTURES
-    if not names_files(column.type, is_picture):
+    if not names_files(column.type, is_picture) or holds_all(column):
         return cells
     with ThreadPoolExecutor(READERS) as pool:
         return list(pool.map(lambda cell: held(cell, reach, is_picture), cells))
+
+
+def holds_all(column: pa.ChunkedArray) -> bool:
+    """Whether all cells of a column are files whose bytes it holds."""
+    kind = column.type
+    is_file = pa.types.is_struct(kind) and {field.name for field in kind} == {"bytes", "path"}
+    return is_file and all(pc.struct_field(chunk, "bytes").null_count == 0 for chunk in column.chunks)
 
 
 def names_files(kind: pa.DataType, is_picture: bool = False) -> bool:

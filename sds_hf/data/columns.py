@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sds_hf.data.access.paths import PathError, Reach, Unreadable
-from sds_hf.data.cells import PICTURES, column_cells, held_cells, names_files
+from sds_hf.data.cells import PICTURES, column_cells, held_cells, holds_all, names_files
 from sds_hf.data.images import (
     BadImageError,
     check_picture,
@@ -42,7 +43,12 @@ def published_features(features: "Features") -> "Features":
 
 
 def published_column(
-    name: str, feature: Any, column: pa.ChunkedArray, reach: Reach, row_names: Sequence[str]
+    name: str,
+    feature: Any,
+    column: pa.ChunkedArray,
+    reach: Reach,
+    row_names: Sequence[str],
+    is_decoded: bool = False,
 ) -> pa.ChunkedArray:
     """A column as it is published.
 
@@ -52,10 +58,13 @@ def published_column(
         column: as it is stored.
         reach: where files may lie that it names.
         row_names: what to call the rows in errors.
+        is_decoded: whether the very bytes of an `image` or `mask` were decoded before.
 
     Raises:
         ColumnError: if a cell names a file that may not or cannot be read, or does not decode as what its column says.
     """
+    if name in PICTURES and is_decoded and holds_all(column) and pa.types.is_binary(column.type.field("bytes").type):
+        return pa.chunked_array([_as_stored(column)])
     if name in PICTURES:
         pictures = _each(_picture if name == "image" else _mask, name, held_cells(name, column, reach), row_names)
         return pa.chunked_array([pa.array(pictures, STORED)])
@@ -69,6 +78,15 @@ def published_column(
     return pa.chunked_array(
         [pa.array(_each(embed, name, list(zip(before, cells, strict=True)), row_names), column.type)]
     )
+
+
+def _as_stored(column: pa.ChunkedArray) -> pa.Array:
+    """Files of which all bytes are there, as `pa.array` would make them of structs, without a copy for each."""
+    files = pa.concat_arrays(column.chunks)
+    data, paths = pc.struct_field(files, "bytes"), pc.struct_field(files, "path").to_pylist()
+    _, ends, content = data.buffers()
+    data = pa.Array.from_buffers(pa.binary(), len(data), [None, ends, content], 0, data.offset)  # nothing is null
+    return pa.StructArray.from_arrays([data, pa.array(map(_last_part, paths), pa.string())], fields=list(STORED))
 
 
 def _each(embed: Callable[[Any, str], Any], name: str, cells: Sequence[Any], row_names: Sequence[str]) -> list[Any]:

@@ -1,7 +1,8 @@
 """Folders that plain `load_dataset` reads: Parquet shards with embedded images and a README that describes them."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from sds_hf.data.columns import published_column, published_features
 from sds_hf.data.labels import LabelSpace
 from sds_hf.data.sources import Reader
 from sds_hf.files import new_folder, sha256_of, write_whole
+from sds_hf.prefetch import prefetch
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -94,12 +96,15 @@ class TableStream:
         return rest
 
 
-def tables_of_dataset(dataset: "Dataset", beside: TableStream | None = None) -> Iterator[pa.Table]:
+def tables_of_dataset(
+    dataset: "Dataset", beside: TableStream | None = None, decoded: Collection[str] = ()
+) -> Iterator[pa.Table]:
     """A dataset as Arrow tables of at most a row group each, as it is published: see `published_column`.
 
     Args:
         dataset: the rows.
         beside: further columns of the same rows, in their order.
+        decoded: columns of pictures whose very bytes were decoded before; they are not decoded again.
 
     Raises:
         ColumnError: if a cell cannot be published; names its row.
@@ -109,7 +114,9 @@ def tables_of_dataset(dataset: "Dataset", beside: TableStream | None = None) -> 
     for start in range(0, len(dataset), ROWS_PER_GROUP):
         table = stored[start : start + ROWS_PER_GROUP]
         names = _row_names(table, start)
-        columns = [published_column(name, features[name], table[name], reach, names) for name in features]
+        columns = [
+            published_column(name, features[name], table[name], reach, names, name in decoded) for name in features
+        ]
         if beside is not None:
             columns += beside.take(ROWS_PER_GROUP).columns
         table = pa.table(columns, names=schema.names).cast(schema)
@@ -143,7 +150,11 @@ def features_beside(dataset: "Dataset", beside: TableStream | None = None) -> "F
 def write_shards(
     tables: Iterable[pa.Table], folder: Path, split: str = "train", progress: Callable[[int], None] | None = None
 ) -> tuple[list[Shard], int]:
-    """Write tables as `data/<split>-*.parquet`, one row group each; returns the shards and the bytes in memory."""
+    """Write tables as `data/<split>-*.parquet`, one row group each, while the next ones are made in the background.
+
+    Returns:
+        The shards, and the bytes in memory.
+    """
     shards: list[Shard] = []
     writer: pq.ParquetWriter | None = None
     rows, size, total = 0, 0, 0
@@ -157,25 +168,28 @@ def write_shards(
             shards.append(Shard(f"data/{path.name}", rows, path.stat().st_size, sha256_of(path)))
         writer, rows, size = None, 0, 0
 
-    for table in tables:
-        if writer is None:
-            path = folder / "data" / f"{split}-{len(shards):05d}.parquet"
-            # Images are compressed already; content-defined chunks let the Hub store a re-published subset once.
-            writer = pq.ParquetWriter(
-                path,
-                table.schema,
-                compression={name: "none" if name.endswith("bytes") else "snappy" for name in _leaves(table.schema)},
-                write_page_index=True,
-                use_content_defined_chunking=True,
-            )
-        writer.write_table(table, row_group_size=ROWS_PER_GROUP)
-        rows, size, total = rows + table.num_rows, size + table.nbytes, total + table.nbytes
-        if progress:
-            progress(table.num_rows)
-        if size >= SHARD_BYTES:
-            close()
+    with closing(prefetch(tables, depth=1)) as ahead:
+        for table in ahead:
+            writer = writer or _writer(folder / "data" / f"{split}-{len(shards):05d}.parquet", table.schema)
+            writer.write_table(table, row_group_size=ROWS_PER_GROUP)
+            rows, size, total = rows + table.num_rows, size + table.nbytes, total + table.nbytes
+            if progress:
+                progress(table.num_rows)
+            if size >= SHARD_BYTES:
+                close()
     close()
     return shards, total
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    # Images are compressed already; content-defined chunks let the Hub store a re-published subset once.
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression={name: "none" if name.endswith("bytes") else "snappy" for name in _leaves(schema)},
+        write_page_index=True,
+        use_content_defined_chunking=True,
+    )
 
 
 def card_metadata(features: "Features", shards: list[Shard], num_bytes: int, split: str = "train") -> "DatasetCardData":

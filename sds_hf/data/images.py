@@ -101,10 +101,18 @@ def _indices(pixels: Array, name: str, highest: int) -> Array:
         pixels = colors[..., 0]
     if pixels.ndim != 2 or not pixels.size or pixels.dtype.kind not in "biu":
         raise BadImageError(f"{name}: {pixels.dtype} of shape {pixels.shape}; a mask is (H, W) integers")
+    if pixels.dtype == np.uint8 and highest == 255:
+        return np.array(pixels)
     if pixels.dtype.kind != "b" and (pixels.min() < 0 or pixels.max() > highest):
         value = pixels[(pixels < 0) | (pixels > highest)][0]
         raise BadImageError(f"{name}: holds the index {value}; indices go from 0 to {highest}")
     return pixels.astype(np.uint8 if highest <= 255 else np.uint16)
+
+
+def values_of(mask: Array) -> list[int]:
+    """The different values of a (H, W) uint8 mask, ascending; eight times as fast as sorting them."""
+    counts = Image.fromarray(mask).histogram()
+    return [value for value, count in enumerate(counts) if count]
 
 
 def picture_size(cell: Any, name: str = "image") -> tuple[int, int]:
@@ -120,13 +128,28 @@ def picture_size(cell: Any, name: str = "image") -> tuple[int, int]:
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
+def pixel_count(cell: Any) -> int:
+    """Pixels of the picture of a cell by its header; 0 if it is none, or has more than are decoded."""
+    try:
+        if (array := _array(cell, "picture")) is not None:
+            return int(array.shape[0] * array.shape[1])
+        image = _open(cell, "picture")
+    except BadImageError:
+        return 0
+    return image.width * image.height
+
+
 def check_picture(cell: Any, name: str = "image") -> None:
     """Refuse a cell that is no picture that can be decoded.
+
+    All data of a JPEG is read, but only an eighth of its pixels a side are made of it: what is broken shows as well.
 
     Raises:
         BadImageError: says why.
     """
     image = _open(_picture(cell, name), name)
+    if image is not cell:  # the user's own picture stays whole
+        image.draft(image.mode, (1, 1))
     _pixels(image.load, name)
 
 

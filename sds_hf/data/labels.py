@@ -181,7 +181,7 @@ def _check_first(names: Names, file: str) -> None:
         if listed == [name.casefold() for name in space.names[1:]]:
             raise ValueError(
                 f"{file} has the classes of {space.name} without their background, so that 0 would be {listed[0]!r}: "
-                f"give --labels {space.name}; or number the lines (`0: {listed[0]}`) if your masks do hold 0 for it"
+                f"give labels={space.name!r}; or number the lines (`0: {listed[0]}`) if your masks do hold 0 for it"
             )
 
 

@@ -188,7 +188,7 @@ def _splits(builder: Any, name: str, split: str | None) -> Any:
     builder.download_and_prepare()
     splits = {key: info.num_examples for key, info in (builder.info.splits or {}).items()}
     if split is not None and split not in splits:
-        raise ValueError(f"{name} has the splits {list(splits)}: choose one with --split")
+        raise ValueError(f"{name} has the splits {list(splits)}: choose one with split=...")
     if not any(splits.values()):
         raise ValueError(f"{name} has no rows")
     if split is not None and not splits[split]:
@@ -325,7 +325,7 @@ def _one_split(dataset_or_splits: Any, name: str, split: str | None, kind: type[
     if split is None and len(dataset_or_splits) == 1:
         return cast(D, next(iter(dataset_or_splits.values())))
     if split not in dataset_or_splits:
-        raise ValueError(f"{name} has the splits {list(dataset_or_splits)}: choose one with --split")
+        raise ValueError(f"{name} has the splits {list(dataset_or_splits)}: choose one with split=...")
     return cast(D, dataset_or_splits[split])
 
 

@@ -10,8 +10,9 @@ from sds_hf.data.images import encode_jpeg
 from sds_hf.data.labels import LabelSpace
 from sds_hf.explore.bundle import data_url
 from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.presets import field_names
 from sds_hf.scores.base.rows import Rows, read_rows
-from sds_hf.scores.base.score import Score, field_names
+from sds_hf.scores.base.score import Score
 
 SHUFFLED = 9  # versions to show at most
 

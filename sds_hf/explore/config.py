@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sds_hf.data.labels import LabelSpace
+from sds_hf.publishing.card.colors import class_colors
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.selection.recipe import Recipe
 
@@ -36,7 +37,7 @@ def page_config(
         "tables": list(tables),
         "classNames": list(labels.names) if labels else [],
         "hasBackground": labels.has_background if labels else True,
-        "palette": [list(color) for color in picture_palette()],
+        "palette": class_colors().tolist(),
         "recipes": [plain_recipe(recipe) for recipe in recipes],
         "definitions": definitions(),
         "scores": scores,
@@ -79,15 +80,3 @@ def _entries(section: str) -> dict[str, str]:
         elif name:
             entries |= {one.strip(): f"{entries[one.strip()]} {line.strip()}" for one in name.split(",")}
     return entries
-
-
-def picture_palette() -> list[tuple[int, int, int]]:
-    """256 colours that stay visible on a grey picture, neighbours far apart; index 0 is the background's."""
-    import colorsys
-
-    colors = [(0, 0, 0)]
-    for index in range(1, 256):
-        hue, lightness = (0.58 + index * 0.618034) % 1, (0.5, 0.66, 0.4)[index % 3]
-        red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.9)
-        colors.append((round(255 * red), round(255 * green), round(255 * blue)))
-    return colors

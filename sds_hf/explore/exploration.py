@@ -114,9 +114,8 @@ def open_exploration(
     Raises:
         ValueError: if there is no score table, or the dataset is another one.
     """
-    exploration = (
-        _of_files(str(scores)) if not Path(scores).is_dir() else _of_table(ScoreTable.load(scores), str(scores))
-    )
+    is_table = Path(scores).is_dir()
+    exploration = _of_table(ScoreTable.load(scores), str(scores)) if is_table else _of_files(str(scores))
     if dataset is not None:
         check_ids(dataset, exploration.tables, str(scores))
     return replace(
@@ -128,8 +127,9 @@ def open_exploration(
 
 
 def _of_table(table: ScoreTable, scores: str) -> Exploration:
+    table.check_whole("the page, on which bounds are tried out,")
     return Exploration(
-        title="/".join(Path(table.manifest["source"].get("name") or scores).parts[-2:]),
+        title=_title(table, scores),
         scores=scores,
         tables=table.paths,
         labels=LabelSpace(**{name: _hashable(value) for name, value in table.manifest["labels"].items()}),
@@ -137,6 +137,13 @@ def _of_table(table: ScoreTable, scores: str) -> Exploration:
         marks=MarksFile(table.folder.parent / "marks.parquet", getpass.getuser()),
         sha256=table.sha256,
     )
+
+
+def _title(table: ScoreTable, scores: str) -> str:
+    """What was scored, by the last two parts of its name; a folder beside the scores by its parent's too."""
+    name = table.manifest["source"].get("name") or scores
+    beside = table.folder.resolve().parent / name
+    return "/".join((beside if beside.exists() else Path(name)).parts[-2:])
 
 
 def _of_files(pattern: str) -> Exploration:

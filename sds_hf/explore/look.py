@@ -63,11 +63,16 @@ def look(
 
     Raises:
         ValueError: if the scores are not those the selection was made of, or are too many for one file.
+
+    Examples:
+        >>> page = look(selection, candidates, scores=table)
+        >>> page.save("look.html")
     """
     table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(scores or _scores_beside(selection))
     report = selection.report
+    table.check_whole("the page, on which bounds are tried out,")
     if not table.holds(report.provenance.get("table_sha256")):
-        raise ValueError(f"the selection was not made from the scores in {table.folder}; give them with --scores")
+        raise ValueError(f"the selection was not made from the scores in {table.folder}; give them with scores=...")
     if report.rows > MOST_ROWS:
         raise ValueError(f"{report.rows:,} rows are too many for one file ({MOST_ROWS:,}): use sds-hf explore")
     recipe, cells, decisions = Recipe.load(selection.path.with_name(RECIPE_FILE)), table.to_arrow(), selection.table()
@@ -77,7 +82,7 @@ def look(
     candidates = _candidates(dataset, report.provenance.get("source", {}).get("name"), selection)
     names = report.provenance.get("labels", {}).get("names") or (class_names(candidates.features) if candidates else [])
     config = page_config(
-        f"Selection of {report.kept:,} of {report.rows:,} rows",
+        f"Selection by {recipe.name}",
         tables=[{"base64": _base64(_slim(cells))}],
         labels=LabelSpace.from_names(names) if names else None,
         recipes=[recipe],
@@ -104,7 +109,7 @@ def _scores_beside(selection: Selection) -> Path:
                 return manifest.parent
         except (ValueError, KeyError):
             continue
-    raise ValueError(f"no score table beside {selection.path.parent} is the selection's: give it with --scores")
+    raise ValueError(f"no score table beside {selection.path.parent} is the selection's: give it with scores=...")
 
 
 def _candidates(dataset: "Dataset | str | Path | None", source: str | None, selection: Selection) -> "Dataset | None":

@@ -1,5 +1,7 @@
 """Pictures and masks of a dataset's rows for the page: as they are, or small and kept on disk."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -63,19 +65,17 @@ class RowPictures:
         """
         return self._kept(f"{row}.png", size, lambda: encode_mask(_fit(decode_mask(self.cell(row, "mask")), size, 0)))
 
-    def _kept(self, name: str, size: Size, make: Any) -> bytes:
+    def _kept(self, name: str, size: Size, make: Callable[[], bytes]) -> bytes:
         if size == "full" or self._folder is None:
-            data: bytes = make()
-            return data
+            return make()
         path = self._folder / name
-        if not path.exists():
-            data = make()
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(path, data)
-            except OSError:  # a full disk is no reason to show nothing
-                return data
-        return path.read_bytes()
+        if path.exists():
+            return path.read_bytes()
+        data = make()
+        with self._lock, suppress(OSError):  # a full disk is no reason to show nothing
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, data)
+        return data
 
 
 def small_mask(mask: np.ndarray, size: Size) -> bytes:

@@ -48,6 +48,7 @@ def plain_table(scores: str, identities: str) -> PlainTable:
     path.parent.mkdir(parents=True, exist_ok=True)
     with database() as connection:
         source = open_scores(scores, connection)
+        source.check_whole("the page, on which bounds are tried out,")
         if not path.exists():
             part = path.with_suffix(".part")
             connection.execute(

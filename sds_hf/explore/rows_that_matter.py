@@ -10,7 +10,7 @@ import pyarrow as pa
 from sds_hf.selection.candidates import GROUP_LABELS
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report, Step
-from sds_hf.selection.rules import Rule
+from sds_hf.selection.rules import AtMostPerGroup, Rule
 from sds_hf.selection.rules.base import RANKING
 from sds_hf.selection.rules.bounds import Bounded
 
@@ -79,6 +79,9 @@ def _of_rule(decisions: pa.Table, scores: pa.Table, rule: Rule, step: Step, titl
             value = step.bounds.get(name, bound)
             yield from _at_bound(title, rule.column, values, float(value), name in UPPER, kept, dropped)
         return
+    if isinstance(rule, AtMostPerGroup):
+        yield _when_full(title, rule, decisions, scores)
+        return
     for name in _families(rule):
         if f"{name}_rank" in decisions.column_names:
             yield from _at_cutoff(title, name, decisions, kept)
@@ -104,6 +107,18 @@ def _at_bound(
         yield Section(
             f"{title} – {side} {bound:.4g}", [Line(int(row), f"{column} {values[row]:.4g}") for row in nearest]
         )
+
+
+def _when_full(title: str, rule: AtMostPerGroup, decisions: pa.Table, scores: pa.Table) -> Section:
+    """Rows whose group was full, the best first if a score says which those are."""
+    reasons = decisions["reason"].to_pylist()
+    groups = tuple(f"dropped:{GROUP_LABELS.get(column, column)}=" for column in rule.by)
+    rows = [row for row, reason in enumerate(reasons) if reason.startswith(groups) and reason.endswith(" is full")]
+    if rule.column is not None:
+        values = _numbers(scores, rule.column)
+        rows.sort(key=lambda row: -values[row])
+    lines = [Line(row, reasons[row].removeprefix("dropped:").replace("=", " ", 1)) for row in rows[: 2 * EACH]]
+    return Section(f"{title} – first out", lines)
 
 
 def _at_cutoff(title: str, name: str, decisions: pa.Table, kept: np.ndarray) -> Iterator[Section]:

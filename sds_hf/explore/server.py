@@ -116,7 +116,7 @@ class _Handlers:
     async def marks(self, request: Any) -> Any:
         marks = self._exploration.marks
         if request.method == "GET":
-            return self._responses.JSONResponse(marks.lines())
+            return self._tried(lambda: self._responses.JSONResponse(marks.lines()))
         # A form of another page can post, but not as JSON, and its browser says where it comes from.
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
             return self._responses.PlainTextResponse("a mark is sent as JSON", 415)

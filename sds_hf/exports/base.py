@@ -103,7 +103,16 @@ FORMATS: dict[str, Format] = {}
 
 
 def export_format(name: str, summary: str, **more: Any) -> Callable[[Write], Write]:
-    """Register a function that writes a format."""
+    """Register a function that writes a format.
+
+    Examples:
+        >>> @export_format("ids", "the ids of all rows")
+        ... def write(job):
+        ...     (job.folder / "ids.txt").write_text(" ".join(job.dataset["id"]))
+        ...
+        >>> export(candidates, "ids", "listed").files
+        1
+    """
 
     def register(write: Write) -> Write:
         FORMATS[name] = Format(name, summary, write, **more)
@@ -143,6 +152,10 @@ def export(
         ExportError: if there is no such format or option, or the format cannot hold the dataset; names the row.
         ValueError: if there is something in `out`, nothing says what the indices of the masks mean, or the selection is
             of another dataset.
+
+    Examples:
+        >>> export("sds-mine", "voc", "as-voc").files
+        31
     """
     from datasets import Dataset
 

@@ -105,5 +105,5 @@ def _check_mask(mask: np.ndarray, size: tuple[int, int], labels: LabelSpace) -> 
     if unknown := labels.unknown(np.unique(mask)):
         raise ValueError(
             f"the mask holds {unknown}, which stand for no class of the label space {labels.name!r}: say which it is "
-            "with --labels"
+            "with labels=..."
         )

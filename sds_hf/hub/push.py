@@ -231,12 +231,12 @@ class HubRepository:
             ) from error
         if main.files and main.listed is None and not self._overwrite:
             raise PublishError(
-                f"{self.name} exists ({len(main.files)} files) and was not made by sds-hf; --overwrite replaces it"
+                f"{self.name} exists ({len(main.files)} files) and was not made by sds-hf; overwrite=True replaces it"
             )
         if self._private and not main.private:
             raise PublishError(
                 f"{self.name} exists and is public, but private was asked for: make it private on the Hub, say "
-                "--public, or choose another name"
+                "private=False, or choose another name"
             )
         return main
 
@@ -297,7 +297,7 @@ class HubRepository:
         elif tags[tag] != revision:
             raise PublishError(
                 f"the data is published as {revision[:8]}, but the tag {tag!r} is taken by {tags[tag][:8]}; "
-                "choose another --tag"
+                "choose another one with tag=..."
             )
         return tag
 

@@ -39,6 +39,10 @@ def register() -> list[str]:
 
     Raises:
         RuntimeError: if the installed `datasets` has no table of names.
+
+    Examples:
+        >>> register()
+        ['sds_voc', 'sds_coco']
     """
     try:
         from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES as table

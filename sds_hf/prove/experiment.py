@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from sds_hf.clip.device import current_device, dtype_name, resolve_dtype
+from sds_hf.clip.launcher import current_rank, rank_together
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.files import write_whole
@@ -21,7 +22,6 @@ from sds_hf.prove.runs import EPOCHS, STEPS, Regimes, Run, Runs
 from sds_hf.prove.segmenters.efficientnet import NAME as DEFAULT_BACKBONE
 from sds_hf.prove.segmenters.training import Training, TrainingData, Trial, optimizer_of, take_step
 from sds_hf.selection.recipe import Recipe
-from sds_hf.table.team import current_rank
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -155,7 +155,7 @@ class Experiment:
 
     def run(self, watch: Watch = nothing) -> Proof:
         """Train what has no result yet, and sum up."""
-        rank, runs = current_rank(), self.in_order()
+        rank, runs = rank_together("a proof"), self.in_order()
         watch_of_rank = watch if rank.index == 0 else nothing
         if left := self.runs.left(runs):
             check_apart(self._dataset, self.evaluation)
@@ -269,6 +269,12 @@ def prove_subset(
         ValueError: if rows cannot be matched or read, a picture to evaluate on is among the candidates, masks mean
             different things, or a model cannot be had.
         ModuleNotFoundError: if the extra `prove` is needed and not installed.
+
+    Examples:
+        >>> test = Dataset.from_list(list(demo_rows(8, seed=1)), features=demo_features())
+        >>> proof = prove_subset(candidates, table, test, "proof", recipes=[recipe], model="demo", seeds=1, epochs=1)
+        >>> [arm.name for arm in proof.arms]
+        ['full', 'mine', 'clean', 'random 14']
     """
     experiment = Experiment(
         dataset, scores, evaluation, out, recipes=recipes, sizes=sizes, truth=truth, depth=depth, model=model,
@@ -316,7 +322,7 @@ def _common_labels(dataset: "Dataset", evaluation: Mapping[str, "Dataset"], name
         if other.names != labels.names:
             raise ValueError(
                 f"masks of the candidates mean {len(labels.names)} classes ({labels.name}), those of {title} "
-                f"{len(other.names)} ({other.name}); give sets of the same classes, or --labels if a name is wrong"
+                f"{len(other.names)} ({other.name}); give sets of the same classes, or labels=... if a name is wrong"
             )
     return labels
 

@@ -1,6 +1,7 @@
 """What each score, rule and recipe sees of a known truth."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +14,7 @@ from sds_hf.prove.judge_orders import kept_by, misfit, order_of, seconds_a_row
 from sds_hf.prove.judge_truth import OWN, Truth, numbers, open_scored, read_scores, score_columns, with_truth
 from sds_hf.selection.recipe import Recipe, recipe_names
 from sds_hf.selection.rules import Rule
-from sds_hf.selection.select import differences
+from sds_hf.selection.summary import differences
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -138,47 +139,87 @@ def judge(
     notes = {one.name: differences(one, manifest["scores"]) for one in chosen if manifest is not None}
     own = {recipe.name: kept_by(scores, recipe.rules, table.num_rows) for recipe in chosen}
     count, size_of = _size(size, own, table.num_rows)
-    bootstrap = Bootstrap(rows.originals, draws, seed)
-
-    def sight(name: str, kind: Kind, order: np.ndarray, kept: np.ndarray, alone: np.ndarray | None = None) -> Sight:
-        return Sight(
-            name=name,
-            kind=kind,
-            auroc=aurocs(order, rows.clean, rows.kinds, bootstrap),
-            by_strength=rows.by_strength(order),
-            kept=round(kept.sum()),
-            precision=weighted_share(kept, rows.clean, bootstrap),
-            classes=rows.class_shares(kept),
-            own_kept=None if alone is None else int(alone.sum()),
-            own_precision=None if alone is None else rows.precision(alone),
-        )
-
-    sights = [sight("chance", "chance", np.zeros(len(rows.clean)), np.full(len(rows.clean), count / len(rows.clean)))]
-    sights += [sight(name, "score", values, best(values, count)) for name, values in columns.items()]
-    for name, kind, in_order in [
-        *((rule.label, "rule", [rule]) for rule in rules),
-        *((recipe.name, "recipe", recipe.rules) for recipe in chosen),
-    ]:
-        alone = own[name] if kind == "recipe" else kept_by(scores, in_order, table.num_rows)
-        same_size = kept_by(scores, in_order, table.num_rows, count)
-        kept = alone if same_size is None or same_size.sum() == 0 else same_size
-        if alone is None or kept is None or not kept.sum():
-            not_judged[name] = "it keeps no row"
-            continue
-        sights.append(sight(name, kind, order_of(scores, in_order, table.num_rows), kept, alone))  # type: ignore[arg-type]
-        sights[-1].notes = notes.get(name, [])
+    against = _Against(rows, count, Bootstrap(rows.originals, draws, seed))
+    sights = [against.chance()]
+    sights += [against.sight(name, "score", values, best(values, count)) for name, values in columns.items()]
+    for rule in rules:
+        alone = kept_by(scores, [rule], table.num_rows)
+        sights += against.in_order(scores, rule.label, "rule", [rule], alone, not_judged)
+    for recipe in chosen:
+        sights += against.in_order(scores, recipe.name, "recipe", recipe.rules, own[recipe.name], not_judged)
+    for sight in sights:
+        sight.notes = notes.get(sight.name, []) if sight.kind == "recipe" else []
     if timed_rows and manifest is not None:
-        seconds = seconds_a_row(open_scored(dataset, manifest), manifest, timed_rows)
-        reads = {recipe.name: {column for rule in recipe.rules for column in rule.reads} for recipe in chosen}
-        for one in sights:
-            costs = {
-                score: cost for score, (written, cost) in seconds.items() if written & reads.get(one.name, {one.name})
-            }
-            one.seconds = float(f"{sum(costs.values()):.3g}") if costs else None
+        _add_costs(sights, chosen, seconds_a_row(open_scored(dataset, manifest), manifest, timed_rows))
     return Judgement(
         truth=truth, rows=table.num_rows, clean=int(rows.clean.sum()), defects=rows.counts, size=count,
         size_of=size_of, draws=draws, seed=seed, sights=sights, not_judged=not_judged,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Against:
+    """The truth that orders of the rows are compared with, at one size.
+
+    Attributes:
+        rows: what is wrong with each.
+        count: how many are kept.
+        bootstrap: for the intervals.
+    """
+
+    rows: Truth
+    count: int
+    bootstrap: Bootstrap
+
+    def sight(
+        self, name: str, kind: Kind, order: np.ndarray, kept: np.ndarray, alone: np.ndarray | None = None
+    ) -> Sight:
+        """What is said of an order (N,), of the part (N,) of each row that it keeps, and of what it keeps by itself."""
+        return Sight(
+            name=name,
+            kind=kind,
+            auroc=aurocs(order, self.rows.clean, self.rows.kinds, self.bootstrap),
+            by_strength=self.rows.by_strength(order),
+            kept=round(kept.sum()),
+            precision=weighted_share(kept, self.rows.clean, self.bootstrap),
+            classes=self.rows.class_shares(kept),
+            own_kept=None if alone is None else int(alone.sum()),
+            own_precision=None if alone is None else self.rows.precision(alone),
+        )
+
+    def chance(self) -> Sight:
+        """What is said of no order at all."""
+        rows = len(self.rows.clean)
+        return self.sight("chance", "chance", np.zeros(rows), np.full(rows, self.count / rows))
+
+    def in_order(
+        self,
+        scores: Any,
+        name: str,
+        kind: Kind,
+        rules: Sequence[Rule],
+        alone: np.ndarray | None,
+        not_judged: dict[str, str],
+    ) -> list[Sight]:
+        """What is said of rules in order; none if they keep no row, which `not_judged` then says."""
+        rows = len(self.rows.clean)
+        same_size = kept_by(scores, rules, rows, self.count)
+        kept = alone if same_size is None or same_size.sum() == 0 else same_size
+        if alone is None or kept is None or not kept.sum():
+            not_judged[name] = "it keeps no row"
+            return []
+        return [self.sight(name, kind, order_of(scores, rules, rows), kept, alone)]
+
+
+def _add_costs(
+    sights: Sequence[Sight], recipes: Sequence[Recipe], seconds: Mapping[str, tuple[set[str], float]]
+) -> None:
+    """Note what the scores cost that each sight reads, in seconds a row."""
+    reads = {recipe.name: {column for rule in recipe.rules for column in rule.reads} for recipe in recipes}
+    for sight in sights:
+        columns = reads.get(sight.name, {sight.name})
+        costs = [cost for written, cost in seconds.values() if written & columns]
+        sight.seconds = float(f"{sum(costs):.3g}") if costs else None
 
 
 def _chosen(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sds_hf.data.labels import LabelSpace
+from sds_hf.scores.base.batches import columns_read
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.score import columns_read, score_cells
+from sds_hf.scores.base.score import score_cells
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.rules import Rule, resized
 from sds_hf.selection.select import EmptySelectionError, select

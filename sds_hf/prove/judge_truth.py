@@ -74,6 +74,7 @@ def read_scores(scores: str | Path) -> tuple[pa.Table, dict[str, Any] | None]:
     """All rows in their order, and the manifest of a score table."""
     if Path(scores).is_dir() or not str(scores).endswith(".parquet"):
         table = ScoreTable.load(scores)
+        table.check_whole("what scores see of defects")
         rows, manifest = table.to_arrow(), table.manifest
     else:
         paths = sorted(Path().glob(str(scores))) if not Path(scores).is_absolute() else _absolute(Path(scores))
@@ -126,12 +127,12 @@ def open_scored(dataset: "Dataset | str | None", manifest: Mapping[str, Any] | N
         return dataset
     name = dataset or (manifest or {}).get("source", {}).get("name")
     if not name:
-        raise ValueError("the scores do not say which dataset they are of: name it with --dataset")
+        raise ValueError("the scores do not say which dataset they are of: name it with dataset=...")
     try:
         return open_dataset(name)
     except ValueError as error:
         raise ValueError(
-            f"the dataset that was scored is needed for its truth: {error}; name it with --dataset"
+            f"the dataset that was scored is needed for its truth: {error}; name it with dataset=..."
         ) from error
 
 

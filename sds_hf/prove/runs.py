@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from sds_hf.clip.launcher import Rank
 from sds_hf.data.content import joint_digest
 from sds_hf.files import write_whole
 from sds_hf.prove.arms import Arm
 from sds_hf.prove.segmenters.iou import Overlap
 from sds_hf.prove.segmenters.training import Training, TrainingData, train
-from sds_hf.table.team import Rank, finishing
+from sds_hf.table.team import finishing
 
 POLL = 0.5  # seconds between two looks at what other processes have done
 STEPS, EPOCHS = "steps", "epochs"
@@ -124,8 +125,11 @@ class Runs:
         with finishing("the training in hand") as stop_if_asked:
             while left := self.left(runs):
                 start = rank.index * len(left) // rank.count
-                trained = [self._make_alone(run, tell) for run in left[start:] + left[:start] if not stop_if_asked()]
-                if not any(trained):
+                trained = 0
+                for run in left[start:] + left[:start]:
+                    stop_if_asked()
+                    trained += self._make_alone(run, tell)
+                if not trained:
                     time.sleep(POLL)  # others are at work on the rest
 
     def _make_alone(self, run: Run, tell: Callable[[int], None]) -> bool:

@@ -19,6 +19,7 @@ from sds_hf.publishing.card.handwritten import LastCard, join_card
 from sds_hf.publishing.card.hub_rules import check_card, check_folder
 from sds_hf.publishing.card.render import front_matter, knows_other_images
 from sds_hf.publishing.repository import Explorer, build_repository
+from sds_hf.publishing.scored import table_of
 from sds_hf.screen import Block, Screen
 from sds_hf.selection.disclosure import public_name
 from sds_hf.selection.recipe import Recipe
@@ -34,9 +35,7 @@ logger = logging.getLogger(__name__)
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 BUILDS = 3  # on as many versions of others that come in between
 
-NO_LICENCE = (
-    "no licence is given, so nobody may use the data: say which with --set publish.license=cc-by-4.0 or the like"
-)
+NO_LICENCE = "no licence is given, so nobody may use the data: say which in the recipe, e.g. publish.license=cc-by-4.0"
 DEMO_MODEL = "the model `demo` knows the scenes of the demo only: its scores say nothing of these images"
 
 Make = Callable[..., Report]  # a new version in a folder, in place of a last one
@@ -98,11 +97,11 @@ class Target:
 def publish(
     dataset: "Dataset",
     selection: Selection,
-    recipe: Recipe,
+    recipe: "Recipe | str | Path",
     *,
     to: str | None = None,
     folder: str | Path | None = None,
-    scores: ScoreTable | None = None,
+    scores: "ScoreTable | Dataset | None" = None,
     private: bool | None = None,
     tag: str | None = None,
     token: str | None = None,
@@ -122,10 +121,10 @@ def publish(
     Args:
         dataset: the candidates.
         selection: which of them stay.
-        recipe: what chose them; its `publish` part is the default for everything here.
+        recipe: what chose them, or its name or path; its `publish` part is the default for everything here.
         to: Hub id, `user/name`.
         folder: a folder instead; must not exist or be empty, unless `overwrite` is set and sds-hf made it.
-        scores: the score table.
+        scores: what was selected from, a score table or a dataset that `add_scores` made; None publishes no scores.
         private: whether a new repository is private; the account's default if None. One that exists keeps its
             visibility; if it is public and True is asked for, nothing is published.
         tag: name of the tag; `v1`, `v2`, ... if None.
@@ -139,7 +138,15 @@ def publish(
         PublishError: if the target makes no sense, is not ours to replace or is public against the wish, or the Hub
             cannot be reached or refuses.
         ValueError: if the selection is not of this dataset or not by this recipe, or the folder is not empty.
+
+    Examples:
+        >>> published = publish(candidates, selection, recipe, scores=table, folder="sds-voc")
+        >>> sorted(published.files)[:3]
+        ['README.md', 'assets/classes.png', 'assets/samples.png']
     """
+    from datasets import Dataset
+
+    recipe = Recipe.of(recipe)
     target = target_of(recipe, to, folder, private, token, overwrite)
     # The recipe that is published says where it was published, so that the card follows from it, and how the scores
     # were computed that it was applied to.
@@ -147,12 +154,14 @@ def publish(
     recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update=named)})
     if identities := selection.report.provenance.get("scores"):
         recipe = recipe.computed_as(identities)
-    make = partial(build_repository, dataset, selection, recipe, scores=scores, explorer=explorer, progress=progress)
-    if target.hub is not None:
-        published = _to_hub(target.hub, make, recipe, tag or recipe.publish.tag, dry_run)
-    else:
-        assert target.folder is not None
-        published = _to_folder(target.folder, make, recipe, overwrite, dry_run)
+    with scratch_folder() as scratch:
+        table = table_of(scores, selection, scratch) if isinstance(scores, Dataset) else scores
+        make = partial(build_repository, dataset, selection, recipe, scores=table, explorer=explorer, progress=progress)
+        if target.hub is not None:
+            published = _to_hub(target.hub, make, recipe, tag or recipe.publish.tag, dry_run)
+        else:
+            assert target.folder is not None
+            published = _to_folder(target.folder, make, recipe, overwrite, dry_run)
     notes = [NO_LICENCE] * (not recipe.publish.license) + [DEMO_MODEL] * knows_other_images(published.report)
     return replace(published, warnings=[*notes, *published.warnings])
 
@@ -171,15 +180,15 @@ def target_of(
         PublishError: if that makes no sense.
     """
     if to and folder:
-        raise PublishError("publish with --to (a Hub id) or with --folder, not with both")
+        raise PublishError("publish with to=... (a Hub id) or with folder=..., not with both")
     to, folder = (None, folder) if folder else (to or recipe.publish.to, None if to else recipe.publish.folder)
     private = recipe.publish.private if private is None else private
     if (to is None) == (folder is None):
-        raise PublishError("say where to publish: a Hub id with --to user/name, or a folder with --folder DIR")
+        raise PublishError("say where to publish: a Hub id (user/name) with to=..., or a folder with folder=...")
     if to is None:
         return Target(folder=Path(str(folder)), overwrite=overwrite)
     if not REPO_ID.fullmatch(to):
-        raise PublishError(f"{to!r} is no Hub id (user/name); a folder is given with --folder")
+        raise PublishError(f"{to!r} is no Hub id (user/name); a folder is given with folder=...")
     return Target(HubRepository(to, token, overwrite, private), overwrite=overwrite)
 
 
@@ -251,7 +260,7 @@ def _last_version(folder: Path, replace: bool) -> tuple[Snapshot | None, Collect
     except ManifestError as error:
         raise PublishError(f"{folder}: {error}; nothing there is replaced: move it away") from error
     if ours and not replace:
-        raise PublishError(f"{folder} holds a published dataset already; --overwrite replaces it")
+        raise PublishError(f"{folder} holds a published dataset already; overwrite=True replaces it")
     check_free(folder, replace=ours)
     if not ours:
         return None, ()

@@ -90,7 +90,7 @@ def build_repository(
     if columns is not None:
         kept = kept.remove_columns([name for name in columns.schema.names if name in kept.column_names])
     features = features_beside(kept, columns)
-    tables = tables_of_dataset(kept, columns)
+    tables = tables_of_dataset(kept, columns, () if scores is None else scores.pictures_decoded)
     if recipe.publish.mask_palette:
         tables = map(_with_palettes, tables)
     shards, num_bytes = write_shards(tables, folder, progress=progress)

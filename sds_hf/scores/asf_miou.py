@@ -18,9 +18,10 @@ from sds_hf.clip.reference.settings import (
     judges_of,
 )
 from sds_hf.data.labels import IGNORE_INDEX
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.rows import ClassList, Rows
-from sds_hf.scores.base.score import ClipScore, Cost, Values, settings
+from sds_hf.scores.base.score import ClipScore, Cost, Values
 from sds_hf.scores.functional.overlap import IgnoreKind, class_overlap, mean_iou, pooled_iou
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ class ASF(ReferenceSettings, ClipScore):
         Tang et al., SDS, AAAI 2025, section "ASF"; CLIP-ES (Lin et al., CVPR 2023); MaskCLIP (Zhou et al., ECCV 2022);
         NACLIP (Hajimiri et al., WACV 2025). Columns, SAM 3, regions and two judges are ours. Differs by default:
         affinity boxes may reach the last row and column of the map.
+
+    Examples:
+        >>> score = ASF(model="demo", refine="affinity")
+        >>> add_scores(candidates, score).features["asf_miou"]
+        Value('float32')
     """
 
     name: ClassVar[str] = "asf_miou"
@@ -250,12 +256,18 @@ class ClassIoU(ASF):
 
     Args:
         reference, refine, crf_image, crf_confidence, affinity_blocks, cam_threshold, exclusive_boxes, position, scales,
-            regions, sam3_model, class_list, ignore: see `ASF`; one judge only.
+            regions, sam3_model, class_list, ignore: see `ASF`. Here it is one judge only.
         iou: without meaning here.
         model, dtype, labels: see `ClipScore`.
 
     Source:
         As `asf_miou`; the classes apart are ours.
+
+    Examples:
+        >>> score = ClassIoU(model="demo", refine="affinity")
+        >>> classes = add_scores(candidates, score)[0]["asf_class_iou"]
+        >>> sorted(classes[0])
+        ['class_id', 'iou']
     """
 
     name: ClassVar[str] = "asf_class_iou"

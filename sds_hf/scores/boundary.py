@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from sds_hf.data.instances import instance_map
+from sds_hf.schema import settings
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Cost, Score, Values, settings
+from sds_hf.scores.base.score import Cost, Score, Values
 from sds_hf.scores.functional.boundary import boundary_fit
 
 
@@ -40,6 +41,10 @@ class Boundary(Score):
 
     Source:
         Ours; ranks of the Sobel gradient.
+
+    Examples:
+        >>> add_scores(candidates, Boundary()).features["boundary"]
+        Value('float32')
     """
 
     name: ClassVar[str] = "boundary"

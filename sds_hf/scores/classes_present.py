@@ -4,8 +4,9 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from sds_hf.schema import settings
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Score, Values, settings
+from sds_hf.scores.base.score import Score, Values
 
 
 @settings
@@ -24,6 +25,10 @@ class ClassesPresent(Score):
 
     Source:
         C(Y) of Tang et al., SDS, AAAI 2025.
+
+    Examples:
+        >>> add_scores(candidates, ClassesPresent())["classes_present"][:3]
+        [[10, 17, 19], [4], [17]]
     """
 
     name: ClassVar[str] = "classes_present"

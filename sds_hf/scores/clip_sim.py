@@ -4,10 +4,11 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.image_text import ImageTextScore
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.base.score import Values
 
 
 @settings
@@ -34,6 +35,10 @@ class ClipSim(ImageTextScore):
 
     Source:
         Tang et al., SDS, AAAI 2025, Eq. 2; prompts of CLIP-ES (Lin et al., CVPR 2023).
+
+    Examples:
+        >>> add_scores(candidates, ClipSim(model="demo", similarity="cosine")).features["clip_sim"]
+        Value('float32')
     """
 
     name: ClassVar[str] = "clip_sim"

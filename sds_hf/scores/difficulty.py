@@ -10,11 +10,12 @@ from pydantic import Field, field_validator
 
 from sds_hf.clip.checkpoints import DEFAULT_MODEL
 from sds_hf.clip.kinds import DTypeName
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.fitted import FittedScore, Statistics, reference_rows
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.base.score import Values
 from sds_hf.scores.functional.difficulty import Form, difficulty
 from sds_hf.scores.functional.neighbors import mean_cosine
 
@@ -56,6 +57,11 @@ class Difficulty(FittedScore):
 
     Source:
         Wang et al., Difficulty Controlled Diffusion Model, AAAI 2026; the formulas are ours.
+
+    Examples:
+        >>> score = Difficulty(model="demo", bands=(0.2, 0.6))
+        >>> sorted(set(add_scores(candidates, score)["difficulty_band"]))
+        ['easy', 'hard', 'medium']
     """
 
     name: ClassVar[str] = "difficulty"

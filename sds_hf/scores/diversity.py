@@ -10,8 +10,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from sds_hf.data.labels import LabelSpace
+from sds_hf.schema import settings
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.base.score import Values
 from sds_hf.scores.base.shapes import InstanceKind, shapes
 from sds_hf.scores.base.whole_set import WholeSetScore
 
@@ -47,6 +48,11 @@ class Diversity(WholeSetScore):
 
     Source:
         Ours, after Meletis, Romijnders, Dubbelman, ITSC 2019.
+
+    Examples:
+        >>> score = Diversity(objects="components").fit(candidates)
+        >>> add_scores(candidates, score).column_names[-3:]
+        ['num_objects', 'num_distinct', 'effective']
     """
 
     name: ClassVar[str] = "diversity"

@@ -9,10 +9,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from sds_hf.files import cache_folder, read_sha256
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.fitted import load_statistics, save_statistics
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import ClipScore, Values, settings
+from sds_hf.scores.base.score import ClipScore, Values
 from sds_hf.scores.base.whole_set import WholeSetScore
 from sds_hf.scores.functional.neighbors import blocks, pixel_hash, text_hash
 
@@ -51,6 +52,11 @@ class Duplicates(WholeSetScore, ClipScore):
 
     Source:
         Ours; SemDeDup (Abbas et al., 2023) removes duplicates by such cosines.
+
+    Examples:
+        >>> score = Duplicates(model="demo", threshold=0.9)
+        >>> add_scores(candidates, score).column_names[-2:]
+        ['duplicate_sim', 'duplicate_of']
     """
 
     name: ClassVar[str] = "duplicates"

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from sds_hf.clip.checkpoints import DEFAULT_MODEL
 from sds_hf.clip.kinds import DTypeName
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.fitted import FittedScore, Statistics, reference_rows
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.base.score import Values
 from sds_hf.scores.functional.mixture import Aggregate, ElementModel, aggregate, fit_elements
 
 if TYPE_CHECKING:
@@ -45,6 +46,12 @@ class GMMSim(FittedScore):
 
     Source:
         Meletis, Romijnders and Dubbelman, ITSC 2019 ("sim_citys"); the features are CLIP's instead of a ResNet's.
+
+    Examples:
+        >>> reference = candidates.filter(lambda defect: defect is None, input_columns="defect")
+        >>> score = GMMSim.fit(reference, "gmm.npz", model="demo", components=2)
+        >>> add_scores(candidates, score).features["gmm_sim"]
+        Value('float32')
     """
 
     name: ClassVar[str] = "gmm_sim"

@@ -8,10 +8,11 @@ import pyarrow as pa
 
 from sds_hf.clip.checkpoints import DEFAULT_MODEL
 from sds_hf.clip.kinds import DTypeName
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.fitted import FittedScore, reference_rows
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.base.score import Values
 from sds_hf.scores.functional.neighbors import nearest, pixel_hash
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ class Leakage(FittedScore):
 
     Source:
         Ours.
+
+    Examples:
+        >>> test = candidates.select(range(4))
+        >>> score = Leakage.fit(test, "test.npz", model="demo")
+        >>> add_scores(candidates, score).column_names[-2:]
+        ['leakage', 'leakage_of']
     """
 
     name: ClassVar[str] = "leakage"

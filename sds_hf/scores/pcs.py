@@ -1,18 +1,20 @@
 """`pcs`: how much of the similarity is lost when the image's patches are shuffled."""
 
 import logging
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from sds_hf.clip.checkpoints import model_files
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.image_text import ImageTextScore
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Cost, Values, settings
+from sds_hf.scores.base.score import Cost, IsOpen, Values
 from sds_hf.scores.functional.patches import (
     DifferenceKind,
     PatchUnit,
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
+RANGES = {  # what similarities lie in; how high an entropy can be depends on the classes
+    **dict.fromkeys(("prob", "prob_mean", "prob_min"), (0.0, 1.0)),
+    "cosine": (-1.0, 1.0),
+    "clipscore": (0.0, 2.5),
+    "entropy": (0.0, np.inf),
+}
 Scale = Annotated[int, Field(ge=2, le=4096)]
 
 
@@ -71,11 +79,21 @@ class PCS(ImageTextScore):
 
     Source:
         Tang et al., SDS, AAAI 2025, Eq. 3-7 (scales 8, 16, 32 with 3 orders each; rows above 0.1 are kept).
+
+    Examples:
+        >>> score = PCS(model="demo", scales=(8, 16), orders=1)
+        >>> add_scores(candidates, score).column_names[-3:]
+        ['clip_sim', 'clip_sim_mixed', 'pcs']
     """
 
     name: ClassVar[str] = "pcs"
     columns: ClassVar[dict[str, pa.DataType]] = {name: pa.float32() for name in ("clip_sim", "clip_sim_mixed", "pcs")}
     needs: ClassVar[frozenset[str]] = frozenset({"image", "classes"})
+    partial_columns: ClassVar[dict[str, pa.DataType]] = {
+        "pcs_low": pa.float32(),
+        "pcs_high": pa.float32(),
+        "pcs_shuffles": pa.int16(),
+    }
     cost: ClassVar[Cost] = "forwards"
     source: ClassVar[str] = "SDS (Tang et al., AAAI 2025), Eq. 3-7"
 
@@ -105,18 +123,82 @@ class PCS(ImageTextScore):
         _log_notes(self)
         intact = self.similarities(encoding.images(rows, encoder, self.view), rows, encoder)
         pixels = encoding.pixels(rows, encoder, self.resolution)
-        mixed = torch.stack(
-            [
-                self.similarities(encoder.encode_images(images, self.pool, self.position), rows, encoder)
-                for images in self.shuffled(pixels, rows)
-            ]
-        ).mean(0)
+        mixed = torch.stack([self._similarities_of(shuffle(pixels, rows), rows) for shuffle in self._all(pixels)])
+        return self._columns(intact, mixed.mean(0))
+
+    def compute_open(self, rows: Rows, column: str, is_open: IsOpen) -> tuple[dict[str, Values], dict[str, np.ndarray]]:
+        """See `Score.compute_open`; similarities lie in a range, so after each shuffle `pcs` lies in an interval."""
+        import torch
+
+        encoder = self.encoder()
+        _log_notes(self)
+        intact = self.similarities(encoding.images(rows, encoder, self.view), rows, encoder)
+        if column == "clip_sim":
+            low, high = self._interval(intact, intact.new_empty(0, len(rows)))
+            interval = {"pcs_low": low.tolist(), "pcs_high": high.tolist(), "pcs_shuffles": [0] * len(rows)}
+            return {"clip_sim": intact.tolist(), **interval}, {}
+        pixels = encoding.pixels(rows, encoder, self.resolution)
+        shuffles = self._all(pixels)
+        mixed = torch.full((len(shuffles), len(rows)), torch.nan, dtype=intact.dtype, device=intact.device)
+        waiting = np.flatnonzero(~intact.isnan().cpu().numpy())  # the others have no score
+        for number, shuffle in enumerate(shuffles):
+            if column == "pcs":  # of which the interval is known
+                waiting = waiting[is_open(*self._interval(intact, mixed))[waiting]]
+            if not len(waiting):
+                break
+            part, chosen = rows.take(waiting), torch.as_tensor(waiting, device=pixels.device)
+            mixed[number, chosen] = self._similarities_of(shuffle(pixels[chosen], part), part)
+        low, high = self._interval(intact, mixed)
+        counts = (~mixed.isnan()).sum(0).cpu().numpy()
+        stopped = (counts < len(shuffles)) & ~intact.isnan().cpu().numpy()
+        columns = self._columns(intact, mixed.mean(0))
+        columns |= {"pcs_low": low.tolist(), "pcs_high": high.tolist(), "pcs_shuffles": counts.tolist()}
+        return columns, {"clip_sim_mixed": stopped, "pcs": stopped}
+
+    def work(self, table: pa.Table) -> dict[str, tuple[int, int]]:
+        """See `Score.work`."""
+        import pyarrow.compute as pc
+
+        made = pc.sum(table["pcs_shuffles"]).as_py() or 0
+        seen = table.num_rows - pc.sum(pc.is_null(table["pcs_shuffles"])).as_py()
+        return {"encoder passes of pcs": (seen + made, (1 + self._count) * table.num_rows)}
+
+    @property
+    def _count(self) -> int:
+        """How many shuffles there are."""
+        return self.orders * (len(self.scales) if self.shuffle == "tiles" else 1)
+
+    def _columns(self, intact: "Tensor", mixed: "Tensor") -> dict[str, Values]:
         values = {
             "clip_sim": intact,
             "clip_sim_mixed": mixed,
             "pcs": perturbation_score(intact, mixed, self.difference),
         }
         return {name: value.tolist() for name, value in values.items()}
+
+    def _interval(self, intact: "Tensor", mixed: "Tensor") -> tuple[np.ndarray, np.ndarray]:
+        """What the score lies in, (rows,) float32 each, when some shuffles are seen and the others can be anything.
+
+        It is wider than that by more than sums are rounded.
+
+        Args:
+            intact: (rows,) similarities.
+            mixed: (shuffles, rows) similarities; NaN, or not there, where a shuffle was not seen.
+        """
+        lowest, highest = RANGES[self.similarity]
+        similarities, whole = mixed.double().cpu().numpy(), intact.double().cpu().numpy()
+        left = self._count - (~np.isnan(similarities)).sum(0)
+        seen, slack = np.nansum(similarities, 0), 1e-5 + 1e-7 * self._count
+        most = seen + np.where(left, np.maximum(left, 1) * highest, 0)
+        low, high = whole - most / self._count - slack, whole - (seen + left * lowest) / self._count + slack
+        if self.difference == "abs":
+            nearest = np.where((low < 0) & (high > 0), 0, np.minimum(abs(low), abs(high)))
+            low, high = nearest, np.maximum(abs(low), abs(high))
+        return low.astype(np.float32), high.astype(np.float32)
+
+    def _similarities_of(self, images: "Tensor", rows: Rows) -> "Tensor":
+        encoder = self.encoder()
+        return self.similarities(encoder.encode_images(images, self.pool, self.position), rows, encoder)
 
     def notes(self) -> list[str]:
         """See `Score.notes`; tells of scales whose tiles are whole patches of the ViT: these only permute tokens."""
@@ -130,18 +212,20 @@ class PCS(ImageTextScore):
         aligned = [scale for scale, (grid, tile) in cuts.items() if grid * tile == side and not tile % seen.patch_size]
         return [f"pcs: the tiles of scales {aligned} are whole ViT patches, which weakens the score"] if aligned else []
 
-    def shuffled(self, pixels: "Tensor", rows: Rows) -> "Iterator[Tensor]":
-        """Versions of the images, (B, 3, S, S), one a shuffle."""
+    def _all(self, pixels: "Tensor") -> "list[Callable[[Tensor, Rows], Tensor]]":
+        """What makes of images, (B, 3, S, S), and their rows each of their shuffled versions."""
         import torch
 
+        def tiles(images: "Tensor", rows: Rows, order: "Tensor", tile: int) -> "Tensor":
+            return shuffle_patches(images, order, tile)
+
+        def channels(images: "Tensor", rows: Rows, draw: int) -> "Tensor":
+            names = [str(name) for name in rows.cells["id"]]
+            return shuffle_channels(images, torch.stack([channel_order(self.seed, name, draw) for name in names]))
+
         if self.shuffle == "tiles":
-            for order, tile in self.shuffles(pixels.shape[-1]):
-                yield shuffle_patches(pixels, order, tile)
-            return
-        for draw in range(self.orders):
-            yield shuffle_channels(
-                pixels, torch.stack([channel_order(self.seed, str(name), draw) for name in rows.cells["id"]])
-            )
+            return [partial(tiles, order=order, tile=tile) for order, tile in self.shuffles(pixels.shape[-1])]
+        return [partial(channels, draw=draw) for draw in range(self.orders)]
 
     def shuffles(self, side: int) -> "list[tuple[Tensor, int]]":
         """For an image of `side` pixels, the order of the tiles and their side in pixels, for each (scale, draw)."""

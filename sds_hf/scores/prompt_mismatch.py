@@ -5,8 +5,9 @@ from typing import ClassVar, Literal
 import pyarrow as pa
 
 from sds_hf.data.prompts import classes_in_prompt
+from sds_hf.schema import settings
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Score, Values, settings
+from sds_hf.scores.base.score import Score, Values
 
 
 @settings
@@ -32,6 +33,10 @@ class PromptMismatch(Score):
 
     Source:
         Ours. The prompts are those of Dataset Diffusion (Nguyen et al., NeurIPS 2023).
+
+    Examples:
+        >>> add_scores(candidates, PromptMismatch()).column_names[-2:]
+        ['prompt_missing', 'prompt_unnamed']
     """
 
     name: ClassVar[str] = "prompt_mismatch"

@@ -14,10 +14,11 @@ from sds_hf.clip.checkpoints import DEFAULT_MODEL
 from sds_hf.clip.kinds import DTypeName
 from sds_hf.data.images import decode_image, encode_jpeg
 from sds_hf.errors import extra_module
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.fitted import FittedScore, Statistics, reference_rows
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.base.score import Values
 from sds_hf.scores.functional.neighbors import mean_cosine, text_hash
 from sds_hf.scores.functional.probe import Probe, cross_fit, fold_of, shifted
 
@@ -53,6 +54,12 @@ class RealProb(FittedScore):
 
     Source:
         Ours; the detector of RSMatch (Wang et al., arXiv 2405.16930) is the idea.
+
+    Examples:
+        >>> real, synthetic = candidates.select(range(12)), candidates.select(range(12, 24))
+        >>> score = RealProb.fit(real, synthetic, "probe.npz", model="demo", folds=2)
+        >>> add_scores(candidates, score).features["real_prob"]
+        Value('float32')
     """
 
     name: ClassVar[str] = "real_prob"

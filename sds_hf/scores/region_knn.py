@@ -13,9 +13,10 @@ from pydantic import Field
 
 from sds_hf.clip.checkpoints import model_files
 from sds_hf.files import cache_folder, read_sha256, whole_file
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import ClipScore, Values, settings
+from sds_hf.scores.base.score import ClipScore, Values
 from sds_hf.scores.base.whole_set import WholeSetScore
 from sds_hf.scores.functional.neighbors import pixel_hash, text_hash
 from sds_hf.scores.functional.regions import mean_features, patch_shares, seen_labels
@@ -68,6 +69,10 @@ class RegionKNN(WholeSetScore, ClipScore):
 
     Source:
         Ours; Bahri, Jiang and Gupta, ICML 2020, find wrong labels of images by their neighbours in a feature space.
+
+    Examples:
+        >>> add_scores(candidates, RegionKNN(model="demo", k=5)).column_names[-1]
+        'region_knn_class'
     """
 
     name: ClassVar[str] = "region_knn"

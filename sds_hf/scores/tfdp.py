@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from sds_hf.schema import settings
 from sds_hf.scores.base.rows import Rows
-from sds_hf.scores.base.score import Values, settings
+from sds_hf.scores.base.score import Values
 from sds_hf.scores.base.shapes import InstanceKind, Shapes, shapes
 from sds_hf.scores.base.whole_set import WholeSetScore
 from sds_hf.scores.functional.outlines import scale_invariant_complexity, shape_complexity
@@ -50,6 +51,10 @@ class TFDP(WholeSetScore):
     Source:
         Dai et al., Training-Free Dataset Pruning for Instance Segmentation, ICLR 2025. Objects of semantic masks are
         ours; the paper has instance masks.
+
+    Examples:
+        >>> add_scores(candidates, TFDP(base="si")).column_names[-2:]
+        ['cb_scs', 'num_instances']
     """
 
     name: ClassVar[str] = "tfdp"

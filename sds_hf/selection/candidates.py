@@ -12,6 +12,7 @@ from sds_hf.errors import did_you_mean
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.selection.duck import CLASSES, COUNT, is_list_of_ids, literal, quantiles, quoted
 from sds_hf.selection.source import Scores
+from sds_hf.table.partial.needs import HIGH, LOW
 
 GROUP_LABELS = {COUNT: "num_classes", CLASSES: "class"}  # in reasons and output columns
 OWN = ("status", "error")  # columns of a score table that no rule reads
@@ -50,7 +51,8 @@ class Candidates:
         self._db, self._names, self._halves = connection, scores.class_names, scores.halves
         self.types, self.group_columns = scores.types, list[str]()
         self.last_kept = list[tuple[str, int]]()
-        self.scores = [name for name in scores.columns if self.is_float(name) and name not in ("id", "row")]
+        own = ("id", "row", *scores.partial)
+        self.scores = [name for name in scores.columns if self.is_float(name) and name not in own]
         reads = list(dict.fromkeys(reads))
         if missing := [column for column in reads if column not in self.types]:
             raise ValueError(_lacking(missing, [name for name in self.types if name not in OWN]))
@@ -60,6 +62,7 @@ class Candidates:
         self._columns = {
             name: f"v{place}" for place, name in enumerate(dict.fromkeys([*reads, *self.scores, *self.class_columns]))
         }
+        self._skipped, self._intervals = dict[str, str](), dict[str, tuple[str, str]]()
         self._create(scores)
         self._order_rows()
         self._order_ids()
@@ -75,12 +78,14 @@ class Candidates:
         return [CLASSES] if is_list_of_ids(self.types.get(CLASSES, "")) else []
 
     def _create(self, scores: Scores) -> None:
-        values = (
+        values: Iterable[str] = (
             f"CASE WHEN NOT isnan({scores.columns[name]}) THEN {scores.columns[name]} END AS {alias}"
             if self.is_float(name)
             else f"{scores.columns[name]} AS {alias}"
             for name, alias in self._columns.items()
         )
+        for name in self._columns if scores.skipped else ():
+            values = (*values, *self._parts(name, scores))
         columns = [
             f"CAST({scores.columns['id']} AS VARCHAR) AS id",
             f'{scores.number} AS "row"',
@@ -88,6 +93,17 @@ class Candidates:
             *values,
         ]
         self.execute(f"CREATE TABLE base AS SELECT {', '.join(columns)} FROM {scores.sql}")
+
+    def _parts(self, name: str, scores: Scores) -> list[str]:
+        """SQL of whether a value was skipped, and of what it lies between."""
+        skipped, ends = f"skipped_{self._columns[name]}", (name + LOW, name + HIGH)
+        self._skipped[name] = skipped
+        parts = [f"coalesce(list_contains({scores.skipped}, {literal(name)}), false) AS {skipped}"]
+        if all(end in scores.columns for end in ends):
+            aliases = [f"low_{self._columns[name]}", f"high_{self._columns[name]}"]
+            self._intervals[name] = (aliases[0], aliases[1])
+            parts += [f"{scores.columns[end]} AS {alias}" for end, alias in zip(ends, aliases, strict=True)]
+        return parts
 
     def _order_rows(self) -> None:
         if self._ascending("row"):
@@ -214,6 +230,30 @@ class Candidates:
             raise ValueError(f"a rule needs numbers; the column {column!r} holds {self.types[column]}")
         return self.column(column)
 
+    def deciding_number(self, column: str) -> str:
+        """Like `number`, with an end of its interval for a value that was skipped, which decides as the value does.
+
+        Raises:
+            ValueError: see `number`.
+        """
+        number = self.number(column)
+        if column not in self._skipped:
+            return number
+        return f"(CASE WHEN {self.skipped(column)} THEN {self.interval(column)[1]} ELSE {number} END)"
+
+    def skipped(self, column: str) -> str:
+        """SQL of whether a row's value of a column was not computed, because nobody needed it."""
+        return self._skipped.get(column, "false")
+
+    def interval(self, column: str) -> tuple[str, str]:
+        """SQL of what a skipped value lies between; null where nothing is known."""
+        return self._intervals.get(column, ("NULL", "NULL"))
+
+    def skipped_rows(self) -> dict[str, int]:
+        """How many rows skip each column of scores; only of those that some skip."""
+        counts = {name: self.value(f"SELECT count(*) FROM base WHERE {sql}") for name, sql in self._skipped.items()}
+        return {name: count for name, count in counts.items() if count}
+
     def constant(self, column: str, value: float, exact: bool = False) -> str:
         """SQL for a number to compare a column with, as exact as the column: a stored 0.8 is not above 0.8.
 
@@ -234,6 +274,8 @@ class Candidates:
         if column == CLASSES and self._names:
             names = ", ".join(literal(name) for name in self._names)
             return f"coalesce([{names}][{expression} + 1], CAST({expression} AS VARCHAR))"
+        if self.is_float(column):
+            expression = f"{expression} + 0"  # -0.0 and 0.0 are one group
         return f"CAST({expression} AS VARCHAR)"
 
     def group_label(self, column: str, expression: str) -> str:
@@ -265,4 +307,4 @@ def _lacking(missing: Sequence[str], names: Sequence[str]) -> str:
     scores = list(dict.fromkeys(writers[column] for column in missing if column in writers))
     if not scores:
         return what + did_you_mean(missing[0], writers)
-    return f"{what}; `sds-hf score DATASET --out SCORES --add {','.join(scores)}` adds them"
+    return f"{what}; written by the score {', '.join(scores)}, which `sds-hf score` adds"

@@ -64,10 +64,10 @@ def database(memory_limit: str | None = None, scratch: str | Path | None = None)
                 raise
             raise KeyboardInterrupt from error
         except duckdb.OutOfMemoryException as error:
-            more = f" limit of {memory_limit}: give a larger --memory-limit" if memory_limit else " that is free"
+            more = f" limit of {memory_limit}: give a larger memory_limit=..." if memory_limit else " that is free"
             raise ValueError(f"the rows do not fit into the memory{more}") from error
         except duckdb.IOException as error:
-            option = "give --scratch" if scratch is not None else "set TMPDIR to"
+            option = "give scratch=..." if scratch is not None else "set TMPDIR to"
             raise OSError(
                 f"{_first_line(error)}; if the disk is full, free some space or {option} a folder on a larger one"
             ) from error
@@ -203,7 +203,7 @@ def _plain_paths(connection: duckdb.DuckDBPyConnection, paths: Sequence[str | Pa
     (spill,) = connection.execute("SELECT current_setting('temp_directory')").fetchall()[0]
     links = Path(tempfile.mkdtemp(dir=Path(spill).parent))
     if any(character in str(links) for character in PATTERN):
-        raise ValueError(f"DuckDB takes {links.parent} for a pattern: give --scratch a folder without any of {PATTERN}")
+        raise ValueError(f"DuckDB takes {links.parent} for a pattern: give scratch=... without any of {PATTERN}")
     for number, path in enumerate(plain):
         (links / f"{number}.parquet").symlink_to(path)
     return [str(links / f"{number}.parquet") for number in range(len(plain))]

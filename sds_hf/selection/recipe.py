@@ -1,20 +1,18 @@
 """A selection written down: source, scores, rules and publication in one YAML file."""
 
 import copy
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
-from sds_hf.errors import no_such, one_line, short
+from sds_hf.errors import SettingsError, no_such, one_line, short
 from sds_hf.limits import MOST_TEXT, read_yaml
-from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.presets import preset, preset_names
-from sds_hf.scores.base.score import ClipScore, Score, field_names
+from sds_hf.scores.base.catalog import default_settings, recipe_settings, score_classes
+from sds_hf.scores.base.presets import field_names, preset, preset_names
+from sds_hf.scores.base.score import ClipScore, Score
 from sds_hf.selection.disclosure import disclosed, public_name
 from sds_hf.selection.gate import Gate
 from sds_hf.selection.rules import RULES, Rule, make_rule
@@ -131,6 +129,12 @@ class Recipe(BaseModel):
         scores: settings by score name, in order.
         rules: what keeps rows, in order.
         publish: where the selection goes.
+
+    Examples:
+        >>> Recipe(name="mine", rules=[Threshold("pcs", 0.1)]).rules[0].label
+        'pcs > 0.1'
+        >>> Recipe.load("sds-paper", ["model=demo"]).model
+        'demo'
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -142,6 +146,14 @@ class Recipe(BaseModel):
     scores: dict[str, dict[str, Any]] = Field(default_factory=dict)
     rules: list[Any] = Field(default_factory=list)
     publish: Publication = Field(default_factory=Publication)
+
+    def __init__(self, *names: str, **data: Any) -> None:
+        if names:
+            raise RecipeError(f"settings are given by name; a recipe file or a name: Recipe.load({names[0]!r})")
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise RecipeError(one_line(error, _possible())) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -217,15 +229,29 @@ class Recipe(BaseModel):
                 apply_override(data, override)
         except ValueError as error:
             raise RecipeError(str(error)) from error
-        parts: dict[tuple[str, ...], type[BaseModel]] = {(): cls, ("source",): Source, ("publish",): Publication}
-        parts[("publish", "gate")] = Gate
-        possible = {path: list(part.model_fields) for path, part in parts.items()}
-        try:
-            recipe = cls.model_validate(data)
-            recipe.make_scores()
-        except ValidationError as error:
-            raise RecipeError(one_line(error, possible)) from error
+        recipe = cls(**{str(name): value for name, value in data.items()})
+        recipe.make_scores()
         return recipe
+
+    @classmethod
+    def of(cls, rules: "Recipe | Rule | Iterable[Rule] | str | Path") -> "Recipe":
+        """What a person names a recipe by: itself, a rule or rules in order, a name as in `load`, or a path.
+
+        Raises:
+            RecipeError: if it is none of these.
+        """
+        if isinstance(rules, Recipe):
+            return rules
+        if isinstance(rules, (str, Path)):
+            return cls.load(rules)
+        single = isinstance(rules, (Rule, dict)) or not isinstance(rules, Iterable)
+        entries: list[Any] = [rules] if single else list(cast(Iterable[Any], rules))
+        if strange := [entry for entry in entries if not isinstance(entry, (Rule, dict))]:
+            raise RecipeError(
+                f'rules are a Recipe, the name or path of one, or rules such as Threshold("pcs", 0.1), not '
+                f"{short(strange[0])}"
+            )
+        return cls(rules=entries)
 
     def to_yaml(self) -> str:
         """The recipe as YAML; reading it gives the same recipe."""
@@ -258,8 +284,8 @@ class Recipe(BaseModel):
             settings = {key: value for key, value in shared.items() if value is not None and key in names}
             try:
                 scores.append(score(**{**settings, **named, **own_settings}))
-            except ValidationError as error:
-                raise RecipeError(f"score {name}: {one_line(error, {(): sorted(names)})}") from error
+            except SettingsError as error:
+                raise RecipeError(f"score {name}: {error.problem}") from error
         return scores
 
     def computed_as(self, identities: Iterable[Mapping[str, Any]]) -> "Recipe":
@@ -298,6 +324,13 @@ class Recipe(BaseModel):
         )
 
 
+def _possible() -> dict[tuple[str, ...], list[str]]:
+    """Settings of a recipe and its parts."""
+    parts: dict[tuple[str, ...], type[BaseModel]] = {(): Recipe, ("source",): Source, ("publish",): Publication}
+    parts[("publish", "gate")] = Gate
+    return {path: list(part.model_fields) for path, part in parts.items()}
+
+
 def recipe_names() -> list[str]:
     """Recipes of the package."""
     return sorted(
@@ -305,20 +338,6 @@ def recipe_names() -> list[str]:
         for path in (files("sds_hf") / "selection" / "recipes").iterdir()
         if path.name.endswith(".yaml")
     )
-
-
-def recipe_settings(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in a score's identity that a recipe decides; the rest follows from the data and the machine."""
-    names = field_names(score_classes()[identity["score"]]) - {"labels", "dtype", "statistics"}
-    plain: dict[str, Any] = json.loads(json.dumps({name: identity[name] for name in sorted(names) if name in identity}))
-    return plain
-
-
-def default_settings(score: str) -> dict[str, Any]:
-    """Default settings of a score but its model, as JSON has them."""
-    names = field_names(score_classes()[score]) - {"labels", "dtype", "model", "statistics"}
-    values = {field.name: field.default for field in fields(cast(Any, score_classes()[score])) if field.name in names}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _with_rules(data: dict[str, Any]) -> dict[str, Any]:

@@ -98,6 +98,13 @@ class Report(Screen, BaseModel):
         changes: what is new against the version published before; None for the first.
         files: SHA-256 of the files beside the report of a selection, which belong to it; empty in what is published.
         certificates: what share of the kept rows is good, as marks of samples show.
+
+    Examples:
+        >>> report = Report.load("selection/report.json")
+        >>> report.rows, report.kept
+        (24, 14)
+        >>> [step.rule for step in report.steps]
+        ['boundary > q0.2', 'top 50% of each class by pcs']
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -3,7 +3,8 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sds_hf.errors import public_name, short
 from sds_hf.files import check_own, named_folder, new_folder, read_sha256, restore_folder, write_whole
 from sds_hf.screen import Block, Screen
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import database, literal
-from sds_hf.selection.recipe import Recipe, RecipeError, default_settings, recipe_settings
+from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report, Step
 from sds_hf.selection.rules import Rule, missed_target
 from sds_hf.selection.source import open_scores
-from sds_hf.selection.summary import cutoffs, make_report, quantiles
+from sds_hf.selection.summary import cutoffs, differences, make_report, quantiles
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -45,6 +45,13 @@ class Selection(Screen):
         path: Parquet file with `id`, `row`, `kept`, `reason` and, for each family of groups, `<family>_rank`,
             `<family>_group_size` and `<family>_cutoff`; ordered by row.
         report: what was found.
+
+    Examples:
+        >>> selection = Selection.load("selection")
+        >>> selection.apply(candidates).num_rows, selection.report.kept
+        (14, 14)
+        >>> selection.rows("dropped:boundary")["id"].to_pylist()[:2]
+        ['0_000007', '0_000010']
     """
 
     def __init__(self, path: Path, report: Report) -> None:
@@ -60,13 +67,13 @@ class Selection(Screen):
         folder = Path(folder)
         restore_folder(folder)
         if not (folder / SELECTION_FILE).exists():
-            raise ValueError(f"{folder} holds no {SELECTION_FILE}: make one with `sds-hf select SCORES --out {folder}`")
+            raise ValueError(f"{folder} holds no {SELECTION_FILE}: `sds-hf select` makes one")
         report = Report.load(folder / REPORT_FILE)
         for name, digest in report.files.items():
             if not (folder / name).exists() or read_sha256(folder / name) != digest:
                 raise ValueError(
                     f"{folder / name} is not the one that {REPORT_FILE} belongs to: it was changed, or is of another "
-                    "selection. Select again; a recipe that was edited is given with --recipe FILE"
+                    "selection. Select again; a recipe that was edited is given to `select` anew"
                 )
         return cls(folder / SELECTION_FILE, report)
 
@@ -178,7 +185,7 @@ class Selection(Screen):
 
 def select(
     scores: "ScoreTable | Dataset | str | Path",
-    rules: Recipe | Rule | Sequence[Rule],
+    rules: Recipe | Rule | Sequence[Rule] | str | Path,
     *,
     out: str | Path | None = None,
     memory_limit: str | None = None,
@@ -193,7 +200,7 @@ def select(
     Args:
         scores: a score table or its folder, a Parquet file or pattern, or a dataset with score columns. Rows are named
             by `id`, or by their number if there is none. Where there is no mask, `classes` says what a row shows.
-        rules: a `Recipe`, or rules in order.
+        rules: a `Recipe`, the name of one of the package, the path of a YAML file, a rule, or rules in order.
         out: folder for `selection.parquet`, `report.json` and `recipe.yaml`, which together replace those of an earlier
             selection, and nothing else; kept in a temporary place if None.
         memory_limit: what DuckDB may use, e.g. `"3GB"`; 80 % of the machine's if None.
@@ -207,8 +214,16 @@ def select(
             can be read, the recipe's bounds are for scores of another kind than these, or `out` holds files of these
             names that no selection wrote.
         EmptySelectionError: if no row is left.
+
+    Examples:
+        >>> select(scored, Threshold("boundary", "q0.5")).report.kept
+        12
+        >>> select(scored, [Threshold("boundary", "q0.5"), TopK("pcs", target=5)]).report.reasons
+        {'dropped:boundary': 12, 'dropped:top_k': 7, 'kept:top_k': 5}
+        >>> select(table, "random").report.rows
+        24
     """
-    recipe = rules if isinstance(rules, Recipe) else Recipe(rules=[rules] if isinstance(rules, Rule) else list(rules))
+    recipe = Recipe.of(rules)
     target = named_folder(Path(out)) if out is not None else Path(tempfile.mkdtemp(prefix="sds-hf-"))
     check_own(target, FILES, _is_selection(target))
     reads = (column for rule in recipe.rules for column in rule.reads)
@@ -217,6 +232,7 @@ def select(
         notes = differences(recipe, source.provenance.get("scores", ()))
         _use_disk_for_many(connection, source.sql)
         candidates = Candidates(connection, source, reads)
+        notes += _skipped_note(candidates)
         steps = [_apply(rule, candidates) for rule in recipe.rules]
         missed = (missed_target(rule, step.after) for rule, step in zip(recipe.rules, steps, strict=True))
         idle = (f"{step.text} drops nothing" for step in steps if step.after == step.before)
@@ -260,6 +276,7 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     """
     count = "SELECT count(*) FROM state WHERE dropped IS NULL"
     reasons = "SELECT dropped, count(*) FROM state WHERE dropped IS NOT NULL GROUP BY 1"
+    _check_decided(rule, candidates)
     before, old = candidates.value(count), dict(candidates.fetch(reasons))
     candidates.last_kept.clear()
     bounds = rule.apply(candidates)
@@ -277,40 +294,47 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     return Step(rule=rule.label, before=before, after=after, dropped=dropped, bounds=bounds, cutoffs=values)
 
 
+def rows_left(table: ScoreTable, rules: Sequence[Rule]) -> np.ndarray:
+    """Which rows of a table some rules leave, (rows,) bool."""
+    with database() as connection:
+        source = open_scores(table, connection)
+        candidates = Candidates(connection, source, (column for rule in rules for column in rule.reads))
+        with suppress(EmptySelectionError):
+            for rule in rules:
+                _apply(rule, candidates)
+        left: np.ndarray = connection.sql("SELECT dropped IS NULL AS left FROM state").fetchnumpy()["left"]
+    return left
+
+
+def _check_decided(rule: Rule, candidates: Candidates) -> None:
+    """Refuse a rule that asks for values that were skipped when the rows were scored.
+
+    Raises:
+        ValueError: names them, and how they are computed.
+    """
+    rows = f"FROM {candidates.rows} WHERE dropped IS NULL AND"
+    if not (count := candidates.value(f"SELECT count(*) {rows} ({rule.undecided(candidates)})")):
+        return
+    columns = [name for name in rule.reads if candidates.value(f"SELECT count(*) {rows} {candidates.skipped(name)}")]
+    raise ValueError(
+        f"{rule.label!r} asks for {' and '.join(columns)} of {count:,} rows of which that was skipped, since the rules "
+        "they were scored for did not need it: compute it with `sds-hf score DATASET --out SCORES --for RECIPE`, or "
+        "everything with --all"
+    )
+
+
+def _skipped_note(candidates: Candidates) -> list[str]:
+    """What is to be known of scores that were computed for some rows only."""
+    rows, scored = candidates.fetch("SELECT count(*), count(*) FILTER (problem IS NULL) FROM base")[0]
+    counts = [f"{name} for {scored - count:,}" for name, count in candidates.skipped_rows().items()]
+    if not counts:
+        return []
+    return [
+        f"of {rows:,} rows only what decides was computed: {', '.join(counts)}; distributions are of these rows alone, "
+        "and rules that ask for more are refused until `sds-hf score --all` has computed the rest"
+    ]
+
+
 def _described(candidates: Candidates, column: str) -> str:
     values = quantiles(candidates, column) if candidates.is_number(column) else {}
     return ", ".join(f"{share:.0%} {value:.3g}" for share, value in values.items()) or "only nulls"
-
-
-def differences(recipe: Recipe, identities: Iterable[Mapping[str, Any]]) -> list[str]:
-    """How scores were computed otherwise than a recipe asks, of those that its rules read: one sentence, or none.
-
-    Args:
-        recipe: whose rules are applied to them.
-        identities: `Score.identity()` of each score, as the manifest of a score table has them.
-
-    Raises:
-        RecipeError: if they differ in what their numbers mean, so that the rules' bounds are not for them.
-    """
-    computed = {identity["score"]: identity for identity in identities}
-    read = {column for rule in recipe.rules for column in rule.reads}
-    scores = [score for score in recipe.make_scores() if read & set(score.columns) and score.name in computed]
-    changes, sets = dict[str, str](), list[str]()
-    for score in scores:
-        wanted = recipe_settings({"score": score.name, **score.values()})
-        there = default_settings(score.name) | recipe_settings(computed[score.name])
-        named = recipe.model or recipe.scores[score.name].get("model")
-        if named and "model" in computed[score.name] and public_name(wanted["model"]) != public_name(there["model"]):
-            changes["model"] = f"{public_name(wanted['model'])}, not {public_name(there['model'])}"
-        for name in wanted:
-            if wanted[name] != there.get(name) and name not in ("model", "fitted"):
-                changes[f"{score.name}.{name}"] = f"{short(wanted[name])}, not {short(there.get(name))}"
-                sets += [f"--set scores.{score.name}.{name}={there[name]}"] if name in score.defining else []
-    if not changes:
-        return []
-    preset = f" (preset {recipe.preset})" if recipe.preset else ""
-    listed = "; ".join(f"{name} {change}" for name, change in changes.items())
-    sentence = f"{recipe.name}{preset} is for scores computed otherwise than these: {listed}"
-    if sets:
-        raise RecipeError(f"{sentence}. Its bounds are not for them: score with this recipe, or add {' '.join(sets)}")
-    return [sentence]

@@ -15,6 +15,7 @@ from sds_hf.data.cells import READABLE, column_cells, readable, stored_cells
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, class_names
 from sds_hf.scores.base.add import recorded_scores
+from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.score import score_cells
 from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.selection.duck import (
@@ -27,6 +28,7 @@ from sds_hf.selection.duck import (
     parquet_relation,
 )
 from sds_hf.table.manifest import versions
+from sds_hf.table.partial.needs import SKIPPED
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -59,6 +61,9 @@ class Scores:
         class_names: by index; empty if they are not known.
         provenance: where the scores come from, as `ScoreTable.provenance` says it; empty if nothing is known.
         notes: what a person should know of how this was read.
+        skipped: SQL of the names of a row's columns that were not computed, because nobody needed them; empty if all
+            were.
+        partial: columns that stand beside those of which some are skipped, and are no scores.
     """
 
     sql: str
@@ -70,6 +75,23 @@ class Scores:
     class_names: list[str]
     provenance: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    skipped: str = ""
+    partial: frozenset[str] = frozenset()
+
+    def check_whole(self, purpose: str) -> None:
+        """Refuse rows of which values were skipped.
+
+        Args:
+            purpose: what needs all values.
+
+        Raises:
+            ValueError: says how to compute the rest.
+        """
+        if self.skipped:
+            raise ValueError(
+                f"{purpose} needs all scores of all rows, and some of these were skipped, as `{SKIPPED}` says: compute "
+                "the rest with `sds-hf score DATASET --out SCORES --all`"
+            )
 
 
 def open_scores(scores: Any, connection: duckdb.DuckDBPyConnection) -> Scores:
@@ -167,14 +189,14 @@ def _classes_in_masks(cells: Iterable[Mapping[str, list[Any]]], names: Sequence[
         ValueError: if none can be read.
     """
     labels = LabelSpace.from_names(names) if names else UNNAMED
-    shown, problems = list[Any](), list[str | None]()
+    classes, problems = list[Any](), list[str | None]()
     for batch in cells:
         columns, errors = score_cells([ClassesPresent()], batch, labels)
         problems += [errors.get(row) for row in range(len(columns[CLASSES]))]
-        shown += columns[CLASSES]
+        classes += columns[CLASSES]
     if problems and all(problems):
         raise ValueError(f"groups are made of what the masks show, but none can be read: {problems[0]}")
-    return pa.table({"shown": pa.array(shown, pa.list_(pa.int32())), "problem": pa.array(problems, pa.string())})
+    return pa.table({"shown": pa.array(classes, pa.list_(pa.int32())), "problem": pa.array(problems, pa.string())})
 
 
 def _joined(relation: Relation, connection: duckdb.DuckDBPyConnection, masks: pa.Table | None) -> Relation:
@@ -243,4 +265,12 @@ def _known(
         class_names=names,
         provenance=dict(provenance or {}),
         notes=[UNNAMED_NOTE] if told_by == "masks" and not names else [],
+        skipped=columns[SKIPPED] if (skips := types.get(SKIPPED) == "VARCHAR[]") else "",
+        partial=_beside_partial(columns) if skips else frozenset(),
     )
+
+
+def _beside_partial(columns: Iterable[str]) -> frozenset[str]:
+    """Columns that scores write beside values that were computed in part."""
+    kinds = (name for score in score_classes().values() for name in score.partial_columns)
+    return frozenset({*kinds, SKIPPED} & {*columns})

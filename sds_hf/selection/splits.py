@@ -34,6 +34,11 @@ def split_unlabeled(
 
     Raises:
         ValueError: if a column is missing or the bounds make no sense.
+
+    Examples:
+        >>> pool = candidates.add_column("real_prob", [number / 24 for number in range(24)])
+        >>> {name: len(rows) for name, rows in split_unlabeled(pool).items()}
+        {'labeled': 0, 'unlabeled_real': 7, 'unlabeled_synthetic': 8, 'unlabeled_unsure': 9}
     """
     if not 0 <= lo < hi <= 1:
         raise ValueError(f"lo and hi must be probabilities with lo below hi, not {lo} and {hi}")
@@ -67,6 +72,12 @@ def class_queue(dataset: Dataset, q: int = 64, real_col: str = "real_prob") -> d
 
     Raises:
         ValueError: if a column is missing or `q` makes no sense.
+
+    Examples:
+        >>> pool = candidates.add_column("real_prob", [number / 24 for number in range(24)])
+        >>> queue = class_queue(pool, q=2)
+        >>> {name: len(rows) for name, rows in sorted(queue.items())[:3]}
+        {1: 2, 2: 1, 3: 1}
     """
     if q < 1:
         raise ValueError(f"q must be at least 1, not {q}")

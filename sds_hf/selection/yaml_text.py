@@ -38,7 +38,7 @@ def apply_override(data: Any, override: str) -> None:
     """
     key, equals, text = override.partition("=")
     if not equals:
-        raise ValueError(f"--set takes key=value, e.g. rules.0.threshold.above=0.7, not {override!r}")
+        raise ValueError(f"a setting is changed by key=value, e.g. rules.0.threshold.above=0.7, not {override!r}")
     *parents, last = key.split(".")
     for part in parents:
         try:
@@ -46,12 +46,12 @@ def apply_override(data: Any, override: str) -> None:
                 data[part] = {}
             data = data[int(part) if isinstance(data, list) else part]
         except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"--set {override}: the recipe has no {part!r} there") from error
+            raise ValueError(f"{override}: the recipe has no {part!r} there") from error
     try:
         value = read_yaml(text, "the value")
     except ValueError as error:
-        raise ValueError(f"--set {override}: {error}") from error
+        raise ValueError(f"{override}: {error}") from error
     try:
         data[int(last) if isinstance(data, list) else last] = value
     except (IndexError, ValueError, TypeError) as error:
-        raise ValueError(f"--set {override}: the recipe has no {last!r} there") from error
+        raise ValueError(f"{override}: the recipe has no {last!r} there") from error

@@ -2,19 +2,24 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sds_hf.clip.launcher import rank_together
+from sds_hf.data.access.remote import folder_at
 from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import labels_of
-from sds_hf.files import folder_at, is_remote, named_folder
-from sds_hf.scores.base.score import common_labels
+from sds_hf.files import is_remote, named_folder
+from sds_hf.scores.base.batches import common_labels
+from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.table.join import differing, join_tables
+from sds_hf.table.manifest import read_manifest
 from sds_hf.table.score_table import ScoreTable, score_table
-from sds_hf.table.team import Team, current_rank
+from sds_hf.table.team import Team
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,17 +27,19 @@ if TYPE_CHECKING:
     from sds_hf.scores.base.score import Score
 
 ADDED = ".added"  # a table of the new scores, in the folder of the old one while it is made
+JOINING = ".joining"  # a file in there while both become one
 
 
-def add_to_table(dataset: "Dataset", scores: "Sequence[Score]", out: str | Path, **job: Any) -> ScoreTable:
+def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: Any) -> ScoreTable:
     """Compute scores that a table does not have, and join them to it; run again, it goes on where it was.
 
     The table is as it was until all are computed, then all columns are there at once. A score that it has with other
-    settings is replaced, see `sds_hf.table.join.differing`. Rows must be those that the table was made of.
+    settings is replaced, see `sds_hf.table.join.differing`. Rows must be those that the table was made of. Under
+    `torchrun` or `accelerate launch` each process computes its part, and the first one joins.
 
     Args:
         dataset: that the table was made of.
-        scores: what to compute; those that it has with the same settings are left out.
+        scores: what to compute, as for `add_scores`; those that it has with the same settings are left out.
         out: folder of the table.
         **job: `batch_size`, `source`, `progress`, `engine`, see `score_table`.
 
@@ -41,26 +48,64 @@ def add_to_table(dataset: "Dataset", scores: "Sequence[Score]", out: str | Path,
 
     Raises:
         ValueError: if there is no finished table, or the dataset is not the one it was made of; see `score_table`.
+
+    Examples:
+        >>> score_table(candidates, Boundary(), "more").to_arrow().column_names[4:-2]
+        ['boundary', 'boundary_class']
+        >>> add_to_table(candidates, "prompt_mismatch", "more").to_arrow().column_names[4:-2]
+        ['boundary', 'boundary_class', 'prompt_mismatch', 'prompt_missing', 'prompt_unnamed']
     """
     from datasets import Dataset
 
-    folder = folder_at(out)
+    chosen, folder = scores_of([scores]), folder_at(out)
     if is_remote(folder):
         raise ValueError(f"scores are added to a table on this machine; copy {out} here first")
-    if current_rank().count > 1:
-        raise ValueError("scores are added by one process; run it without torchrun or accelerate launch")
     if not isinstance(dataset, Dataset):
         raise ValueError("scores are added to a table of a dataset that can be read again, not of a stream")
-    table, aside = ScoreTable.load(folder), named_folder(folder) / ADDED
-    _check_same(table, dataset, scores)
-    lacking = [score for score in scores if _identity(score, table) not in table.manifest["scores"]]
-    if not lacking:
-        return table
-    with Team(table.folder, current_rank()):
+    aside = named_folder(folder) / ADDED
+    if not aside.exists():
+        ScoreTable.load(folder)  # says that there is none; while another process joins, it may be gone for a moment
+    team = Team(named_folder(folder), rank_together("adding scores"))
+    with _at_work(team, aside):
+        table = ScoreTable.load(folder)
+        table.check_whole("adding scores")
+        _check_same(table, dataset, chosen)
+        lacking = [score for score in chosen if _identity(score, table) not in table.manifest["scores"]]
+        if not lacking:
+            return table
         new = score_table(dataset, lacking, aside, rows_per_shard=table.manifest["rows_per_shard"], **job)
-        joined = join_tables([table, new], folder, _source(table, dataset, new))
-        shutil.rmtree(aside)
-        return joined
+        if team.rank.index == 0:
+            (aside / JOINING).touch()
+            team.wait(team.is_alone, lambda: ())  # the others may be reading the new table
+            joined = join_tables([table, new], folder, _source(table, dataset, new))
+            shutil.rmtree(aside)
+            return joined
+    team.wait(lambda: _holds(folder, [_identity(score, table) for score in lacking]), lambda: [0])
+    return ScoreTable.load(folder)
+
+
+@contextmanager
+def _at_work(team: Team, aside: Path) -> Iterator[None]:
+    """Be one of the processes that add to a table; one that comes while the first one joins waits for the end of that.
+
+    The first says that it joins, then looks whether others are at work; they say that they are, then look whether it
+    joins: so it never takes the new table away from one that reads it.
+    """
+    joining = aside / JOINING
+    while True:
+        with team:
+            if team.rank.index == 0:
+                joining.unlink(missing_ok=True)  # of a run that was killed
+            if not joining.exists():
+                yield
+                return
+        team.wait(lambda: not joining.exists(), lambda: [0])
+
+
+def _holds(folder: Path, identities: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the table in a folder has these scores."""
+    manifest = read_manifest(folder) or {"scores": ()}
+    return all(identity in manifest["scores"] for identity in identities)
 
 
 def replacements(scores: "Sequence[Score]", table: ScoreTable) -> dict[str, list[str]]:
@@ -83,12 +128,12 @@ def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]"
     if json.loads(json.dumps(asdict(labels))) != table.manifest["labels"]:
         raise ValueError(
             f"{table.folder} is of the label space {table.manifest['labels']['name']!r}, and this would be of "
-            f"{labels.name!r}: say which with --labels"
+            f"{labels.name!r}: say which with labels=..."
         )
     if len(dataset) != source["rows"] or content_digest(dataset, _columns(source)) != source["sha256"]:
         raise ValueError(
             f"{table.folder} was made of {source['rows']:,} rows that are not those of this dataset; give the one it "
-            "was made of, or choose another --out"
+            "was made of, or choose another out=..."
         )
 
 

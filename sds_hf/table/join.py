@@ -48,10 +48,18 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
 
     Raises:
         ValueError: if the tables are of other rows, other content or another label space.
+
+    Examples:
+        >>> first = score_table(candidates, Boundary(), "first")
+        >>> second = score_table(candidates, PromptMismatch(), "second")
+        >>> join_tables([first, second], "both").to_arrow().column_names[4:-2]
+        ['boundary', 'boundary_class', 'prompt_mismatch', 'prompt_missing', 'prompt_unnamed']
     """
     first, *others = tables
     if not others:
         raise ValueError("a join needs two tables or more")
+    for table in tables:
+        table.check_whole("a join")
     for other in others:
         _check_same(first, other)
     out, manifest = Path(out), _manifest(tables)
@@ -97,11 +105,11 @@ class _Reader:
             if rows is not None and rows["id"].equals(ids):
                 return rows
             self._whole = self._table.to_arrow()
-        places = pc.index_in(ids.combine_chunks(), self._whole["id"].combine_chunks())
-        if places.null_count:
-            lacking = ids.combine_chunks().filter(pc.is_null(places))[0].as_py()
+        indices = pc.index_in(ids.combine_chunks(), self._whole["id"].combine_chunks())
+        if indices.null_count:
+            lacking = ids.combine_chunks().filter(pc.is_null(indices))[0].as_py()
             raise ValueError(f"{self._table.folder} has no row {lacking!r}, so the tables are not of the same rows")
-        return self._whole.take(places)
+        return self._whole.take(indices)
 
     def _tables(self) -> Iterator[pa.Table]:
         for path in self._table.paths:
@@ -176,9 +184,12 @@ def _manifest(tables: Sequence[ScoreTable]) -> dict[str, Any]:
     named = {value for entry in scores.values() for value in entry.values() if isinstance(value, str)}
     models = {name: about for manifest in manifests for name, about in manifest["models"].items() if name in named}
     devices = list(dict.fromkeys(manifest["device"] for manifest in manifests))
-    first = {name: value for name, value in manifests[0].items() if name != "limits"}
+    first = {name: value for name, value in manifests[0].items() if name not in ("limits", "decoded")}
+    contents = [(manifest["source"]["sha256"], manifest["source"].get("columns")) for manifest in manifests]
+    decoded = sorted(set().union(*(table.pictures_decoded for table in tables)))
     return {
         **first,
+        **({"decoded": decoded} if contents.count(contents[0]) == len(contents) else {}),  # else nobody knows of what
         **limits_of(models, first["source"].get("reader")),
         "source": {
             **manifests[0]["source"],

@@ -18,7 +18,8 @@ from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import public_name
 from sds_hf.files import is_remote, write_whole
 from sds_hf.limits import read_json
-from sds_hf.scores.base.score import Score, columns_read
+from sds_hf.scores.base.batches import columns_read
+from sds_hf.scores.base.score import Score
 from sds_hf.version import __version__
 
 if TYPE_CHECKING:
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 FORMAT = 2
+NEEDED = "needed"  # entry of a table some of whose values are skipped: what they were needed for
 NAMES = ("source.name", "source.reader")  # what a thing is called decides no number
 LOCK = re.compile(r"rank-\d+\.lock")  # of a process at work
 DEMO_LIMIT = (
     "the demo's tiny CLIP scored these pictures; it knows only the scenes that the demo draws, and no origin.json "
     "beside them says that they are such: of other pictures its numbers mean little, score with another model"
 )
-RETRY_HINT = "if only rows that failed have changed, use --retry failed"
+RETRY_HINT = "if only rows that failed have changed, use retry='failed'"
 PACKAGES = ("torch", "transformers", "datasets", "pyarrow", "pillow", "numpy")
 
 
@@ -79,6 +81,7 @@ def circumstances(scores: Sequence[Score], reader: str | None = None) -> dict[st
         "fitted": {score.name: summary for score in scores if (summary := score.fit_summary())},
         "notes": [note for score in scores for note in score.notes()],
         **limits_of(models, reader),
+        "decoded": [*(["image"] if any("image" in score.reads for score in scores) else []), "mask"],
         "device": str(current_device()),
         "versions": versions(),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -122,7 +125,7 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
     manifest = read_manifest(out)
     if manifest is None:
         if any(out.glob("scores-*.parquet")):
-            raise ValueError(f"{out} holds scores without {MANIFEST}; choose another --out or delete it")
+            raise ValueError(f"{out} holds scores without {MANIFEST}; choose another out=... or delete it")
         if not is_remote(out) and out.is_dir():
             _check_only_begun(out)
         return {}
@@ -138,7 +141,7 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
     if differing:
         hint = f"; {RETRY_HINT}" if names == ["source.sha256"] and manifest.get("failed") else ""
         raise ValueError(
-            f"{out} holds scores of another request ({'; '.join(differing[:3])}); choose another --out or delete it"
+            f"{out} holds scores of another request ({'; '.join(differing[:3])}); choose another out=... or delete it"
             + hint
         )
     return manifest
@@ -152,7 +155,7 @@ def _check_only_begun(out: Path) -> None:
     """
     for path in sorted(out.iterdir()):
         if not path.name.startswith(".") and path.name != "lost+found" and not LOCK.fullmatch(path.name):
-            raise ValueError(f"{out} holds {path.name}, which is none of a score table: choose a new folder for --out")
+            raise ValueError(f"{out} holds {path.name}, which is none of a score table: choose a new out=...")
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

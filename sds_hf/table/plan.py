@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.data.access.remote import folder_at
 from sds_hf.data.content import quick_content_digest
-from sds_hf.files import folder_at, is_remote
+from sds_hf.files import is_remote
 from sds_hf.scores.base.score import Score
-from sds_hf.table.job import Job, Part
+from sds_hf.table.job import Job, Part, Piece
+from sds_hf.table.manifest import NEEDED
 from sds_hf.table.shards import Shards
 from sds_hf.table.task import Task
 
@@ -81,11 +83,13 @@ def plan_table(
     from sds_hf.clip.device import current_device
 
     if is_remote(folder_at(out)):
-        raise ValueError(f"--dry-run looks at the disk that {out} lies on, and it is not one of this machine's")
+        raise ValueError(f"a plan looks at the disk that {out} lies on, and it is not one of this machine's")
     task = Task(dataset, scores, out, rows_per_shard, source)
     job = Job(task, ROWS_AT_ONCE)
     task.request["source"]["sha256"] = content = quick_content_digest(dataset, task.columns)
     manifest = task.manifest(ignore=[name for name in task.unknown if content is None or name != "source.sha256"])
+    if NEEDED in manifest:
+        raise ValueError(f"--dry-run cannot say how long the values take that {out} skips; leave it out")
     shards = Shards(task.folder, len(dataset), rows_per_shard)
     finished = shards.finished(manifest)
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(SAMPLE, len(dataset))).astype(int)).tolist()
@@ -107,7 +111,7 @@ def plan_table(
 def _measure(job: Job, rows: Sequence[int]) -> tuple[list[Part], float | None]:
     """The scores of as many rows as can be had in a few seconds, and rows a second; the first ones only warm up."""
     started, parts, times = time.monotonic(), list[Part](), list[float]()
-    for part in job.score([rows]):
+    for part in job.score([Piece(rows)]):
         parts.append(part)
         times.append(time.monotonic() - started)
         if times[-1] > SECONDS:

@@ -10,7 +10,8 @@ from sds_hf.data.cells import stored_cells
 from sds_hf.data.labels import LabelSpace
 from sds_hf.scores.base.rows import cells_of
 from sds_hf.scores.base.score import Score
-from sds_hf.table.job import Batch, Job, Part, read_batches, score_batches
+from sds_hf.table.job import Batch, Job, Part, Piece, pieces_of, read_batches, score_batches
+from sds_hf.table.partial.needs import Needs
 
 AHEAD = 2  # shards on their way for each processor that works
 
@@ -25,17 +26,19 @@ class RayJob(Job):
         ModuleNotFoundError: if Ray is not installed; says how to.
     """
 
-    def score(self, pieces: Iterable[Sequence[int]]) -> Iterator[Part]:
+    def score(self, pieces: Iterable[Piece], needs: Needs | None = None) -> Iterator[Part]:
         """The scores of pieces of the dataset, one part each, in order; a task of a worker that dies is repeated."""
         ray = ray_module()
         if not ray.is_initialized():
             ray.init(log_to_driver=False, logging_level="ERROR")
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         score_shard = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(_score_shard)
-        shared_arguments = ray.put((self.task.scores, self.task.request["scores"], self.task.labels, self.batch_size))
+        task, batch_sizes = self.task, (self.first_batch, self.batch_size)
+        shared_arguments = ray.put((task.scores, task.request["scores"], task.labels, batch_sizes, needs))
         running: deque[Any] = deque()
-        for rows in pieces:
-            running.append(score_shard.remote(shared_arguments, stored_cells(self.stored, rows), list(rows)))
+        for piece in pieces:
+            plain = Piece(list(piece.row_numbers), piece.stored)
+            running.append(score_shard.remote(shared_arguments, stored_cells(self.stored, plain.row_numbers), plain))
             workers = ray.cluster_resources().get("GPU" if gpus else "CPU", 1)
             if len(running) >= AHEAD * max(1, workers):
                 yield ray.get(running.popleft())
@@ -57,24 +60,26 @@ def ray_module() -> Any:
 
 
 def _score_shard(
-    shared_arguments: tuple[Sequence[Score], list[dict[str, Any]], LabelSpace, int],
+    shared_arguments: tuple[Sequence[Score], list[dict[str, Any]], LabelSpace, tuple[int, int], Needs | None],
     cells: Mapping[str, Sequence[Any]],
-    rows: Sequence[int],
+    piece: Piece,
 ) -> Part:
     """The scores of some rows, on a worker.
 
     Raises:
         ValueError: if the worker's models are others.
     """
-    scores, identities, labels, batch_size = shared_arguments
+    scores, identities, labels, batch_sizes, needs = shared_arguments
     if [{**score.identity(), "labels": labels.name} for score in scores] != identities:
         raise ValueError("the model of a worker is another one than here; put the same files on all machines")
 
     def read() -> Iterator[Batch]:
-        for start in range(0, len(rows), batch_size):
-            some = range(start, min(start + batch_size, len(rows)))
-            yield from read_batches(scores, labels, cells_of(cells, some), rows[some.start : some.stop])
+        start = 0
+        for batch in pieces_of(piece, *batch_sizes):
+            rows = range(start, start + len(batch.row_numbers))
+            yield from read_batches(scores, labels, cells_of(cells, rows), batch.row_numbers, stored=batch.stored)
+            start = rows.stop
 
-    parts = list(score_batches(scores, read()))
+    parts = list(score_batches(scores, read(), needs))
     table = pa.concat_tables(part.table for part in parts)
     return Part(table, [digest for part in parts for digest in part.digests], sum(part.failed for part in parts))

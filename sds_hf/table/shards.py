@@ -13,13 +13,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sds_hf.clip.launcher import Rank
 from sds_hf.files import flush, is_part, is_remote, read_sha256, write_whole
 from sds_hf.table.manifest import LOCK
 
 JOURNAL = "finished.jsonl"
 JOURNALS = re.compile(r"finished(-\d+)?\.jsonl")
 # Locks, and files half written as earlier versions called them.
-LEFT = re.compile(rf"{LOCK.pattern}|(scores-\d{{5}}[\w.-]*|manifest\.json)\.\d+\.part")
+LEFT = re.compile(rf"{LOCK.pattern}|unfinished-\d+\.arrow|(scores-\d{{5}}[\w.-]*|manifest\.json)\.\d+\.part")
+DIGEST, DIGEST_BYTES = "digest", 32
 ENTRY = b'{"path": "scores-'  # begins a line of a journal
 
 
@@ -84,6 +86,10 @@ class Shards:
         stop = (number + 1) * self._size
         return range(number * self._size, stop if self._rows is None else min(stop, self._rows))
 
+    def rows_of(self, rank: Rank) -> int:
+        """How many rows are in the shards of one of several processes."""
+        return sum(len(self.rows(number)) for number in range(rank.index, self.count, rank.count))
+
     def number(self, row: int) -> int:
         """The shard a row is in."""
         return row // self._size
@@ -112,9 +118,12 @@ class Shards:
         """What the journals say that was not read before, by number; a line that was cut off says nothing."""
         shards = []
         for path in sorted(self.folder.glob("finished*.jsonl")):
-            with path.open("rb") as file:
-                file.seek(self._read.get(path, 0))
-                lines = file.read().splitlines(keepends=True)
+            try:
+                with path.open("rb") as file:
+                    file.seek(self._read.get(path, 0))
+                    lines = file.read().splitlines(keepends=True)
+            except FileNotFoundError:  # another process has ended the table just now
+                continue
             for line in lines:
                 if line.endswith(b"\n"):
                     self._read[path] = self._read.get(path, 0) + len(line)
@@ -143,19 +152,62 @@ class Shards:
         line = json.dumps(shard.entry()).encode() + b"\n"
         if is_remote(self.folder):
             (self.folder / f"finished-{number:05d}.jsonl").write_bytes(line)
+            self._begun(number).unlink(missing_ok=True)
             return shard
         with self._journal.open("ab+") as journal:
             if journal.tell() and not _ends_with_a_line(journal):
                 journal.write(b"\n")  # the machine died while it was written
             journal.write(line)
             flush(journal)
+        self._begun(number).unlink(missing_ok=True)
         return shard
+
+    def keep_begun(self, number: int, table: pa.Table, digests: Sequence[bytes], source: str) -> None:
+        """Keep the first rows of a shard that is not finished, until it is or another run goes on with them.
+
+        Args:
+            number: of the shard.
+            table: its first rows.
+            digests: of what they hold in the dataset.
+            source: digest of the dataset.
+        """
+        sink = pa.BufferOutputStream()
+        kept = table.append_column(DIGEST, pa.array(digests, pa.binary()))
+        with pa.ipc.new_stream(sink, kept.schema) as stream:
+            stream.write_table(kept.combine_chunks())
+        data = sink.getvalue().to_pybytes()
+        write_whole(self._begun(number), _vouching(data, source) + data)
+
+    def begun(self, number: int, source: str) -> tuple[pa.Table, list[bytes]] | None:
+        """What `keep_begun` kept of a shard of the same dataset, if it is whole: the rows, and their digests."""
+        try:
+            content = self._begun(number).read_bytes()
+        except OSError:
+            return None
+        vouching, data = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+        if vouching != _vouching(data, source):
+            return None
+        table = pa.ipc.open_stream(data).read_all()
+        return table.drop_columns([DIGEST]), table[DIGEST].to_pylist()
+
+    def _begun(self, number: int) -> Path:
+        return self.folder / f"unfinished-{number:05d}.arrow"
 
     def clean(self) -> None:
         """Remove what is of no use once the manifest knows all shards, and what killed runs left half written."""
         for path in self.folder.iterdir():
-            if is_part(path) or LEFT.fullmatch(path.name) or _is_journal(path):
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another process may end the table at this moment
+                self._clean(path)
+
+    @staticmethod
+    def _clean(path: Path) -> None:
+        if is_part(path) or LEFT.fullmatch(path.name) or _is_journal(path):
+            path.unlink(missing_ok=True)
+
+
+def _vouching(data: bytes, source: str) -> bytes:
+    """What stands before the rows of a shard that was begun: they, and the dataset they are of, are what they were."""
+    return hashlib.sha256(source.encode() + data).digest()
 
 
 def _is_journal(path: Path) -> bool:

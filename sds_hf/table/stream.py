@@ -7,18 +7,19 @@ from typing import Any, cast
 import numpy as np
 import pyarrow.parquet as pq
 
+from sds_hf.clip.launcher import current_rank
 from sds_hf.data.access.origins import reach_of
 from sds_hf.data.access.paths import held
 from sds_hf.data.cells import PICTURES, undecoded
 from sds_hf.data.content import cell_digests, joint_digest
 from sds_hf.data.ids import RepeatedIdError
-from sds_hf.progress import Tell
+from sds_hf.progress import Tell, Told
 from sds_hf.scores.base.score import score_cells
 from sds_hf.table.job import Batch, Part, read_batches, score_batches
 from sds_hf.table.shards import Shard, Shards
 from sds_hf.table.task import Task, make_folder
-from sds_hf.table.team import Team, current_rank, finishing
-from sds_hf.table.writer import Told, begin, end, joined, scored_content
+from sds_hf.table.team import Team, finishing
+from sds_hf.table.writer import begin, end, joined, scored_content
 
 
 class Stream:
@@ -148,7 +149,7 @@ def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = 
             ids.add(number, shards.read(number, ["id"])["id"].to_pylist())
         whole = manifest.get("complete") and len(finished) == len(manifest["shards"])
         if whole and stream.goes_on(finished[max(finished)]):
-            raise ValueError(f"{out} holds scores of a shorter stream; choose another --out or delete it")
+            raise ValueError(f"{out} holds scores of a shorter stream; choose another out=... or delete it")
         told = Told(sum(s.rows for s in finished.values()), sum(s.failed for s in finished.values()), tell)
         if whole:
             return
@@ -194,5 +195,5 @@ def _check_shard(stream: Stream, shards: Shards, number: int, finished: Mapping[
     ):
         raise ValueError(
             f"{shards.folder} holds scores of rows {rows.start} to {rows.start + table.num_rows - 1} that the stream "
-            "does not yield any more (a shuffled one never does twice); choose another --out or delete it"
+            "does not yield any more (a shuffled one never does twice); choose another out=... or delete it"
         )

@@ -1,12 +1,16 @@
 """What is asked of a table: a dataset, scores and a folder. Every plan, run and stream begins with one."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from sds_hf.data.access.remote import folder_at
 from sds_hf.data.labels import labels_of
-from sds_hf.files import folder_at, is_remote, named_folder
-from sds_hf.scores.base.score import Score, columns_read, common_labels
+from sds_hf.errors import short
+from sds_hf.files import is_remote, named_folder
+from sds_hf.scores.base.batches import columns_read, common_labels
+from sds_hf.scores.base.catalog import ScoreLike, scores_of
+from sds_hf.scores.base.score import Score
 from sds_hf.scores.base.whole_set import fit_scores
 from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.table.manifest import check_request, request
@@ -41,7 +45,7 @@ class Task:
     def __init__(
         self,
         dataset: "Dataset | IterableDataset",
-        scores: Sequence[Score],
+        scores: ScoreLike,
         out: str | Path,
         rows_per_shard: int = 1000,
         source: str = "",
@@ -50,10 +54,13 @@ class Task:
             raise ValueError(f"a score table is of one split, not of several: choose one of {sorted(dataset)}")
         if rows_per_shard < 1:
             raise ValueError(f"rows_per_shard must be at least 1, not {rows_per_shard}")
+        if not hasattr(dataset, "features"):
+            raise ValueError(f"a score table is of a Dataset or an IterableDataset, not of {short(dataset)}")
+        chosen_scores = scores_of([scores])
         self.dataset, self.source, self.rows_per_shard, self.folder = dataset, source, rows_per_shard, folder_at(out)
-        chosen = common_labels(scores)
+        chosen = common_labels(chosen_scores)
         self.labels = labels_of(dataset.features, chosen)
-        rest = (score for score in scores if score.name != ClassesPresent.name)
+        rest = (score for score in chosen_scores if score.name != ClassesPresent.name)
         self.scores: list[Score] = [ClassesPresent(labels=chosen), *rest]
         self.request = request(dataset, self.scores, self.labels, rows_per_shard)
         self.manifest(ignore=self.unknown)  # refuse early: reading all of a dataset takes time
@@ -90,4 +97,4 @@ def make_folder(out: Path) -> None:
     try:
         named_folder(out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from error
+        raise OSError(f"cannot make the folder {out}: {error.strerror}; choose another out=...") from error

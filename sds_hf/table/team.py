@@ -1,19 +1,18 @@
 """Several processes that make one table: whose part is which, who is at work; and Ctrl-C that waits for the shard."""
 
 import logging
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
 from filelock import FileLock, Timeout
 
+from sds_hf.clip.launcher import ALONE, Rank
 from sds_hf.files import is_remote
 
 POLL = 0.2  # seconds between two looks at what the others have done
@@ -21,35 +20,14 @@ PATIENCE = 120.0  # seconds a rank may take to start
 MOMENT = 5.0  # seconds in which a lock that somebody only looked at is free again
 
 
-@dataclass(frozen=True)
-class Rank:
-    """One of several processes, as `torchrun` and `accelerate launch` number them.
+class PartScored(Exception):
+    """A part of a table is finished, and other parts are not: what a job of an array says that is not the last."""
 
-    Attributes:
-        index: from 0.
-        count: how many there are.
-    """
-
-    index: int = 0
-    count: int = 1
-
-    def owns(self, number: int) -> bool:
-        """Whether the shard of this number is this process's."""
-        return number % self.count == self.index
-
-
-def current_rank() -> Rank:
-    """The rank of this process; 0 of 1 if no launcher started it.
-
-    The launcher's variables are read, not a process group: nothing waits for a process that is gone.
-
-    Raises:
-        ValueError: if the variables make no sense.
-    """
-    index, count = (os.environ.get(name) or default for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
-    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise ValueError(f"RANK={index} and WORLD_SIZE={count} are no rank; unset them or start with `torchrun`")
-    return Rank(int(index), int(count))
+    def __init__(self, rank: Rank, folder: Path) -> None:
+        super().__init__(
+            f"part {rank} is scored into {folder}, and the table is whole when all parts are; where this was meant to "
+            f"be the whole table: {ALONE}"
+        )
 
 
 class Team:
@@ -64,9 +42,9 @@ class Team:
     """
 
     def __init__(self, folder: Path, rank: Rank) -> None:
-        if rank.count > 1 and is_remote(folder):
+        if rank.count > 1 and rank.together and is_remote(folder):
             raise ValueError(
-                f"several processes need a folder they all see, not {folder}; for that there is --engine ray"
+                f"several processes need a folder they all see, not {folder}; for that there is engine='ray'"
             )
         self._folder, self.rank = folder, rank
         self._lock = None if is_remote(folder) else FileLock(self._path(rank.index))  # stores of objects have no locks
@@ -83,7 +61,7 @@ class Team:
                 self._lock.acquire(timeout=MOMENT)
         except Timeout as error:
             raise OSError(
-                f"another run is writing the scores in {self._folder}; wait for it or choose another --out"
+                f"another run is writing the scores in {self._folder}; wait for it or choose another out=..."
             ) from error
         except NotImplementedError:  # a file system without locks
             pass
@@ -112,11 +90,16 @@ class Team:
             gone = [rank for rank in for_whom() if not self._is_alive(rank)]
             lost = [rank for rank in gone if rank in self._seen or time.monotonic() - started > PATIENCE]
             if lost and not is_done():  # what it did last comes before its end
+                known = lost[0] in self._seen
                 raise OSError(
                     f"process {lost[0]} of {self.rank.count} stopped before its shards were done; what is finished "
-                    "stays, run the same command again to go on"
+                    "stays, run the same command again to go on" + ("" if known else f" ({ALONE})")
                 )
             time.sleep(POLL)
+
+    def is_alone(self) -> bool:
+        """Whether no other process is at work on the folder now."""
+        return not any(self._is_alive(rank) for rank in range(self.rank.count) if rank != self.rank.index)
 
     def _is_alive(self, rank: int) -> bool:
         lock = FileLock(self._path(rank))
@@ -130,6 +113,20 @@ class Team:
         lock.release()
         return False
 
+    @contextmanager
+    def only_one(self) -> Iterator[None]:
+        """Be the only process that ends the table; who comes second waits."""
+        if not self._lock:
+            yield
+            return
+        lock = FileLock(self._path(self.rank.count))  # a number that is no rank's
+        with suppress(NotImplementedError):
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
     def _path(self, rank: int) -> Path:
         return self._folder / f"rank-{rank}.lock"
 
@@ -137,36 +134,46 @@ class Team:
 logger = logging.getLogger(__name__)
 
 
+class Interruption:
+    """Whether a person has pressed Ctrl-C; called, it stops if so."""
+
+    is_asked = False
+
+    def __call__(self) -> None:
+        """Stop if that was asked for.
+
+        Raises:
+            KeyboardInterrupt: if so.
+        """
+        if self.is_asked:
+            raise KeyboardInterrupt
+
+
 @contextmanager
-def finishing(what: str) -> Iterator[Callable[[], None]]:
-    """Put off the first Ctrl-C until the function given here is called; the second one stops at once.
+def finishing(what: str, how_long: Callable[[], str] = lambda: "") -> Iterator[Interruption]:
+    """Put off the first Ctrl-C until what is given here is called; the second one stops at once.
 
     Outside the main thread, and where a program handles Ctrl-C itself, nothing changes.
 
     Args:
         what: what is finished first, for the message.
+        how_long: what the message says of how long that takes.
     """
+    interruption = Interruption()
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
     ):
-        yield lambda: None
+        yield interruption
         return
-    interrupted = False
 
     def note(number: int, frame: FrameType | None) -> None:
-        nonlocal interrupted
-        if interrupted:
-            raise KeyboardInterrupt
-        interrupted = True
-        logger.warning("finishing %s before stopping; Ctrl-C again stops at once", what)
-
-    def stop_if_asked() -> None:
-        if interrupted:
-            raise KeyboardInterrupt
+        interruption()
+        interruption.is_asked = True
+        logger.warning("finishing %s before stopping%s; Ctrl-C again stops at once", what, how_long())
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield stop_if_asked
+        yield interruption
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -26,9 +26,10 @@ THEIRS = {1: 4.0, 3: 6.1}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=8)
+    parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--dtype", default="auto")
     options = parser.parse_args()
-    rows = bench_rows(3 * options.rows, 512).with_format("arrow")
+    rows = bench_rows(3 * options.rows, options.size).with_format("arrow")
     result = {"threads": torch.get_num_threads(), "dtype": options.dtype, "rows": options.rows}
     with tempfile.TemporaryDirectory() as name:
         shared = {"model": str(random_checkpoint(Path(name))), "dtype": options.dtype, "class_list": "all"}

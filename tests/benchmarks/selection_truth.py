@@ -34,7 +34,8 @@ from sds_hf.prove.judge_keeps import keeps_of
 from sds_hf.prove.judge_orders import kept_by
 from sds_hf.prove.judge_texts import draw
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.score import Score, field_names
+from sds_hf.scores.base.presets import field_names
+from sds_hf.scores.base.score import Score
 from sds_hf.selection.rules import make_rule
 from sds_hf.table.score_table import ScoreTable, score_table
 

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from sds_hf.cli import progress
-from sds_hf.cli.progress import Pace, duration, watcher
+from sds_hf.cli.progress import watcher
+from sds_hf.progress import Pace, duration
 
 
 @pytest.fixture

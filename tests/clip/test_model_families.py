@@ -311,7 +311,7 @@ def test_settings_that_are_missing_are_those_of_the_family(tmp_path):
     found = Preprocessing.read(tmp_path, 384, "siglip")
     assert (found.size, found.resample) == ((96, 96), "bilinear")  # as transformers looks them up
     (tmp_path / "processor_config.json").write_text("{")
-    with pytest.raises(ModelNotFoundError, match=r"processor_config\.json is no JSON \(.*\); use --model demo"):
+    with pytest.raises(ModelNotFoundError, match=r"processor_config\.json is no JSON \(.*\); use model='demo'"):
         Preprocessing.read(tmp_path, 384)
 
 
@@ -358,4 +358,4 @@ def test_other_architectures_are_refused_in_one_line(tmp_path, make, message):
     with pytest.raises(ModelNotFoundError, match=message) as caught:
         load(str(tmp_path), CPU, torch.float32)
     assert "\n" not in str(caught.value)
-    caught.match("use --model demo, which ships with sds-hf, or the path of a local folder")
+    caught.match("use model='demo', which ships with sds-hf, or the path of a local folder")

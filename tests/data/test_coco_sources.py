@@ -86,7 +86,7 @@ def test_panoptic_pictures_and_files_that_do_not_fit(tmp_path):
     with pytest.raises(ValueError, match=r"no row could be read: 1 broken, 1 listed without an image"):
         list(reader.rows())
     picture.unlink()
-    with pytest.raises(ValueError, match=r"000000000139\.jpg: image without a mask; with --on-missing skip"):
+    with pytest.raises(ValueError, match=r"000000000139\.jpg: image without a mask; with on_missing='skip'"):
         only_row("coco-panoptic", raw, on_missing="error")
     content = json.loads(file.read_text())
     save_segments(picture, np.full((trees.HEIGHT, trees.WIDTH), 7))
@@ -111,7 +111,7 @@ def test_panoptic_pictures_and_files_that_do_not_fit(tmp_path):
         ('{"categories": [{"id": 1}], "images": [], "annotations": []}', "its categories are not as COCO has them"),
         (
             '{"categories": [{"id": 1, "name": "crack"}], "images": [], "annotations": []}',
-            "its category 'crack' is no class of the label space 'coco'; give --labels",
+            "its category 'crack' is no class of the label space 'coco'; give labels=...",
         ),
     ],
 )
@@ -140,9 +140,9 @@ def test_splits_are_chosen_by_name_year_or_pattern(tmp_path):
         make_reader("coco-instances", raw)
     with pytest.raises(ValueError, match=r"no split 'test' in .*; there are \['train2014', 'train2017', 'val2017'\]"):
         make_reader("coco-instances", raw, split="test")
-    with pytest.raises(ValueError, match="--crowd is ignore or paint, not 'drop'"):
+    with pytest.raises(ValueError, match="crowd must be ignore or paint, not 'drop'"):
         make_reader("coco-instances", raw, split="val", crowd="drop")
-    with pytest.raises(ValueError, match=r"no folder of images called pictures; .*'train2014'.*: give --images"):
+    with pytest.raises(ValueError, match=r"no folder of images called pictures; .*'train2014'.*: give images="):
         make_reader("coco-instances", raw, split="val", images="pictures")
     with pytest.raises(ValueError, match=r"has no annotations/panoptic_\*\.json"):
         make_reader("coco-panoptic", raw)
@@ -360,7 +360,7 @@ def test_ids_are_found_in_all_files_together(tmp_path, values, ids):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1, 5, 80, 255], "could hold contiguous (1-80) or original (1-90) COCO ids; say which: --ids contiguous or"),
+        ([1, 5, 80, 255], "could hold contiguous (1-80) or original (1-90) COCO ids; say which: ids='contiguous' or"),
         ([12, 82], "holds 12, which is no original COCO category id, and 82, which is no contiguous one"),
         ([92, 183], "holds 183, as COCO's stuff_*_pixelmaps do: these have no classes of things"),
     ],
@@ -377,7 +377,7 @@ def test_ids_that_cannot_be_told_are_an_error(tmp_path, values, message):
 
 def test_pixelmaps_are_refused(tmp_path):
     save_pair(tmp_path, "000000000009", [92, 183], "train2017", "stuff_train2017_pixelmaps")
-    with pytest.raises(ValueError, match=r"give --masks \(stuff_\*_pixelmaps have no classes of things"):
+    with pytest.raises(ValueError, match=r"give masks=\.\.\. \(stuff_\*_pixelmaps have no classes of things"):
         make_reader("coco-masks", tmp_path)
     with pytest.raises(ValueError, match=r"holds 183, as COCO's stuff_\*_pixelmaps do"):
         only_row("coco-masks", tmp_path, masks="stuff_train2017_pixelmaps")
@@ -434,12 +434,12 @@ def test_sds_lists_say_which_rows_and_the_name_says_the_group(tmp_path):
 def test_sds_takes_labels_from_the_folder_and_ids_from_the_list(tmp_path):
     folder = tmp_path / "gen_coco"
     save_pair(folder, "COCO_train2014_000000000009_3", [52])  # category id of banana, index of apple's neighbour
-    with pytest.raises(ValueError, match="--ids contiguous or --ids original"):
+    with pytest.raises(ValueError, match="ids='contiguous' or ids='original'"):
         make_reader("auto", folder)
     (folder / "train.txt").write_text("COCO_train2014_000000000009_3 46\n")
     row = only_row("auto", folder, split="train")
     assert (row["classes"], row["group"]) == ([COCO.names.index("banana")], "COCO_train2014_000000000009")
-    with pytest.raises(ValueError, match="give --labels voc or --labels coco"):
+    with pytest.raises(ValueError, match="give labels='voc' or labels='coco'"):
         make_reader("auto", folder.rename(tmp_path / "generated"))
 
 

@@ -58,6 +58,35 @@ def dataset_of(form: str, folder: Path) -> Dataset:
     return dataset.cast_column("image", Image(decode=feature.decode)).cast_column("mask", feature)
 
 
+@pytest.mark.parametrize("form", ["plain", "decode=False", "string", "array", "large_binary"])
+@pytest.mark.parametrize("rows", [[0, 1, 2], [2, 0]])
+def test_what_was_decoded_before_goes_out_as_what_is_decoded_now(form, rows, tmp_path):
+    dataset = dataset_of(form, tmp_path).select(rows)
+    (checked,), (taken,) = tables_of_dataset(dataset), tables_of_dataset(dataset, decoded=("image", "mask"))
+    assert taken.equals(checked)
+    assert (taken.nbytes, taken.schema) == (checked.nbytes, checked.schema)
+    write_shards([checked], tmp_path / "checked")
+    write_shards([taken], tmp_path / "taken")
+    first, second = (tmp_path / name / "data" / "train-00000.parquet" for name in ("checked", "taken"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_paths_go_out_as_their_last_part(tmp_path):
+    paths = ["a/b.png", "c\\d.png", "zip://x.png::/e/all.zip", None]
+    data = ROWS[0]["image"]["bytes"]
+    structs = [{"bytes": data, "path": path} for path in paths]
+    dataset = Dataset.from_dict({"image": structs, "mask": structs}, features=Features(image=Image(), mask=Image()))
+    (taken,) = tables_of_dataset(dataset, decoded=("image", "mask"))
+    assert [cell["path"] for cell in taken["image"].to_pylist()] == ["b.png", "d.png", "x.png", None]
+
+
+def test_only_columns_that_were_decoded_are_taken_as_they_are():
+    dataset = Dataset.from_dict({"image": [{"bytes": b"junk", "path": None}]}, features=Features(image=Image()))
+    assert [table.num_rows for table in tables_of_dataset(dataset, decoded=("image",))] == [1]
+    with pytest.raises(ColumnError, match="row 0 cannot be published: image: 4 bytes that are no image"):
+        list(tables_of_dataset(dataset, decoded=("mask",)))
+
+
 FORMS = ["plain", "string", "large_string", "binary", "large_binary", "struct", "struct of a path", "array", "lists",
          "decode=False", "L", "RGB"]  # fmt: skip
 

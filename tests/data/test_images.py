@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sds_hf.data.images import BadImageError, cell_bytes, decode_image, decode_mask, encode_jpeg, encode_mask
+from sds_hf.data.images import (
+    BadImageError,
+    cell_bytes,
+    check_picture,
+    decode_image,
+    decode_mask,
+    encode_jpeg,
+    encode_mask,
+    pixel_count,
+    values_of,
+)
 from sds_hf.data.labels import VOC
 
 INDICES = np.array([[0, 1, 20], [255, 254, 7]], np.uint8)
@@ -146,3 +156,43 @@ def test_cells_of_every_kind_are_read(tmp_path):
             decode_image(cell)
     assert cell_bytes(Image.fromarray(picture)) is None
     assert decode_image(picture).shape == (4, 6, 3)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9), st.integers(1, 256))
+def test_values_of_a_mask_are_those_that_occur(seed, height, width, count):
+    mask = np.random.default_rng(seed).integers(0, count, (2 * height, 2 * width)).astype(np.uint8)
+    for part in (mask, mask[::2, ::2], mask.T, np.asfortranarray(mask)):
+        assert values_of(part) == np.unique(part).tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_blocks": 4}])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_an_eighth_of_the_pixels_shows_what_all_of_them_show(mode, options):
+    generator = np.random.default_rng(0)
+    noise = Image.fromarray(generator.integers(0, 256, (20, 20, 3), np.uint8)).resize((120, 90)).convert(mode)
+    data, refused = saved(noise, "JPEG", **options), 0
+    for _ in range(150):
+        broken = bytearray(data)
+        for place in generator.integers(2, len(data), 3):
+            broken[place] = generator.integers(0, 256)
+        broken = bytes(broken[: generator.integers(20, 2 * len(data))])
+        try:
+            Image.open(io.BytesIO(broken), formats=("JPEG",)).load()
+        except Exception:
+            refused += 1
+            with pytest.raises(BadImageError):
+                check_picture(broken)
+        else:
+            check_picture(broken)
+    assert 30 < refused < 150
+
+
+def test_a_picture_of_the_users_own_is_checked_as_it_is():
+    picture = Image.open(io.BytesIO(encode_jpeg(np.zeros((64, 64, 3), np.uint8))))
+    check_picture(picture)
+    assert picture.size == (64, 64)
+
+
+def test_pixels_are_counted_by_the_header():
+    assert pixel_count(encode_jpeg(np.zeros((4, 6, 3), np.uint8))) == pixel_count(np.zeros((4, 6), np.uint8)) == 24
+    assert pixel_count(b"junk") == pixel_count(None) == 0

@@ -328,7 +328,7 @@ def test_what_is_wrong_with_boxes_is_said(tmp_path):
     assert "it has no columns ['XMin']" in said(header=BOXES_HEADER.replace("XMin,", "Left,"))
     assert "image 000002b66c9c498e: {'xmin': 0.75" in said([BOXES[0].replace("0.25", "0.75")])
     assert "could not convert string to float: 'x'" in said([BOXES[0].replace("0.25", "x")])
-    assert "--classes: ['Lorry'] are no classes of" in said(classes="Car,Lorry")
+    assert "classes: ['Lorry'] are no classes of" in said(classes="Car,Lorry")
     assert "give --classes in place of --labels" in said(labels="voc")
     assert "it has ['train']" in said(images="pictures")
     assert "choose one with --split or --table" in said(split="validation")
@@ -380,7 +380,7 @@ def test_inner_folders_and_ends_of_names(pairs):
     rename(pairs / "masks", "_mask")
     assert classes() == {"a": [3], "inner/b": [4]}
     rename(pairs / "masks", "-x")
-    with pytest.raises(ValueError, match="no row could be read: 2 listed without a mask, 2 mask without an image"):
+    with pytest.raises(ValueError, match="no row could be read: 2 mask without an image, 2 listed without a mask"):
         classes()
     assert classes(mask_end="_mask-x") == {"a": [3], "inner/b": [4]}
     for path in (pairs / "masks" / "a_mask-x.png", pairs / "images" / "a.jpg"):
@@ -420,7 +420,7 @@ def test_columns_of_a_table_by_other_names(pairs, kind):
     for wrong in ("title=blip", "caption=gone", "caption"):
         with pytest.raises(ValueError, match=r"has \['img', 'seg', 'blip', 'what'\], to be taken as \['file_name'"):
             list(make_reader("folder", pairs, labels="voc", columns=wrong).rows())
-    with pytest.raises(ValueError, match=r"needs a column `file_name`; .*: give --columns file_name="):
+    with pytest.raises(ValueError, match=r"needs a column `file_name`; .*: name one with columns="):
         list(make_reader("folder", pairs, labels="voc").rows())
 
 
@@ -557,7 +557,7 @@ def test_a_broken_row_stops_an_import_or_is_left_out(pairs, caplog, capsys):
     (pairs / "masks" / "a.png").write_bytes(b"junk")
     with pytest.raises(ValueError, match=r"no row could be read: 2 broken; .*a\.png: 4 bytes that are no image"):
         list(make_reader("folder", pairs, labels="voc", on_error="skip").rows())
-    with pytest.raises(ValueError, match="--on-error is raise or skip, not 'ignore'"):
+    with pytest.raises(ValueError, match="on_error must be raise or skip, not 'ignore'"):
         make_reader("folder", pairs, labels="voc", on_error="ignore")
 
 
@@ -567,7 +567,7 @@ def test_a_missing_mask_can_be_an_error(name, tmp_path):
     _, _, skipped = raw_trees.FOUND[name]
     for policy in ("raise", "skip"):
         reader = make_reader(name, tmp_path / "raw", on_missing="error", on_error=policy, **options)
-        with pytest.raises(ValueError, match=rf": {skipped[2:]}; with --on-missing skip"):
+        with pytest.raises(ValueError, match=rf": {skipped[2:]}; with on_missing='skip'"):
             list(reader.rows())
 
 

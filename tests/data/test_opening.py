@@ -49,12 +49,12 @@ def test_one_of_several_splits(dataset, tmp_path):
     DatasetDict(a=dataset, b=dataset.select([3])).save_to_disk(tmp_path / "two")
     assert open_dataset(tmp_path / "two", "b")["id"] == dataset["id"][3:4]
     for split in (None, "c"):
-        with pytest.raises(ValueError, match=r"has the splits \['a', 'b'\]: choose one with --split"):
+        with pytest.raises(ValueError, match=r"has the splits \['a', 'b'\]: choose one with split="):
             open_dataset(tmp_path / "two", split)
 
 
 def test_a_raw_folder_is_asked_for_its_labels(raw):
-    with pytest.raises(ValueError, match="give --labels voc or --labels coco"):
+    with pytest.raises(ValueError, match="give labels='voc' or labels='coco'"):
         open_dataset(raw)
     opened = open_dataset(raw, labels="coco")
     assert (opened["classes"][:], names(opened)) == ([[1], [2]], list(COCO.names))

@@ -50,7 +50,7 @@ def test_dataset_diffusion(diffusion):
 def test_a_source_without_a_label_space_is_asked_for(tmp_path):
     save_pair(tmp_path, "0", [1])
     save_prompts(tmp_path, {"0": "person"})
-    with pytest.raises(ValueError, match="give --labels voc or --labels coco"):
+    with pytest.raises(ValueError, match="give labels='voc' or labels='coco'"):
         make_reader("auto", tmp_path)
     assert make_reader("auto", tmp_path, labels="voc").labels is VOC
 
@@ -76,7 +76,7 @@ def test_coco_ids_are_found_by_values_or_prompts(tmp_path, values, prompts, ids)
 def test_ambiguous_coco_ids_name_the_flag(tmp_path):
     save_pair(tmp_path, "0", [1, 5])  # person, airplane in both encodings
     save_prompts(tmp_path, {"0": "person airplane"}, "coco_prompts.json")
-    with pytest.raises(ValueError, match="--ids contiguous or --ids original"):
+    with pytest.raises(ValueError, match="ids='contiguous' or ids='original'"):
         make_reader("dataset-diffusion", tmp_path)
     assert next(make_reader("dataset-diffusion", tmp_path, ids="original").rows())["classes"] == [1, 5]
 
@@ -183,7 +183,7 @@ def test_what_is_not_known_is_named(tmp_path):
         make_reader("foo", tmp_path)
     (tmp_path / "pictures").mkdir()
     with pytest.raises(
-        ValueError, match=r"no folder of images called images or image .* it has \['pictures'\]: give --images"
+        ValueError, match=r"no folder of images called images or image .* it has \['pictures'\]: give images="
     ):
         make_reader("folder", tmp_path, labels="voc")
     with pytest.raises(ValueError, match=r"has no option \['ids'\]"):

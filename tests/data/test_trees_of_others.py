@@ -131,7 +131,7 @@ def test_one_odd_mask_decides_nothing_of_the_others(tmp_path):
 
 def test_folders_ask_which_ids_coco_masks_hold(tmp_path):
     save_pair(tmp_path, "a", 44)
-    with pytest.raises(ValueError, match=r"could hold contiguous .* or original .* ids; say which: --ids"):
+    with pytest.raises(ValueError, match=r"could hold contiguous .* or original .* ids; say which: ids="):
         rows_of(tmp_path, labels="coco")
     assert values_of(*rows_of(tmp_path, labels="coco", ids="contiguous")) == [0, 44]
     assert values_of(*rows_of(tmp_path, labels="coco", ids="original")) == [0, 40]

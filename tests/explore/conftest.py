@@ -4,8 +4,10 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from support.paths import ROOT
 
@@ -13,6 +15,9 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--enable-precise-memory-info",
+    # No process is kept for pages that were left, that may come, or of extensions that Debian adds.
+    "--disable-features=BackForwardCache,SpareRendererForSitePerProcess", "--disable-extensions",
+    "--disable-component-extensions-with-background-pages",
 )  # fmt: skip
 AXE = ROOT / "page" / "node_modules" / "axe-core" / "axe.min.js"
 SHOTS = os.environ.get("SDS_HF_SCREENSHOTS")  # a folder that keeps pictures of the page
@@ -32,7 +37,7 @@ class Browser:
 
     def open(self, address):
         """Show a page and wait until it is drawn."""
-        self.driver.get("about:blank")
+        self.driver.get("about:blank")  # an address that differs behind its # alone would not be read anew
         self.driver.get(address)
         self.wait("return document.getElementById('page')?.dataset.ready")
 
@@ -48,23 +53,38 @@ class Browser:
         return value
 
     def kept(self):
-        """How many rows stay, once nothing changes any more."""
-        last = None
-        while (now := self.run("return document.querySelector('.summary').dataset.kept")) != last:
-            last = now
-            time.sleep(0.3)
-        return int(now)
+        """How many rows stay, once what was done before is drawn."""
+        return int(
+            self.driver.execute_async_script(
+                """const answer = () => arguments[0](document.querySelector('.summary').dataset.kept);
+                requestAnimationFrame(() => setTimeout(answer));"""
+            )
+        )
 
     def find(self, selector):
         return self.driver.find_element("css selector", selector)
 
+    def text(self, selector):
+        """What an element says, now: parts of the page are made anew at any time."""
+        return self.run("return document.querySelector(arguments[0])?.innerText", selector)
+
     def press(self, selector, *keys):
+        """Keys for an element, and for whatever has the focus after the first of them."""
+        from selenium.webdriver import ActionChains
+
         self.run("document.querySelector(arguments[0]).focus()", selector)
-        self.driver.switch_to.active_element.send_keys(*keys)
+        ActionChains(self.driver).send_keys(*keys).perform()
 
     def problems(self):
         """What the browser complained of since it was last asked."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+    def memory(self):
+        """Megabytes of the page's process and of all processes of the browser; what they share counts once."""
+        processes = psutil.Process(self.driver.service.process.pid).children(recursive=True)
+        sizes = {process: process.memory_full_info().pss / 2**20 for process in processes if "chrom" in process.name()}
+        pages = [size for process, size in sizes.items() if "--type=renderer" in process.cmdline()]
+        return max(pages), sum(sizes.values())
 
     def shot(self, name):
         if SHOTS:
@@ -79,8 +99,9 @@ class Browser:
         return [(one["id"], one["nodes"][0]["html"][:200]) for one in serious]
 
 
-@pytest.fixture(scope="session")
-def browser():
+@contextmanager
+def opened():
+    """A Chromium of its own."""
     if not (CHROMIUM and DRIVER):
         pytest.skip("there is no Chromium")
     from selenium import webdriver
@@ -96,3 +117,26 @@ def browser():
     yield Browser(driver)
     driver.quit()
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def window():
+    with opened() as window:
+        yield window
+
+
+@pytest.fixture
+def browser(window):
+    """The window of all tests, in which nothing goes wrong during this one."""
+    window.size(1366, 900)
+    window.problems()
+    yield window
+    assert window.problems() == []
+
+
+@pytest.fixture
+def fresh_browser():
+    """A Chromium that has shown nothing yet."""
+    with opened() as window:
+        yield window
+        assert window.problems() == []

@@ -11,6 +11,7 @@ import pytest
 
 from sds_hf.explore.look import look
 from sds_hf.explore.rows_that_matter import changed_rows, rows_that_matter
+from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.select import select
 
 
@@ -38,6 +39,19 @@ def test_the_rows_nearest_to_what_decided(job, selection):
     ranks, cutoffs = (decisions[f"num_classes_{part}"].to_pylist() for part in ("rank", "cutoff"))
     assert {line.row for line in last} == {row for row in range(12) if kept[row] and ranks[row] == cutoffs[row]}
     assert {line.row for line in first} == {row for row in range(12) if ranks[row] and ranks[row] == cutoffs[row] + 1}
+
+
+def test_rows_whose_group_is_full(job, tmp_path):
+    rule = {"at_most_per_group": {"column": "pcs", "by": ["num_classes_present"], "rows": 1}}
+    recipe = Recipe.from_dict(
+        {"rules": [{"top_per_group": {"column": "pcs", "by": "num_classes_present", "fraction": 1}}, rule]}
+    )
+    selection = select(job.table, recipe, out=tmp_path / "full")
+    decisions, cells = selection.table(), job.table.to_arrow()
+    (section,) = [s for s in rows_that_matter(decisions, cells, recipe, selection.report) if "Rule 2" in s.heading]
+    full = [row for row, reason in enumerate(decisions["reason"].to_pylist()) if reason.endswith("is full")]
+    assert [line.row for line in section.rows] == sorted(full, key=lambda row: -cells["pcs"][row].as_py())
+    assert section.rows[0].note.startswith("num_classes ")
 
 
 def test_what_came_and_what_went(job, selection, tmp_path):

@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 from support.page import ask
 
+from sds_hf import ASF, PCS, score_table
 from sds_hf.data.images import decode_mask
 from sds_hf.explore.exploration import open_exploration
-from sds_hf.explore.marks import SCHEMA, MarksFile
+from sds_hf.explore.marks import MarksFile
 from sds_hf.explore.server import is_expected, make_app
+from sds_hf.selection.marks.file import SCHEMA, read_marks
 
 
 @pytest.fixture
@@ -95,6 +97,14 @@ def test_marks_are_kept_whole_changed_and_taken_back(app, exploration):
         assert mark(**change) == 400
 
 
+def test_a_file_that_holds_no_marks_is_said(app, exploration):
+    exploration.marks.path.parent.mkdir()
+    pq.write_table(pa.table({"id": ["a"]}), exploration.marks.path)
+    status, _, body = ask(app, "/marks")
+    assert status == 404
+    assert b"is no file of marks with the columns" in body
+
+
 def test_rows_of_a_sample_wait_for_marks_and_others_marks_stay(tmp_path):
     lines = [
         {"id": "a", "sample": "uniform"},
@@ -121,7 +131,7 @@ def test_rows_of_a_sample_wait_for_marks_and_others_marks_stay(tmp_path):
         ("b", None, None, "uniform"),
         ("b", True, "other", "stratified"),
     }
-    assert marks.table().schema.metadata == {b"sds_hf.samples": b"{}"}
+    assert read_marks(marks.path).schema.metadata == {b"sds_hf.samples": b"{}"}
 
 
 def test_only_a_page_of_this_address_is_answered(app):
@@ -174,3 +184,23 @@ def test_parquet_files_of_others_are_shown(tmp_path):
     assert not {"caption", "picture"} & set(read)
     with pytest.raises(ValueError, match="no score table and no Parquet file at"):
         open_exploration(tmp_path / "nothing.parquet")
+
+
+def test_what_clip_saw(job, tiny_clip, tmp_path):
+    scores = [PCS(model=tiny_clip, dtype="fp32", scales=(3,), orders=1), ASF(model=tiny_clip, dtype="fp32")]
+    table = score_table(job.dataset, scores, tmp_path / "scores")
+    app = make_app(open_exploration(table.folder, job.dataset))
+    pictures = json.loads(ask(app, "/explore.json")[2])["pictures"]
+    assert (pictures["references"], pictures["shuffles"]) == (True, True)
+    answers = [ask(app, f"/rows/{row}/reference") for row in range(12)]
+    assert {status for status, *_ in answers} <= {200, 404}  # a mask without classes has no reference
+    for row, (status, _, body) in enumerate(answers):
+        classes = table.to_arrow()["classes_present"][row].as_py()
+        assert (status == 200) == bool(classes)
+        if classes:
+            reference = np.asarray(Image.open(io.BytesIO(body)))
+            assert reference.shape == decode_mask(job.dataset.with_format("arrow")[row]["mask"][0].as_py()).shape
+            assert set(np.unique(reference)) <= {0, 255, *classes}
+    versions = json.loads(ask(app, "/rows/0/shuffles")[2])
+    assert [version["scale"] for version in versions] == [None, 3]
+    assert versions[0]["similarity"] == pytest.approx(table.to_arrow()["clip_sim"][0].as_py(), abs=1e-5)

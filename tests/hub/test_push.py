@@ -74,7 +74,7 @@ def test_the_same_again_is_no_commit_and_other_content_is_the_next_version(api, 
 
 def test_a_tag_of_ones_own(api, name, versions):
     assert push(name, versions[0], "camera-ready")[2] == "camera-ready"
-    with pytest.raises(PublishError, match=r"the tag 'camera-ready' is taken by .*; choose another --tag"):
+    with pytest.raises(PublishError, match=r"the tag 'camera-ready' is taken by .*; choose another one with tag="):
         push(name, versions[1], "camera-ready")
     assert push(name, versions[1])[2] == "v1"
     assert commits(api, name) == 2
@@ -97,7 +97,9 @@ def test_somebody_elses_repository(hub, api, name, versions, theirs, overwrite):
         assert set(files(api, name)) == set(paths(versions[0]))
         assert set(removed) == set(theirs) - set(paths(versions[0]))
     else:
-        with pytest.raises(PublishError, match=rf"{name} exists \(2 files\) and was not made by sds-hf; --overwrite"):
+        with pytest.raises(
+            PublishError, match=rf"{name} exists \(2 files\) and was not made by sds-hf; overwrite=True"
+        ):
             push(name, versions[0])
         assert writes(hub) == []
         assert files(api, name) == before

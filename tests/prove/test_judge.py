@@ -189,7 +189,7 @@ def test_a_score_of_somebody_else_is_judged_like_ours(tmp_path):
 
 
 def test_what_cannot_be_judged_is_said(scores, tmp_path):
-    with pytest.raises(ValueError, match="the scores do not say which dataset they are of: name it with --dataset"):
+    with pytest.raises(ValueError, match="the scores do not say which dataset they are of: name it with dataset="):
         judge(scores, truth="torn")
     with pytest.raises(ValueError, match="a size is a number of rows from 1 to 240"):
         judge(scores, recipes=(), size=241)

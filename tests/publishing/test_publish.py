@@ -80,7 +80,7 @@ def test_somebody_elses_repository_is_refused(job, hub, api, name, dry_run):
     api.create_repo(name, repo_type="dataset")
     api.upload_file(path_or_fileobj=b"x", path_in_repo="a.csv", repo_id=name, repo_type="dataset")
     hub.faults.log.clear()
-    with pytest.raises(PublishError, match=rf"{name} exists \(1 files\) and was not made by sds-hf; --overwrite"):
+    with pytest.raises(PublishError, match=rf"{name} exists \(1 files\) and was not made by sds-hf; overwrite=True"):
         job.publish(to=name, dry_run=dry_run)
     assert writes(hub) == []
 
@@ -97,8 +97,8 @@ def test_a_dataset_that_was_not_scored_is_refused(job, hub, name):
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ({}, "say where to publish: a Hub id with --to user/name, or a folder with --folder DIR"),
-        ({"to": "sds-voc"}, r"'sds-voc' is no Hub id \(user/name\); a folder is given with --folder"),
+        ({}, "say where to publish: a Hub id \(user/name\) with to=\.\.\., or a folder with folder="),
+        ({"to": "sds-voc"}, r"'sds-voc' is no Hub id \(user/name\); a folder is given with folder="),
         ({"to": "./out/sds-voc"}, "is no Hub id"),
     ],
 )

@@ -180,7 +180,7 @@ def test_somebody_elses_folder_is_never_replaced(job, tmp_path):
 
 def test_our_own_folder_is_replaced_when_told_so(job, copy):
     (copy / "assets" / "mine.png").write_text("")
-    with pytest.raises(PublishError, match="--overwrite replaces it"):
+    with pytest.raises(PublishError, match="overwrite=True replaces it"):
         job.publish(folder=copy)
     done = job.selecting(1.0).publish(folder=copy, overwrite=True, scores=None)
     assert done.removed == ["scores/candidates.parquet"]

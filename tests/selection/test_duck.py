@@ -99,7 +99,7 @@ def test_a_scratch_folder_that_is_a_pattern_is_told(tmp_path):
     with database(scratch=scratch) as connection:
         parquet_relation(connection, [written(tmp_path / "plain", 1).rename(tmp_path / "plain.parquet")])
     with (
-        pytest.raises(ValueError, match=r"^DuckDB takes .*scratch\[1\].* for a pattern: give --scratch a folder"),
+        pytest.raises(ValueError, match=r"^DuckDB takes .*scratch\[1\].* for a pattern: give scratch="),
         database(scratch=scratch) as connection,
     ):
         parquet_relation(connection, [written(tmp_path / "run[1]", 1)])

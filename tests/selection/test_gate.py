@@ -139,7 +139,7 @@ def test_a_hub_repository_stays_as_it_is(hub):
             published(0.5, ["max_rows_dropped=40%"], to=name, **options)
     assert re.fullmatch(
         rf"{name} stays as it is, for the gate max_rows_dropped=40%, but 6 of 12 rows of {name} \(v1, commit "
-        rf"{first.revision[:10]}\) are gone, 50.0%. Select other rows, or give another limit with --gate",
+        rf"{first.revision[:10]}\) are gone, 50.0%. Select other rows, or give another limit with gate=\.\.\.",
         str(caught.value),
     )
     assert writes(hub) == []

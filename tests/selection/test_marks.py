@@ -144,7 +144,7 @@ def test_the_same_selection_has_the_same_sample_and_another_has_another(scores, 
     ("options", "message"),
     [
         ({"rows": 401}, r"a sample has 1 to 400 rows, as many as are kept, not 401"),
-        ({"by": "u"}, r"needs the scores that the selection was made of: give --scores"),
+        ({"by": "u"}, r"needs the scores that were selected from: give scores="),
         ({"by": "w", "scores": True}, r"there is no score 'w'; there are \['u', 'v'\]"),
         ({"by": "v", "scores": True, "rows": 380}, r"360 kept rows have the score 'v': a sample of 380 needs as many"),
     ],
@@ -282,7 +282,7 @@ def test_each_claim_has_its_own_sample(selection, scores, tmp_path):
     with pytest.raises(ValueError, match=r"there are no marks in .*, but no uniform sample, which the guarantee needs"):
         certify(selection)
     mark_all(sample(selection, 50, by="u", scores=scores))
-    with pytest.raises(ValueError, match="a stratified sample, which is for choosing a threshold with --share, but no"):
+    with pytest.raises(ValueError, match=r"a stratified sample, which is for .* with share=\.\.\., but no"):
         certify(selection)
     other = select(scores, Threshold(column="u", above=0.1), out=tmp_path / "other")
     with pytest.raises(ValueError, match="is of another selection, of 400 kept rows; this one keeps 360"):

@@ -270,7 +270,7 @@ QUANTILE = 'above: must be a number or a quantile from "q0" to "q1" such as "q0.
         ("scores: {psc: {}}", rf"scores: no score 'psc'; there are {SCORES}"),
         ("scores: {1: {}}", rf"scores: no score 1; there are {SCORES}"),
         ("scores: {pcs: 3}", r"scores\.pcs: should be a valid dictionary, not 3"),
-        ("scores: {pcs: {scale: 8}}", r"score pcs: scale: there is no such setting, only \['class_list', .*'scales'"),
+        ("scores: {pcs: {scale: 8}}", r"score pcs: scale: there is no such setting, only \['labels', .*'scales'"),
         ("scores: {pcs: {orders: 0}}", "score pcs: orders: should be greater than or equal to 1, not 0"),
         (
             "scores: {clip_sim: {similarity: dot}}",
@@ -286,7 +286,7 @@ QUANTILE = 'above: must be a number or a quantile from "q0" to "q1" such as "q0.
         ("rules: [{threshold: {}, top_per_group: {}}]", rf"rules: rule 0 must be one of {RULES}"),
         ("rules: [{best: {}}]", rf"rules: rule 0: no rule 'best'; there are {', '.join(sorted(KINDS))}$"),
         ("rules: [{threshold: 5}]", r"rule 0, threshold: takes the settings \['column', 'above', 'below'\], not 5"),
-        ("rules: [{threshold: }]", "rule 0, threshold: column: Field required"),
+        ("rules: [{threshold: }]", "rule 0, threshold: column: must be given"),
         ("rules: [{threshold: {column: pcs}}]", "rule 0, threshold: threshold on 'pcs' needs `above` or `below`"),
         ("rules: [{threshold: {column: pcs, over: 1}}]", r"over: there is no such setting, only \['column', 'above'"),
         ("rules: [{threshold: {column: pcs, 1: 1}}]", r"1: there is no such setting, only \['column', 'above'"),
@@ -310,9 +310,9 @@ def test_wrong_recipes_are_told_in_one_line(text, message):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model", "--set takes key=value, e.g. rules.0.threshold.above=0.7, not 'model'"),
-        ("model=[", r"--set model=\[: the value is no YAML"),
-        ("rules.7.threshold.above=1", "--set rules.7.threshold.above=1: the recipe has no '7' there"),
+        ("model", "a setting is changed by key=value, e.g. rules.0.threshold.above=0.7, not 'model'"),
+        ("model=[", r"^model=\[: the value is no YAML"),
+        ("rules.7.threshold.above=1", "^rules.7.threshold.above=1: the recipe has no '7' there"),
         ("rules.first.threshold.above=1", "the recipe has no 'first' there"),
         ("rules.9=1", "the recipe has no '9' there"),
         ("name.x.y=1", "the recipe has no 'x' there"),

@@ -32,7 +32,8 @@ from sds_hf import (
 )
 from sds_hf.selection.recipe import RecipeError
 from sds_hf.selection.report import ClassCount, lost_classes
-from sds_hf.selection.select import EmptySelectionError, Selection, differences
+from sds_hf.selection.select import EmptySelectionError, Selection
+from sds_hf.selection.summary import differences
 
 NAMES = ["background", "dog", "cat", "person"]
 BOTH = ("num_classes_present", "classes_present")
@@ -222,7 +223,7 @@ def test_a_column_of_nulls_leaves_nothing(rule):
 
 def test_too_little_memory_is_one_line(paper):
     with pytest.raises(
-        ValueError, match=r"^the rows do not fit into the memory limit of 1MB: give a larger --memory-limit$"
+        ValueError, match=r"^the rows do not fit into the memory limit of 1MB: give a larger memory_limit=\.\.\.$"
     ):
         select(paper, RULE, memory_limit="1MB")
 
@@ -513,7 +514,7 @@ def test_rows_that_cannot_be_told_apart(paper, tmp_path):
 def test_places_without_scores(tmp_path):
     with pytest.raises(ValueError, match=r"no score table and no Parquet file at .*gone"):
         select(tmp_path / "gone", [])
-    with pytest.raises(ValueError, match="holds no score table; make one with `sds-hf score"):
+    with pytest.raises(ValueError, match="holds no score table; `sds-hf score"):
         select(tmp_path, [])
     with pytest.raises(ValueError, match=r"holds no selection\.parquet: make one with `sds-hf select"):
         Selection.load(tmp_path)
@@ -638,4 +639,4 @@ def test_bounds_for_scores_of_another_kind_are_refused():
         differences(recipe, IDENTITIES)
     assert "pcs.similarity 'entropy', not 'prob'" in str(caught.value)
     assert "Its bounds are not for them: " in str(caught.value)
-    assert "--set scores.pcs.similarity=prob" in str(caught.value)
+    assert "or with scores.pcs.similarity=prob" in str(caught.value)

@@ -24,31 +24,30 @@ from sds_hf.data.labels import VOC
 from support.paths import ROOT
 
 NODE = shutil.which("node")
-LINES = ROOT / "page" / "test" / "select_lines.js"
 
 
-class PageRules:
-    """Asks the page's rules what they make of a table."""
+class Node:
+    """Asks a script of the page: a JSON line for a JSON line."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def select(self, case: dict[str, Any]) -> dict[str, Any]:
-        """`reasons`, `steps` and `rankings`, or `error`."""
+    def ask(self, case: Any) -> Any:
+        """What it answers."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(case) + "\n")
         self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
+        return json.loads(self._process.stdout.readline())
 
 
 @contextmanager
-def page_rules() -> Iterator[PageRules]:
+def node(script: str) -> Iterator[Node]:
     """A process that runs as long as it is used."""
     assert NODE
-    with subprocess.Popen([NODE, str(LINES)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield PageRules(process)
+    command = [NODE, str(ROOT / "page" / "test" / script)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Node(process)
         assert process.stdin
         process.stdin.close()
 

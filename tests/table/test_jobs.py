@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from datasets import Dataset, load_dataset
 from hypothesis import given
@@ -18,12 +21,13 @@ from support.crashes import Crash, crash_at
 from support.models import make_clip
 from support.rows import random_dataset
 
-from sds_hf import ClassesPresent, ClipSim, ScoreTable, score_table
+from sds_hf import ClassesPresent, ClipSim, ScoreTable, progress, score_table
 from sds_hf.data.content import content_digest, quick_content_digest
-from sds_hf.scores.base.prefetch import prefetch
+from sds_hf.prefetch import prefetch
+from sds_hf.table.job import batches_of
 from sds_hf.table.manifest import MANIFEST
 from sds_hf.table.plan import plan_table
-from sds_hf.table.shards import JOURNAL
+from sds_hf.table.shards import JOURNAL, Shards
 from sds_hf.table.team import finishing
 
 ONE = [ClassesPresent()]
@@ -155,11 +159,34 @@ def test_ctrl_c_finishes_the_shard_in_hand(stored, dataset, tmp_path):
         rest, said = process.communicate("\n")
     assert rest.split() == ["5", "6"]
     assert process.returncode == -signal.SIGINT, said
-    assert "finishing the shard in hand before stopping" in said
+    assert re.search(r"finishing the shard in hand before stopping, about \d+ s; Ctrl-C again stops at once", said)
     assert len(shard_bytes(tmp_path / "scores")) == 2
     calls = []
     score_table(dataset, ONE, tmp_path / "scores", rows_per_shard=3, progress=lambda *done: calls.append(done[0]))
-    assert calls == [6, 9, 12]
+    assert calls == [6, 7, 9, 10, 12]
+
+
+@pytest.mark.usefixtures("listening")
+def test_ctrl_c_does_not_wait_for_a_shard_that_takes_long(dataset, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "MINUTE", 1e-9)
+    calls = []
+
+    def stop(finished_rows: int, failed: int) -> None:
+        calls.append(finished_rows)
+        if finished_rows == 7:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        score_table(dataset, ONE, tmp_path / "scores", rows_per_shard=12, progress=stop)
+    assert "as far as the batch: the rest would take another 0 s; its rows so far are kept" in caplog.text
+    assert calls == [0, 1, 3, 7]
+    assert not shard_bytes(tmp_path / "scores")
+    calls.clear()
+    score_table(dataset, ONE, tmp_path / "scores", rows_per_shard=12, progress=lambda *done: calls.append(done[0]))
+    assert calls == [7, 12]
+    score_table(dataset, ONE, tmp_path / "whole", rows_per_shard=12)
+    assert shard_bytes(tmp_path / "scores") == shard_bytes(tmp_path / "whole")
+    assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == [MANIFEST, *shard_bytes(tmp_path / "whole")]
 
 
 # What a crash leaves
@@ -176,7 +203,8 @@ def crashed(dataset, tmp_path) -> Path:
 def go_on(dataset, folder: Path) -> list[int]:
     """Rows done whenever that is told."""
     calls = []
-    score_table(dataset, ONE, folder, rows_per_shard=3, progress=lambda done, failed: calls.append(done))
+    job = {"rows_per_shard": 3, "batch_size": 32}
+    score_table(dataset, ONE, folder, **job, progress=lambda done, failed: calls.append(done))
     return calls
 
 
@@ -214,6 +242,49 @@ def test_a_shard_of_a_crashed_run_is_known_after_the_next_crash(dataset, crashed
     with pytest.raises(Crash):
         score_table(dataset, ONE, crashed, rows_per_shard=3, progress=crash_at(12))
     assert go_on(dataset, crashed) == [9, 12]
+
+
+@pytest.mark.parametrize("harm", ["none", "byte", "half", "other rows"])
+def test_a_shard_goes_on_after_the_rows_that_were_kept(dataset, tiny_clip, tmp_path, monkeypatch, harm):
+    scores = [ClipSim(model=tiny_clip, dtype="fp32")]
+    monkeypatch.setattr(progress, "MINUTE", 0)  # everything is kept at once
+    with pytest.raises(Crash):
+        score_table(dataset, scores, tmp_path / "cut", rows_per_shard=8, batch_size=3, progress=crash_at(6))
+    (kept,) = (tmp_path / "cut").glob("unfinished-*.arrow")
+    data = kept.read_bytes()
+    if harm == "byte":
+        kept.write_bytes(data[:-100] + bytes([data[-100] ^ 1]) + data[-99:])
+    elif harm == "half":
+        kept.write_bytes(data[: len(data) // 2])
+    elif harm == "other rows":
+        Shards(tmp_path / "cut", 12, 8).keep_begun(0, pa.table({"status": ["ok"]}), [b""], "of another dataset")
+    calls = []
+    score_table(
+        dataset, scores, tmp_path / "cut", rows_per_shard=8, batch_size=3, progress=lambda *done: calls.append(done[0])
+    )
+    assert calls[0] == (3 if harm == "none" else 0)
+    whole = score_table(dataset, scores, tmp_path / "whole", rows_per_shard=8, batch_size=3)
+    assert shard_bytes(tmp_path / "cut") == shard_bytes(whole.folder)
+    assert manifest_of(tmp_path / "cut") | {"created": 0} == manifest_of(whole.folder) | {"created": 0}
+
+
+@given(st.integers(0, 60), st.integers(1, 5), st.integers(1, 9), st.integers(0, 60))
+def test_batches_of_a_shard_end_where_they_did_before_it_was_cut(count, first, largest, offset):
+    rows, first = range(100, 100 + count), min(first, largest)
+    batches = list(batches_of(rows, first, largest))
+    assert [row for batch in batches for row in batch] == list(rows)
+    sizes = [len(batch) for batch in batches]
+    assert sizes[:1] == [min(first, count)][: len(sizes)]
+    assert all(size <= largest for size in sizes)
+    assert all(later == min(2 * size, largest) for size, later in pairwise(sizes[:-1]))
+    rest = list(batches_of(rows[offset:], first, largest, offset))
+    assert {batch.stop for batch in rest} == {batch.stop for batch in batches if batch.stop > 100 + offset}
+
+
+def test_the_first_rows_come_alone_on_a_cpu(dataset, tmp_path):
+    calls = []
+    score_table(dataset, ONE, tmp_path / "scores", rows_per_shard=8, progress=lambda *done: calls.append(done[0]))
+    assert calls == [0, 1, 3, 7, 8, 9, 11, 12]
 
 
 def test_neither_batches_nor_paths_show_in_the_files(dataset, stored, tiny_clip, tmp_path):
@@ -307,7 +378,9 @@ def test_only_rows_that_failed_are_scored_again(failing, dataset, scores, tmp_pa
     assert table.manifest["failed"] == 2
     before, calls = times(table.folder), []
     repair(tmp_path, 1)
-    with pytest.raises(ValueError, match=r"source\.sha256 is .* if only rows that failed have changed, use --retry"):
+    with pytest.raises(
+        ValueError, match=r"source\.sha256 is .* if only rows that failed have changed, use retry='failed'"
+    ):
         score_table(failing, scores, table.folder, **settings)
     again = score_table(failing, scores, table.folder, **settings, retry="failed", progress=lambda *d: calls.append(d))
     assert calls == [(10, 0), (11, 0), (12, 1)]

@@ -65,6 +65,14 @@ def test_a_table_that_was_added_to_is_the_one_made_at_once(dataset, clip, table,
     assert not (table.folder / ADDED).exists()
 
 
+def test_what_was_decoded_is_told_of_tables_of_the_same_content(dataset, clip, table, tmp_path):
+    classes = score_table(dataset, [ClassesPresent()], tmp_path / "classes", rows_per_shard=5)
+    assert (table.pictures_decoded, classes.pictures_decoded) == ({"image", "mask"}, {"mask"})
+    assert join_tables([classes, table], tmp_path / "joined").pictures_decoded == {"image", "mask"}
+    classes.manifest["source"] |= {"columns": ["image", "other"], "sha256": "of other columns"}
+    assert join_tables([classes, table], tmp_path / "unknown").pictures_decoded == set()
+
+
 def test_each_score_has_its_own_date(dataset, table):
     manifest = table.manifest | {"created": "2026-01-01T00:00:00Z"}
     (table.folder / MANIFEST).write_text(json.dumps(manifest))

@@ -74,7 +74,7 @@ def shard_bytes(folder: Path) -> dict[str, bytes]:
 def test_an_engine_that_is_none(dataset, scores, tmp_path):
     with pytest.raises(ValueError, match="engine must be one of local, ray, not 'spark'"):
         score_table(dataset, scores, tmp_path, engine="spark")
-    with pytest.raises(ValueError, match="a stream is read by one process; choose --engine local"):
+    with pytest.raises(ValueError, match="a stream is read by one process; choose engine='local'"):
         score_table(dataset.to_iterable_dataset(), scores, tmp_path, engine="ray")
 
 

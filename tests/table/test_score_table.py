@@ -240,7 +240,7 @@ def test_another_setting_is_refused(dataset, pcs, scores, copy, change, differen
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     changed = PCS(**(pcs.values() | change))
     with pytest.raises(
-        ValueError, match=rf"copy holds scores of another request \({difference}\); choose another --out"
+        ValueError, match=rf"copy holds scores of another request \({difference}\); choose another out="
     ):
         score_table(dataset, [changed, scores[1]], copy, rows_per_shard=5)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
@@ -264,13 +264,13 @@ def test_other_rows_weights_and_scores_are_refused(dataset, pcs, scores, copy, t
 
 def test_a_folder_of_something_else_is_refused(dataset, scores, copy, tmp_path):
     (copy / MANIFEST).unlink()
-    with pytest.raises(ValueError, match=r"holds scores without manifest\.json; choose another --out"):
+    with pytest.raises(ValueError, match=r"holds scores without manifest\.json; choose another out="):
         score_table(dataset, scores, copy, rows_per_shard=5)
     (tmp_path / "published").mkdir()
     (tmp_path / "published" / MANIFEST).write_text(json.dumps({"format": 1, "files": []}))
     with pytest.raises(ValueError, match=r"manifest\.json is no manifest of a score table: choose another folder"):
         score_table(dataset, scores, tmp_path / "published")
-    with pytest.raises(ValueError, match="holds no score table; make one with `sds-hf score DATASET --out"):
+    with pytest.raises(ValueError, match="holds no score table; `sds-hf score` makes one"):
         ScoreTable.load(tmp_path / "gone")
     with pytest.raises(ValueError, match=r"manifest\.json is no manifest of a score table"):
         ScoreTable.load(tmp_path / "published")
@@ -361,7 +361,7 @@ def test_numbers_that_make_no_sense(dataset, scores, tmp_path, name):
 def test_scores_that_do_not_go_together(dataset, pcs, tmp_path):
     with pytest.raises(ValueError, match="scores computed together need one label space"):
         score_table(dataset, [pcs, ClassesPresent(labels="coco")], tmp_path / "out")
-    with pytest.raises(ValueError, match="use --model demo"):
+    with pytest.raises(ValueError, match="use model='demo'"):
         score_table(dataset, [PCS(model=str(tmp_path / "gone"))], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -13,17 +13,19 @@ from support.rows import random_dataset, random_row
 
 from sds_hf import ClassesPresent, ScoreTable, score_table
 from sds_hf.clip.device import current_device
+from sds_hf.clip.launcher import Rank
 from sds_hf.table import team as ranks
-from sds_hf.table.team import Rank, Team, current_rank
+from sds_hf.table.team import Team
 
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
 # Forks on demand, so that torch is imported once. A child may die by SIGKILL before its n-th batch.
 FORKS = """
-import os, signal, sys
+import json, os, signal, sys
 from datasets import load_from_disk
 from transformers import AutoTokenizer, CLIPModel
 from sds_hf import PCS, score_table
 from sds_hf.table import job
+from sds_hf.table.team import PartScored
 
 rows = load_from_disk(sys.argv[1])
 scores = [PCS(model=sys.argv[2], dtype="fp32", scales=(3,), orders=1)]
@@ -37,17 +39,18 @@ def scoring(*args):
     return score_rows(*args)
 
 for line in sys.stdin:
-    out, *numbers = line.split()
-    rank, count, dies = map(int, numbers)
+    out, rank, count, dies, environment = json.loads(line)
     child = os.fork()
     if child == 0:
-        os.environ.update(RANK=str(rank), WORLD_SIZE=str(count))
+        os.environ.update(environment)
         job.score_rows, told = scoring, []
         try:
             table = score_table(
                 rows, scores, out, rows_per_shard=4, batch_size=2, progress=lambda *done: told.append(done[0])
             )
             said = f"{rank} scored {batches} {told} {table.manifest['complete']}"
+        except PartScored:
+            said = f"{rank} scored {batches} {told} of a part"
         except OSError as error:
             said = f"{rank} failed: {error}"
         os.write(1, said.encode() + b"\\n")
@@ -61,6 +64,26 @@ for line in sys.stdin:
 """
 
 
+def torchrun(rank: int, count: int) -> dict[str, str]:
+    return {"RANK": str(rank), "WORLD_SIZE": str(count)}
+
+
+def srun(rank: int, count: int) -> dict[str, str]:
+    return {"SLURM_PROCID": str(rank), "SLURM_NTASKS": str(count), "SLURM_STEP_NUM_TASKS": str(count)}
+
+
+def array(rank: int, count: int) -> dict[str, str]:
+    """A job of `--array=2-N:3`, in which the script runs by itself."""
+    numbers = {"ID": 2 + 3 * rank, "COUNT": count, "MIN": 2, "MAX": 2 + 3 * (count - 1), "STEP": 3}
+    task = {f"SLURM_ARRAY_TASK_{name}": str(number) for name, number in numbers.items()}
+    return task | {"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}
+
+
+def array_of_two(rank: int, count: int) -> dict[str, str]:
+    """A task of a job of an array, each with two of them."""
+    return array(rank // 2, count // 2) | srun(rank % 2, 2)
+
+
 @pytest.fixture(scope="module")
 def run(tiny_clip, tmp_path_factory):
     """What the processes of one run say, in the order of their ranks; `dies` says before which batch one is killed."""
@@ -69,9 +92,10 @@ def run(tiny_clip, tmp_path_factory):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1, "env": ENV}
     with subprocess.Popen([sys.executable, "-c", FORKS, str(rows), tiny_clip], **pipes) as process:
 
-        def go(out: Path, count: int, dies: dict[int, int] | None = None) -> list[str]:
+        def go(out: Path, count: int, dies: dict[int, int] | None = None, environment=torchrun) -> list[str]:
             for rank in range(count):
-                process.stdin.write(f"{out} {rank} {count} {(dies or {}).get(rank, 0)}\n")
+                line = [str(out), rank, count, (dies or {}).get(rank, 0), environment(rank, count)]
+                process.stdin.write(json.dumps(line) + "\n")
             said = []
             while (line := process.stdout.readline().strip()) != "ended":
                 said += [line] if line != "started" else []
@@ -108,6 +132,42 @@ def test_any_number_of_processes_makes_the_same_table(run, whole, tmp_path, coun
     assert [words[3] for words in said[1:]] == ["[] True"] * (count - 1)  # only the first one tells, of all rows
 
 
+def test_tasks_of_srun_make_the_same_table(run, whole, tmp_path):
+    said = [line.split(maxsplit=3) for line in run(tmp_path / "scores", 3, environment=srun)]
+    assert [int(words[2]) for words in said] == [6, 4, 4]
+    assert all(words[3].endswith("True") for words in said)
+    assert contents(tmp_path / "scores") == contents(whole)
+
+
+@pytest.mark.parametrize(("environment", "batches"), [(array, [4, 4, 4, 2]), (array_of_two, [4, 4, 4, 2])])
+def test_jobs_of_an_array_make_the_same_table(run, whole, tmp_path, environment, batches):
+    """All at once: each counts its own rows, and at least the last one to end has a finished table."""
+    said = [line.split(maxsplit=3) for line in run(tmp_path / "scores", 4, environment=environment)]
+    assert [int(words[2]) for words in said] == batches
+    assert {words[3].split("] ")[1] for words in said} <= {"True", "of a part"}
+    assert "True" in {words[3].split("] ")[1] for words in said}
+    assert json.loads(said[0][3].rsplit("]", 1)[0] + "]")[-1] == 8
+    assert contents(tmp_path / "scores") == contents(whole)
+
+
+def test_jobs_of_an_array_need_not_run_at_the_same_time(run, whole, tmp_path):
+    """One after the other, the last first, one killed and begun again: nobody waits, and the last ends the table."""
+    out = tmp_path / "scores"
+
+    def job(index: int, dies: int = 0) -> str:
+        return run(out, 1, {0: dies}, lambda rank, count: array(index, 3))[0]
+
+    assert job(2).endswith("of a part")
+    assert run(out, 1, {0: 3}, lambda rank, count: array(1, 3)) == []  # killed in its second shard
+    assert job(0).endswith("of a part")
+    assert json.loads((out / "manifest.json").read_text())["complete"] is False
+    with pytest.raises(ValueError, match="is not finished"):
+        ScoreTable.load(out)
+    assert job(1) == "0 scored 2 [4, 6, 8] True"
+    assert contents(out) == contents(whole)
+    assert job(0) == "0 scored 0 [11] True"
+
+
 @pytest.mark.parametrize(("victim", "left"), [(0, "1"), (1, "0")])
 def test_another_run_does_what_a_dead_process_left(run, whole, tmp_path, victim, left):
     out = tmp_path / "scores"
@@ -142,22 +202,18 @@ def test_two_runs_do_not_write_the_same_table(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(ranks, "MOMENT", 0.0)
     with (
         Team(tmp_path, Rank()),
-        pytest.raises(OSError, match=r"another run is writing the scores in .*; wait for it or choose another --out"),
+        pytest.raises(OSError, match=r"another run is writing the scores in .*; wait for it or choose another out="),
     ):
         score_table(dataset, [ClassesPresent()], tmp_path)
     assert score_table(dataset, [ClassesPresent()], tmp_path).manifest["complete"]
 
 
-def test_the_launcher_says_the_rank(monkeypatch):
-    monkeypatch.delenv("RANK", raising=False)
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert current_rank() == Rank(0, 1)
-    monkeypatch.setenv("RANK", "2")
-    with pytest.raises(ValueError, match="RANK=2 and WORLD_SIZE=1 are no rank; unset them or start with `torchrun`"):
-        current_rank()
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    assert current_rank() == Rank(2, 3)
-    assert [place for place in range(9) if Rank(2, 3).owns(place)] == [2, 5, 8]
+def test_rows_that_failed_are_not_scored_again_by_an_array(dataset, tmp_path):
+    part = Rank(0, 2, together=False)
+    with pytest.raises(
+        ValueError, match="scored again by processes that wait for each other; for one process by itself"
+    ):
+        score_table(dataset, [ClassesPresent()], tmp_path / "scores", retry="failed", rank=part)
 
 
 # A user's own script
@@ -231,6 +287,69 @@ def test_map_in_spawned_workers(dataset, tiny_clip, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENV)
     one = dataset.map(ClipSim(model=tiny_clip, dtype="fp32"), batched=True)["clip_sim"][:]
     assert json.loads(done.stdout.splitlines()[-1]) == pytest.approx(one, abs=2e-5)
+
+
+# Scores that join a table. In each round two processes add them, of which one comes late; one may die by SIGKILL.
+ADDS = """
+import os, shutil, signal, sys, time
+from datasets import load_from_disk
+from sds_hf import Boundary, ClassesPresent, ScoreTable, add_to_table, score_table
+from sds_hf.table import add, job
+
+rows, folder = load_from_disk(sys.argv[1]), sys.argv[2]
+join_tables = add.join_tables
+
+def slow_join(*args):
+    time.sleep(0.3)
+    return join_tables(*args)
+
+def dying(*args):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def run(out, late, dies):
+    for rank in (0, 1):
+        if os.fork() == 0:
+            os.environ.update(RANK=str(rank), WORLD_SIZE="2")
+            add.join_tables = dying if dies == "joining" else slow_join
+            if dies == "scoring" and rank == 0:
+                job.score_rows = dying
+            time.sleep(late.get(rank, 0))
+            code = 1
+            try:
+                table = add_to_table(rows, [Boundary()], out)
+                code = 0 if "boundary" in table.to_arrow().column_names else 2
+            except OSError as error:
+                print(rank, error, file=sys.stderr)
+            finally:
+                os._exit(code)
+    return sorted(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(2))
+
+os.environ["RANK"] = "0"
+score_table(rows, [ClassesPresent()], folder + "/plain", rows_per_shard=4)
+score_table(rows, [ClassesPresent(), Boundary()], folder + "/whole", rows_per_shard=4)
+for number, round in enumerate(sys.argv[3:]):
+    words = round.split(":")
+    out = shutil.copytree(folder + "/plain", f"{folder}/{number}")
+    print(run(out, {int(words[0]): float(words[1])}, words[2]), flush=True)
+    if words[2]:
+        print(run(out, {}, ""), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_add_to_a_table(tmp_path):
+    random_dataset(27).save_to_disk(tmp_path / "rows")
+    rounds = ["0:0:", "1:0.2:", "0:0.2:", "1:0.5:", "1:0.7:", "1:0:scoring", "1:0:joining"]
+    command = [sys.executable, "-c", ADDS, str(tmp_path / "rows"), str(tmp_path), *rounds]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENV, timeout=300)
+    died, added = str([-9, 1]), str([0, 0])
+    assert done.stdout.splitlines() == [*[added] * 5, died, added, died, added], done.stderr
+    assert done.stderr.count("process 0 of 2 stopped before its shards were done") == 2
+    whole = contents(tmp_path / "whole")
+    for number in range(len(rounds)):
+        table = contents(tmp_path / str(number))
+        assert {name for name in table if not name.endswith(".lock")} == set(whole)
+        assert all(table[name] == whole[name] for name in whole if name.endswith(".parquet"))
 
 
 # As typed

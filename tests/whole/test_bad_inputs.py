@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import Dataset, Value
+from datasets import Dataset, IterableDataset, Value
 from PIL import Image
 from support.rows import random_row
 
-from sds_hf import ASF, PCS, ClassesPresent, score_table
+from sds_hf import ASF, PCS, Boundary, ClassesPresent, PromptMismatch, score_table
 from sds_hf.cli import main
 from sds_hf.data.folder import row_features
 from sds_hf.data.images import encode_jpeg, encode_mask
@@ -317,6 +317,48 @@ DATASETS = {
         "PLACE/masks/1.png: ",
     ),
 }
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("kind", ["files", "saved", "pattern"])
+def test_a_folder_whose_name_chains_is_one_line(kind, streaming, tmp_path, capsys):
+    place = tmp_path / "a::b" / kind
+    if kind == "saved":
+        Dataset.from_list([random_row(0)], features=row_features(VOC)).save_to_disk(place)
+    else:
+        place.mkdir(parents=True)
+        parquet(place / "a.parquet", image=IMAGE, mask=MASKS)
+    name = str(place / "*.parquet") if kind == "pattern" else str(place)
+    options = ["--labels", "voc", "--scores", "classes_present", "--out", str(tmp_path / "out"), "--quiet"]
+    assert main(["score", name, *options, *(["--streaming"] * streaming)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "has '::' in its path, by which `datasets` names files inside of archives" in line
+
+
+def test_a_raw_folder_may_be_called_anything(tmp_path, capsys):
+    (tmp_path / "a::b").mkdir()
+    folder = pairs(tmp_path / "a::b")
+    assert main(["import", "folder", str(folder), "--out", str(tmp_path / "out"), "--labels", "voc"]) == 0
+    assert "rows read by folder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("column", ["image", "mask", "caption"])
+def test_lists_too_deep_to_be_read_are_their_row_s_failure(column, tmp_path):
+    def rows():
+        for index in range(3):
+            row = random_row(index)
+            if index == 1:
+                row[column] = 1
+                for _ in range(900):
+                    row[column] = [row[column]]
+            yield row
+
+    scores = [Boundary(labels="voc"), PromptMismatch(labels="voc", prompt="caption")]
+    table = score_table(IterableDataset.from_generator(rows), scores, tmp_path).to_arrow()
+    assert table["status"].to_pylist() == ["ok", "failed", "ok"]
+    error = table["error"][1].as_py()
+    assert error.startswith(column)
+    assert error.endswith(": lists in lists, too deep to be read")
 
 
 @pytest.mark.parametrize("kind", DATASETS)

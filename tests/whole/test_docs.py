@@ -4,22 +4,30 @@ import re
 import runpy
 import shlex
 import sys
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from support.paths import ROOT
+from support.registries import forgotten
 
 import sds_hf
 from sds_hf.cli import app, main
 from sds_hf.demo.dataset import demo_rows
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.selection.recipe import recipe_names
+from sds_hf.selection.recipe import Recipe, recipe_names
 
 DOCS = ROOT / "docs"
 ORDER = ["getting-started", "data", "thresholds", "scores", "looking", "prove", "publish", "extend", "cluster"]
 PAGES = sorted(path for path in DOCS.rglob("*.md"))
-BLOCK = re.compile(r"^```(bash|python|yaml)\n(.*?)^```", re.M | re.S)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+NOT_RUN = {  # by its first line, and why
+    "accelerate launch --multi_gpu --num_processes 8 -m sds_hf score candidates --out scores": "GPUs",
+    "#!/bin/bash": "SLURM",
+    'pip install "sds-hf[ray]" s3fs': "a cluster, and a network",
+}
 
 
 def text(name: str) -> str:
@@ -28,15 +36,16 @@ def text(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    """A folder with what the guides suppose: pairs of images and masks in `raw`."""
+def home(tmp_path_factory) -> Iterator[Path]:
+    """A folder with what the guides suppose: pairs of images and masks in `raw`; what they register is forgotten."""
     home = tmp_path_factory.mktemp("guides")
     for row in demo_rows(24, seed=3):
         for kind, data in (("images", row["image"]), ("masks", row["mask"])):
             path = home / "raw" / kind / f"{row['id']}{'.jpg' if kind == 'images' else '.png'}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data["bytes"])
-    return home
+    with forgotten():
+        yield home
 
 
 @pytest.mark.slow
@@ -61,10 +70,23 @@ def test_commands_and_code_run_in_order(home, monkeypatch, capsys):
     assert ran > 30
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_other_blocks_are_what_they_say(page):
+    """Recipes are read, entry points name examples, and what is not run is listed."""
+    for kind, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if kind == "yaml":
+            assert Recipe.from_yaml(block), block
+        elif kind == "toml":
+            groups = tomllib.loads(block)["project"]["entry-points"]
+            modules = [module for entries in groups.values() for module in entries.values()]
+            assert all((ROOT / "examples" / f"{module}.py").exists() for module in modules)
+        elif kind not in ("bash", "python"):
+            assert (kind, block.splitlines()[0]) in {("text", line) for line in NOT_RUN}, block
+
+
 def test_every_page_with_commands_is_run():
-    assert {
-        page.stem for page in PAGES if re.search(r"^```(bash|python)", page.read_text(encoding="utf-8"), re.M)
-    } <= set(ORDER)
+    pages = {page.stem for page in PAGES if re.search(r"^```(bash|python)", page.read_text(encoding="utf-8"), re.M)}
+    assert pages <= {*ORDER, "python"}  # the reference of Python has `test_python.py`
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
@@ -74,6 +96,14 @@ def test_links_lead_somewhere(page):
         if not re.match(r"[a-z]+:", link) and path:
             assert (page.parent / path).exists(), link
             assert not anchor or anchor in anchors(page.parent / path), link
+
+
+def test_files_that_pages_name_are_there():
+    for page in PAGES:
+        for path in re.findall(
+            r"`((?:tests|examples|loading_scripts|cards)/[\w/-]+\.\w+)`", page.read_text(encoding="utf-8")
+        ):
+            assert (ROOT / path).exists(), (page.name, path)
 
 
 def anchors(page: Path) -> set[str]:

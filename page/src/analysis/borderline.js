@@ -2,8 +2,9 @@
 
 import { SIGNS } from "../rules/bounds.js";
 import { groupWords } from "../rules/columns.js";
+import { groupOf } from "../rules/ranking.js";
 import { parts } from "../rules/select.js";
-import { SHARES, labelOf, short } from "../recipe/labels.js";
+import { SHARES, labelOf, short, wordsOf } from "../recipe/labels.js";
 
 /** @typedef {import("../rules/select.js").Rule} Rule */
 /** @typedef {import("../rules/select.js").Selection} Selection */
@@ -22,7 +23,7 @@ export function borderline(selection, rules, test, each = 6) {
     const title = `Rule ${index + 1}: ${labelOf(rule)}`;
     return kind === "threshold" || kind === "band"
       ? atBounds(selection, index, settings, title, test, each)
-      : atRanks(selection, index, kind, settings, title, test, each);
+      : kind === "at_most_per_group" ? atFull(selection, rules, index, title, test, each) : atRanks(selection, index, title, test, each);
   }).filter(({ rows }) => rows.length);
 }
 
@@ -54,7 +55,7 @@ function atBounds({ state, steps }, index, settings, title, test, each) {
       if (entered(row)) (state.droppedAt[row] === index + 1 ? outside : inside).push(row);
     }
     for (let place = start - 1; place >= 0 && outside.length < each; place--) if (entered(order[place])) outside.push(order[place]);
-    const noted = (/** @type {number[]} */ rows) => rows.slice(0, each).map((row) => ({ row, note: `${settings.column} ${short(values[row])}` }));
+    const noted = (/** @type {number[]} */ rows) => rows.slice(0, each).map((row) => ({ row, note: `${settings.column} ${short(values[row], [bound])}` }));
     return [
       { heading: `${title} – just inside ${short(bound)}`, rows: noted(inside) },
       { heading: `${title} – just outside ${short(bound)}`, rows: noted(outside) },
@@ -65,26 +66,22 @@ function atBounds({ state, steps }, index, settings, title, test, each) {
 /**
  * @param {Selection} selection
  * @param {number} index
- * @param {string} kind
- * @param {any} settings
  * @param {string} title
  * @param {(row: number) => boolean} test
  * @param {number} each
  * @returns {Section[]}
  */
-function atRanks({ state }, index, kind, settings, title, test, each) {
-  const names = kind === "top_per_group" ? [...state.rankings.keys()].filter((name) => familiesOf(settings).includes(name)) : [kind === "stratified" ? "stratum" : kind];
+function atRanks({ state }, index, title, test, each) {
   /** @type {{row: number, note: string, distance: number}[]} */
   const inside = [];
   /** @type {{row: number, note: string, distance: number}[]} */
   const outside = [];
-  for (const name of names) {
-    const ranking = state.rankings.get(name);
-    if (!ranking) continue;
+  for (const [name, ranking] of state.rankings) {
+    if (ranking.step !== index + 1) continue;
     for (let row = 0; row < state.table.length; row++) {
       const rank = ranking.rank[row], distance = rank - ranking.cutoff[row];
       if (!rank || distance > each || distance <= -each || !test(row)) continue;
-      const out = state.droppedAt[row] === index + 1, where = SHARES.includes(name) ? "" : `${groupWords(state.table, name, ranking.group[row])}: `;
+      const out = state.droppedAt[row] === index + 1, where = SHARES.includes(name) ? "" : `${groupWords(state.table, name, groupOf(ranking, row))}: `;
       const note = `${where}rank ${rank} of ${ranking.size[row]}, first ${ranking.cutoff[row]} stay`;
       if (out && distance > 0) outside.push({ row, note, distance });
       else if (!state.dropped[row] && distance <= 0) inside.push({ row, note, distance: -distance });
@@ -94,8 +91,18 @@ function atRanks({ state }, index, kind, settings, title, test, each) {
   return [{ heading: `${title} – last in`, rows: nearest(inside) }, { heading: `${title} – first out`, rows: nearest(outside) }];
 }
 
-/** @param {any} settings */
-function familiesOf(settings) {
-  const by = Array.isArray(settings.by) ? settings.by : [settings.by];
-  return by.flatMap((/** @type {string} */ name) => [name, { classes_present: "class", num_classes_present: "num_classes" }[name] ?? name]);
+/**
+ * @param {Selection} selection
+ * @param {Rule[]} rules
+ * @param {number} index
+ * @param {string} title
+ * @param {(row: number) => boolean} test
+ * @param {number} each
+ * @returns {Section[]}
+ */
+function atFull(selection, rules, index, title, test, each) {
+  const { state } = selection, order = [...(state.orders.get(index + 1) ?? [])].filter(test);
+  const lastIn = order.filter((row) => !state.dropped[row]).slice(-2 * each).reverse(), firstOut = order.filter((row) => state.droppedAt[row] === index + 1).slice(0, 2 * each);
+  const noted = (/** @type {number[]} */ rows) => rows.map((row) => ({ row, note: wordsOf(selection, rules, row) }));
+  return [{ heading: `${title} – last in`, rows: noted(lastIn) }, { heading: `${title} – first out`, rows: noted(firstOut) }];
 }

@@ -1,5 +1,6 @@
 // Rows and pixels of each class before and after the rules.
 
+import { groupsBy } from "../rules/columns.js";
 import { Table } from "../rules/table.js";
 
 /** @typedef {{id: number, name: string, before: number, after: number, pixelsBefore: number, pixelsAfter: number}} ClassCount */
@@ -16,31 +17,25 @@ import { Table } from "../rules/table.js";
  */
 export function classCounts(table, kept, pixels) {
   const column = table.columns.classes_present;
-  /** @type {Map<number, ClassCount>} */
-  const counts = new Map();
-  const entry = (/** @type {number} */ id) => {
-    let count = counts.get(id);
-    if (!count) counts.set(id, (count = { id, name: table.classNames[id] ?? String(id), before: 0, after: 0, pixelsBefore: 0, pixelsAfter: 0 }));
-    return count;
-  };
-  if (column?.kind === "list") {
-    for (let row = 0; row < table.length; row++) {
-      for (let place = column.offsets[row]; place < column.offsets[row + 1]; place++) {
-        const count = entry(Number(column.values[place]));
-        count.before++;
-        count.after += kept[row];
-      }
+  if (column?.kind !== "list") return [];
+  const { offsets, codes, names } = groupsBy(table, "classes_present"), before = new Uint32Array(names.length), after = new Uint32Array(names.length);
+  for (let row = 0; row < table.length; row++) {
+    for (let place = offsets[row]; place < offsets[row + 1]; place++) {
+      before[codes[place]]++;
+      after[codes[place]] += kept[row];
     }
   }
-  if (pixels) {
-    for (let row = 0; row < table.length; row++) {
-      for (let place = pixels.offsets[row]; place < pixels.offsets[row + 1]; place++) {
-        const count = counts.get(pixels.classes[place]);
-        if (!count) continue;
-        count.pixelsBefore += pixels.pixels[place];
-        if (kept[row]) count.pixelsAfter += pixels.pixels[place];
-      }
+  const ids = names.map(Number), pixelsBefore = new Float64Array(names.length), pixelsAfter = new Float64Array(names.length);
+  const codeOf = new Map(ids.map((id, code) => [id, code]));
+  for (let row = 0; pixels && row < table.length; row++) {
+    for (let place = pixels.offsets[row]; place < pixels.offsets[row + 1]; place++) {
+      const code = codeOf.get(pixels.classes[place]);
+      if (code === undefined) continue;
+      pixelsBefore[code] += pixels.pixels[place];
+      pixelsAfter[code] += kept[row] * pixels.pixels[place];
     }
   }
-  return [...counts.values()].sort((a, b) => a.id - b.id);
+  return ids.map((id, code) => ({
+    id, name: table.classNames[id] ?? String(id), before: before[code], after: after[code], pixelsBefore: pixelsBefore[code], pixelsAfter: pixelsAfter[code],
+  }));
 }

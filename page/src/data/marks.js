@@ -20,11 +20,18 @@ export class Marks {
 
   async load() {
     /** @type {Mark[]} */
-    const marks = this.url ? await (await fetch(this.url)).json() : JSON.parse(stored(KEY) ?? "[]");
+    const marks = this.url ? await this._fetched(this.url) : JSON.parse(stored(KEY) ?? "[]");
     for (const mark of marks) {
       if (mark.mark !== null) this.byId.set(mark.id, mark);
       if (mark.sample) this.samples.get(mark.sample)?.push(mark.id) ?? this.samples.set(mark.sample, [mark.id]);
     }
+  }
+
+  /** @param {string} url */
+  async _fetched(url) {
+    const answer = await fetch(url);
+    if (!answer.ok) throw new Error(await answer.text());
+    return answer.json();
   }
 
   /**

@@ -14,23 +14,46 @@ import { Table } from "../rules/table.js";
  * @typedef {{url: string} | {base64: string}} Source
  */
 
+/** Kinds of numbers. @type {Set<Kind>} */
+const NUMBERS = new Set(["half", "single", "double", "whole"]);
+/** Bytes of a file that is rather read by ranges than at once. */
+const LARGE = 64 << 20;
 /** Columns that a selection writes beside the scores; the page makes its own. */
 const DECIDED = /^(kept|reason|.*_(rank|group_size|cutoff))$/;
 
 /**
  * @param {Source} source
+ * @param {boolean} whole whether most of it will be read
  * @returns {Promise<Opened>}
  */
-export async function openParquet(source) {
-  const file = "url" in source ? await asyncBufferFromUrl({ url: source.url }) : bufferOf(source.base64);
+export async function openParquet(source, whole = false) {
+  const file = "base64" in source ? inMemory(bytesOf(source.base64)) : whole ? await wholeFile(source.url) : await asyncBufferFromUrl({ url: source.url });
   const metadata = await parquetMetadataAsync(file);
   return { file, metadata, rows: Number(metadata.num_rows) };
 }
 
+/**
+ * A file that is read at once, unless it is large: then by ranges.
+ * @param {string} url
+ */
+async function wholeFile(url) {
+  const answer = await fetch(url), size = Number(answer.headers.get("Content-Length"));
+  if (!answer.ok) throw new Error(`${url} cannot be read (${answer.status})`);
+  if (size <= LARGE) return inMemory(await answer.arrayBuffer());
+  await answer.body?.cancel();
+  return asyncBufferFromUrl({ url, byteLength: size });
+}
+
+/** @param {ArrayBuffer} buffer */
+function inMemory(buffer) {
+  return { byteLength: buffer.byteLength, slice: (/** @type {number} */ start, /** @type {number=} */ end) => buffer.slice(start, end) };
+}
+
 /** @param {string} base64 */
-function bufferOf(base64) {
-  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-  return { byteLength: bytes.length, slice: (/** @type {number} */ start, /** @type {number=} */ end) => bytes.buffer.slice(start, end) };
+function bytesOf(base64) {
+  const text = atob(base64), bytes = new Uint8Array(text.length);
+  for (let place = 0; place < text.length; place++) bytes[place] = text.charCodeAt(place);
+  return bytes.buffer;
 }
 
 /**
@@ -72,29 +95,40 @@ function leafKind({ type, logical_type, converted_type }) {
  * Columns of files, one below the other.
  * @param {Opened[]} files
  * @param {string[]} names
- * @param {{rowStart?: number, rowEnd?: number}} range
  * @returns {Promise<Record<string, any[]>>} cells by column
  */
-export async function readCells(files, names, range = {}) {
-  const rows = range.rowEnd !== undefined ? range.rowEnd - (range.rowStart ?? 0) : files.reduce((sum, file) => sum + file.rows, 0);
-  /** @type {Record<string, any[]>} */
-  const cells = Object.fromEntries(names.map((name) => [name, new Array(rows).fill(null)]));
-  let before = -(range.rowStart ?? 0);
-  for (const { file, metadata, rows: length } of files) {
+export async function readCells(files, names) {
+  const cells = Object.fromEntries(names.map((name) => [name, new Array(rowsOf(files)).fill(null)]));
+  await fill(files, cells);
+  return cells;
+}
+
+/** @param {Opened[]} files */
+function rowsOf(files) {
+  return files.reduce((sum, { rows }) => sum + rows, 0);
+}
+
+/**
+ * Put the cells of columns where they belong.
+ * @param {Opened[]} files
+ * @param {Record<string, any[] | Float64Array>} cells by column; in arrays of numbers a null is NaN
+ */
+async function fill(files, cells) {
+  let before = 0;
+  for (const { file, metadata, rows } of files) {
     const start = before;
     await parquetRead({
-      file, metadata, columns: names, ...range,
+      file, metadata, columns: Object.keys(cells),
       onChunk: ({ columnName, columnData, rowStart }) => {
-        const target = cells[columnName];
+        const target = cells[columnName], areNumbers = target instanceof Float64Array, first = start + rowStart;
         for (let place = 0; place < columnData.length; place++) {
-          const row = start + rowStart + place;
-          if (row >= 0 && row < rows) target[row] = columnData[place];
+          const cell = columnData[place];
+          target[first + place] = areNumbers ? (cell == null ? NaN : Number(cell)) : cell;
         }
       },
     });
-    before += length;
+    before += rows;
   }
-  return cells;
 }
 
 /**
@@ -105,42 +139,43 @@ export async function readCells(files, names, range = {}) {
  * @returns {Promise<{table: Table, errors: (string | null)[] | null}>}
  */
 export async function readTable(sources, classNames, halves) {
-  const files = await Promise.all(sources.map(openParquet)), kinds = kindsOf(files[0].metadata);
-  const names = [...kinds.keys()].filter((name) => !DECIDED.test(name) && kinds.get(name) !== "bytes");
-  const cells = await readCells(files, names), rows = files.reduce((sum, file) => sum + file.rows, 0);
-  const ids = cells.id ? cells.id.map(String) : Array.from({ length: rows }, (_, row) => String(row));
-  if (cells.row && !cells.row.every((row, place) => !place || row > cells.row[place - 1])) {
+  const files = await Promise.all(sources.map((source) => openParquet(source, true))), kinds = kindsOf(files[0].metadata);
+  const rows = rowsOf(files), names = [...kinds.keys()].filter((name) => !DECIDED.test(name) && kinds.get(name) !== "bytes");
+  const areNumbers = (/** @type {string} */ name) => NUMBERS.has(/** @type {Kind} */ (kinds.get(name))) && name !== "id";
+  const numbers = Object.fromEntries(names.filter(areNumbers).map((name) => [name, new Float64Array(rows)]));
+  /** @type {Record<string, any[]>} */
+  const others = Object.fromEntries(names.filter((name) => !areNumbers(name)).map((name) => [name, new Array(rows).fill(null)]));
+  await fill(files, { ...numbers, ...others });
+  if (numbers.row && !numbers.row.every((row, place) => !place || row > numbers.row[place - 1])) {
     throw new Error("the rows of the table are not in the order of their numbers");
   }
+  const { id, status, error, ...cells } = others;
   /** @type {Record<string, Column>} */
   const columns = {};
   for (const name of names) {
-    if (!["id", "row", "status", "error"].includes(name)) {
-      columns[name] = columnOf(cells[name], halves.includes(name) ? "half" : /** @type {Kind} */ (kinds.get(name)));
-    }
+    if (name in cells) columns[name] = columnOf(cells[name], /** @type {Kind} */ (kinds.get(name)));
+    else if (name in numbers && name !== "row") columns[name] = { kind: "number", precision: /** @type {any} */ (halves.includes(name) ? "half" : kinds.get(name)), values: numbers[name] };
   }
-  const failed = cells.status ? Uint8Array.from(cells.status, (status) => (status === "failed" ? 1 : 0)) : null;
-  return { table: new Table(ids, columns, failed, classNames), errors: cells.error ?? null };
+  const ids = id ? id.map(String) : Array.from({ length: rows }, (_, row) => String(row));
+  const failed = status ? Uint8Array.from(status, (text) => (text === "failed" ? 1 : 0)) : null;
+  return { table: new Table(ids, columns, failed, classNames), errors: error ?? null };
 }
 
 /**
+ * A column of texts or lists.
  * @param {any[]} cells
  * @param {Kind} kind
  * @returns {Column}
  */
 function columnOf(cells, kind) {
   if (kind === "text") return { kind, values: cells };
-  if (kind === "truth") return { kind: "text", values: cells.map((cell) => (cell === null ? null : String(cell))) };
-  if (kind === "list") {
-    const offsets = new Int32Array(cells.length + 1);
-    /** @type {(number | string)[]} */
-    const values = [];
-    cells.forEach((cell, row) => {
-      for (const value of cell ?? []) if (value !== null) values.push(typeof value === "bigint" ? Number(value) : value);
-      offsets[row + 1] = values.length;
-    });
-    return { kind, offsets, values };
-  }
-  const precision = /** @type {"half" | "single" | "double" | "whole"} */ (kind);
-  return { kind: "number", precision, values: Float64Array.from(cells, (cell) => (cell == null ? NaN : Number(cell))) };
+  if (kind !== "list") return { kind: "text", values: cells.map((cell) => (cell === null ? null : String(cell))) };
+  const offsets = new Int32Array(cells.length + 1);
+  /** @type {(number | string)[]} */
+  const values = [];
+  cells.forEach((cell, row) => {
+    for (const value of cell ?? []) if (value !== null) values.push(typeof value === "bigint" ? Number(value) : value);
+    offsets[row + 1] = values.length;
+  });
+  return { kind, offsets, values };
 }

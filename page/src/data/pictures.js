@@ -16,14 +16,13 @@ import { openParquet, readCells } from "./parquet.js";
 
 /**
  * @param {any} config what the page was told of its pictures
- * @param {string} base address that others are relative to
  * @returns {Promise<Pictures | null>}
  */
-export async function openPictures(config, base) {
+export async function openPictures(config) {
   if (!config) return null;
   if (config.kind === "server") return fromServer(config);
   if (config.kind === "inline") return inline(config);
-  return fromRanges(config, base);
+  return fromRanges(config);
 }
 
 /** @param {string} url */
@@ -57,18 +56,17 @@ function inline(/** @type {any} */ config) {
 /**
  * Pictures lie in Parquet files as they are; an index says at which bytes.
  * @param {any} config
- * @param {string} base
  * @returns {Promise<Pictures>}
  */
-async function fromRanges(config, base) {
+async function fromRanges(config) {
   const names = ["row", "file", "image_start", "image_size", "mask_start", "mask_size"];
-  const places = await readCells([await openParquet({ url: new URL(config.index, base).href })], names);
+  const places = await readCells([await openParquet({ url: config.index })], names);
   const lines = new Map(places.row.map((row, line) => [Number(row), line]));
   const part = (/** @type {number} */ row, /** @type {"image" | "mask"} */ what) => {
     const line = lines.get(row);
     const size = line === undefined ? 0 : Number(places[`${what}_size`][line]);
     if (line === undefined || !size) return null;
-    const start = Number(places[`${what}_start`][line]), url = new URL(config.files[places.file[line]], base).href;
+    const start = Number(places[`${what}_start`][line]), url = config.files[places.file[line]];
     return bytesOf(url, { headers: { Range: `bytes=${start}-${start + size - 1}` } })
       .then((bytes) => (bytes.length > size ? bytes.slice(start, start + size) : bytes));
   };

@@ -1,6 +1,7 @@
 // Columns as families of groups, and what groups are called.
 
-import { Table, compareIds } from "./table.js";
+import { decimal } from "./decimals.js";
+import { Table, compareIds, noColumn } from "./table.js";
 
 const CLASSES = "classes_present";
 /** @type {Record<string, string>} */
@@ -53,7 +54,7 @@ function coded(table, name) {
     return { offsets: Int32Array.from({ length: table.length + 1 }, (_, row) => row), codes: new Int32Array(table.length), names: [1] };
   }
   const column = table.columns[name];
-  if (!column) throw new Error(`there is no column ${name}`);
+  if (!column) throw new Error(noColumn(name));
   const { offsets, values } = column.kind === "list" ? column : oneEach(column.values);
   const names = [...new Set(values)].sort(compareGroups), numbers = new Map(names.map((group, number) => [group, number]));
   return { offsets, codes: Int32Array.from(values, (group) => /** @type {number} */ (numbers.get(group))), names };
@@ -83,12 +84,13 @@ function compareGroups(a, b) {
 /**
  * A group for a person: `class dog`, `3 classes`.
  * @param {Table} table
- * @param {string} family as reasons call it
+ * @param {string} family its column, or what reasons call that
  * @param {number | string | null} group
  */
 export function groupWords(table, family, group) {
-  if (family === "num_classes") return `${group} ${group === 1 ? "class" : "classes"}`;
-  return `${family} ${groupName(table, family === "class" ? CLASSES : family, group)}`;
+  const [column, label] = Object.entries(GROUP_LABELS).find((names) => names.includes(family)) ?? [family, family];
+  if (label === "num_classes") return `${group} ${group === 1 ? "class" : "classes"}`;
+  return `${label} ${groupName(table, column, group)}`;
 }
 
 /**
@@ -100,8 +102,7 @@ export function groupWords(table, family, group) {
 export function groupName(table, column, group) {
   if (column === CLASSES && typeof group === "number") return table.classNames[group] ?? String(group);
   const kind = table.columns[column];
-  if (kind?.kind === "number" && kind.precision !== "whole" && Number.isInteger(group)) return `${group}.0`;
-  return String(group);
+  return kind?.kind === "number" && kind.precision !== "whole" ? decimal(Number(group), kind.precision !== "double") : String(group);
 }
 
 /**

@@ -22,6 +22,7 @@ export function topPerGroup(state, rule) {
   const lines = by.map((name) => (ranks?.within.includes(name) ? ownRanks(state, ranks, name) : { ...rank(order, groupsBy(table, name)), lineNote: null }));
   const cutoffOf = cutoffs(rule, lines, table.length);
   const rankings = lines.map((family) => cut(table, family, cutoffOf)), labels = by.map((name) => groupLabel(name, by));
+  const keptBy = lines.map(({ names }, place) => names.map((name) => state.code(`kept:${labels[place]}=${groupName(table, by[place], name)}`)));
   /** @type {number[]} */
   const left = [];
   let kept = 0;
@@ -32,16 +33,14 @@ export function topPerGroup(state, rule) {
       continue;
     }
     kept++;
-    if (!state.keptBy[row]) {
-      state.keptBy[row] = state.code(`kept:${labels[family]}=${groupName(table, by[family], rankings[family].group[row])}`);
-    }
+    if (!state.keptBy[row]) state.keptBy[row] = keptBy[family][lines[family].groups[rankings[family].line[row]]];
   }
   const missing = rule.target == null ? 0 : rule.target - kept, filled = state.code("kept:filled");
   left.forEach((row, place) => {
     if (place >= missing) dropRow(row);
     else if (!state.keptBy[row]) state.keptBy[row] = filled;
   });
-  rankings.forEach((ranking, place) => state.rankings.set(labels[place], ranking));
+  rankings.forEach((ranking, place) => state.addRanking(labels[place], ranking));
 
   /** @param {number} row */
   function dropRow(row) {
@@ -58,7 +57,7 @@ export function topPerGroup(state, rule) {
  * @param {PerGroup} rule
  * @returns {{order: Int32Array, noteOf: (row: number) => Note | null, ranks: import("./ranks.js").Ranks | null}}
  */
-function orderOf(state, { column, worst_rank: worst, rank_mean: mean, within }) {
+export function orderOf(state, { column, worst_rank: worst, rank_mean: mean, within }) {
   const columns = worst ?? mean;
   if (!columns) return { order: stillIn(state, state.table.descending(String(column))), noteOf: () => null, ranks: null };
   const ranks = { columns, within: within ? families(within) : [], worst: Boolean(worst) };

@@ -65,9 +65,8 @@ export function cut(table, lines, cutoffOf) {
     }
   }
   const ranking = {
-    line: best,
+    lines, cutoffs, line: best,
     rank: new Int32Array(table.length), size: new Int32Array(table.length), cutoff: new Int32Array(table.length),
-    group: /** @type {(Group | null)[]} */ (new Array(table.length).fill(null)),
   };
   for (let row = 0; row < table.length; row++) {
     const line = best[row];
@@ -76,9 +75,17 @@ export function cut(table, lines, cutoffOf) {
     ranking.rank[row] = lines.ranks[line];
     ranking.size[row] = lines.sizes[group];
     ranking.cutoff[row] = cutoffs[group];
-    ranking.group[row] = lines.names[group];
   }
   return ranking;
+}
+
+/**
+ * The group that a row is listed under.
+ * @param {import("./state.js").Ranking} ranking
+ * @param {number} row one that is ranked
+ */
+export function groupOf({ lines, line }, row) {
+  return lines.names[lines.groups[line[row]]];
 }
 
 /**

@@ -1,5 +1,6 @@
 // The rules of a recipe in order, over a table of scores: the same rows and reasons as `sds-hf select` gives.
 
+import { atMostPerGroup } from "./atmost.js";
 import { applyBounds } from "./bounds.js";
 import { topPerGroup } from "./groups.js";
 import { stillIn } from "./ranking.js";
@@ -24,6 +25,7 @@ const KINDS = {
   rank_mean: (state, rule) => keepByRanks(state, "rank_mean", rule),
   random: (state, rule) => keepFirst(state, "random", rule, stillIn(state, drawn(state.table, rule.seed ?? 0))),
   top_per_group: topPerGroup,
+  at_most_per_group: atMostPerGroup,
   stratified,
 };
 
@@ -53,7 +55,8 @@ export function select(table, rules) {
     state.step++;
     const bounds = KINDS[kind](state, settings) ?? {};
     const counts = new Int32Array(state.texts.length);
-    for (let row = 0; row < table.length; row++) if (!state.dropped[row] || state.droppedAt[row] === state.step) counts[state.dropped[row]]++;
+    const { dropped: reasons, droppedAt } = state;
+    for (let row = 0; row < reasons.length; row++) if (!reasons[row] || droppedAt[row] === state.step) counts[reasons[row]]++;
     const [after] = counts, dropped = Object.fromEntries(state.texts.map((text, code) => [text, counts[code]]).filter(([text, count]) => text && count));
     const step = { before, after, dropped, bounds };
     before = after;

@@ -48,7 +48,7 @@ export function keepFirst(state, kind, size, order, why = () => [`dropped:${kind
       state.drop(row, state.code(reason), detail);
     } else if (!state.keptBy[row]) state.keptBy[row] = kept;
   });
-  state.rankings.set(kind, ranking);
+  state.addRanking(kind, ranking);
 }
 
 /**

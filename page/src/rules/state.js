@@ -3,8 +3,9 @@
 import { Table } from "./table.js";
 
 /**
- * Ranks of a family of groups by row; 0 where a row is in none. `line` is the one a row is listed under, -1 if none.
- * @typedef {{line: Int32Array, rank: Int32Array, size: Int32Array, cutoff: Int32Array, group: (number | string | null)[]}} Ranking
+ * Ranks of a family of groups by row; 0 where a row is in none. `line` is the one a row is listed under, -1 if none;
+ * `lines` are all, with the last rank that stays by group.
+ * @typedef {{lines: import("./ranking.js").Lines, cutoffs: Int32Array, line: Int32Array, rank: Int32Array, size: Int32Array, cutoff: Int32Array}} Ranking
  */
 
 /** The state of a selection between two rules. */
@@ -22,8 +23,10 @@ export class State {
     this.droppedAt = new Int32Array(table.length);
     /** @type {Map<number, string>} */
     this.details = new Map(); // what ends the reason of a row alone
-    /** @type {Map<string, Ranking>} */
+    /** By family of groups, with the number of the rule that ranked, from 1. @type {Map<string, Ranking & {step: number}>} */
     this.rankings = new Map();
+    /** By number of a rule that filled groups, the rows it took up, best first. @type {Map<number, Int32Array>} */
+    this.orders = new Map();
     this.step = 0;
     if (table.failed) {
       const failed = this.code("dropped:failed");
@@ -53,6 +56,14 @@ export class State {
     if (detail) this.details.set(row, detail);
     this.dropped[row] = reason;
     this.droppedAt[row] = this.step;
+  }
+
+  /**
+   * @param {string} family
+   * @param {Ranking} ranking
+   */
+  addRanking(family, ranking) {
+    this.rankings.set(family, { ...ranking, step: this.step });
   }
 
   /**

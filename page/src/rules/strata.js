@@ -1,6 +1,6 @@
 // A sample that covers the whole range of a score.
 
-import { cut, ranked, stillIn } from "./ranking.js";
+import { cut, groupOf, ranked, stillIn } from "./ranking.js";
 import { countOf, drawn } from "./share.js";
 import { State } from "./state.js";
 
@@ -24,9 +24,9 @@ export function stratified(state, { column, fraction, target, strata = 50, drop_
   const budgets = budgetsOf([...lines.sizes], budget), ranking = cut(table, lines, (_, group) => budgets[group]);
   for (const row of lines.rows) {
     if (ranking.rank[row] > ranking.cutoff[row]) state.drop(row, dropped);
-    else if (!state.keptBy[row]) state.keptBy[row] = state.code(`kept:stratum=${ranking.group[row]}`);
+    else if (!state.keptBy[row]) state.keptBy[row] = state.code(`kept:stratum=${groupOf(ranking, row)}`);
   }
-  state.rankings.set("stratum", ranking);
+  state.addRanking("stratum", ranking);
 }
 
 /**

@@ -51,7 +51,7 @@ export class Table {
    */
   numbers(name) {
     const column = this.columns[name];
-    if (!column) throw new Error(`there is no column ${name}`);
+    if (!column) throw new Error(noColumn(name));
     if (column.kind !== "number") throw new Error(`a rule needs numbers; the column ${name} holds none`);
     return column;
   }
@@ -99,6 +99,14 @@ export class Table {
     this._rows ??= new Map(this.ids.map((name, row) => [name, row]));
     return this._rows.get(id) ?? -1;
   }
+}
+
+/**
+ * What to say of a column that a rule reads and that is not there.
+ * @param {string} name
+ */
+export function noColumn(name) {
+  return `the table has no ${name}: compute it, or choose another column`;
 }
 
 /**

@@ -40,7 +40,7 @@ export class Gallery {
    */
   update(state, before) {
     if (!before || before.recipes.length !== state.recipes.length || before.tab !== state.tab) this._drawTabs(state);
-    if (!before || before.filter !== state.filter || before.sort !== state.sort) this._drawFilters(state);
+    if (!before || before.filter !== state.filter || before.sort !== state.sort || before.tab !== state.tab) this._drawFilters(state);
     if (!before || before.layer !== state.layer || before.opacity !== state.opacity || before.outline !== state.outline) this._drawMasks(state);
     if (before) this._drawLater();
     else this._draw();
@@ -83,7 +83,7 @@ export class Gallery {
   }
 
   /** @param {State} state */
-  _drawFilters({ filter, sort }) {
+  _drawFilters({ filter, sort, tab }) {
     const { session } = this, { store, table, config } = session;
     const set = (/** @type {object} */ changes) => store.set({ filter: { ...store.state.filter, ...changes }, tiles: STEP });
     const search = (/** @type {"id" | "text"} */ name, /** @type {string} */ label) => {
@@ -101,7 +101,7 @@ export class Gallery {
     /** @type {[string, string][]} */
     const orders = [["random", "drawn by chance"], ["row", "as in the table"], ...scores.flatMap((name) => /** @type {[string, string][]} */ ([[`-${name}`, `${name}, highest first`], [`+${name}`, `${name}, lowest first`]]))];
     renew(this._filters, [
-      choice({ label: "Order", key: "sort", value: sort, options: orders, change: (order) => store.set({ sort: order }) }),
+      ["matter", "borderline"].includes(tab) ? null : choice({ label: "Order", key: "sort", value: sort, options: orders, change: (order) => store.set({ sort: order }) }),
       classes.length ? choice({ label: "Class", key: "filter-class", value: filter.class == null ? "" : String(filter.class), change: (value) => set({ class: value === "" ? undefined : Number(value) }),
         options: [["", "any"], ...classes.map((id) => /** @type {[string, string]} */ ([String(id), config.classNames[id] ?? String(id)]))] }) : null,
       counts.length ? choice({ label: "Classes", key: "filter-count", value: filter.count == null ? "" : String(filter.count), change: (value) => set({ count: value === "" ? undefined : Number(value) }),
@@ -120,7 +120,7 @@ export class Gallery {
     const test = tester(session.table, state.filter, session.captions);
     const shown = (/** @type {number} */ row) => test(row) && (session.config.pictures?.kind === "server" || !session.pictures || session.pictures.has(row));
     this._more = false;
-    const sections = state.tab === "matter" ? (session.config.sections ?? []) : state.tab === "borderline" ? borderline(selection, rules, shown)
+    const sections = state.tab === "matter" ? matter(session.config.sections ?? [], shown) : state.tab === "borderline" ? borderline(selection, rules, shown)
       : [this._section(state, shown, test)];
     const drawn = JSON.stringify([sections, state.layer, state.opacity, state.outline, [...session.marks.byId.values()]]);
     if (drawn === this._drawn) return;
@@ -181,8 +181,18 @@ export class Gallery {
   /** @param {State} state */
   _nothing(state) {
     if (!isEmpty(state.filter)) return "No such row passes the filters: clear one of them.";
+    if (state.tab === "matter") return "No rule had rows near what decided.";
     if (state.tab === "borderline") return "Borderline rows are those nearest to a rule's bound: drag one in a histogram or add a rule.";
     if (state.tab === "dropped") return "Nothing is dropped: drag a bound in a histogram or add a rule.";
     return state.tab === "kept" ? "Nothing is kept: move a bound back, or remove a rule." : "The two recipes do not differ here.";
   }
+}
+
+/**
+ * The rows that matter that may be shown.
+ * @param {{heading: string, rows: {row: number, note: string}[]}[]} sections
+ * @param {(row: number) => boolean} shown
+ */
+function matter(sections, shown) {
+  return sections.map(({ heading, rows }) => ({ heading, rows: rows.filter(({ row }) => shown(row)) })).filter(({ rows }) => rows.length);
 }

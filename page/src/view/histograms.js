@@ -1,9 +1,10 @@
 // Every score as a histogram, with bounds to drag.
 
-import { BINS, countsOf } from "../analysis/bins.js";
+import { countsOf, heightsOf } from "../analysis/bins.js";
 import { dress, h, svg } from "../dom.js";
 import { counted, short } from "../recipe/labels.js";
 import { parts } from "../rules/select.js";
+import { info } from "./tips.js";
 
 /** @typedef {import("../session.js").Session} Session */
 /** @typedef {import("../rules/select.js").Rule} Rule */
@@ -39,7 +40,7 @@ class HistogramView {
   constructor(session, name) {
     this.session = session;
     this.name = name;
-    this.histogram = session.histogram(name);
+    this.extent = session.extent(name);
     this._all = svg("path", { class: "all" });
     this._kept = svg("path", { class: "kept" });
     this._other = svg("path", { class: "other" });
@@ -48,38 +49,50 @@ class HistogramView {
     this._svg = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT + 6}`, preserveAspectRatio: "none", role: "group", "aria-label": `Histogram of ${name}` },
       this._all, this._kept, this._other, this._marks, this._handles);
     this._text = h("span", { class: "range" });
-    const { low, high, nulls, all } = this.histogram, { height, cut } = heightOf(all);
-    this._highest = height;
+    this._cut = h("span", { class: "quiet" });
+    const { low, high } = this.extent;
     this.element = h("figure", { class: "histogram" },
       h("figcaption", {}, h("span", { class: "name" }, name), info(session.config.definitions[name]), this._text),
       h("div", { class: "plot" }, this._svg),
-      h("div", { class: "axis" }, h("span", {}, short(low)), h("span", { class: "quiet" }, [nulls ? `${counted(nulls)} without` : "", cut ? `one bar of ${counted(cut)} cut` : ""].filter(Boolean).join(", ")), h("span", {}, short(high))));
-    this._all.setAttribute("d", bars(all, this._highest));
-    this._drag = /** @type {Bound | null} */ (null);
+      h("div", { class: "axis" }, h("span", {}, short(low)), this._cut, h("span", {}, short(high))));
     /** @type {Map<string, SVGGElement>} */
     this._byKey = new Map();
   }
 
   update() {
-    const { session, histogram } = this, { recipes } = session.store.state;
-    this._kept.setAttribute("d", bars(countsOf(histogram, session.outcome(0).selection.kept), this._highest));
-    this._other.setAttribute("d", recipes[1] ? outline(countsOf(histogram, session.outcome(1).selection.kept), this._highest) : "");
-    const bounds = this._bounds();
+    const bounds = this._bounds(), cutoffs = this._cutoffs();
+    this._draw([...bounds.filter(({ rule }) => rule >= 0).map(({ value }) => value), ...cutoffs]);
     this._text.textContent = bounds.filter(({ rule }) => rule >= 0).map(({ name, value }) => `${LOWER.includes(name) ? "from" : "to"} ${short(value)}`).join(", ");
     const keys = new Set(bounds.map(keyOf));
+    /** @type {Bound | null} */
+    let focused = null; // a bound whose handle goes: one that waited, and is a bound of a rule now
     for (const [key, handle] of this._byKey) {
-      if (!keys.has(key)) {
-        handle.remove();
-        this._byKey.delete(key);
-      }
+      if (keys.has(key)) continue;
+      if (handle === document.activeElement) focused = /** @type {any} */ (handle).bound;
+      handle.remove();
+      this._byKey.delete(key);
     }
     for (const bound of bounds) this._place(bound);
-    this._marks.replaceChildren(...this._cutoffs().map((value) => svg("line", { class: "cutoff", x1: this._x(value), x2: this._x(value), y1: 0, y2: HEIGHT })));
+    const side = bounds.find(({ name }) => focused && LOWER.includes(name) === LOWER.includes(focused.name));
+    if (side) this._byKey.get(keyOf(side))?.focus();
+    this._marks.replaceChildren(...cutoffs.map((value) => svg("line", { class: "cutoff", x1: this._x(value), x2: this._x(value), y1: 0, y2: HEIGHT })));
+  }
+
+  /** @param {number[]} bounds at which bars end */
+  _draw(bounds) {
+    const { session } = this, histogram = session.histogram(this.name, bounds), { edges, all } = histogram;
+    const heights = heightsOf(all, edges), { highest, cut } = highestOf(heights);
+    const kept = (/** @type {number} */ which) => heightsOf(countsOf(histogram, session.outcome(which).selection.kept), edges);
+    this._all.setAttribute("d", bars(heights, edges, highest));
+    this._kept.setAttribute("d", bars(kept(0), edges, highest));
+    this._other.setAttribute("d", session.store.state.recipes[1] ? outline(kept(1), edges, highest) : "");
+    const nulls = session.table.length - this.extent.count;
+    this._cut.textContent = [nulls ? `${counted(nulls)} without` : "", cut ? "one bar cut" : ""].filter(Boolean).join(", ");
   }
 
   /** @returns {Bound[]} */
   _bounds() {
-    const { rules, selection } = this.session.outcome(0), { low, high } = this.histogram;
+    const { rules, selection } = this.session.outcome(0), { low, high } = this.extent;
     /** @type {Bound[]} */
     const bounds = [];
     rules.forEach((rule, index) => {
@@ -110,13 +123,13 @@ class HistogramView {
 
   /** @param {number} value */
   _x(value) {
-    const { low, high } = this.histogram;
+    const { low, high } = this.extent;
     return Math.min(WIDTH, Math.max(0, ((value - low) / (high - low)) * WIDTH));
   }
 
   /** @param {Bound} bound */
   _place(bound) {
-    const key = keyOf(bound), { low, high } = this.histogram, lower = LOWER.includes(bound.name), x = this._x(bound.value);
+    const key = keyOf(bound), { low, high } = this.extent, lower = LOWER.includes(bound.name), x = this._x(bound.value);
     let handle = this._byKey.get(key);
     if (!handle) {
       handle = svg("g", { role: "slider", tabindex: 0, "data-key": `${this.name}:${bound.name}`, "aria-orientation": "horizontal" },
@@ -159,7 +172,7 @@ class HistogramView {
       event.preventDefault();
     });
     handle.addEventListener("keydown", (event) => {
-      const { low, high } = this.histogram, step = (high - low) / (event.shiftKey ? 20 : 200);
+      const { low, high } = this.extent, step = (high - low) / (event.shiftKey ? 20 : 200);
       const steps = /** @type {Record<string, number>} */ ({ ArrowLeft: -step, ArrowDown: -step, ArrowRight: step, ArrowUp: step });
       if (event.key in steps) this._set(bound(), bound().value + steps[event.key]);
       else if (event.key === "Home") this._set(bound(), low);
@@ -186,7 +199,7 @@ class HistogramView {
    * @param {number} share of the width
    */
   _move(bound, share) {
-    const { low, high } = this.histogram, lower = LOWER.includes(bound.name);
+    const { low, high } = this.extent, lower = LOWER.includes(bound.name);
     if (lower ? share <= 0 : share >= 1) this._remove(bound);
     else this._set(bound, low + Math.min(1, Math.max(0, share)) * (high - low));
   }
@@ -196,7 +209,7 @@ class HistogramView {
    * @param {number} value
    */
   _set(bound, value) {
-    const { low, high } = this.histogram, digits = Math.max(0, Math.ceil(-Math.log10((high - low) / 1000)));
+    const { low, high } = this.extent, digits = Math.max(0, Math.ceil(-Math.log10((high - low) / 1000)));
     const rounded = Number(Math.min(high, Math.max(low, value)).toFixed(Math.min(12, digits)));
     const rules = structuredClone(this.session.store.state.recipes[0].rules);
     if (bound.rule >= 0) parts(rules[bound.rule])[1][bound.name] = rounded;
@@ -222,12 +235,12 @@ class HistogramView {
 }
 
 /**
- * How many rows the height of a plot stands for. One bar that would flatten all others is cut.
- * @param {Uint32Array} all
+ * What the height of a plot stands for. One bar that would flatten all others is cut.
+ * @param {Float64Array} heights
  */
-function heightOf(all) {
-  const [first, second = 0] = [...all].sort((a, b) => b - a);
-  return first > 3 * second && second > 0 ? { height: 1.5 * second, cut: first } : { height: Math.max(1, first), cut: 0 };
+function highestOf(heights) {
+  const [first, second = 0] = heights.toSorted().reverse(), cut = first > 3 * second && second > 0;
+  return { highest: cut ? 1.5 * second : first || 1, cut };
 }
 
 /** @param {Bound} bound */
@@ -236,35 +249,40 @@ function keyOf({ rule, name }) {
 }
 
 /**
- * A mark with a definition one hover, or one tab, away.
- * @param {string | undefined} text
+ * @param {Float64Array} heights
+ * @param {number[]} edges
+ * @param {number} highest
  */
-export function info(text) {
-  return text ? h("button", { type: "button", class: "info", "aria-label": text, "data-tip": text }, "i") : "";
+function bars(heights, edges, highest) {
+  return Array.from(heights, (height, bin) => {
+    const left = along(edges[bin], edges), width = along(edges[bin + 1], edges) - left;
+    return height ? `M${left.toFixed(2)} ${HEIGHT}V${top(height, highest)}h${Math.max(0.3, width - 0.6).toFixed(2)}V${HEIGHT}z` : "";
+  }).join("");
 }
 
 /**
- * @param {Uint32Array} counts
+ * @param {Float64Array} heights
+ * @param {number[]} edges
  * @param {number} highest
  */
-function bars(counts, highest) {
-  const width = WIDTH / BINS;
-  return Array.from(counts, (count, bin) => (count ? `M${(bin * width).toFixed(2)} ${HEIGHT}V${top(count, highest)}h${(width - 0.6).toFixed(2)}V${HEIGHT}z` : "")).join("");
+function outline(heights, edges, highest) {
+  return `M0 ${HEIGHT}${Array.from(heights, (height, bin) => `V${top(height, highest)}H${along(edges[bin + 1], edges).toFixed(2)}`).join("")}V${HEIGHT}`;
 }
 
 /**
- * @param {Uint32Array} counts
- * @param {number} highest
+ * Where a value lies in the width.
+ * @param {number} value
+ * @param {number[]} edges
  */
-function outline(counts, highest) {
-  const width = WIDTH / BINS;
-  return `M0 ${HEIGHT}${Array.from(counts, (count) => `V${top(count, highest)}h${width.toFixed(3)}`).join("")}V${HEIGHT}`;
+function along(value, edges) {
+  const low = edges[0], high = edges[edges.length - 1];
+  return (value / (high - low) - low / (high - low)) * WIDTH;
 }
 
 /**
- * @param {number} count
+ * @param {number} height
  * @param {number} highest
  */
-function top(count, highest) {
-  return (HEIGHT - (count ? Math.min(HEIGHT, Math.max(1.5, (count / highest) * (HEIGHT - 4))) : 0)).toFixed(2);
+function top(height, highest) {
+  return (HEIGHT - (height ? Math.min(HEIGHT, Math.max(1.5, (height / highest) * (HEIGHT - 4))) : 0)).toFixed(2);
 }

@@ -30,7 +30,7 @@ export function paint(canvas, { width, height, indices }, { palette, hasBackgrou
 }
 
 /**
- * Draw where two masks differ, and the outline of the first.
+ * Draw where two masks differ.
  * @param {HTMLCanvasElement} canvas
  * @param {Mask} mask
  * @param {Mask} reference
@@ -60,7 +60,7 @@ function put(canvas, image) {
 }
 
 /**
- * The picture of a row with a mask over it, which follow the state.
+ * The picture of a row with a mask over it, which follow the state; null if there are no pictures at all.
  * @param {Session} session
  * @param {number} row
  * @param {boolean} large
@@ -70,12 +70,15 @@ export function pictureOf(session, row, large, layer = null) {
   const canvas = h("canvas", { "aria-hidden": "true" }), image = h("img", { alt: "", draggable: "false", decoding: "async" });
   const frame = h("span", { class: "picture" }, image, canvas);
   const { pictures } = session;
-  if (!pictures || !pictures.has(row)) {
-    frame.replaceChildren(h("span", { class: "nothing" }, pictures ? "no picture here" : "no dataset was given"));
+  if (!pictures) return null;
+  if (!pictures.has(row)) {
+    frame.replaceChildren(h("span", { class: "nothing" }, "no picture here"));
     return frame;
   }
   pictures.image(row, large).then((address) => (image.src = address)).catch((error) => fail(frame, error));
-  draw(session, row, large, canvas, layer).catch((error) => fail(frame, error));
+  const asks = ["reference", "difference"].includes(layer ?? session.store.state.layer);
+  if (asks) frame.dataset.wait = "CLIP is looking …";
+  draw(session, row, large, canvas, layer).catch((error) => fail(frame, error)).then(() => delete frame.dataset.wait);
   return frame;
 }
 

@@ -1,20 +1,14 @@
 // A recipe: its rules in order, to be added, moved and changed, with what each leaves.
 
-import { choice, h, renew } from "../dom.js";
+import { choice, download, h, renew } from "../dom.js";
 import { counted, labelOf, percent } from "../recipe/labels.js";
+import { WORDS, kindsFor, newRule } from "../recipe/kinds.js";
 import { commandOf, toYaml } from "../recipe/yaml.js";
-import { download } from "../dom.js";
-import { RULE_KINDS, parts } from "../rules/select.js";
+import { parts } from "../rules/select.js";
+import { fieldsOf } from "./fields.js";
 
 /** @typedef {import("../session.js").Session} Session */
 /** @typedef {import("../rules/select.js").Rule} Rule */
-
-/** @type {Record<string, string>} */
-const WORDS = {
-  threshold: "threshold: beyond a bound", band: "band: between two bounds", top_k: "top_k: the best by a score",
-  top_per_group: "top_per_group: the best of each group", rank_mean: "rank_mean: the best by several scores, on average", worst_rank: "worst_rank: the best by their weakest score",
-  random: "random: drawn by chance", stratified: "stratified: from the whole range of a score",
-};
 
 export class RecipePanel {
   /**
@@ -58,8 +52,8 @@ export class RecipePanel {
       h("p", { class: "problem", role: "status" }),
       h("ol", { class: "rules" }, ...rules.map((rule, index) => this._rule(rule, index, rules.length))),
       rules.length ? null : h("p", { class: "empty" }, "No rule yet: every row that could be scored stays. Drag a bound in a histogram, or add a rule."),
-      choice({ label: "Add a rule", key: `add-${this.which}`, hide: true, value: "", options: [["", "+ Add a rule …"], ...RULE_KINDS.map((kind) => /** @type {[string, string]} */ ([kind, WORDS[kind] ?? kind]))],
-        change: (kind) => kind && this._change((all) => all.push(this._fresh(kind))) }),
+      choice({ label: "Add a rule", key: `add-${this.which}`, hide: true, value: "", options: [["", "+ Add a rule …"], ...kindsFor(this.session)],
+        change: (kind) => kind && this._change((all) => all.push(newRule(this.session, kind))) }),
       h("details", { class: "save" }, h("summary", { "data-key": `yaml-${this.which}` }, "YAML and command"),
         h("pre", { tabindex: 0, "aria-label": "The recipe as YAML" }, yaml), h("pre", { tabindex: 0, class: "command", "aria-label": "The command that gives the same rows" }, command),
         h("div", { class: "buttons" }, h("button", { type: "button", class: "save-yaml", click: () => download(file, yaml) }, `Save ${file}`),
@@ -89,89 +83,15 @@ export class RecipePanel {
    * @param {number} count
    */
   _rule(rule, index, count) {
-    const [kind, settings] = parts(rule), key = `${this.which}-${index}`;
+    const [kind] = parts(rule), key = `${this.which}-${index}`;
     const move = (/** @type {number} */ by) => this._change((rules) => rules.splice(index + by, 0, ...rules.splice(index, 1)));
     return h("li", {},
       h("div", { class: "head" }, h("strong", {}, labelOf(rule)),
         h("button", { type: "button", "data-key": `up-${key}`, "aria-label": `Move rule ${index + 1} up`, disabled: index === 0, click: () => move(-1) }, "↑"),
         h("button", { type: "button", "data-key": `down-${key}`, "aria-label": `Move rule ${index + 1} down`, disabled: index === count - 1, click: () => move(1) }, "↓"),
         h("button", { type: "button", "data-key": `remove-${key}`, "aria-label": `Remove rule ${index + 1}`, click: () => this._change((rules) => rules.splice(index, 1)) }, "✕")),
-      h("div", { class: "fields" }, h("span", { class: "kind", title: WORDS[kind] }, kind), ...this._fields(kind, settings, index)),
+      h("div", { class: "fields" }, h("span", { class: "kind", title: WORDS[kind] }, kind), ...fieldsOf(this.session, rule, `${this.which}-${index}`, { size: this.session.outcome(this.which).selection.steps[index], change: (edit) => this._change((rules) => edit(parts(rules[index])[1])) })),
       h("div", { class: "result" }, h("div", { class: "bar" }, h("span", {})), h("span", { class: "count" }), h("span", { class: "bounds" })));
-  }
-
-  /**
-   * @param {string} kind
-   * @param {any} settings
-   * @param {number} index
-   */
-  _fields(kind, settings, index) {
-    const { session } = this, key = (/** @type {string} */ name) => `${name}-${this.which}-${index}`;
-    const set = (/** @type {string} */ name, /** @type {any} */ value) => this._change((rules) => {
-      const own = parts(rules[index])[1];
-      if (value === null || (Array.isArray(value) && !value.length)) delete own[name];
-      else own[name] = value;
-    });
-    const column = () => choice({ label: "of", key: key("column"), value: settings.column, options: names(session.scores, settings.column), change: (name) => set("column", name) });
-    const number = (/** @type {string} */ name, /** @type {string} */ label, /** @type {any} */ value, /** @type {Record<string, any>} */ limits = {}) =>
-      field(label, key(name), value, { type: "number", step: "any", ...limits }, (text) => text !== "" && Number.isFinite(Number(text)) && set(name, Number(text)));
-    const bound = (/** @type {string} */ name, /** @type {string} */ label) => field(label, key(name), settings[name] ?? "",
-      { type: "text", inputmode: "decimal", placeholder: "none", pattern: "-?[0-9.]*(e-?[0-9]+)?|q(0(\\.[0-9]+)?|1(\\.0+)?)", title: "a number, or a quantile such as q0.15" },
-      (text) => {
-        if (text === "") set(name, null);
-        else if (/^q(0(\.\d+)?|1(\.0+)?)$/.test(text)) set(name, text);
-        else if (Number.isFinite(Number(text))) set(name, Number(text));
-      });
-    const size = () => {
-      const share = settings.target == null;
-      return [
-        choice({ label: "keep", key: key("size"), value: share ? "fraction" : "target", options: [["fraction", "share"], ["target", "rows"]], change: (name) => this._resize(index, name) }),
-        share ? number("fraction", "share", settings.fraction, { min: 0.0001, max: 1 }) : number("target", "rows", settings.target, { min: 1, step: 1 }),
-      ];
-    };
-    const several = (/** @type {string} */ name, /** @type {string} */ label, /** @type {string[]} */ options) => h("fieldset", {}, h("legend", {}, label),
-      ...options.map((option) => {
-        const chosen = [settings[name]].flat(), box = h("input", { type: "checkbox", "data-key": key(`${name}-${option}`), checked: chosen.includes(option),
-          change: () => set(name, box.checked ? [...chosen, option] : chosen.filter((/** @type {string} */ other) => other !== option)) });
-        return h("label", { class: "check" }, box, option);
-      }));
-    if (kind === "threshold") return [column(), bound("above", "above"), bound("below", "below")];
-    if (kind === "band") return [column(), bound("low", "low"), bound("high", "high")];
-    if (kind === "top_k") return [column(), ...size()];
-    if (kind === "top_per_group") return [settings.column ? column() : h("span", {}), several("by", "by", session.groupColumns), ...size()];
-    if (kind === "rank_mean" || kind === "worst_rank") return [several("columns", "of", session.scores), ...size()];
-    if (kind === "random") return [...size(), number("seed", "seed", settings.seed ?? 0, { step: 1 })];
-    if (kind === "stratified") {
-      return [column(), ...size(), number("strata", "strata", settings.strata ?? 50, { min: 1, step: 1 }), number("drop_lowest", "drop lowest", settings.drop_lowest ?? 0.1, { min: 0, max: 0.99 })];
-    }
-    return [h("span", { class: "quiet" }, "this page cannot change rules of this kind")];
-  }
-
-  /**
-   * @param {number} index
-   * @param {string} name
-   */
-  _resize(index, name) {
-    const { before = 1, after = 1 } = this.session.outcome(this.which).selection.steps[index] ?? {};
-    this._change((rules) => {
-      const settings = parts(rules[index])[1];
-      delete settings.fraction;
-      delete settings.target;
-      if (name === "target") settings.target = Math.max(1, after);
-      else settings.fraction = Math.max(0.01, Math.round((100 * after) / Math.max(1, before)) / 100);
-    });
-  }
-
-  /** @param {string} kind */
-  _fresh(kind) {
-    const { session } = this, column = session.scores[0] ?? "", groups = ["num_classes_present", "classes_present"].filter((name) => name in session.table.columns);
-    const settings = {
-      threshold: { column, above: "q0.1" }, band: { column, low: "q0.1", high: "q0.9" }, top_k: { column, fraction: 0.5 },
-      top_per_group: { column, by: groups.length ? groups : session.groupColumns.slice(0, 1), fraction: 0.6 },
-      worst_rank: { columns: session.scores.slice(0, 2), fraction: 0.5 }, rank_mean: { columns: session.scores.slice(0, 2), fraction: 0.5 }, random: { fraction: 0.5, seed: 0 },
-      stratified: { column, fraction: 0.5, strata: 50, drop_lowest: 0.1 },
-    }[kind];
-    return { [kind]: settings };
   }
 
   /** @param {string} chosen */
@@ -190,37 +110,16 @@ export class RecipePanel {
 }
 
 /**
- * @param {string[]} options
- * @param {string} value
- * @returns {[string, string][]}
- */
-function names(options, value) {
-  return (options.includes(value) || !value ? options : [value, ...options]).map((name) => [name, name]);
-}
-
-/**
- * @param {string} label
- * @param {string} key
- * @param {any} value
- * @param {Record<string, any>} props
- * @param {(text: string) => void} change
- */
-function field(label, key, value, props, change) {
-  const input = h("input", { ...props, value, "data-key": key, size: 6, change: () => input.validity.valid && change(input.value.trim()) });
-  input.addEventListener("keydown", (event) => event.key === "Enter" && input.blur());
-  return h("label", {}, h("span", {}, label), input);
-}
-
-/**
  * The line above everything: how many stay.
  * @param {Session} session
  */
 export function summary(session) {
-  const { table, store } = session, [first, second] = store.state.recipes.map((_, place) => session.outcome(place).selection);
+  const { table, store } = session, outcomes = store.state.recipes.map((_, place) => session.outcome(place)), [first, second] = outcomes.map(({ selection }) => selection);
   const text = (/** @type {number} */ count) => [h("strong", {}, counted(count)), ` of ${counted(table.length)} rows kept (${percent(count / Math.max(1, table.length))})`];
-  if (!second) return h("p", { class: "summary", "data-kept": first.count }, ...text(first.count));
+  const problem = outcomes.some(({ error }) => error) ? h("span", { class: "problem" }, " – not all rules are applied") : null;
+  if (!second) return h("p", { class: "summary", "data-kept": first.count }, ...text(first.count), problem);
   let both = 0;
   for (let row = 0; row < table.length; row++) both += first.kept[row] & second.kept[row];
   return h("p", { class: "summary", "data-kept": first.count }, h("span", { class: "a" }, "A "), ...text(first.count), h("span", { class: "b" }, " · B "), h("strong", {}, counted(second.count)),
-    ` · both ${counted(both)}, only A ${counted(first.count - both)}, only B ${counted(second.count - both)}`);
+    ` · both ${counted(both)}, only A ${counted(first.count - both)}, only B ${counted(second.count - both)}`, problem);
 }

@@ -2,11 +2,9 @@
 
 import { nextToAsk } from "../analysis/sample.js";
 import { choice, h, renew } from "../dom.js";
-import { groupWords } from "../rules/columns.js";
-import { SHARES, counted, labelOf, short, wordsOf } from "../recipe/labels.js";
-import { parts } from "../rules/select.js";
-import { info } from "./histograms.js";
+import { short, wordsOf } from "../recipe/labels.js";
 import { pictureOf, swatch } from "./overlay.js";
+import { rulesOf, scoresOf } from "./standing.js";
 
 /** @typedef {import("../session.js").Session} Session */
 
@@ -50,7 +48,7 @@ export class RowView {
    */
   _parts(row, id) {
     const { session } = this, { store, marks, pictures } = session, { selection, rules } = session.outcome(0), mark = marks.byId.get(id);
-    const layers = pictures?.references ? ["mask", "reference", "difference"] : ["mask"];
+    const layers = !pictures ? [] : pictures.references ? ["mask", "reference", "difference"] : ["mask"];
     const caption = session.captions?.[row], problem = session.errors?.[row];
     const button = (/** @type {boolean} */ good, /** @type {string} */ label) =>
       h("button", { type: "button", "data-key": `mark-${good}`, class: good ? "good" : "bad", "aria-pressed": String(mark?.mark === good), click: () => this.mark(mark?.mark === good ? null : good) }, label);
@@ -59,7 +57,7 @@ export class RowView {
         h("button", { type: "button", "data-key": "previous", "aria-label": "Previous row", click: () => this._step(-1) }, "←"),
         h("button", { type: "button", "data-key": "next", "aria-label": "Next row", click: () => this._step(1) }, "→"),
         h("button", { type: "button", "data-key": "shut", "aria-label": "Close", click: () => this.element.close() }, "✕")),
-      h("div", { class: "sides" },
+      h("div", { class: pictures ? "sides" : null },
         h("div", { class: "pictures" },
           pictures ? h("figure", {}, pictureOf(session, row, true, "none"), h("figcaption", {}, "picture")) : null,
           ...layers.map((layer) => h("figure", {}, pictureOf(session, row, true, layer), h("figcaption", {}, { mask: "given mask", reference: "CLIP's reference mask", difference: "where they differ" }[layer]))),
@@ -73,43 +71,8 @@ export class RowView {
           h("div", { class: "mark" }, button(true, "Good (1)"), button(false, "Bad (0)"),
             choice({ label: "Ask me about", key: "asking", value: this.asking, change: (how) => this.ask(how),
               options: [["", "nothing: I choose"], ...[...marks.samples.keys()].map((name) => /** @type {[string, string]} */ ([`sample ${name}`, `the ${name} sample`])), ["kept", "kept rows, drawn by chance"]] })),
-          this._scores(row), this._rules(row))),
+          scoresOf(session, row), rulesOf(session, row))),
     ];
-  }
-
-  /** @param {number} row */
-  _scores(row) {
-    const { session } = this, { table } = session;
-    const column = (/** @type {string} */ name) => {
-      const value = table.numbers(name).values[row], order = table.descending(name);
-      let rank = 0, end = order.length;
-      while (rank < end) {
-        const middle = (rank + end) >> 1;
-        if (table.numbers(name).values[order[middle]] > value) rank = middle + 1;
-        else end = middle;
-      }
-      return h("tr", {}, h("th", { scope: "row" }, name, " ", info(session.config.definitions[name])), h("td", { class: "right" }, short(value)),
-        h("td", { class: "right" }, Number.isNaN(value) ? "–" : `${counted(rank + 1)} of ${counted(order.length)}`));
-    };
-    return h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "score"), h("th", { scope: "col", class: "right" }, "value"), h("th", { scope: "col", class: "right" }, "rank, highest first"))),
-      h("tbody", {}, ...session.scores.map(column)));
-  }
-
-  /** @param {number} row */
-  _rules(row) {
-    const { session } = this, { selection: { state, steps }, rules } = session.outcome(0), { table } = session;
-    if (!rules.length) return null;
-    const lines = rules.map((rule, index) => {
-      const out = state.droppedAt[row] === index + 1, before = state.dropped[row] && state.droppedAt[row] < index + 1;
-      const cutoffs = Object.entries(steps[index].bounds).map(([name, value]) => `${name} ${short(value)}`);
-      const [, settings] = parts(rule), value = table.columns[settings.column]?.kind === "number" ? `${settings.column} ${short(table.numbers(settings.column).values[row])}` : "";
-      return h("li", { class: out ? "out" : before ? "before" : "in" }, h("strong", {}, labelOf(rule)), ` – ${before ? "left before" : out ? "leaves here" : "stays"}`, value && !before ? ` (${[value, ...cutoffs].join(", ")})` : "");
-    });
-    const ranks = [...state.rankings].filter(([, { rank }]) => rank[row]).map(([name, { rank, size, cutoff, group }]) => {
-      return h("tr", {}, h("th", { scope: "row" }, SHARES.includes(name) ? "all rows" : groupWords(table, name, group[row])), h("td", { class: "right" }, `${counted(rank[row])} of ${counted(size[row])}`), h("td", { class: "right" }, counted(cutoff[row])));
-    });
-    return h("div", {}, h("ol", { class: "steps" }, ...lines),
-      ranks.length ? h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "group"), h("th", { scope: "col", class: "right" }, "rank"), h("th", { scope: "col", class: "right" }, "last that stays"))), h("tbody", {}, ...ranks)) : null);
   }
 
   /** @param {number} row */

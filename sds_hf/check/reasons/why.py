@@ -20,6 +20,7 @@ from sds_hf.selection.rules.bounds import Bounded
 from sds_hf.selection.rules.groups import TopPerGroup
 from sds_hf.selection.select import RECIPE_FILE, REPORT_FILE, SELECTION_FILE, Selection
 from sds_hf.selection.source import Scores, open_scores
+from sds_hf.table.partial.needs import HIGH, LOW
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -98,6 +99,10 @@ def why(
 
     Raises:
         ValueError: if there is no such row, or the scores are not those of the selection.
+
+    Examples:
+        >>> why(selection, candidates["id"][0], table).words
+        'among the best of class cow, rank 1 of 1 (1 stay)'
     """
     path, report, recipe, scores = _opened(selection, scores)
     table = pq.read_table(path, filters=pc.field("id") == row_id)
@@ -105,18 +110,21 @@ def why(
         raise ValueError(f"there is no row {row_id!r} among the {report.rows:,} candidates")
     record = table.to_pylist()[0]
     values: dict[str, Any] = {}
+    skipped: dict[str, str] = {}
     ranks: dict[str, list[Place]] = {}
     if scores is not None:
         with database() as connection:
             source = open_scores(scores, connection)
             groups = [name for rule in recipe.rules if isinstance(rule, TopPerGroup) for name in rule.by]
             values = _values(connection, source, record, groups)
+            skipped = _skipped(connection, source, record["row"], values)
+            values = {name: value for name, value in values.items() if name not in source.partial}
             for rule in recipe.rules:
                 if isinstance(rule, TopPerGroup) and getattr(rule, "column", None):
                     names = source.class_names or report.provenance.get("labels", {}).get("names", [])
                     ranks |= _places(connection, replace(source, class_names=list(names)), path, rule, record, values)
-    judgements = _judged(recipe.rules, report.steps, record, values, ranks)
-    numbers = {name: value for name, value in values.items() if isinstance(value, float | None)}
+    judgements = _judged(recipe.rules, report.steps, record, values | skipped, ranks)
+    numbers = {name: value for name, value in values.items() if isinstance(value, float | None) and name not in skipped}
     words = reason_in_words(record | values, recipe.rules, report.steps)
     return Why(record["id"], record["row"], record["kept"], record["reason"], words, judgements, numbers)
 
@@ -153,6 +161,18 @@ def _values(connection: Any, source: Scores, record: Mapping[str, Any], groups: 
     values = dict(zip(names, rows[0][1:], strict=True))
     nan = [name for name, value in values.items() if isinstance(value, float) and np.isnan(value)]
     return {name: None if name in nan else value for name, value in values.items() if name not in ("id", "row")}
+
+
+def _skipped(connection: Any, source: Scores, row: int, values: Mapping[str, Any]) -> dict[str, str]:
+    """In words what is known of a row's values that were not computed, by column."""
+    if not source.skipped:
+        return {}
+    query = f"SELECT {source.skipped} FROM {source.sql} WHERE {source.number} = {row}"
+    words = {}
+    for name in connection.execute(query).fetchall()[0][0] or ():
+        low, high = values.get(name + LOW), values.get(name + HIGH)
+        words[name] = "not computed" if low is None else f"between {low:.4g} and {high:.4g}, not computed further"
+    return words
 
 
 def _places(
@@ -230,6 +250,8 @@ def _passes(
 ) -> bool | None:
     if isinstance(rule, Bounded) and rule.column in values:
         value = values[rule.column]
+        if isinstance(value, str):  # it was skipped: what the rule said is in the reason, unless the row was out before
+            return record["kept"] or (False if record["reason"] == f"dropped:{rule.column}" else None)
         return value is not None and all(stays(value, name, bound) for name, bound in bounds_of(rule, step).items())
     if any(place.cutoff is not None and place.rank <= place.cutoff for place in places):
         return True

@@ -13,6 +13,7 @@ from sds_hf.limits import read_json, read_yaml
 CARDS = ("README.md", ".huggingface.yaml")  # what may name data files
 BUILT = "dataset_info.json"  # of a builder, or beside STATE of `save_to_disk`
 SPLITS = "dataset_dict.json"  # beside folders of `save_to_disk`
+CHAIN = "::"  # between a file and the archive it is in
 PATTERN = "*?["  # what `datasets` takes for one in a path
 
 
@@ -28,6 +29,7 @@ def check_saved(folder: Path) -> None:
         PathError: names the file.
         ValueError: if what names them is damaged.
     """
+    check_unchained(folder)
     reach, split_list = Reach((own_folder(folder),)), folder / SPLITS
     splits = _members(split_list, "splits", str) if os.path.lexists(split_list) else []
     for inner in [folder, *(folder / split for split in splits)]:
@@ -55,10 +57,10 @@ def folder_builder(folder: Path, config: str | None = None) -> Any:
     """
     from datasets import load_dataset_builder
 
+    check_plain(folder)
     for name in CARDS:
         if os.path.lexists(folder / name):
             check_card(read_file(folder / name).decode("utf-8", "replace"), str(folder / name), Path(folder))
-    check_plain(folder)
     builder = load_dataset_builder(str(folder.absolute()), config)
     check_data_files(folder, data_files_of(builder))
     return builder
@@ -70,10 +72,24 @@ def check_plain(path: str | Path) -> None:
     Raises:
         PathError: names the character.
     """
+    check_unchained(path)
     if taken := [character for character in PATTERN if character in os.path.realpath(path)]:
         raise PathError(
             f"{path} has {taken[0]!r} in its path, which `datasets` takes for a pattern, so it might read others: give "
             "the folder another name"
+        )
+
+
+def check_unchained(path: str | Path) -> None:
+    """Refuse a path that `datasets` would take for a file inside of another.
+
+    Raises:
+        PathError: says so.
+    """
+    if CHAIN in os.path.realpath(path):
+        raise PathError(
+            f"{path} has {CHAIN!r} in its path, by which `datasets` names files inside of archives, so it opens "
+            "nothing there: give the folder another name"
         )
 
 

@@ -36,11 +36,18 @@ def allow_paths(*folders: str | Path, urls: bool = False) -> Iterator[None]:
 
     Raises:
         ValueError: if one of them is no folder.
+
+    Examples:
+        >>> with allow_paths(".."):
+        ...     dataset = add_scores(candidates, Boundary())
+        ...
+        >>> dataset.num_rows
+        24
     """
     if lacking := [str(folder) for folder in folders if not Path(folder).is_dir()]:
-        raise ValueError(f"--allow-path {lacking[0]} is no folder")
+        raise ValueError(f"{lacking[0]} is no folder, so no path in it can be allowed")
     if parted := [path for path in map(os.path.realpath, folders) if os.pathsep in path]:
-        raise ValueError(f"--allow-path {parted[0]} has {os.pathsep!r} in it, which parts paths: give it another name")
+        raise ValueError(f"the folder {parted[0]} has {os.pathsep!r} in it, which parts paths: give it another name")
     before = {name: os.environ.get(name) for name in (FOLDERS, ADDRESSES)}
     allowed = [*filter(None, (before[FOLDERS] or "").split(os.pathsep)), *(os.path.realpath(path) for path in folders)]
     os.environ[FOLDERS] = os.pathsep.join(allowed)
@@ -107,7 +114,7 @@ class Reach:
         target = f", it leads to {path}" if os.path.islink(name) else ""
         raise PathError(
             f"{name} lies outside the dataset's own folder{target}, so it is not read; if you trust it, allow its "
-            "folder with --allow-path (in Python: allow_paths)"
+            "folder with allow_paths"
         )
 
     def check_data_file(self, name: str) -> None:
@@ -130,8 +137,8 @@ class Reach:
         inside = ".." not in name and "%" not in name and name.startswith(self.addresses)
         if not ((inside and self.addresses) or self.anywhere or allows_addresses()):
             raise PathError(
-                f"{shown(name)} is an address, and none that data names is asked for; if you trust it, say --allow-url "
-                "(in Python: allow_paths(urls=True))"
+                f"{shown(name)} is an address, and none that data names is asked for; if you trust it, say so with "
+                "allow_paths(urls=True)"
             )
 
 
@@ -237,14 +244,21 @@ def held(cell: Any, reach: Reach, is_picture: bool = False) -> Any:
         reach: where the files may lie.
         is_picture: whether a text, or a struct of only one of both, is a file too.
     """
+    try:
+        return _held(cell, reach, is_picture)
+    except RecursionError:
+        return Unreadable("", "lists in lists, too deep to be read")
+
+
+def _held(cell: Any, reach: Reach, is_picture: bool = False) -> Any:
     if isinstance(cell, str) and is_picture:
         cell = {"bytes": None, "path": cell}
     if isinstance(cell, list):
-        return [held(item, reach, is_picture) for item in cell]
+        return [_held(item, reach, is_picture) for item in cell]
     if not isinstance(cell, dict):
         return cell
     if set(cell) != {"bytes", "path"} and not (is_picture and set(cell) in ({"bytes"}, {"path"})):
-        return {name: held(item, reach) for name, item in cell.items()}
+        return {name: _held(item, reach) for name, item in cell.items()}
     path = cell.get("path")
     if cell.get("bytes") is not None or not path:
         return cell

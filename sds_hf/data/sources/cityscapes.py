@@ -1,6 +1,5 @@
 """Cityscapes (Cordts et al., CVPR 2016)."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -57,7 +56,7 @@ class Cityscapes(Reader):
         for folder in (self.images, self.annotations):
             if not folder.is_dir():
                 there = sorted(subfolders(folder.parent))
-                raise UnknownLayoutError(f"no split {split!r} in {folder.parent}; there are {there}: give --split")
+                raise UnknownLayoutError(f"no split {split!r} in {folder.parent}; there are {there}: give split=...")
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
@@ -68,9 +67,9 @@ class Cityscapes(Reader):
         """`cityscapes`."""
         return "cityscapes"
 
-    def entries(self) -> Iterator[Path]:
+    def entries(self) -> list[Path]:
         """See `Reader.entries`."""
-        yield from sorted(self.images.glob(f"*/*{IMAGE_END}"), key=lambda path: natural(path.name))
+        return sorted(self.images.glob(f"*/*{IMAGE_END}"), key=lambda path: natural(path.name))
 
     def read(self, entry: Path) -> Row | None:
         """See `Reader.read`."""

@@ -58,7 +58,7 @@ class Listed:
         if category in self.categories.things:
             raise UnknownLayoutError(
                 f"{self.file}: its category {self.categories.names[category]!r} is no class of the label space "
-                f"{self.categories.space!r}; give --labels"
+                f"{self.categories.space!r}; give labels=..."
             )
         return None
 
@@ -107,7 +107,7 @@ class COCOAnnotated(Reader):
     ) -> None:
         super().__init__(path, labels)
         if crowd not in get_args(Crowd):
-            raise UnknownLayoutError(f"--crowd is {' or '.join(get_args(Crowd))}, not {crowd!r}")
+            raise UnknownLayoutError(f"crowd must be {' or '.join(get_args(Crowd))}, not {crowd!r}")
         files = annotation_files(self.path, self.kind)
         if not files:
             raise UnknownLayoutError(f"{self.path} has no annotations/{self.kind}_*.json")
@@ -225,7 +225,7 @@ def chosen_splits(names: Iterable[str], split: str | None, where: Path) -> list[
     names = sorted(names)
     if split is None:
         if len(names) > 1:
-            raise UnknownLayoutError(f"{where} has the splits {names}; say which, e.g. --split {names[0]}")
+            raise UnknownLayoutError(f"{where} has the splits {names}; say which, e.g. split={names[0]!r}")
         return names
     splits = [name for name in names if fnmatchcase(name, split) or re.fullmatch(rf"{re.escape(split)}\d{{4}}", name)]
     if not splits:
@@ -260,7 +260,7 @@ def categories_of(listed: Iterable[Mapping[str, Any]], labels: LabelSpace, file:
         if things and not indices.keys() & things:
             raise UnknownLayoutError(
                 f"{file}: its category {names[min(things, key=str)]!r} is no class of the label space {labels.name!r}; "
-                "give --labels"
+                "give labels=..."
             )
     except (KeyError, TypeError, AttributeError, InstanceError) as error:
         raise UnknownLayoutError(f"{file}: its categories are not as COCO has them: {error!r}"[:400]) from error
@@ -305,4 +305,6 @@ def _image_folder(path: Path, name: str, images: str | None) -> Path:
         if folder.is_dir():
             return folder
     folders = sorted(folder.name for folder in path.iterdir() if folder.is_dir())
-    raise UnknownLayoutError(f"{path} has no folder of images called {images or name}; it has {folders}: give --images")
+    raise UnknownLayoutError(
+        f"{path} has no folder of images called {images or name}; it has {folders}: give images=..."
+    )

@@ -31,7 +31,7 @@ def check_ids(ids: str | None) -> None:
         UnknownLayoutError: names those that exist.
     """
     if ids not in (None, *get_args(Ids)):
-        raise UnknownLayoutError(f"--ids is {' or '.join(get_args(Ids))}, not {ids!r}")
+        raise UnknownLayoutError(f"ids must be {' or '.join(get_args(Ids))}, not {ids!r}")
 
 
 def to_indices(mask: np.ndarray, ids: Ids, labels: LabelSpace, path: Path) -> np.ndarray:
@@ -102,30 +102,32 @@ def find_ids(
         UnknownLayoutError: if more than one encoding or none is possible; names the flag, or files that differ.
     """
     of_files = {path: _held(path, class_ids_of(name) if class_ids_of else set()) for name, path in masks.items()}
-    shown = {path: held for path, held in of_files.items() if held is not None and held.values}
-    _check_pixelmaps(shown, folder)
-    fitting = {ids: [path for path in shown if shown[path].large <= _possible(ids, labels)] for ids in ALL_IDS}
-    if (best := _asked_for(shown, labels)) and len(fitting[best]) * 2 > len(shown):
+    held_by_path = {path: held for path, held in of_files.items() if held is not None and held.values}
+    _check_pixelmaps(held_by_path, folder)
+    fitting = {
+        ids: [path for path in held_by_path if held_by_path[path].large <= _possible(ids, labels)] for ids in ALL_IDS
+    }
+    if (best := _asked_for(held_by_path, labels)) and len(fitting[best]) * 2 > len(held_by_path):
         return best
-    candidates = [ids for ids in ALL_IDS if len(fitting[ids]) >= NEARLY_ALL * len(shown)]
-    with_stuff = [path for path, held in shown.items() if held.large & set(STUFF)]
-    if candidates == ["stuffthingmaps"] and len(with_stuff) * FEW >= len(shown):
+    candidates = [ids for ids in ALL_IDS if len(fitting[ids]) >= NEARLY_ALL * len(held_by_path)]
+    with_stuff = [path for path, held in held_by_path.items() if held.large & set(STUFF)]
+    if candidates == ["stuffthingmaps"] and len(with_stuff) * FEW >= len(held_by_path):
         return "stuffthingmaps"
     if not set(candidates) & {"contiguous", "original"}:
-        raise UnknownLayoutError(_differing(fitting, shown, labels, folder))
+        raise UnknownLayoutError(_differing(fitting, held_by_path, labels, folder))
     # Most values of COCO-Stuff are those of others too, and its 0 is a person: its own have to decide.
     contiguous = [path for path in fitting["contiguous"] if path not in fitting["original"]]
     original = [path for path in fitting["original"] if path not in fitting["contiguous"]]
     for ids, telling, others in (("contiguous", contiguous, original), ("original", original, contiguous)):
-        enough = len(telling) >= SEVERAL or len(telling) * FEW >= len(shown) > 0
+        enough = len(telling) >= SEVERAL or len(telling) * FEW >= len(held_by_path) > 0
         if ids in candidates and enough and len(telling) * (1 - NEARLY_ALL) >= len(others):
             return ids
-    if unless_same and set().union(*(held.values for held in shown.values())) <= _same(labels):
+    if unless_same and set().union(*(held.values for held in held_by_path.values())) <= _same(labels):
         return "contiguous"
     few = [path.name for path in (*contiguous, *original)][:SEVERAL]
     raise UnknownLayoutError(
         f"the masks in {folder} could hold contiguous (1-80) or original (1-90) COCO ids; say which: "
-        f"--ids contiguous or --ids original{f' (only {few} tell, of {len(shown)} masks)' if few else ''}"
+        f"ids='contiguous' or ids='original'{f' (only {few} tell, of {len(held_by_path)} masks)' if few else ''}"
     )
 
 
@@ -151,8 +153,8 @@ def _held(path: Path, named: set[int]) -> Held | None:
         return None
     pixels = {int(value): int(count) for value, count in zip(values, counts, strict=True)}
     least = sum(pixels.values()) / 1000
-    shown = set(pixels) - {0, IGNORE_INDEX}
-    return Held(shown, {value for value in shown if pixels[value] >= least}, named)
+    classes = set(pixels) - {0, IGNORE_INDEX}
+    return Held(classes, {value for value in classes if pixels[value] >= least}, named)
 
 
 def _check_pixelmaps(shown: Mapping[Path, Held], folder: Path) -> None:
@@ -182,12 +184,12 @@ def _differing(fitting: Mapping[Ids, list[Path]], shown: Mapping[Path, Held], la
         first, second = min(set(only) & contiguous), min(set(only) & original)
         return (
             f"{folder} holds {first}, which is no original COCO category id, and {second}, which is no contiguous one: "
-            f"the masks are of different encodings; import them apart, with --ids ({first} is in {only[first].name}, "
+            f"the masks are of different encodings; import them apart, with ids=... ({first} is in {only[first].name}, "
             f"{second} in {only[second].name})"
         )
     ids = max(ALL_IDS, key=lambda ids: len(fitting[ids]))
     odd = next(path for path in shown if path not in fitting[ids])
     return (
         f"{len(fitting[ids])} of {len(shown)} masks in {folder} could hold {MEANING[ids]}, but not {odd.name}: it has "
-        f"{sorted(shown[odd].large - _possible(ids, labels))}: take it out, or say which ids with --ids {ids}"
+        f"{sorted(shown[odd].large - _possible(ids, labels))}: take it out, or say which ids with ids={ids!r}"
     )

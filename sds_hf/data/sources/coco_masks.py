@@ -60,7 +60,7 @@ class COCOMasks(Reader):
         self.masks = _by_number(_chosen([self.folder], splits, (".png",)))
         self.images = _chosen(image_folders, splits)
         if not self.images:
-            raise UnknownLayoutError(f"{self.path} holds no images of COCO: give --images")
+            raise UnknownLayoutError(f"{self.path} holds no images of COCO: give images=...")
         check_ids(ids)
         self._ids, self.values = ids, MaskValues(self.labels)
 
@@ -109,7 +109,7 @@ def _mask_folder(path: Path, masks: str | None) -> Path:
             return path / name
     raise UnknownLayoutError(
         f"{path} has no folder of masks called {masks or ' or '.join(MASK_FOLDERS)}; it has {sorted(inner)}: "
-        "give --masks (stuff_*_pixelmaps have no classes of things, so they will not do)"
+        "give masks=... (stuff_*_pixelmaps have no classes of things, so they will not do)"
     )
 
 
@@ -125,7 +125,7 @@ def _chosen(folders: list[Path], splits: set[str], suffixes: tuple[str, ...] | N
     for folder in chosen_folders:
         for stem, file in (files_by_stem(folder, suffixes) if suffixes else files_by_stem(folder)).items():
             if stem in files:
-                raise UnknownLayoutError(f"{files[stem]} and {file} are both {stem!r}; give --split, or rename one")
+                raise UnknownLayoutError(f"{files[stem]} and {file} are both {stem!r}; give split=..., or rename one")
             files[stem] = file
     return files
 

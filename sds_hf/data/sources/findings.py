@@ -70,29 +70,33 @@ class Findings:
     def _why(self) -> str:
         if self.annotations and self.crowds == self.annotations:
             return (
-                f": all {self.crowds} annotations are crowds (iscrowd 1), which are ignored; --crowd paint paints them"
+                f": all {self.crowds} annotations are crowds (iscrowd 1), which are ignored; crowd='paint' paints them"
             )
         if self.values == {0, IGNORE_INDEX}:
             return (
-                ": all masks hold 0 and 255 only, and 255 is ignored; if it is an object, give --labels a file that "
+                ": all masks hold 0 and 255 only, and 255 is ignored; if it is an object, give labels=... a file that "
                 "numbers its lines, `0: background` and `255: NAME`"
             )
         return f": all masks hold {sorted(self.values)} only" if self.values else ""
 
 
-def check_whole(data: bytes, image: Path) -> None:
+def check_whole(data: bytes, image: Path) -> tuple[int, int]:
     """Refuse an image that breaks off: its size is still right, and only its last pixels are missing.
+
+    Returns:
+        Its height and width, upright.
 
     Raises:
         BadImageError: names the file.
     """
-    picture_size(data, str(image))  # which says what is no image at all
+    size = picture_size(data, str(image))  # which says what is no image at all
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             opened.draft("L", (1, 1))  # of a JPEG an eighth of the pixels will do
             opened.load()
     except Exception as error:  # what Pillow makes of broken data has no end
         raise BadImageError(f"{image}: broken image data: {error}") from error
+    return size
 
 
 def check_sizes(data: bytes, size: tuple[int, ...], image: Path, what: str = "its mask has {}") -> None:

@@ -1,6 +1,6 @@
 """Any folder of images and masks, with or without a table."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
@@ -83,7 +83,7 @@ class Folder(Reader):
             any((path / name).is_dir() for name in names) for names in (IMAGE_FOLDERS, MASK_FOLDERS)
         ) and not any(other.recognises(path) for other in READERS.values() if other is not cls)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> list[Entry]:
         """See `Reader.entries`; columns by their role."""
         images, self._masks = self._pictures()
         if not images:
@@ -91,20 +91,19 @@ class Folder(Reader):
         if not self._masks:
             suffixes = ", ".join(MASK_SUFFIXES)
             raise UnknownLayoutError(f"{self.masks_folder} holds no masks ({suffixes}){_why(self.masks_folder)}")
-        entries: Iterable[Entry] = [{"file_name": self._name(file)} for file in images.values()]
+        entries: list[Entry] = [{"file_name": self._name(file)} for file in images.values()]
         if self.table is not None:
-            entries = self._listed(self.table)
+            entries = list(self._listed(self.table))
         if self._ids or self.labels.original_ids:
-            entries = list(entries)
             prompts = {self._name(file): entry.get("class_prompt") for entry in entries if (file := self._image(entry))}
             masks = {self._name(file): path for file in images.values() if (path := self._mask_of(file))}
             self.choose_ids(
                 self._ids, masks, self.masks_folder, lambda name: self._named(prompts.get(name)), unless_same=True
             )
-        yield from entries
         if self.table is None and self.images_folder != self.masks_folder:
             used = {self._mask_of(file) for file in images.values()}
             self.counts["mask without an image"] += len(set(self._masks.values()) - used)
+        return entries
 
     def _pictures(self) -> tuple[dict[str, Path], dict[str, Path]]:
         """Images and masks by name.
@@ -190,7 +189,7 @@ def _find(path: Path, folder_name: str | None, names: tuple[str, ...], kind: str
             return path / name
     folders = sorted(folder.name for folder in path.iterdir() if folder.is_dir())
     raise UnknownLayoutError(
-        f"{path} has no folder of {kind} called {folder_name or ' or '.join(names)}; it has {folders}: give --{kind}"
+        f"{path} has no folder of {kind} called {folder_name or ' or '.join(names)}; it has {folders}: give {kind}=..."
     )
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from sds_hf.data.images import values_of
 from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, MaskValues
 from sds_hf.data.sources.coco_ids import Ids, check_ids, find_ids, to_indices
 from sds_hf.data.sources.files import UnknownLayoutError, inner_file
@@ -116,7 +117,7 @@ class MaskFiles:
         Raises:
             ValueError: names the file and the values.
         """
-        if unknown := self.labels.unknown(np.unique(mask)):
+        if unknown := self.labels.unknown(values_of(mask)):
             lowest = 0 if self.labels.has_background else self.labels.class_ids[0]
             raise UnknownLayoutError(
                 f"{path}: {unknown} stand for no class of the label space {self.labels.name!r} "

@@ -78,7 +78,7 @@ class OpenImages(Reader):
         classes: str | Sequence[str] | None = None,
     ) -> None:
         if labels:
-            raise UnknownLayoutError("the labels of Open Images are its classes: give --classes in place of --labels")
+            raise UnknownLayoutError("the labels of Open Images are its classes: give classes=..., not labels=...")
         self._chosen = _chosen(Path(path), classes)
         super().__init__(path)
         self.table = Path(table) if table else _boxes_file(self.path, split)
@@ -161,7 +161,7 @@ def _chosen(path: Path, classes: str | Sequence[str] | None) -> dict[str, str]:
     mids = {one: one if one in described else by_name.get(one.lower()) for one in names_or_mids}
     if unknown := [one for one, mid in mids.items() if mid is None]:
         raise UnknownLayoutError(
-            f"--classes: {unknown} are no classes of {path}; there are {sorted(described.values())[:20]}"
+            f"classes: {unknown} are no classes of {path}; there are {sorted(described.values())[:20]}"
         )
     return {mid: described[mid] for mid in mids.values() if mid} or described
 
@@ -171,7 +171,7 @@ def _descriptions(path: Path) -> dict[str, str]:
     files = _find(path, DESCRIPTIONS)
     if not files:
         raise UnknownLayoutError(
-            f"{path} has no class-descriptions-boxable.csv: add it, or give --classes {' or '.join(CHOICES)}"
+            f"{path} has no class-descriptions-boxable.csv: add it, or give classes={' or '.join(CHOICES)}"
         )
     lines = csv.reader(read_text(files[0]).split("\n"))
     return {line[0]: line[1] for line in lines if len(line) >= 2 and line[0].startswith("/")}
@@ -182,7 +182,7 @@ def _boxes_file(path: Path, split: str | None) -> Path:
     fitting = [file for file in files if split is None or f"-{split}-" in f"-{file.name}"]
     if len(fitting) != 1:
         file_names = [file.name for file in files]
-        raise UnknownLayoutError(f"{path} has {file_names or 'no ' + BOXES}: choose one with --split or --table")
+        raise UnknownLayoutError(f"{path} has {file_names or 'no ' + BOXES}: choose one with split=... or table=...")
     return fitting[0]
 
 

@@ -1,7 +1,6 @@
 """PASCAL VOC 2012 and folders laid out like it."""
 
 import re
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -68,11 +67,11 @@ class PascalVOC(Reader):
         files = [self.file(self.path / name) for name in NAMES_FILES if (self.path / name).is_file()]
         spaces = {str(file): mask_values(str(file)).labels for file in files}
         if len({space.names for space in spaces.values()}) > 1:
-            raise UnknownLayoutError(f"{' and '.join(spaces)} name different classes: give one of them as --labels")
+            raise UnknownLayoutError(f"{' and '.join(spaces)} name different classes: give one of them as labels=...")
         for file, space in spaces.items():
             if 0 in space.class_ids and not file.endswith(NAMES_FILES[0]):
                 raise UnknownLayoutError(
-                    f"{file} names no background, so that 0 would be {space.names[0]!r}: give --labels {file} if so, "
+                    f"{file} names no background, so that 0 would be {space.names[0]!r}: give labels={file!r} if so, "
                     "else a file that begins with `background`"
                 )
             return file
@@ -80,9 +79,9 @@ class PascalVOC(Reader):
         of_voc = re.compile(r"\d{6}" if self.path.name == "VOC2007" else r"(19|20)\d\d_\d{6}")
         return "voc" if names and all(of_voc.fullmatch(name) for name in names) else None
 
-    def entries(self) -> Iterator[str]:
+    def entries(self) -> list[str]:
         """See `Reader.entries`."""
-        yield from (self._id(line) for line in self._lines())
+        return [self._id(line) for line in self._lines()]
 
     def read(self, entry: str) -> Row | None:
         """See `Reader.read`."""

@@ -2,16 +2,19 @@
 
 import inspect
 import logging
+import os
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from sds_hf.data.access.paths import read_file
-from sds_hf.data.images import encode_mask
+from sds_hf.data.images import encode_mask, values_of
 from sds_hf.data.labels import LabelSpace, MaskValues, is_names_file, mask_values
 from sds_hf.data.sources.files import UnknownLayoutError, check_links
 from sds_hf.data.sources.findings import Findings, check_sizes, check_whole
@@ -32,6 +35,8 @@ NAMES_FILES = (  # in which tools write the names of classes
     "dataset_meta.json",
     "mask_targets.json",
 )
+THREADS = min(4, os.cpu_count() or 1)  # that check images and write masks; more would wait for the one that reads
+AHEAD = 16  # rows on their way
 Missing = Literal["skip", "error"]
 Errors = Literal["raise", "skip"]
 
@@ -52,6 +57,27 @@ class Reader(MaskFiles, ABC):
         on_error: what a broken file does: `raise` stops and names it, `skip` names it in a warning and counts it.
         counts: what was skipped and why, by reason; complete when all rows were read.
         findings: what else the rows showed; complete when all were read.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> class Pairs(Reader):
+        ...     name, summary = "pairs", "*.jpg beside *.png"
+        ...     @classmethod
+        ...     def recognises(cls, path):
+        ...         return any(path.glob("*.jpg"))
+        ...     def entries(self):
+        ...         return sorted(self.path.glob("*.jpg"))
+        ...     def read(self, entry):
+        ...         mask = np.asarray(Image.open(entry.with_suffix(".png")))
+        ...         return self.row(entry.stem, entry, self.check_mask(mask, entry))
+        ...
+        >>> Path("pairs").mkdir()
+        >>> candidates[0]["image"].save("pairs/a.jpg")
+        >>> candidates[0]["mask"].save("pairs/a.png")
+        >>> [row["id"] for row in Pairs("pairs", labels="voc").rows()]
+        ['a']
     """
 
     name: ClassVar[str]
@@ -60,6 +86,8 @@ class Reader(MaskFiles, ABC):
     has_masks: ClassVar[bool] = True
     on_missing: Missing = "skip"
     on_error: Errors = "raise"
+    _counted: Iterable[Any] | None = None  # entries that were counted and not read yet
+    _pool: Executor | None = None  # that makes cells of files, while `rows` is read
 
     def __init_subclass__(cls) -> None:
         if "name" in vars(cls):  # a base of several readers has none
@@ -73,7 +101,7 @@ class Reader(MaskFiles, ABC):
         if space is None:
             own = next((f", perhaps {self.path / name}" for name in NAMES_FILES if (self.path / name).is_file()), "")
             raise UnknownLayoutError(
-                f"nothing in {self.path} says what its mask indices mean: give --labels voc or --labels coco, "
+                f"nothing in {self.path} says what its mask indices mean: give labels='voc' or labels='coco', "
                 f"or a text file with the name of a class in each line{own}"
             )
         self.values = mask_values(space) if isinstance(space, str) else MaskValues(space)
@@ -94,6 +122,11 @@ class Reader(MaskFiles, ABC):
         """What there is to read, in a fixed order: files, names or lines; each becomes a row or none."""
         raise NotImplementedError
 
+    def count(self) -> int | None:
+        """How many entries there are to be read; None if that shows only as they are."""
+        self._counted = self.entries()
+        return len(self._counted) if isinstance(self._counted, Sized) else None
+
     def read(self, entry: Any) -> Row | None:
         """The row of an entry; None if something is `missing`.
 
@@ -109,27 +142,48 @@ class Reader(MaskFiles, ABC):
             ValueError: if a file is broken, two rows have one id, or no entry became a row; `on_missing` and `on_error`
                 say more.
         """
-        self.findings, self._files_by_id, problem = Findings(), {}, ""
-        for entry in self.entries():
-            try:
-                row = self.read(entry)
-            except MissingFileError:
-                raise
-            except (ValueError, OSError) as error:
-                if self.on_error == "raise":
-                    raise
-                problem = problem or str(error)
-                self.counts["broken"] += 1
-                logger.warning("skipped: %s", error)
-                continue
-            if row is not None:
+        self.findings, self._files_by_id, problem, broken = Findings(), {}, "", 0
+        for row in self._rows_and_errors():
+            if not isinstance(row, Exception):
                 self.findings.add(row["classes"])
                 yield row
-        self.counts = +self.counts
+                continue
+            if self.on_error == "raise" or isinstance(row, MissingFileError):
+                raise row
+            problem = problem or str(row)
+            broken += 1
+            logger.warning("skipped: %s", row)
+        self.counts = Counter({"broken": broken}) + self.counts
         if not self.findings.rows:
             reasons = ", ".join(f"{count} {reason}" for reason, count in self.counts.items()) or "none is listed"
             first = f"; looked for {next(iter(self.findings.missing.values()))}" if self.findings.missing else ""
             raise UnknownLayoutError(f"{self.path}: no row could be read: {reasons}{problem and f'; {problem}'}{first}")
+
+    def _rows_and_errors(self) -> Iterator[Row | Exception]:
+        """All rows, and in place of one that cannot be read its error; the next ones are on their way meanwhile."""
+        ahead: deque[Row | Exception] = deque()
+        entries, self._counted = self.entries() if self._counted is None else self._counted, None
+        with ThreadPoolExecutor(THREADS) as pool:
+            self._pool = pool
+            try:
+                for entry in entries:
+                    try:
+                        row = self.read(entry)
+                    except (ValueError, OSError) as error:
+                        ahead.append(error)
+                    else:
+                        ahead.extend([row] if row is not None else ())
+                    if len(ahead) > AHEAD:
+                        yield _whole(ahead.popleft())
+                while ahead:
+                    yield _whole(ahead.popleft())
+            finally:
+                del self._pool
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _cell(self, make: Callable[[], Any]) -> Any:
+        """A cell, or where rows are read one after another what it will be."""
+        return make() if self._pool is None else self._pool.submit(make)
 
     def missing(self, reason: str, where: str | Path, expected: Path | None = None) -> Row | None:
         """Count what is not there; None, in place of a row.
@@ -145,7 +199,7 @@ class Reader(MaskFiles, ABC):
         if self.on_missing == "error":
             looked = f"; looked for {expected}" if expected else ""
             raise MissingFileError(
-                f"{where}: {reason}; with --on-missing skip such rows are left out and counted{looked}"
+                f"{where}: {reason}; with on_missing='skip' such rows are left out and counted{looked}"
             )
         self.counts[reason] += 1
         self.findings.missing.setdefault(reason, str(expected or where))
@@ -191,18 +245,16 @@ class Reader(MaskFiles, ABC):
                 "rename a file, take one line out of a list, or give a table with a column `id`"
             )
         self._files_by_id[name] = image
-        data = read_file(self.file(image), image)
-        check_whole(data, image)
-        for pixels in (mask, *(cell for cell in extra_cells.values() if isinstance(cell, np.ndarray))):
-            if pixels is not None:
-                check_sizes(data, pixels.shape, image)
-        row: Row = {"id": name, "image": {"bytes": data, "path": image.name}}
+        arrays = [pixels for pixels in (mask, *extra_cells.values()) if isinstance(pixels, np.ndarray)]
+        sizes = [pixels.shape for pixels in arrays]
+        row: Row = {"id": name, "image": self._cell(partial(_image, self.file(image), image, sizes))}
         if self.has_masks:
-            row["mask"] = None if mask is None else _picture(mask, name)
+            row["mask"] = None if mask is None else self._cell(partial(_picture, mask, name))
         cells = {
-            key: _picture(cell, name) if isinstance(cell, np.ndarray) else cell for key, cell in extra_cells.items()
+            key: self._cell(partial(_picture, cell, name)) if isinstance(cell, np.ndarray) else cell
+            for key, cell in extra_cells.items()
         }
-        present = np.unique(mask).tolist() if mask is not None else []
+        present = values_of(mask) if mask is not None else []
         self.findings.values.update(present)
         classes = [value for value in present if value in self.labels.class_ids]
         return {**row, "caption": caption, "classes": classes, "class_prompt": prompt, **cells}
@@ -235,7 +287,7 @@ def make_reader(
     """
     for option, value, possible in (("missing", on_missing, Missing), ("error", on_error, Errors)):
         if value not in (None, *get_args(possible)):
-            raise UnknownLayoutError(f"--on-{option} is {' or '.join(get_args(possible))}, not {value!r}")
+            raise UnknownLayoutError(f"on_{option} must be {' or '.join(get_args(possible))}, not {value!r}")
     kind = _recognising(Path(path)) if name == "auto" else READERS.get(name)
     if kind is None:
         raise UnknownLayoutError(no_such("reader", name, READERS))
@@ -263,6 +315,35 @@ def _recognising(path: Path) -> type[Reader]:
         names = " or ".join(sorted(reader.name for reader in fitting))
         raise UnknownLayoutError(f"{path} could be of several layouts: give {names} in place of auto")
     return fitting[0]
+
+
+def _whole(row: Row | Exception) -> Row | Exception:
+    """A row with the cells that were on their way; the error of the first that could not be made."""
+    if isinstance(row, Exception):
+        return row
+    try:
+        return {name: cell.result() if isinstance(cell, Future) else cell for name, cell in row.items()}
+    except (ValueError, OSError) as error:
+        return error
+
+
+def _image(file: Path, image: Path, sizes: Sequence[tuple[int, ...]]) -> dict[str, Any]:
+    """An image file as it is, checked.
+
+    Args:
+        file: where it really lies.
+        image: its name, for errors.
+        sizes: height and width of its masks.
+
+    Raises:
+        ValueError: if it is no image, or of another size; names it.
+    """
+    data = read_file(file, image)
+    size = check_whole(data, image)
+    for other in sizes:
+        if other != size:
+            check_sizes(data, other, image)
+    return {"bytes": data, "path": image.name}
 
 
 def _picture(pixels: np.ndarray, name: str) -> dict[str, Any]:

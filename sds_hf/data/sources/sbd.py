@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,12 +54,11 @@ class SBD(Reader):
         """`voc`."""
         return "voc"
 
-    def entries(self) -> Iterator[str]:
+    def entries(self) -> Collection[str]:
         """See `Reader.entries`."""
         if self.list is None:
-            yield from files_by_stem(self.path / "cls", (".mat",))
-        else:
-            yield from (Path(name).name for name in read_text(self.list).split())
+            return files_by_stem(self.path / "cls", (".mat",))
+        return [Path(name).name for name in read_text(self.list).split()]
 
     def read(self, entry: str) -> Row | None:
         """See `Reader.read`."""

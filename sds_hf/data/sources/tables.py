@@ -38,13 +38,13 @@ def roles(path: Path, rows: Sequence[Mapping[str, Any]], columns: str | Mapping[
     chosen = {role.strip(): column.strip() for role, column in pairs}
     for role, column in chosen.items():
         if role not in ROLES or column not in there:
-            raise UnknownLayoutError(f"--columns {role}={column}: {path} has {there}, to be taken as {list(ROLES)}")
+            raise UnknownLayoutError(f"columns {role}={column}: {path} has {there}, to be taken as {list(ROLES)}")
     for role, names in ROLES.items():
         table_column = next((name for name in names if name in there), None)
         if role not in chosen and table_column:
             chosen[role] = table_column
     if rows and "file_name" not in chosen:
-        raise UnknownLayoutError(f"{path} needs a column `file_name`; it has {there}: give --columns file_name=...")
+        raise UnknownLayoutError(f"{path} needs a column `file_name`; it has {there}: name one with columns=...")
     return chosen
 
 

@@ -60,6 +60,13 @@ class Proof:
         missing: what was not trained and why.
         classes: class names by index.
         settings: what was run: depth, model, seeds, steps, epochs, sets and their rows, device, versions.
+
+    Examples:
+        >>> test = Dataset.from_list(list(demo_rows(8, seed=1)), features=demo_features())
+        >>> proof = prove_subset(candidates, table, test, "proof", recipes=[recipe], model="demo", seeds=1, epochs=1)
+        >>> first = proof.comparisons[0]
+        >>> first.arm, first.against
+        ('mine', 'random 14')
     """
 
     arms: tuple[Arm, ...]

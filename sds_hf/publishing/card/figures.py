@@ -148,6 +148,26 @@ def draw_classes(axis: Any, classes: Sequence[ClassCount]) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
 
 
+def draw_funnel(axis: Any, rows: int, steps: Sequence[Step]) -> None:
+    """Rows before all rules, in grey, and after each, in blue.
+
+    Args:
+        axis: of matplotlib.
+        rows: candidates.
+        steps: rules in order.
+    """
+    names, counts = ["all candidates", *(step.text for step in steps)], [rows, *(step.after for step in steps)]
+    positions = range(len(names))
+    axis.barh(positions, counts, height=0.7, color=[GREY, *[BLUE] * len(steps)])
+    axis.set_yticks(positions, [drawable(name)[:60] for name in names], parse_math=False, family=families())
+    for position, count in zip(positions, counts, strict=True):
+        axis.annotate(f" {count:,}", (count, position), va="center")
+    axis.invert_yaxis()
+    axis.margins(x=0.15)
+    axis.set_xlabel("rows")
+    axis.spines[["top", "right"]].set_visible(False)
+
+
 def _figure(width: float, height: float) -> Any:
     """A figure of so many inches that no window shows, whatever a notebook has chosen."""
     from matplotlib.figure import Figure

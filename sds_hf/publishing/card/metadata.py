@@ -63,15 +63,15 @@ def _configs(new: Any, last: Any, ours: Any, others: Collection[str] | None) -> 
     """Our configurations with the splits that others added, and theirs; without those whose files are gone."""
     there, written, merged = _by(as_list(last), "config_name"), _by(as_list(ours), "config_name"), []
     for name, config in _by(as_list(new), "config_name").items():
-        known = {split for source in (config, written.get(name, {})) for split in _splits(source)}
-        added = {split: paths for split, paths in _splits(there.get(name, {})).items() if split not in known}
+        own_splits = {split for source in (config, written.get(name, {})) for split in _splits(source)}
+        added = {split: paths for split, paths in _splits(there.get(name, {})).items() if split not in own_splits}
         added = {split: paths for split, paths in added.items() if _are_there(paths, others)}
         files = {**_splits(config), **added} if added else {}
         told = [{"split": split, "path": paths} for split, paths in files.items()]
         rest = {key: value for key, value in there.get(name, {}).items() if key not in written.get(name, {})}
         merged.append({**rest, **config, **({"data_files": told} if told else {})})
-    known = {*written, *_by(merged, "config_name")}
-    theirs = [config for name, config in there.items() if name not in known]
+    own_names = {*written, *_by(merged, "config_name")}
+    theirs = [config for name, config in there.items() if name not in own_names]
     return [*merged, *(config for config in theirs if all(_are_there(p, others) for p in _splits(config).values()))]
 
 
@@ -81,8 +81,8 @@ def _infos(new: Any, last: Any, ours: Any, configs: Iterable[Yaml]) -> Any:
     splits = {split for config in configs if config.get("config_name") == DEFAULT for split in _splits(config)}
     there, merged = _by(as_list(last), "config_name"), _by(as_list(new), "config_name")
     info, old, written = merged[DEFAULT], there.get(DEFAULT, {}), _by(as_list(ours), "config_name").get(DEFAULT, {})
-    known = {**_by(written.get("splits", []), "name"), **_by(info.get("splits", []), "name")}
-    added = [split for split in old.get("splits", []) if split["name"] not in known and split["name"] in splits]
+    own_splits = {**_by(written.get("splits", []), "name"), **_by(info.get("splits", []), "name")}
+    added = [split for split in old.get("splits", []) if split["name"] not in own_splits and split["name"] in splits]
     if added:
         if _features(old) != _features(info):
             raise ValueError(

@@ -27,6 +27,10 @@ COLUMNS = {
     "caption": "text the image was generated from, if known",
     "classes": "classes that the mask shows",
     "class_prompt": "names of the classes that were asked for, if known",
+    "pcs_low": "the least that pcs can be where it was not computed further, as no rule needed it",
+    "pcs_high": "the most it can be then",
+    "pcs_shuffles": "number of shuffled versions that pcs, or what it lies between, is made of",
+    "skipped_scores": "columns that were not computed for the row, as no rule needed them; their values are null",
     "defect": "what was made wrong on purpose, null if nothing; only where the truth is known",
 }
 GENERATORS = ("dataset-diffusion", "demo", "diffumask", "sds")  # readers of what is generated
@@ -44,6 +48,10 @@ def render_card(recipe: Recipe, report: Report) -> str:
 
     Returns:
         The text of `README.md`.
+
+    Examples:
+        >>> render_card(recipe, selection.report).splitlines()[0]
+        '---'
     """
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     environment.filters.update(
@@ -119,10 +127,10 @@ def front_matter(recipe: Recipe, report: Report) -> dict[str, Any]:
 
 def _columns(report: Report, generated: bool) -> list[tuple[str, str]]:
     """Name and meaning of the published columns."""
-    known = COLUMNS if generated else {**COLUMNS, "image": "the picture, as in the source", "caption": "its caption"}
+    meanings = COLUMNS if generated else {**COLUMNS, "image": "the picture, as in the source", "caption": "its caption"}
     features = report.metadata.get("dataset_info", {}).get("features", [])
     names = [feature["name"] for feature in features]
-    return [(name, known.get(name) or _meaning(name) or "as in the source") for name in names]
+    return [(name, meanings.get(name) or _meaning(name) or "as in the source") for name in names]
 
 
 def _score_of(column: str) -> type[Score] | None:

@@ -5,21 +5,23 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pyarrow as pa
 
 from sds_hf.data.cells import undecoded
 from sds_hf.data.content import named_files_state
 from sds_hf.data.labels import LabelSpace, labels_of
-from sds_hf.scores.base.batches import AllFailedError, warn_of_failures
-from sds_hf.scores.base.score import ERROR, Score, all_columns, columns_read, common_labels, read_cells, score_batch
+from sds_hf.errors import short
+from sds_hf.scores.base.batches import AllFailedError, all_columns, columns_read, common_labels, warn_of_failures
+from sds_hf.scores.base.catalog import ScoreLike, scores_of
+from sds_hf.scores.base.score import ERROR, Score, read_cells, score_batch
 from sds_hf.scores.base.whole_set import fit_scores
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features, IterableDataset
+    from datasets import Dataset, DatasetDict, Features, IterableDataset, IterableDatasetDict
 
-AnyDataset = TypeVar("AnyDataset", "Dataset", "IterableDataset")
+AnyDataset = TypeVar("AnyDataset", "Dataset", "IterableDataset", "DatasetDict", "IterableDatasetDict")
 
 
 class Together:
@@ -43,7 +45,7 @@ class Together:
 
 
 def add_scores(
-    dataset: AnyDataset, *scores: Score, batch_size: int | None = None, num_proc: int | None = None
+    dataset: AnyDataset, *scores: ScoreLike, batch_size: int | None = None, num_proc: int | None = None
 ) -> AnyDataset:
     """Add the columns of scores to a dataset: one decode a row, encoder passes shared, images untouched.
 
@@ -53,8 +55,10 @@ def add_scores(
     nulls and one warning sums them up; such a result is not cached. The format of the dataset is kept.
 
     Args:
-        dataset: with the columns `image` and `mask` (or `classes` where the mask is not needed).
-        *scores: what to add, e.g. `pcs_score, asf_miou`.
+        dataset: with the columns `image` and `mask` (or `classes` where the mask is not needed). Each split of a
+            `DatasetDict` is scored by itself, so that scores of the whole set are fitted to each.
+        *scores: what to add, e.g. `pcs_score, asf_miou`; names such as `"pcs"`, classes such as `PCS` and lists of
+            these stand for scores with their default settings.
         batch_size: rows at a time; it does not change the numbers and does not invalidate the cache. By default 32, on
             a GPU 256.
         num_proc: processes, as in `Dataset.map`.
@@ -63,22 +67,43 @@ def add_scores(
         The dataset with the columns of the scores.
 
     Raises:
-        ValueError: if no score is given, a column is missing, the label space is not known, a model cannot be had, or
-            not one row of a `Dataset` can be scored.
+        ValueError: if no score is given, or something that is no score or no dataset, a column is missing, the label
+            space is not known, a model cannot be had, or not one row of a `Dataset` can be scored.
+
+    Examples:
+        >>> add_scores(candidates, "boundary", "classes_present").column_names[-3:]
+        ['boundary_class', 'classes_present', 'num_classes_present']
+        >>> add_scores(candidates, PCS(model="demo", orders=1), Boundary).column_names[-4:]
+        ['clip_sim_mixed', 'pcs', 'boundary', 'boundary_class']
     """
+    from datasets import Dataset, IterableDataset
+
+    chosen = scores_of(scores)
+    if not chosen:
+        raise ValueError("add_scores needs at least one score, e.g. add_scores(dataset, pcs_score, asf_miou)")
+    if isinstance(dataset, dict):
+        splits = {name: _with_scores(split, chosen, batch_size, num_proc) for name, split in dataset.items()}
+        return cast(AnyDataset, type(dataset)(splits))
+    if not isinstance(dataset, (Dataset, IterableDataset)):
+        raise ValueError(
+            f"add_scores takes a Dataset, an IterableDataset or a DatasetDict, then scores, not {short(dataset)}: open "
+            "it first, e.g. with load_dataset"
+        )
+    return cast(AnyDataset, _with_scores(dataset, chosen, batch_size, num_proc))
+
+
+def _with_scores(
+    dataset: "Dataset | IterableDataset", scores: Sequence[Score], batch_size: int | None, num_proc: int | None
+) -> "Dataset | IterableDataset":
     from datasets import IterableDataset
 
     from sds_hf.clip.device import default_batch_size
 
-    if not scores:
-        raise ValueError("add_scores needs at least one score, e.g. add_scores(dataset, pcs_score, asf_miou)")
-    if isinstance(dataset, dict):
-        raise ValueError(f"add_scores takes one split, not several: choose one of {sorted(dataset)}")
     batch_size = batch_size or default_batch_size()
     labels = labels_of(dataset.features, common_labels(scores))
     if dataset.column_names:
         read_cells(scores, {name: [] for name in dataset.column_names}, labels)  # refuse a missing column early
-    scores = tuple(fit_scores(scores, dataset, labels, num_proc))
+    scores = fit_scores(scores, dataset, labels, num_proc)
     if isinstance(dataset, IterableDataset):
         return _of_stream(dataset, Together(scores, labels), batch_size)
     return _of_dataset(dataset, Together(scores, labels, with_errors=True), batch_size, num_proc)

@@ -8,7 +8,7 @@ import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,10 @@ from sds_hf.data.cells import PICTURES, READABLE, held_cells
 from sds_hf.data.content import named_files_state
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.files import cache_folder, write_whole
+from sds_hf.scores.base.rows import Rows
+
+if TYPE_CHECKING:
+    from sds_hf.scores.base.score import Score
 
 logger = logging.getLogger(__name__)
 FAILURES = "failures"  # folder of the cache
@@ -40,6 +44,52 @@ class Column(list[Any]):
 
     def __arrow_array__(self, type: pa.DataType | None = None) -> pa.Array:
         return pa.array(list(self), type or self.dtype)
+
+
+def placed(
+    rows: Rows, computed: Mapping[str, Sequence[Any]], too_large: Mapping[int, str], kinds: Mapping[str, pa.DataType]
+) -> tuple[dict[str, Column], dict[int, str]]:
+    """Columns of all rows that were read, of what was computed for those that could be; see `score_cells`."""
+    errors = {**rows.errors, **{rows.positions[row]: error for row, error in too_large.items()}}
+    columns = {}
+    for name, dtype in kinds.items():
+        values: list[Any] = [None] * (len(rows) + len(rows.errors))
+        for position, value in zip(rows.positions, computed.get(name, ()), strict=True):
+            values[position] = None if value is None or value != value else value
+        columns[name] = Column(values, dtype)
+    return columns, errors
+
+
+def common_labels(scores: "Sequence[Score]") -> str:
+    """The label space that scores computed together are set to.
+
+    Raises:
+        ValueError: if they differ in it, or two of them would write different numbers into one column.
+    """
+    spaces = {score.labels for score in scores}
+    if len(spaces) != 1:
+        one = f"scores computed together need one label space, not {sorted(spaces)}"
+        raise ValueError(one if spaces else "no score is asked for: name one or more, e.g. pcs and asf_miou")
+    writers: dict[str, Score] = {}
+    for score in scores:
+        for column in score.writes:
+            other = writers.setdefault(column, score).values()
+            differing = {key for key, value in score.values().items() if other.get(key, value) != value}
+            if differing or (writers[column] is not score and writers[column].name == score.name):
+                raise ValueError(
+                    f"two scores write the column {column!r}, with different {sorted(differing) or score.name}"
+                )
+    return spaces.pop()
+
+
+def all_columns(scores: "Sequence[Score]") -> dict[str, pa.DataType]:
+    """Columns the scores write together, in order."""
+    return {name: dtype for score in scores for name, dtype in score.writes.items()}
+
+
+def columns_read(scores: "Sequence[Score]") -> list[str]:
+    """Columns to hand to the scores: those that any may read, then what only these do."""
+    return list(dict.fromkeys([*READABLE, *sorted(name for score in scores for name in score.reads)]))
 
 
 class MapBatch:

@@ -4,14 +4,19 @@ Other packages add theirs by an entry point in the group `sds_hf.scores` that na
 """
 
 import inspect
+import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from functools import cache
+from typing import Any, cast
 
 import sds_hf.scores
-from sds_hf.errors import import_kinds, no_such
+from sds_hf.errors import did_you_mean, import_kinds, no_such, short
+from sds_hf.scores.base.presets import field_names
 from sds_hf.scores.base.score import REGISTRY, Cost, Score
+
+ScoreLike = Score | str | type[Score] | Iterable[Any]  # the last: of these
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,42 @@ def score_named(name: str) -> type[Score]:
 @cache
 def _import_all() -> None:
     import_kinds(sds_hf.scores.__name__, sds_hf.scores.__path__, "sds_hf.scores")
+
+
+def scores_of(scores: Iterable[ScoreLike]) -> list[Score]:
+    """Scores as a person names them: ready-made, by name or by class, which then have their default settings.
+
+    Raises:
+        ValueError: names what is no score; says which scores there are.
+    """
+    chosen: list[Score] = []
+    for score in scores:
+        if isinstance(score, Score):
+            chosen.append(score)
+        elif isinstance(score, str) and score in score_classes():
+            chosen.append(score_classes()[score]())
+        elif isinstance(score, type) and issubclass(score, Score) and not inspect.isabstract(score):
+            chosen.append(score())
+        elif isinstance(score, Iterable) and not isinstance(score, (str, Mapping)):
+            chosen += scores_of(score)
+        else:
+            names = sorted(score_classes())
+            raise ValueError(f"{short(score)} is no score; there are {names}{did_you_mean(score, names)}")
+    return chosen
+
+
+def recipe_settings(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a score's identity that a recipe decides; the rest follows from the data and the machine."""
+    names = field_names(score_classes()[identity["score"]]) - {"labels", "dtype", "statistics"}
+    plain: dict[str, Any] = json.loads(json.dumps({name: identity[name] for name in sorted(names) if name in identity}))
+    return plain
+
+
+def default_settings(score: str) -> dict[str, Any]:
+    """Default settings of a score but its model, as JSON has them."""
+    names = field_names(score_classes()[score]) - {"labels", "dtype", "model", "statistics"}
+    values = {field.name: field.default for field in fields(cast(Any, score_classes()[score])) if field.name in names}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def catalog() -> list[Entry]:

@@ -18,9 +18,10 @@ from sds_hf.data.labels import VOC, labels_of
 from sds_hf.errors import one_line
 from sds_hf.files import check_own, named_folder, sha256_of, whole_file
 from sds_hf.limits import LimitError, read_arrays, read_json
+from sds_hf.schema import settings
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.rows import Rows, cells_of, read_parts, read_rows
-from sds_hf.scores.base.score import ClipScore, settings
+from sds_hf.scores.base.score import ClipScore
 
 if TYPE_CHECKING:
     from datasets import Dataset

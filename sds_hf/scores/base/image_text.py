@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from sds_hf.clip.kinds import Pool, Position, SimilarityKind
+from sds_hf.schema import settings
 from sds_hf.scores.base import encoding
 from sds_hf.scores.base.rows import ClassList, Rows
-from sds_hf.scores.base.score import ClipScore, settings
+from sds_hf.scores.base.score import ClipScore
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,5 +1,6 @@
 """Named settings: a preset is a recipe of the package, read for its scores and rules."""
 
+from dataclasses import fields
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -29,3 +30,8 @@ def preset(name: str) -> dict[str, Any]:
     path = files("sds_hf") / "selection" / "recipes" / f"{PREFIX}{name}{SUFFIX}"
     recipe: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return recipe
+
+
+def field_names(cls: type[Any]) -> set[str]:
+    """Names of the settings of a score."""
+    return {field.name for field in fields(cls)}

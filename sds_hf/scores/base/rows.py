@@ -10,7 +10,7 @@ import numpy as np
 
 from sds_hf.clip.stages import stage
 from sds_hf.data.access.paths import Unreadable
-from sds_hf.data.images import BadImageError, decode_image, decode_mask, picture_size
+from sds_hf.data.images import BadImageError, decode_image, decode_mask, pixel_count, values_of
 from sds_hf.data.instances import InstanceError, given_boxes, given_instances
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import public_name, short
@@ -18,6 +18,7 @@ from sds_hf.errors import public_name, short
 T = TypeVar("T")
 ClassList = Literal["all", "inner"]
 DECODE_THREADS = min(8, os.cpu_count() or 1)
+BY_ROW = ("pixels", "images", "patches", "captions")  # begin the keys of arrays whose first axis are the rows
 PART_BYTES = 512 << 20  # of pixels that are decoded together; with those read ahead, four times as much is in memory
 
 
@@ -55,6 +56,7 @@ class Rows:
         self.captions, self.cells = captions, cells or {}
         self.positions, self.errors = range(len(present)) if positions is None else positions, errors or {}
         self._shared: dict[Hashable, Any] = {}
+        self._whole: tuple[Rows, np.ndarray] | None = None  # what these were taken of
 
     def __len__(self) -> int:
         return len(self.present)
@@ -62,16 +64,36 @@ class Rows:
     def share(self, key: Hashable, compute: Callable[[], T]) -> T:
         """The result of `compute`, made once for these rows under that key."""
         if key not in self._shared:
-            self._shared[key] = compute()
+            taken = self._taken(key)
+            self._shared[key] = compute() if taken is None else taken
         value: T = self._shared[key]
         return value
 
+    def take(self, indices: np.ndarray) -> "Rows":
+        """Some of these rows; arrays that were shared under a key that begins with one of `BY_ROW` are theirs too."""
+        rows = self._picked(indices.tolist())
+        rows._whole = self, indices
+        return rows
+
+    def _taken(self, key: Hashable) -> Any:
+        """What was shared with the rows that these were taken of, as far as it is theirs; None if nothing was."""
+        if self._whole is None or not (isinstance(key, tuple) and key[0] in BY_ROW):
+            return None
+        whole, indices = self._whole
+        values = whole._shared[key] if key in whole._shared else whole._taken(key)
+        return None if values is None else values[indices]
+
     def part(self, start: int, stop: int) -> "Rows":
         """Rows `start` to `stop`, without the errors of others."""
-        rows = slice(start, stop)
-        cells = {name: column[rows] for name, column in self.cells.items()}
-        pixels = self.images[rows], self.masks[rows]
-        return Rows(self.labels, *pixels, self.present[rows], self.captions[rows], cells, self.positions[rows])
+        return self._picked(range(start, stop))
+
+    def _picked(self, indices: Sequence[int]) -> "Rows":
+        def of(values: Sequence[Any]) -> Sequence[Any]:
+            return [values[index] for index in indices] if len(values) else ()
+
+        cells = {name: of(column) for name, column in self.cells.items()}
+        images, masks, captions = of(self.images), of(self.masks), of(self.captions)
+        return Rows(self.labels, images, masks, self.present[list(indices)], captions, cells, of(self.positions))
 
     def asked(self, class_list: ClassList = "all") -> np.ndarray:
         """Classes that CLIP is asked about, (rows, K) bool.
@@ -138,7 +160,7 @@ def read_rows(
                 raise BadRowError(f"instances: {_size(ids)} pixels, but the mask has {_size(mask)}")
             for column in mask_columns:
                 _check_other_mask(others[column], mask, labels, _name(cells, column, position))
-            return image, mask, _present(np.unique(mask), labels, name), caption, *others.values()
+            return image, mask, _present(values_of(mask), labels, name), caption, *others.values()
         except (BadImageError, BadRowError) as error:
             return str(error)
         except Exception as error:  # whatever one row holds, the others are scored
@@ -181,6 +203,8 @@ def _classes(cells: Mapping[str, Sequence[Any]], position: int) -> Sequence[int]
         BadRowError: if it gives something else, such as names.
     """
     cell = cells["classes"][position] if "classes" in cells else None
+    if isinstance(cell, Unreadable):
+        raise BadRowError(f"classes: {cell.reason}")
     values = [] if cell is None else np.asarray(cell).reshape(-1).tolist()
     if not all(isinstance(value, int) for value in values):
         raise BadRowError(f"classes: {short(cell)} is no list of class ids; cast it to Sequence(ClassLabel(names=...))")
@@ -202,7 +226,7 @@ def _check_other_mask(other: np.ndarray | None, mask: np.ndarray, labels: LabelS
         return
     if other.shape != mask.shape:
         raise BadRowError(f"{name}: {_size(other)} pixels, but the mask has {_size(mask)}")
-    _present(np.unique(other), labels, name)
+    _present(values_of(other), labels, name)
 
 
 def _meant(missing: Sequence[str], cells: Collection[str]) -> str:
@@ -213,6 +237,8 @@ def _meant(missing: Sequence[str], cells: Collection[str]) -> str:
 
 def _caption(cell: Any, name: str = "caption") -> str | None:
     """The text of a cell; None if it says nothing."""
+    if isinstance(cell, Unreadable):
+        raise BadRowError(f"{name}: {cell.reason}")
     if cell is not None and not isinstance(cell, str):
         raise BadRowError(f"{name}: {short(cell)} is no text")
     return cell if cell and cell.strip() else None
@@ -250,7 +276,7 @@ def read_parts(cells: Mapping[str, Sequence[Any]]) -> Iterator[range]:
     count = len(next(iter(cells.values())))
     start, total = 0, 0
     for position in range(count if count > 1 else 0):
-        size = sum(channels * _pixel_count(column[position]) for column, channels in pictures)
+        size = sum(channels * pixel_count(column[position]) for column, channels in pictures)
         if total and total + size > PART_BYTES:
             yield range(start, position)
             start, total = position, 0
@@ -261,15 +287,6 @@ def read_parts(cells: Mapping[str, Sequence[Any]]) -> Iterator[range]:
 def cells_of(cells: Mapping[str, Sequence[Any]], rows: range) -> dict[str, Sequence[Any]]:
     """The cells of some rows."""
     return {name: column[rows.start : rows.stop] for name, column in cells.items()}
-
-
-def _pixel_count(cell: Any) -> int:
-    """Pixels of a picture by its header; 0 if it is none, or has more than are decoded."""
-    try:
-        height, width = picture_size(cell)
-    except ValueError:
-        return 0
-    return height * width
 
 
 Columns = dict[str, list[Any]]

@@ -2,21 +2,21 @@
 
 import inspect
 import json
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform, get_args
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
 
+import numpy as np
 import pyarrow as pa
-from pydantic import ConfigDict
-from pydantic.dataclasses import dataclass
 
 from sds_hf.clip.checkpoints import DEFAULT_MODEL, model_files
 from sds_hf.clip.kinds import DTypeName
-from sds_hf.data.cells import READABLE
 from sds_hf.data.labels import LabelSpace
-from sds_hf.scores.base.batches import Column, MapBatch, map_state
-from sds_hf.scores.base.presets import preset
+from sds_hf.schema import settings
+from sds_hf.scores.base.batches import Column, MapBatch, all_columns, columns_read, common_labels, map_state, placed
+from sds_hf.scores.base.presets import field_names, preset
 from sds_hf.scores.base.rows import Rows, cells_of, in_parts, read_parts, read_rows
 
 if TYPE_CHECKING:
@@ -27,14 +27,7 @@ ERROR = "sds_hf_error"  # a column that lasts as long as `add_scores`
 Values = Sequence[Any]  # numbers, lists or structs, as the column's type asks; None where a row has none
 Cost = Literal["light", "forward", "forwards", "dense"]  # no model, one encoder pass, several, a large one
 COSTS: tuple[Cost, ...] = get_args(Cost)
-
-S = TypeVar("S")
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-def settings(cls: type[S]) -> type[S]:
-    """Make a class of a score a frozen dataclass whose fields are checked when it is created."""
-    return cast(type[S], dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))(cls))
+IsOpen = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @settings
@@ -46,6 +39,19 @@ class Score(ABC):
 
     Args:
         labels: label space of the masks; `"auto"` takes it from the ClassLabel names of the dataset's `classes`.
+
+    Examples:
+        >>> import numpy as np
+        >>> import pyarrow as pa
+        >>> @settings
+        ... class Light(Score):
+        ...     name, source = "light", "an example"
+        ...     columns, needs = {"light": pa.float32()}, frozenset({"image"})
+        ...     def compute(self, rows):
+        ...         return {"light": [np.asarray(image).mean() for image in rows.images]}
+        ...
+        >>> add_scores(candidates, Light()).features["light"]
+        Value('float32')
     """
 
     name: ClassVar[str]  # in recipes and on the command line
@@ -57,12 +63,12 @@ class Score(ABC):
     source: ClassVar[str]
     citation: ClassVar[str] = ""  # BibTeX of what a card asks its readers to cite
     settings_of: ClassVar[str] = ""  # another score, whose settings in a preset are this one's too
+    partial_columns: ClassVar[dict[str, pa.DataType]] = {}  # that only `compute_open` writes
     defining: ClassVar[tuple[str, ...]] = ()  # settings by which numbers mean another thing: no bound fits both
     leads: ClassVar[bool] = False  # whether its encoder pass serves other scores too, so that it goes first
     whole_set: ClassVar[bool] = False  # whether it is fitted to the whole set first, with some settings at least
     reference_sets: ClassVar[tuple[str, ...]] = ()  # names of the sets that its `fit` compares rows with
-    later_settings: ClassVar[frozenset[str]] = frozenset()  # no part of the identity at their defaults: tables were
-    # made before there were these
+    later_settings: ClassVar[frozenset[str]] = frozenset()  # no part of the identity at their defaults
 
     labels: str = "auto"
 
@@ -128,6 +134,18 @@ class Score(ABC):
     def compute(self, rows: Rows) -> dict[str, Values]:
         """Every column's values for rows that could be read; null where a row has none."""
 
+    def compute_open(self, rows: Rows, column: str, is_open: IsOpen) -> tuple[dict[str, Values], dict[str, np.ndarray]]:
+        """Compute a column of rows no further than is asked for; a score that can stop early says how.
+
+        `is_open` says of the least and the most that values can be which rows go on; all are arrays (rows,). Returned
+        are values by column, and by column which rows have none yet.
+        """
+        return self.compute(rows), {}
+
+    def work(self, table: pa.Table) -> dict[str, tuple[int, int]]:
+        """What was done for the rows of a partial table, and what all would have taken, by what is counted."""
+        return {}
+
     def identity(self) -> dict[str, Any]:
         """Everything that decides the numbers, as JSON: the version, and settings with nothing left to be resolved.
 
@@ -142,8 +160,25 @@ class Score(ABC):
         """The settings as given."""
         return asdict(cast(Any, self))
 
-    def __call__(self, batch: Mapping[str, Any], *extra: Any) -> Any:
-        """The new columns for a batch of `Dataset.map`; see `score_batch`."""
+    def __call__(self, batch: Mapping[str, Any] | None = None, *extra: Any, **changes: Any) -> Any:
+        """The new columns for a batch of `Dataset.map`, see `score_batch`; or the score with other settings.
+
+        Args:
+            batch: what `map` hands over; None for the score with other settings, e.g. `pcs_score(model="demo")`.
+            *extra: indices and rank, as `map` adds them.
+            **changes: settings.
+
+        Raises:
+            SettingsError: if a setting makes no sense.
+            TypeError: if both a batch and settings are given, or the batch is no batch.
+        """
+        if batch is None:
+            return replace(cast(Any, self), **changes)
+        if changes or (not isinstance(batch, Mapping) and hasattr(batch, "features")):
+            raise TypeError(
+                f"a score is called by map: dataset.map({self.name}_score, batched=True), or "
+                f"add_scores(dataset, score); settings are given before, e.g. {type(self).__name__}(model=...)"
+            )
         return score_batch((self,), batch, *extra)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -152,19 +187,21 @@ class Score(ABC):
             identity = json.dumps(self.identity(), sort_keys=True)
             return _rebuild, (type(self), identity, *filter(None, [map_state(identity, columns_read((self,)))]))
         except Exception as error:
-            # `datasets` would swallow this and go on with a random fingerprint: fail at the call that follows.
+            # `datasets` would swallow this with a warning of its own: fail at the call that follows, and never take
+            # anything from the cache before.
             object.__setattr__(self, "_unresolved", error)
-            raise
+            return _unresolved, (type(self), self.values(), str(error), uuid.uuid4().hex)
+
+
+def _unresolved(cls: type[Score], values: Mapping[str, Any], error: str, unique: str) -> Score:
+    score = cls(**values)
+    object.__setattr__(score, "_unresolved", ValueError(error))
+    return score
 
 
 def _rebuild(cls: type[Score], identity: str, state: str = "") -> Score:
     names = field_names(cls)
     return cls(**{key: value for key, value in json.loads(identity).items() if key in names})
-
-
-def field_names(cls: type[Score]) -> set[str]:
-    """Names of the settings of a score."""
-    return {field.name for field in fields(cast(Any, cls))}
 
 
 @settings
@@ -175,6 +212,21 @@ class ClipScore(Score):
         labels: label space of the masks; `"auto"` takes it from the ClassLabel names of the dataset's `classes`.
         model: a Hub id (with `@revision` if wanted), a local folder, or `"demo"`, the tiny CLIP of this package.
         dtype: `"auto"` is bf16 on CUDA and on CPUs that have it, else fp32.
+
+    Examples:
+        >>> import pyarrow as pa
+        >>> from sds_hf.scores.base import encoding
+        >>> @settings
+        ... class Alike(ClipScore):
+        ...     name, source = "alike", "an example"
+        ...     columns, needs = {"alike": pa.float32()}, frozenset({"image"})
+        ...     def compute(self, rows):
+        ...         encoder = self.encoder()
+        ...         images = encoding.images(rows, encoder, encoding.View())
+        ...         return {"alike": (images @ encoding.texts(rows, encoder)[0]).tolist()}
+        ...
+        >>> add_scores(candidates, Alike(model="demo")).features["alike"]
+        Value('float32')
     """
 
     cost: ClassVar[Cost] = "forward"
@@ -266,11 +318,7 @@ def score_batch(
 def score_cells(
     scores: Sequence[Score], cells: Mapping[str, Sequence[Any]], labels: LabelSpace
 ) -> tuple[dict[str, Column], dict[int, str]]:
-    """Compute scores for raw cells.
-
-    Returns:
-        The columns with nulls for rows that could not be scored, and what is wrong with these, by position.
-    """
+    """The columns for raw cells, null for rows that could not be scored, and what is wrong with these, by position."""
     columns = {name: Column([], dtype) for name, dtype in all_columns(scores).items()}
     errors: dict[int, str] = {}
     for part in read_parts(cells):
@@ -289,51 +337,14 @@ def read_cells(scores: Sequence[Score], cells: Mapping[str, Sequence[Any]], labe
 
 def score_rows(scores: Sequence[Score], rows: Rows) -> tuple[dict[str, Column], dict[int, str]]:
     """Compute scores for what `read_cells` returns; see `score_cells`."""
-    names = list(all_columns(scores))
 
     def compute(part: Rows) -> dict[str, list[Any]]:
-        # The largest passes come first: they leave the others what these would have to compute.
-        in_turn = sorted(scores, key=lambda score: (score.leads, COSTS.index(score.cost)), reverse=True)
-        return {name: list(values) for score in in_turn for name, values in score.compute(part).items()}
+        return {name: list(values) for score in in_turn(scores) for name, values in score.compute(part).items()}
 
-    computed, too_large = in_parts(compute, rows, names, repr(scores)) if len(rows) else ({}, {})
-    errors = {**rows.errors, **{rows.positions[row]: error for row, error in too_large.items()}}
-    columns = {}
-    for name, dtype in all_columns(scores).items():
-        values: list[Any] = [None] * (len(rows) + len(rows.errors))
-        for position, value in zip(rows.positions, computed.get(name, ()), strict=True):
-            values[position] = None if value is None or value != value else value
-        columns[name] = Column(values, dtype)
-    return columns, errors
+    computed, too_large = in_parts(compute, rows, all_columns(scores), repr(scores)) if len(rows) else ({}, {})
+    return placed(rows, computed, too_large, all_columns(scores))
 
 
-def common_labels(scores: Sequence[Score]) -> str:
-    """The label space that scores computed together are set to.
-
-    Raises:
-        ValueError: if they differ in it, or two of them would write different numbers into one column.
-    """
-    spaces = {score.labels for score in scores}
-    if len(spaces) != 1:
-        one = f"scores computed together need one label space, not {sorted(spaces)}"
-        raise ValueError(one if spaces else "no score is asked for: name one or more, e.g. pcs and asf_miou")
-    writers: dict[str, Score] = {}
-    for score in scores:
-        for column in score.writes:
-            other = writers.setdefault(column, score).values()
-            differing = {key for key, value in score.values().items() if other.get(key, value) != value}
-            if differing or (writers[column] is not score and writers[column].name == score.name):
-                raise ValueError(
-                    f"two scores write the column {column!r}, with different {sorted(differing) or score.name}"
-                )
-    return spaces.pop()
-
-
-def all_columns(scores: Sequence[Score]) -> dict[str, pa.DataType]:
-    """Columns the scores write together, in order."""
-    return {name: dtype for score in scores for name, dtype in score.writes.items()}
-
-
-def columns_read(scores: Sequence[Score]) -> list[str]:
-    """Columns to hand to the scores: those that any may read, then what only these do."""
-    return list(dict.fromkeys([*READABLE, *sorted(name for score in scores for name in score.reads)]))
+def in_turn(scores: Sequence[Score]) -> list[Score]:
+    """Scores in the order they are computed in: the largest passes first, which leave others what they need."""
+    return sorted(scores, key=lambda score: (score.leads, COSTS.index(score.cost)), reverse=True)

@@ -14,9 +14,11 @@ from sds_hf.data.cells import PICTURES, readable, stored_cells, undecoded
 from sds_hf.data.content import files_behind
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.files import remembered
-from sds_hf.scores.base.prefetch import prefetch
+from sds_hf.prefetch import prefetch
+from sds_hf.schema import settings
+from sds_hf.scores.base.batches import columns_read
 from sds_hf.scores.base.rows import Rows, cells_of, read_parts
-from sds_hf.scores.base.score import Score, columns_read, read_cells, settings
+from sds_hf.scores.base.score import Score, read_cells
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -36,6 +38,26 @@ class WholeSetScore(Score):
     Args:
         labels: see `Score`.
         statistics: what `fit` found; None if the score is not fitted.
+
+    Examples:
+        >>> from collections import Counter
+        >>> import pyarrow as pa
+        >>> @settings
+        ... class Share(WholeSetScore):
+        ...     name, source = "share", "an example"
+        ...     columns, needs = {"share": pa.float32()}, frozenset({"classes"})
+        ...     def collect(self, rows):
+        ...         return Counter(len(rows.classes_of(row)) for row in range(len(rows)))
+        ...     def merge(self, left, right):
+        ...         return left + right
+        ...     def freeze(self, collected):
+        ...         return {str(count): rows / collected.total() for count, rows in sorted(collected.items())}
+        ...     def compute(self, rows):
+        ...         shares = self.required_statistics()
+        ...         return {"share": [shares[str(len(rows.classes_of(row)))] for row in range(len(rows))]}
+        ...
+        >>> Share().fit(candidates).statistics
+        {'1': 0.5, '2': 0.2916666666666667, '3': 0.16666666666666666, '4': 0.041666666666666664}
     """
 
     whole_set: ClassVar[bool] = True

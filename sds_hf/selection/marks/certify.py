@@ -74,6 +74,16 @@ def certify(
     Raises:
         ValueError: if the file has no sample of this selection for this claim, sampled rows are not marked, no
             threshold can be shown to keep the share, or a number makes no sense.
+
+    Examples:
+        >>> import pyarrow.parquet as pq
+        >>> from sds_hf.selection.marks.file import record_marks
+        >>> chosen = select(table, recipe, out="looked-at")
+        >>> marks = sample(chosen, 10)
+        >>> ids = pq.read_table(marks)["id"].to_pylist()
+        >>> _ = record_marks(marks, [{"id": name, "mark": True, "who": "me"} for name in ids])
+        >>> certify(chosen).claim
+        'At least 74.1 % of the 14 kept rows are good, with 95% confidence.'
     """
     for name, value in (("confidence", confidence), ("share", share)):
         if value is not None and not 0 < value < 1:
@@ -81,7 +91,7 @@ def certify(
     if unmarked not in get_args(Unmarked):
         raise ValueError(f"unmarked must be one of {', '.join(get_args(Unmarked))}, not {unmarked!r}")
     if out is not None and share is None:
-        raise ValueError("a further selection needs a share, for which a threshold is chosen: give --share")
+        raise ValueError("a further selection needs a share, for which a threshold is chosen: give share=...")
     selection = opened(selection)
     path = Path(marks) if marks is not None else selection.path.with_name(MARKS)
     table = read_marks(path)
@@ -103,21 +113,20 @@ def _sample(table: pa.Table, selection: Selection, name: str, path: Path) -> Sam
         ValueError: if there is none of this selection; says what there is.
     """
     samples = read_samples(table)
-    use = {"uniform": "the guarantee", "stratified": "choosing a threshold with --share"}
+    use = {"uniform": "the guarantee", "stratified": "choosing a threshold with share=..."}
     if name not in samples:
         marked = f"{path} has {len(table):,} marks" if len(table) else f"there are no marks in {path}"
         there = [f"a {other} sample, which is for {use[other]}" for other in samples if other in use]
-        option = "" if name == "uniform" else " --by SCORE --scores SCORES"
         raise ValueError(
             f"{marked}{' and ' if there else ''}{', '.join(there)}, but no {name} sample, which {use[name]} needs: "
-            f"marks of rows that were not drawn at random show nothing of the others; draw some with "
-            f"`sds-hf sample {selection.path.parent}{option}`"
+            "marks of rows that were not drawn at random show nothing of the others; draw some with `sample`"
+            + ("" if name == "uniform" else ", by=... and scores=...")
         )
     drawn = samples[name]
     if drawn.kept_sha256 != kept_digest(selection):
         raise ValueError(
             f"the {name} sample in {path} is of another selection, of {drawn.kept:,} kept rows; this one keeps "
-            f"{selection.report.kept:,}, chosen perhaps by what was seen there: draw a new one with --out"
+            f"{selection.report.kept:,}, chosen perhaps by what was seen there: draw a new one with out=..."
         )
     return drawn
 
@@ -151,7 +160,7 @@ def _counted(verdicts: Verdicts, ids: list[str], unmarked: Unmarked) -> np.ndarr
     if missing and unmarked == "refuse":
         raise ValueError(
             f"{len(missing):,} of the {len(ids):,} sampled rows have no mark, e.g. {missing[0]!r}: mark them, or count "
-            "them as bad with --unmarked bad; those that were easy to mark alone are no random sample"
+            "them as bad with unmarked='bad'; those that were easy to mark alone are no random sample"
         )
     return np.array([verdicts.good.get(row_id, False) for row_id in ids])
 

@@ -96,7 +96,7 @@ def write_sample(path: str | Path, sample: Sample, ids: Iterable[str]) -> None:
     if sample.name in samples:
         raise ValueError(
             f"{path} has a {sample.name} sample already, of {samples[sample.name].rows:,} rows: drawing again after "
-            "having looked would spoil what it shows; mark the rows it has, or begin another file with --out"
+            "having looked would spoil what it shows; mark the rows it has, or begin another file with out=..."
         )
     lines = [{"id": row_id, "sample": sample.name} for row_id in ids]
     table = pa.concat_tables([marks.replace_schema_metadata(None), pa.Table.from_pylist(lines, SCHEMA)])

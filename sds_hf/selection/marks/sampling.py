@@ -66,6 +66,11 @@ def sample(
         ValueError: if there are fewer kept rows, the file has such a sample already, or the scores are not those of the
             selection.
         OSError: if the file cannot be written.
+
+    Examples:
+        >>> chosen = select(table, recipe, out="sampled")
+        >>> sample(chosen, 5).name
+        'marks.parquet'
     """
     selection = opened(selection)
     kept = selection.report.kept
@@ -139,7 +144,7 @@ def _place(drawn: Sample, row_id: str) -> bytes:
 def _values(selection: Selection, drawn: Sample, scores: Any) -> np.ndarray:
     """The score of each kept row, float64; NaN for none."""
     if scores is None:
-        raise ValueError(f"a sample by {drawn.column!r} needs the scores that the selection was made of: give --scores")
+        raise ValueError(f"a sample by {drawn.column!r} needs the scores that were selected from: give scores=...")
     if isinstance(scores, (str, Path)) and Path(scores).is_dir():
         scores = ScoreTable.load(scores)
     table_sha256 = selection.report.provenance.get("table_sha256")
@@ -156,4 +161,7 @@ def _values(selection: Selection, drawn: Sample, scores: Any) -> np.ndarray:
         counts = f"{selection.report.rows:,} rows; these scores have {len(table['number']):,}"
         raise ValueError(f"the selection was made of {counts}")
     rows = np.searchsorted(table["number"], selection.kept_rows())
-    return np.ma.filled(table["value"].astype(np.float64), np.nan)[rows]
+    values: np.ndarray = np.ma.filled(table["value"].astype(np.float64), np.nan)[rows]
+    if np.isnan(values).any():
+        source.check_whole(f"a sample by {drawn.column!r}")
+    return values

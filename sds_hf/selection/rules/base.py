@@ -5,10 +5,8 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, ClassVar, cast
 
-from pydantic import ValidationError
-
-from sds_hf.errors import no_such, one_line
-from sds_hf.scores.base.score import settings
+from sds_hf.errors import SettingsError, no_such
+from sds_hf.schema import settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import CLASSES, COUNT
 
@@ -19,7 +17,22 @@ RULES: dict[str, type["Rule"]] = {}
 
 @settings
 class Rule(ABC):
-    """Drops some of the rows that are still in, and says why. Equal scores are ordered by id."""
+    """Drops some of the rows that are still in, and says why. Equal scores are ordered by id.
+
+    Examples:
+        >>> @settings
+        ... class Crowded(Rule):
+        ...     kind = "crowded"
+        ...     most: int
+        ...     reads, label = ("num_classes_present",), "few classes"
+        ...     def apply(self, candidates):
+        ...         classes = candidates.number("num_classes_present")
+        ...         candidates.step(f"WHEN {classes} > {self.most} THEN 'dropped:crowded'")
+        ...         return {}
+        ...
+        >>> select(scored, Crowded(most=1)).report.reasons
+        {'dropped:crowded': 12, 'kept:all_rules': 12}
+    """
 
     kind: ClassVar[str]  # in recipes
 
@@ -31,6 +44,15 @@ class Rule(ABC):
     @abstractmethod
     def reads(self) -> tuple[str, ...]:
         """Columns the rule looks at."""
+
+    @property
+    def tests(self) -> tuple[tuple[str, str, float], ...]:
+        """Column, sign and bound of what a row that stays passes, if it does so by its own values alone; else none."""
+        return ()
+
+    def undecided(self, candidates: Candidates) -> str:
+        """SQL of rows of which the rule asks for a value that was skipped when they were scored."""
+        return " OR ".join([candidates.skipped(column) for column in self.reads] or ["false"])
 
     @property
     @abstractmethod
@@ -96,5 +118,5 @@ def make_rule(index: int, entry: Any) -> Rule:
         raise ValueError(f"rule {index}, {kind}: takes the settings {names}, not {settings!r}")
     try:
         return RULES[kind](**{str(name): value for name, value in (settings or {}).items()})
-    except ValidationError as error:
-        raise ValueError(f"rule {index}, {kind}: {one_line(error, {(): names})}") from error
+    except SettingsError as error:
+        raise ValueError(f"rule {index}, {kind}: {error.problem}") from error

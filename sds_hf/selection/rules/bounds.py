@@ -2,11 +2,12 @@
 
 import math
 import re
+from dataclasses import field
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, model_validator
 
-from sds_hf.scores.base.score import settings
+from sds_hf.schema import settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import Rule
@@ -37,7 +38,7 @@ class Bounded(Rule):
 
     signs: ClassVar[dict[str, str]]  # how a row that stays compares, by the bound's name
 
-    column: str
+    column: str = field(kw_only=False)
 
     @property
     def bounds(self) -> dict[str, float | str]:
@@ -73,9 +74,28 @@ class Bounded(Rule):
             return "A lower quantile keeps more; rows of equal scores stay or go together"
         return f'A quantile as bound keeps a share whatever the scale: {next(iter(self.signs))}: "q0.2"'
 
+    @property
+    def tests(self) -> tuple[tuple[str, str, float], ...]:
+        """See `Rule.tests`; a quantile is of other rows too."""
+        numbers = {name: value for name, value in self.bounds.items() if not isinstance(value, str)}
+        if len(numbers) < len(self.bounds):
+            return ()
+        return tuple((self.column, self.signs[name], number) for name, number in numbers.items())
+
+    def undecided(self, candidates: Candidates) -> str:
+        """See `Rule.undecided`; the interval that a skipped value lies in can be enough."""
+        if not self.tests:
+            return super().undecided(candidates)
+        bounds = [(sign, candidates.constant(self.column, bound)) for _, sign, bound in self.tests]
+        low, high = candidates.interval(self.column)
+        ends = [(f"{low} {sign} {bound}", f"{high} {sign} {bound}") for sign, bound in bounds]
+        passes = " AND ".join(f"{at_low} AND {at_high}" for at_low, at_high in ends)
+        fails = " OR ".join(f"(NOT ({at_low}) AND NOT ({at_high}))" for at_low, at_high in ends)
+        return f"({candidates.skipped(self.column)} AND NOT coalesce(({passes}) OR {fails}, false))"
+
     def apply(self, candidates: Candidates) -> dict[str, float]:
         """See `Rule.apply`."""
-        column = candidates.number(self.column)
+        column = candidates.deciding_number(self.column) if self.tests else candidates.number(self.column)
         bounds = {name: self._number(candidates, value) for name, value in self.bounds.items()}
         tests = " AND ".join(
             f"{column} {self.signs[name]} {candidates.constant(self.column, value, exact=name in self.quantiles)}"
@@ -103,13 +123,19 @@ class Threshold(Bounded):
 
     Source:
         Tang et al., SDS, AAAI 2025, Eq. 6.
+
+    Examples:
+        >>> select(scored, Threshold("clip_sim", 0.2)).report.steps[0].rule
+        'clip_sim > 0.2'
+        >>> select(scored, Threshold("boundary", above="q0.25")).report.kept
+        18
     """
 
     kind: ClassVar[str] = "threshold"
     signs: ClassVar[dict[str, str]] = {"above": ">", "below": "<"}
 
-    above: Bound | None = None
-    below: Bound | None = None
+    above: Bound | None = field(default=None, kw_only=False)
+    below: Bound | None = field(default=None, kw_only=False)
 
 
 @settings
@@ -123,10 +149,14 @@ class Band(Bounded):
 
     Source:
         Wang et al., Difficulty Controlled Diffusion Model, AAAI 2026: rows of medium difficulty help most.
+
+    Examples:
+        >>> select(scored, Band("boundary", low="q0.25", high="q0.75")).report.kept
+        12
     """
 
     kind: ClassVar[str] = "band"
     signs: ClassVar[dict[str, str]] = {"low": ">=", "high": "<="}
 
-    low: Bound | None = None
-    high: Bound | None = None
+    low: Bound | None = field(default=None, kw_only=False)
+    high: Bound | None = field(default=None, kw_only=False)

@@ -1,11 +1,12 @@
 """Rules about groups: the best of each, and at most so many of each."""
 
 from collections.abc import Sequence
+from dataclasses import field
 from typing import ClassVar
 
 from pydantic import model_validator
 
-from sds_hf.scores.base.score import settings
+from sds_hf.schema import settings
 from sds_hf.selection.candidates import GROUP_LABELS, Candidates
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import RANKING, Rule, each_group
@@ -18,7 +19,7 @@ from sds_hf.selection.rules.share import Sized, Target, drawn
 class Grouped(Rule):
     """A rule about the groups of one or more families, whose rows are ordered by a score, or by ranks in several."""
 
-    column: str | None = None
+    column: str | None = field(default=None, kw_only=False)
     worst_rank: Several | None = None
     rank_mean: Several | None = None
     by: Families
@@ -92,6 +93,13 @@ class TopPerGroup(Grouped, Sized):
 
     Source:
         Tang et al., SDS, AAAI 2025, Eq. 15 (the top 60 % by number of classes, and by class).
+
+    Examples:
+        >>> rule = TopPerGroup("pcs", by=["num_classes_present", "classes_present"], fraction=0.6)
+        >>> rule.label
+        'top 60% of each number of classes and of each class by pcs'
+        >>> select(scored, rule).report.kept
+        22
     """
 
     kind: ClassVar[str] = "top_per_group"
@@ -205,6 +213,10 @@ class AtMostPerGroup(Grouped):
         rank_mean: likewise. If there is none of the three, rows are taken at random, see `Random`.
         within: see `WorstRank`.
         seed: of the random order.
+
+    Examples:
+        >>> select(scored, AtMostPerGroup("pcs", by="num_classes_present", rows=3)).report.kept
+        10
     """
 
     kind: ClassVar[str] = "at_most_per_group"

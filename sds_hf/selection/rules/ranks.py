@@ -1,12 +1,12 @@
 """Rules that order rows by their ranks in several scores: by the worst of them, or by their mean."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from sds_hf.scores.base.score import settings
+from sds_hf.schema import settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import GROUP_WORDS
@@ -59,13 +59,13 @@ class Ranks:
             candidates: the rows.
             family: column of the groups; all rows are one group if None.
         """
-        scores = {f"score_{place}": candidates.number(column) for place, column in enumerate(self.columns)}
+        scores = {f"score_{index}": candidates.number(column) for index, column in enumerate(self.columns)}
         group = ALL if family is None else candidates.column(family)
         plain = lines_of(candidates, group, self.where(candidates), scores)
         windows = [f"OVER (PARTITION BY grp ORDER BY {score} DESC)" for score in scores]
         # The best and the worst rank of rows of equal scores; their sum is twice the mean, and a whole number.
-        ranks = [f"rank() {window} + count(*) {window} AS twice_{place}" for place, window in enumerate(windows)]
-        twice = [f"twice_{place}" for place in range(len(windows))]
+        ranks = [f"rank() {window} + count(*) {window} AS twice_{index}" for index, window in enumerate(windows)]
+        twice = [f"twice_{index}" for index in range(len(windows))]
         key, note = self._key(twice), "CAST(NULL AS TINYINT)"
         if self.worst:
             weakest = " ".join(f"WHEN {rank} = greatest({', '.join(twice)}) THEN {-n}" for n, rank in enumerate(twice))
@@ -106,8 +106,8 @@ class Ranks:
         if not self.worst:
             return literal(otherwise), "NULL"
         names = " ".join(
-            f"WHEN {-place} THEN {literal(f'dropped:{column} is the weakest')}"
-            for place, column in enumerate(self.columns)
+            f"WHEN {-index} THEN {literal(f'dropped:{column} is the weakest')}"
+            for index, column in enumerate(self.columns)
         )
         rank = f"{note}.twice // 2 || CASE {note}.twice % 2 WHEN 1 THEN '.5' ELSE '' END"
         detail = f"', rank ' || {rank} || ' of ' || {note}.size || coalesce(' in ' || {note}.grp, '')"
@@ -120,7 +120,7 @@ class RankShare(BestShare):
 
     worst: ClassVar[bool]
 
-    columns: Several
+    columns: Several = field(kw_only=False)
     within: Families | None = None
 
     @property
@@ -161,6 +161,13 @@ class WorstRank(RankShare):
 
     Source:
         Ours.
+
+    Examples:
+        >>> rule = WorstRank(["pcs", "boundary"], target=6)
+        >>> rule.label
+        'top 6 by worst rank in pcs and boundary'
+        >>> select(scored, rule).report.kept
+        6
     """
 
     kind: ClassVar[str] = "worst_rank"
@@ -182,6 +189,10 @@ class RankMean(RankShare):
 
     Source:
         Meletis et al., ITSC 2019, combine similarity and object diversity; how is not published, this is our reading.
+
+    Examples:
+        >>> select(scored, RankMean(["pcs", "boundary"], target=6)).report.kept
+        6
     """
 
     kind: ClassVar[str] = "rank_mean"

@@ -2,12 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from sds_hf.scores.base.score import settings
+from sds_hf.schema import settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import literal
 from sds_hf.selection.rules.base import RANKING, Rule
@@ -89,11 +89,15 @@ class TopK(BestShare):
 
     Source:
         Dai et al., TFDP, ICLR 2025; Meletis et al., ITSC 2019 (the images most like the target).
+
+    Examples:
+        >>> select(scored, TopK("pcs", target=10)).report.reasons
+        {'dropped:top_k': 14, 'kept:top_k': 10}
     """
 
     kind: ClassVar[str] = "top_k"
 
-    column: str
+    column: str = field(kw_only=False)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -120,6 +124,10 @@ class Random(BestShare):
         fraction: share of the rows still in, above 0 and at most 1; or
         target: number of rows.
         seed: another one draws other rows.
+
+    Examples:
+        >>> select(scored, Random(fraction=0.5, seed=1)).report.kept
+        12
     """
 
     kind: ClassVar[str] = "random"

@@ -1,11 +1,12 @@
 """A sample that covers the whole range of a score."""
 
 from collections.abc import Sequence
+from dataclasses import field
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from sds_hf.scores.base.score import settings
+from sds_hf.schema import settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.rules.base import RANKING
 from sds_hf.selection.rules.order import Order, cut, rank
@@ -29,11 +30,15 @@ class Stratified(Sized):
 
     Source:
         Zheng et al., Coverage-centric Coreset Selection (CCS), ICLR 2023, with its 50 strata and cut of 10 %.
+
+    Examples:
+        >>> select(scored, Stratified("boundary", target=8, strata=4)).report.kept
+        8
     """
 
     kind: ClassVar[str] = "stratified"
 
-    column: str
+    column: str = field(kw_only=False)
     strata: Annotated[int, Field(ge=1, le=10_000)] = 50
     drop_lowest: Annotated[float, Field(ge=0, lt=1)] = 0.1
     seed: int = 0

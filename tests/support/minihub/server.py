@@ -7,7 +7,9 @@ from http.server import ThreadingHTTPServer
 
 import yaml
 
+from support.minihub.buckets import Buckets
 from support.minihub.faults import Faults
+from support.minihub.jobs import JobRunner, Jobs
 from support.minihub.listing import Listing
 from support.minihub.plumbing import Plumbing
 from support.minihub.refs import Refs
@@ -15,7 +17,7 @@ from support.minihub.store import HubError, Store
 from support.minihub.uploads import Uploads
 
 
-class Handler(Refs, Uploads, Listing, Plumbing):
+class Handler(Refs, Uploads, Listing, Buckets, Jobs, Plumbing):
     def route(self, unq):
         hub, st, p = self.hub, self.hub.store, self.rawpath
         if p == "/api/whoami-v2":
@@ -65,6 +67,11 @@ class Handler(Refs, Uploads, Listing, Plumbing):
             )
             if fn:
                 return fn(rtype, rid, [unq(x) for x in rest.split("/")] if rest else [])
+        if m := re.match(r"^/api/(buckets|jobs)/(.+)$", p):
+            parts = [unq(part) for part in m[2].split("/")]
+            return self.bucket(parts) if m[1] == "buckets" else self.api_jobs(parts)
+        if m := re.match(r"^/buckets/([^/]+/[^/]+)/resolve/(.+)$", p):
+            return self.bucket_resolve(f"{unq(m[1])}/{unq(m[2])}")
         raise HubError(404, f"minihub has no route for {self.command} {p}")
 
     def validate_yaml(self, d):
@@ -96,6 +103,7 @@ class MiniHub:
         self.store, self.faults = Store(root), Faults()
         self.tokens, self.admins = tokens or {"hf_user": "user"}, set(admins)
         self.part_size, self.lfs_redirect, self.card_checks = part_size, lfs_redirect, []
+        self.job_runner = JobRunner(self)
         handler = type("H", (Handler,), {"hub": self})
         self.server, self.cdn = Server((host, port), handler), Server((host, 0), handler)
         self.url = f"http://{host}:{self.server.server_address[1]}"
@@ -107,6 +115,7 @@ class MiniHub:
         return self
 
     def stop(self):
+        self.job_runner.stop()
         for s in (self.server, self.cdn):
             s.shutdown()
             s.server_close()

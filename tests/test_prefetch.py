@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from sds_hf.scores.base.prefetch import prefetch
+from sds_hf.prefetch import prefetch
 
 ENDS_EARLY = """
 import time
-from sds_hf.scores.base.prefetch import prefetch
+from sds_hf.prefetch import prefetch
 
 def items():
     yield 0

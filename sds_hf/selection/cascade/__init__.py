@@ -1,0 +1,1 @@
+"""Scoring only what decides."""

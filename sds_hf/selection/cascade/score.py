@@ -1,0 +1,150 @@
+"""A score table of which only that is computed which decides the rows of a recipe."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sds_hf.clip.launcher import ALONE, current_rank
+from sds_hf.data.access.remote import folder_at, local_copy
+from sds_hf.data.content import content_digest
+from sds_hf.files import is_remote
+from sds_hf.scores.base.batches import all_columns
+from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.presets import field_names
+from sds_hf.scores.base.score import Score
+from sds_hf.scores.classes_present import ClassesPresent
+from sds_hf.selection.cascade.plan import stretches
+from sds_hf.selection.recipe import Recipe
+from sds_hf.selection.rules import Rule
+from sds_hf.selection.select import rows_left
+from sds_hf.table.manifest import NEEDED, read_manifest
+from sds_hf.table.partial.phase import Phase
+from sds_hf.table.score_table import Engine, Progress, ScoreTable, job_class, score_table, some_scored
+from sds_hf.table.shards import Shards
+from sds_hf.table.task import Task, make_folder
+from sds_hf.table.team import Team
+from sds_hf.table.writer import write_table
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def score_for(
+    dataset: "Dataset",
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    scores: Sequence[Score] | None = None,
+    rows_per_shard: int = 1000,
+    batch_size: int | None = None,
+    source: str = "",
+    retry: str | None = None,
+    progress: Progress | None = None,
+    engine: Engine = "local",
+) -> ScoreTable:
+    """Score a dataset as far as a recipe's rules need it: `select` keeps the same rows, for the same reasons.
+
+    A row that a bound drops gets no further score, and the shuffles of `pcs` stop as soon as its bound is certain
+    either way: similarities lie in a range, so the mean lies in an interval after each of them. Rules that look at all
+    rows that are left, such as quantiles and the best of a group, get the values of all of these. What is not computed
+    is null, and named in the column `skipped_scores`.
+
+    Run again it goes on, as `score_table` does; with another recipe of the same scores it computes what this one needs
+    besides, and `score_table` computes the rest. A table that has everything is left as it is.
+
+    Args:
+        dataset: see `score_table`; not a stream.
+        recipe: whose rules decide.
+        out: folder of the table.
+        scores: what the table has columns for; the recipe's scores if None.
+        rows_per_shard: see `score_table`.
+        batch_size: see `score_table`.
+        source: see `score_table`.
+        retry: see `score_table`.
+        progress: see `score_table`; it begins again with each pass over the rows.
+        engine: see `score_table`.
+
+    Raises:
+        ValueError: see `score_table`; also if the dataset is a stream, or the folder holds an unfinished table of all
+            scores.
+    """
+    from datasets import Dataset
+
+    if not isinstance(dataset, Dataset):
+        raise ValueError("what a recipe needs is found by going over the rows more than once, which a stream cannot")
+    if not (rank := current_rank()).together:
+        raise ValueError(f"what a recipe needs is found by processes that wait for each other; {ALONE}")
+    folder = folder_at(out)
+    manifest = read_manifest(folder) or {}
+    wanted = recipe.make_scores() if scores is None else list(scores)
+    chosen = _scores_of_table(wanted, manifest)
+    job: dict[str, Any] = {"rows_per_shard": rows_per_shard, "source": source, "batch_size": batch_size}
+    if manifest and NEEDED not in manifest:
+        if not manifest.get("complete"):
+            raise ValueError(
+                f"{folder} holds an unfinished table of all scores: finish it as it was begun, or choose another --out"
+            )
+        return score_table(dataset, chosen, out, **job, retry=retry, progress=progress, engine=engine)
+    task = Task(dataset, chosen, out, rows_per_shard, source)
+    work = job_class(engine)(task, batch_size)
+    _check_columns(recipe.rules, task.scores)
+    parts, wish = stretches(recipe.rules, task.scores), _wish(recipe)
+    make_folder(task.folder)
+    with Team(task.folder, rank) as team:
+        task.fit()
+        task.request["source"]["sha256"] = content_digest(dataset, task.columns)
+        for number, part in enumerate(parts):
+            left = rows_left(_table_so_far(task.folder), part.rules) if part.rules else None
+            phase = Phase(part.needs, left, number, len(parts), wish)
+            shards = Shards(task.folder, len(dataset), rows_per_shard, team.rank.index)
+            write_table(work, shards, team, None if number else retry, progress, phase)
+    return some_scored(ScoreTable.load(task.folder))
+
+
+def _check_columns(rules: Sequence[Rule], scores: Sequence[Score]) -> None:
+    """Refuse rules that read what the table will not have, before anything is computed.
+
+    Raises:
+        ValueError: names it.
+    """
+    columns = {"id", "row", *all_columns(scores)}
+    if missing := [name for rule in rules for name in rule.reads if name not in columns]:
+        raise ValueError(f"the rules read {missing}, which no score of the recipe writes; there are {sorted(columns)}")
+
+
+def _wish(recipe: Recipe) -> dict[str, Any]:
+    """What a manifest says that a table is for."""
+    return {"recipe": recipe.name, "rules": [_plain(rule) for rule in recipe.rules]}
+
+
+def _plain(rule: Rule) -> dict[str, Any]:
+    return {rule.kind: rule.settings()}
+
+
+def _table_so_far(folder: Path) -> ScoreTable:
+    """The table of a folder after a phase."""
+    folder = local_copy(folder) if is_remote(folder) else folder
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    return ScoreTable(folder, manifest)
+
+
+def _scores_of_table(scores: Sequence[Score], manifest: Mapping[str, Any]) -> list[Score]:
+    """The scores of a table if it has these and others besides, else these."""
+    stored = {entry["score"]: entry for entry in manifest.get("scores", ())}
+    names = [score.name for score in scores]
+    if not (scores and {*names} < {*stored} - {ClassesPresent.name}):
+        return list(scores)
+    by_name = {score.name: score for score in scores}
+    return [
+        by_name[name] if name in by_name else _score_of(entry, scores[0].labels)
+        for name, entry in stored.items()
+        if name != ClassesPresent.name
+    ]
+
+
+def _score_of(entry: Mapping[str, Any], labels: str) -> Score:
+    """A score as a manifest has it."""
+    score_class = score_classes()[entry["score"]]
+    settings = {name: value for name, value in entry.items() if name in field_names(score_class)}
+    return score_class(**{**settings, "labels": labels})

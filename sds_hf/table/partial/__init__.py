@@ -1,0 +1,1 @@
+"""A table of which only that is computed which decides."""

@@ -1,0 +1,364 @@
+"""Tables of which only that is computed which decides: the same rows are kept, for the same reasons."""
+
+import functools
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from datasets import Dataset, Image
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.crashes import Crash, crash_at
+from support.encoders import ExactEncoder, exact_similarity
+from support.rows import random_row
+
+from sds_hf import (
+    ASF,
+    PCS,
+    Boundary,
+    ClassesPresent,
+    Recipe,
+    ScoreTable,
+    add_to_table,
+    join_tables,
+    look,
+    publish,
+    score_for,
+    score_table,
+    select,
+    why,
+)
+from sds_hf.clip import similarity
+from sds_hf.data.folder import row_features
+from sds_hf.data.images import decode_mask, encode_jpeg, encode_mask
+from sds_hf.data.labels import VOC
+from sds_hf.explore.exploration import open_exploration
+from sds_hf.explore.published import write_explorer
+from sds_hf.prove.judge_truth import read_scores
+from sds_hf.scores.base.score import ClipScore
+from sds_hf.selection.select import EmptySelectionError
+from sds_hf.table.plan import plan_table
+
+SETTINGS = [
+    {},
+    {"similarity": "prob_min", "difference": "abs"},
+    {"similarity": "cosine"},
+    {"similarity": "clipscore", "shuffle": "channels", "orders": 5},
+    {"similarity": "entropy", "difference": "abs"},
+    {"similarity": "entropy"},
+]
+GROUPS = ["num_classes_present", "classes_present"]
+COLUMNS = ["clip_sim", "pcs", "clip_sim_mixed", "asf_miou", "boundary"]
+
+
+@functools.cache
+def candidates() -> Dataset:
+    """60 rows: some without a class, some without a judge's mask, two that cannot be read."""
+    rows = []
+    for index in range(60):
+        row = random_row(index)
+        noise = np.random.default_rng(index).integers(0, 256, (40, 40, 3), np.uint8)
+        row |= {"id": f"{index * 37 % 60:02d}", "image": {"bytes": encode_jpeg(noise), "path": None}}
+        moved = np.roll(decode_mask(row["mask"], "mask"), index % 9, 1)  # what somebody else thinks
+        row["other"] = None if index % 11 == 5 else {"bytes": encode_mask(moved), "path": None}
+        if index % 7 == 3:
+            row |= {"mask": {"bytes": encode_mask(np.zeros((40, 40), np.uint8)), "path": None}, "classes": []}
+        if index in (13, 44):
+            row["image"] = {"bytes": b"no picture", "path": None}
+        rows.append(row)
+    return Dataset.from_list(rows, features=type(row_features(VOC))({**row_features(VOC), "other": Image()}))
+
+
+def scores_of(pcs: dict) -> list:
+    pcs = {"scales": (2, 4), "orders": 2} | pcs
+    return [PCS(model="demo", dtype="fp32", **pcs), ASF(reference="column:other"), Boundary()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def encoder():
+    """The exact encoder in place of any other."""
+    exact = ExactEncoder()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClipScore, "encoder", lambda score: exact)
+        patch.setattr(similarity, "similarity", exact_similarity)
+        yield exact
+
+
+@functools.cache
+def whole_table(which: int) -> ScoreTable:
+    folder = Path(tempfile.mkdtemp()) / "whole"
+    return score_table(candidates(), scores_of(SETTINGS[which]), folder, rows_per_shard=16)
+
+
+def outcome(table: ScoreTable, recipe: Recipe) -> pa.Table | str:
+    """All of a selection, or that nothing is left."""
+    try:
+        return select(table, recipe).table()
+    except EmptySelectionError as error:
+        return str(error).partition(" rows before it")[0]
+
+
+def make_recipe(rules: list, name: str = "test") -> Recipe:
+    return Recipe.from_dict({"name": name, "rules": rules})
+
+
+NUMBERS = st.one_of(
+    st.floats(-0.5, 1.2).map(lambda number: round(number, 2)), st.sampled_from(["q0.2", "q0.5", "q0.7"])
+)
+SIZES = st.one_of(st.fixed_dictionaries({"fraction": st.sampled_from([0.3, 0.6, 0.9])}), st.just({"target": 15}))
+COLUMN = st.sampled_from([*COLUMNS, "clip_sim", "pcs", "pcs"])
+SEVERAL = st.lists(st.sampled_from(COLUMNS), min_size=2, max_size=3, unique=True)
+BY = st.sampled_from([GROUPS, GROUPS[:1], GROUPS[1:]])
+
+
+def rule(kind: str, **parts: st.SearchStrategy) -> st.SearchStrategy:
+    return st.fixed_dictionaries(parts).map(lambda values: {kind: values})
+
+
+RULES = st.one_of(
+    rule("threshold", column=COLUMN, above=NUMBERS),
+    rule("threshold", column=COLUMN, above=st.just(-0.9), below=NUMBERS),
+    rule("threshold", column=st.just("num_classes_present"), above=st.just(0)),
+    rule("band", column=COLUMN, low=st.floats(-1, 0.3), high=st.floats(0.3, 1)),
+    st.tuples(COLUMN, SIZES).map(lambda pair: {"top_k": {"column": pair[0], **pair[1]}}),
+    st.tuples(SEVERAL, SIZES).map(lambda pair: {"rank_mean": {"columns": pair[0], **pair[1]}}),
+    st.tuples(COLUMN, SIZES, BY).map(lambda three: {"top_per_group": {"column": three[0], "by": three[2], **three[1]}}),
+    rule("at_most_per_group", rows=st.integers(1, 8), by=BY, column=COLUMN),
+    rule("at_most_per_group", rows=st.integers(1, 8), by=BY),
+    rule("stratified", column=COLUMN, fraction=st.just(0.7), strata=st.just(4)),
+    rule("random", fraction=st.just(0.6)),
+)
+
+
+QUESTIONS = st.integers(0, len(SETTINGS) - 1), st.lists(RULES, min_size=1, max_size=4), st.sampled_from([5, 16, 60])
+
+
+@settings(max_examples=8)
+@given(*QUESTIONS)
+def test_the_same_rows_are_kept_for_the_same_reasons(which, rules, batch_size):
+    check_same(which, rules, batch_size)
+
+
+@pytest.mark.slow
+@settings(max_examples=250)
+@given(*QUESTIONS)
+def test_the_same_rows_are_kept_for_the_same_reasons_by_many_recipes(which, rules, batch_size):
+    check_same(which, rules, batch_size)
+
+
+def check_same(which: int, rules: list, batch_size: int) -> None:
+    """A table for some rules says the same as the whole one, and becomes it."""
+    recipe, whole = make_recipe(rules), whole_table(which)
+    scores = scores_of(SETTINGS[which])
+    with tempfile.TemporaryDirectory() as folder:
+        table = score_for(
+            candidates(), recipe, f"{folder}/scores", scores=scores, rows_per_shard=16, batch_size=batch_size
+        )
+        assert outcome(table, recipe) == outcome(whole, recipe)
+        partial, full = table.to_arrow(), whole.to_arrow()
+        for name in full.column_names[2:-2]:  # what is not skipped is what the whole table has
+            skipped = [name in (cell or ()) for cell in partial["skipped_scores"].to_pylist()]
+            pairs = zip(partial[name].to_pylist(), full[name].to_pylist(), skipped, strict=True)
+            assert all((value is None) if skip else value == number for value, number, skip in pairs), name
+        rows = zip(
+            *(partial[name].to_pylist() for name in ("pcs_low", "pcs_high")), full["pcs"].to_pylist(), strict=True
+        )
+        assert all(low is None or low <= pcs <= high for low, high, pcs in rows)
+        # Going on to everything gives the whole table, byte by byte.
+        score_table(candidates(), scores, f"{folder}/scores", rows_per_shard=16, batch_size=batch_size)
+        assert [path.read_bytes() for path in ScoreTable.load(f"{folder}/scores").paths] == [
+            path.read_bytes() for path in whole.paths
+        ]
+
+
+# A table on its way: crashes, other wishes, failures
+
+BOUNDS = [{"threshold": {"column": "clip_sim", "above": 0.3}}, {"threshold": {"column": "pcs", "above": 0.0}}]
+TOP = {"top_per_group": {"column": "asf_miou", "by": GROUPS, "fraction": 0.6}}
+PHASES = [
+    {"threshold": {"column": "clip_sim", "above": "q0.3"}},
+    {"threshold": {"column": "pcs", "above": "q0.3"}},
+    TOP,
+]
+
+
+def table_for(folder: Path, rules: list, name: str = "test", **options) -> ScoreTable:
+    settings = {"scores": scores_of({}), "rows_per_shard": 16, "batch_size": 8} | options
+    return score_for(candidates(), make_recipe(rules, name), folder, **settings)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """All files of a table; when it was made is no part of the manifest here."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    files["manifest.json"] = json.dumps(json.loads(files["manifest.json"]) | {"created": 0}).encode()
+    return files
+
+
+def passes_of(encoder: ExactEncoder, make: Callable[[], object]) -> int:
+    before = encoder.passes
+    make()
+    return encoder.passes - before
+
+
+@pytest.mark.parametrize("calls", [3, 9, 14])
+def test_a_run_that_dies_in_any_phase_goes_on(tmp_path, calls):
+    whole, left = table_for(tmp_path / "whole", PHASES), calls
+
+    def dies(done: int, failed: int) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise Crash
+
+    with pytest.raises(Crash):
+        table_for(tmp_path / "crashed", PHASES, progress=dies)
+    with pytest.raises(ValueError, match="is not finished"):
+        select(tmp_path / "crashed", make_recipe(PHASES))
+    table_for(tmp_path / "crashed", PHASES)
+    assert files_of(tmp_path / "crashed") == files_of(whole.folder)
+
+
+def test_nothing_is_computed_twice(encoder, tmp_path):
+    strict = [{"threshold": {"column": "clip_sim", "above": 0.6}}, *BOUNDS[1:], TOP]
+    first = passes_of(encoder, lambda: table_for(tmp_path / "scores", strict))
+    everything = 58 * 5  # of the two that cannot be read none
+    assert 58 < first < 0.5 * everything
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "scores").iterdir()}
+    assert passes_of(encoder, lambda: table_for(tmp_path / "scores", strict)) == 0
+    assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "scores").iterdir()}
+    selected = select(tmp_path / "scores", make_recipe(strict))
+
+    table, looser = ScoreTable.load(tmp_path / "scores"), [*BOUNDS, TOP]
+    with pytest.raises(
+        ValueError, match=r"'pcs > 0.0' asks for pcs of \d+ rows of which that was skipped, .* --for RECIPE"
+    ):
+        select(table, make_recipe(looser))
+    assert passes_of(encoder, lambda: table_for(tmp_path / "scores", looser, "looser")) < everything - first
+    assert outcome(ScoreTable.load(table.folder), make_recipe(looser)) == outcome(whole_table(0), make_recipe(looser))
+    assert (
+        outcome(ScoreTable.load(table.folder), make_recipe(strict)) == selected.table()
+    )  # rows only got further values
+    assert ScoreTable.load(table.folder).holds(selected.report.provenance["table_sha256"])
+
+    score_table(candidates(), scores_of({}), table.folder, rows_per_shard=16)
+    whole = ScoreTable.load(table.folder)
+    assert [path.read_bytes() for path in whole.paths] == [path.read_bytes() for path in whole_table(0).paths]
+    assert not whole.skips
+    assert whole.holds(selected.report.provenance["table_sha256"])
+    assert passes_of(encoder, lambda: table_for(table.folder, strict)) == 0  # a table that has everything stays
+    assert not ScoreTable.load(table.folder).skips
+
+
+def test_an_early_stop_leaves_the_interval(tmp_path):
+    table = table_for(tmp_path / "scores", BOUNDS).to_arrow()
+    rows = [row for row in table.to_pylist() if row["status"] == "skipped" and row["clip_sim"] is not None]
+    dropped = [row for row in rows if not row["clip_sim"] > np.float32(0.3)]
+    assert dropped
+    for row in dropped:  # no shuffle was looked at
+        assert row["pcs_shuffles"] == 0
+        assert (row["pcs_low"], row["pcs_high"]) == pytest.approx((row["clip_sim"] - 1, row["clip_sim"]), abs=2e-5)
+        assert {"pcs", "clip_sim_mixed", "asf_miou", "boundary"} < set(row["skipped_scores"])
+    others = [row for row in rows if row["clip_sim"] > np.float32(0.3)]
+    assert {row["pcs"] is None for row in others} == {True, False}  # some bounds are certain early, others at the end
+    for row in others:
+        decided = row["pcs"] is not None or row["pcs_low"] > 0 or row["pcs_high"] <= 0
+        assert decided
+        assert row["pcs_shuffles"] == 4 or row["pcs"] is None
+
+
+def test_a_manifest_says_what_was_needed_and_done(encoder, tmp_path):
+    made = []
+    passes = passes_of(encoder, lambda: made.append(table_for(tmp_path / "scores", [*BOUNDS, TOP], "mine")))
+    needed, rows = made[0].manifest["needed"], made[0].to_arrow()
+    assert (needed["recipe"], needed["rules"]) == ("mine", [*BOUNDS, {"top_per_group": TOP["top_per_group"]}])
+    assert needed["work"] == {"encoder passes of pcs": [passes, 5 * len(rows)]}
+    assert needed["rows"]["clip_sim"] == 58
+    assert needed["rows"]["boundary"] == 0
+    assert 0 < needed["rows"]["asf_miou"] < 58
+    report = select(made[0], make_recipe([*BOUNDS, TOP])).report
+    assert report.provenance["needed"] == needed
+    counts = ", ".join(f"{name} for {needed['rows'][name]}" for name in ("pcs", "asf_miou"))
+    assert f"of 60 rows only what decides was computed: {counts}, clip_sim_mixed for " in report.warnings[0]
+
+
+def test_rows_that_failed_are_scored_when_they_are_repaired(tmp_path):
+    rows = candidates().with_format("arrow")[:].to_pylist()
+    for place in (13, 44):
+        rows[place]["image"] = rows[place + 1]["image"]
+    repaired = Dataset.from_list(rows, features=candidates().features)
+    table_for(tmp_path / "scores", PHASES)
+    settings = {"scores": scores_of({}), "rows_per_shard": 16, "batch_size": 8}
+    again = score_for(repaired, make_recipe(PHASES), tmp_path / "scores", **settings, retry="failed")
+    assert again.manifest["failed"] == 0
+    whole = score_table(repaired, scores_of({}), tmp_path / "whole", rows_per_shard=16)
+    assert outcome(again, make_recipe(PHASES)) == outcome(whole, make_recipe(PHASES))
+
+
+def test_fewer_scores_than_the_table_has_are_enough(tmp_path):
+    table_for(tmp_path / "scores", BOUNDS)
+    table = table_for(tmp_path / "scores", BOUNDS[:1], scores=scores_of({})[:1])
+    assert [entry["score"] for entry in table.manifest["scores"]] == ["classes_present", "pcs", "asf_miou", "boundary"]
+    with pytest.raises(ValueError, match=r"holds scores of another request \(scores.pcs.orders is 2, now 3"):
+        table_for(tmp_path / "scores", BOUNDS, scores=scores_of({"orders": 3}))
+
+
+def test_what_needs_everything_refuses_in_one_line(tmp_path):
+    table, rows = table_for(tmp_path / "scores", BOUNDS), candidates()
+    recipe = make_recipe(BOUNDS)
+    selection = select(table, recipe, out=tmp_path / "selection")
+    for refused in (
+        lambda: join_tables([table, table], tmp_path / "joined"),
+        lambda: add_to_table(rows, [ClassesPresent()], table.folder),
+        lambda: look(selection, rows, scores=table),
+        lambda: open_exploration(table.folder),
+        lambda: read_scores(table.folder),
+        lambda: publish(
+            rows, selection, make_recipe(BOUNDS), scores=table, folder=tmp_path / "p", explorer=write_explorer
+        ),
+    ):
+        with pytest.raises(ValueError, match=r"needs all scores of all rows.* --all"):
+            refused()
+    with pytest.raises(ValueError, match=r"holds scores of another request \(source.stream is null, now true"):
+        score_table(rows.to_iterable_dataset(), scores_of({}), table.folder, rows_per_shard=16)
+    with pytest.raises(ValueError, match="more than once, which a stream cannot"):
+        score_for(rows.to_iterable_dataset(), make_recipe(BOUNDS), tmp_path / "stream", scores=scores_of({}))
+    with pytest.raises(ValueError, match=r"--dry-run cannot say how long the values take that .* skips"):
+        plan_table(rows, scores_of({}), table.folder, rows_per_shard=16)
+    with pytest.raises(ValueError, match=r"the rules read \['beauty'\], which no score of the recipe writes"):
+        table_for(tmp_path / "none", [{"top_k": {"column": "beauty", "target": 3}}])
+    with pytest.raises(Crash):
+        score_table(rows, scores_of({}), tmp_path / "all", rows_per_shard=16, progress=crash_at(20))
+    with pytest.raises(ValueError, match="holds an unfinished table of all scores: finish it as it was begun"):
+        table_for(tmp_path / "all", BOUNDS)
+
+
+def test_parquet_files_of_such_a_table_are_read_alike(tmp_path):
+    table, recipe = table_for(tmp_path / "scores", [*BOUNDS, TOP]), make_recipe([*BOUNDS, TOP])
+    pattern = f"{table.folder}/scores-*.parquet"
+    decided = ["id", "row", "kept", *(f"num_classes_{name}" for name in ("rank", "group_size", "cutoff"))]
+    assert select(pattern, recipe).table().select(decided) == outcome(table, recipe).select(decided)
+    with pytest.raises(ValueError, match=r"asks for boundary of \d+ rows of which that was skipped"):
+        select(pattern, make_recipe([*BOUNDS, {"top_k": {"column": "boundary", "target": 3}}]))
+    with pytest.raises(ValueError, match=r"needs all scores of all rows, and some of these were skipped"):
+        open_exploration(pattern)
+
+
+def test_why_says_what_is_known(tmp_path):
+    table = table_for(tmp_path / "scores", [*BOUNDS, TOP])
+    selection, rows = select(table, make_recipe([*BOUNDS, TOP])), table.to_arrow().to_pylist()
+    reasons = dict(zip(*selection.table().select(["id", "reason"]).to_pydict().values(), strict=True))
+    for row in rows:
+        answer = why(selection, row["id"], table)
+        judged = answer.rules[1]
+        if row["pcs"] is None and row["pcs_low"] is not None:
+            assert judged.values["pcs"].startswith("between ")
+            assert "pcs" not in answer.scores
+        assert judged.passes in {"dropped:pcs": (False,), "dropped:clip_sim": (None, False, True)}.get(
+            reasons[row["id"]], (True, False, None)
+        )
+        if answer.kept:
+            assert judged.passes

@@ -1,0 +1,138 @@
+"""Tables of which only that is computed which decides, by several processes and by Ray: as one process makes them."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.crashes import Crash, crash_at
+from support.rows import random_dataset
+
+from sds_hf import PCS, Boundary, Recipe, ScoreTable, score_for, score_table, select
+
+pytestmark = pytest.mark.slow
+RULES = [
+    {"threshold": {"column": "clip_sim", "above": "q0.3"}},
+    {"threshold": {"column": "pcs", "above": -0.5}},
+    {"top_per_group": {"column": "boundary", "by": ["num_classes_present"], "fraction": 0.6}},
+    {"top_k": {"column": "pcs", "fraction": 0.8}},
+]
+RECIPE = Recipe.from_dict({"name": "test", "rules": RULES})
+# As in tests/table/test_team.py: a child may die by SIGKILL before its n-th batch.
+FORKS = """
+import json, os, signal, sys
+from datasets import load_from_disk
+from transformers import AutoTokenizer, CLIPModel
+from sds_hf import PCS, Boundary, Recipe, score_for
+from sds_hf.table import job
+
+rows, model, rules = load_from_disk(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+recipe = Recipe.from_dict({"name": "test", "rules": rules})
+scores = [PCS(model=model, dtype="fp32", scales=(3,), orders=2), Boundary()]
+score_needed, batches = job.score_needed, 0
+
+def scoring(*args):
+    global batches
+    batches += 1
+    if batches == dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return score_needed(*args)
+
+out, count, deaths = sys.argv[4], int(sys.argv[5]), json.loads(sys.argv[6])
+for rank in range(count):
+    if os.fork() == 0:
+        os.environ.update(RANK=str(rank), WORLD_SIZE=str(count))
+        dies, job.score_needed = deaths.get(str(rank), 0), scoring
+        try:
+            score_for(rows, recipe, out, scores=scores, rows_per_shard=4, batch_size=2)
+            said = f"{rank} scored {batches}"
+        except OSError as error:
+            said = f"{rank} failed: {error}"
+        os.write(1, said.encode() + b"\\n")
+        os._exit(0)
+for _ in range(count):
+    os.wait()
+"""
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("ranks") / "rows"
+    random_dataset(27).save_to_disk(folder)
+    return folder
+
+
+def scores_of(model: str) -> list:
+    return [PCS(model=model, dtype="fp32", scales=(3,), orders=2), Boundary()]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files; when it was made is no part of the manifest here."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    files["manifest.json"] = json.dumps(json.loads(files["manifest.json"]) | {"created": None}).encode()
+    return files
+
+
+@pytest.fixture(scope="module")
+def whole(rows, tiny_clip, tmp_path_factory) -> Path:
+    """The table of one process."""
+    out = tmp_path_factory.mktemp("ranks") / "whole"
+    run(rows, tiny_clip, out, 1)
+    return out
+
+
+def run(rows: Path, model: str, out: Path, count: int, deaths: dict | None = None) -> list[str]:
+    """What the processes say, in the order of their ranks."""
+    arguments = [rows, model, json.dumps(RULES), out, count, json.dumps(deaths or {})]
+    command = [sys.executable, "-c", FORKS, *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return sorted(
+        subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.splitlines()
+    )
+
+
+def test_the_rows_are_those_of_the_whole_table(rows, whole, tiny_clip, tmp_path):
+    everything = score_table(random_dataset(27), scores_of(tiny_clip), tmp_path / "all", rows_per_shard=4, batch_size=2)
+    assert select(whole, RECIPE).table() == select(everything, RECIPE).table()
+    assert 0 < ScoreTable.load(whole).manifest["needed"]["rows"]["boundary"] < 27
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_any_number_of_processes_makes_the_same_table(rows, whole, tiny_clip, tmp_path, count):
+    said = run(rows, tiny_clip, tmp_path / "scores", count)
+    assert all(" scored " in line for line in said)
+    assert len(said) == count
+    assert contents(tmp_path / "scores") == contents(whole)
+
+
+@pytest.mark.parametrize(("victim", "batch"), [(0, 3), (1, 3), (0, 9), (1, 8)])  # in the first phase or a later one
+def test_another_run_does_what_a_dead_process_left(rows, whole, tiny_clip, tmp_path, victim, batch):
+    out = tmp_path / "scores"
+    (said,) = run(rows, tiny_clip, out, 2, {victim: batch})
+    assert f"{1 - victim} failed: process {victim} of 2 stopped before its shards were done" in said
+    run(rows, tiny_clip, out, 3)
+    assert contents(out) == contents(whole)
+    assert run(rows, tiny_clip, out, 2) == ["0 scored 0", "1 scored 0"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+def test_ray_makes_the_same_table_and_goes_on(rows, whole, tiny_clip, tmp_path):
+    import ray
+
+    dataset, settings = random_dataset(27), {"scores": scores_of(tiny_clip), "rows_per_shard": 4, "batch_size": 2}
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        score_for(dataset, RECIPE, tmp_path / "ray", **settings, engine="ray")
+        with pytest.raises(Crash):
+            score_for(dataset, RECIPE, tmp_path / "both", **settings, progress=crash_at(12))
+        score_for(dataset, RECIPE, tmp_path / "both", **settings, engine="ray")
+    finally:
+        ray.shutdown()
+    for name in ("ray", "both"):
+        table = ScoreTable.load(tmp_path / name)
+        assert [path.read_bytes() for path in table.paths] == [
+            path.read_bytes() for path in ScoreTable.load(whole).paths
+        ]
