@@ -218,13 +218,14 @@ def plan_rest(plan: "Plan") -> dict[str, Any]:
 def _plan(recipe: str | None, scores: str | None, out: str | None, settings: list[str]) -> "Recipe":
     """What is to be scored: a recipe, scores by their names, what the table in `out` has, or the two default ones."""
     from sds_hf.data.access.remote import folder_at
+    from sds_hf.selection.cascade.score import stored_settings
     from sds_hf.selection.recipe import Recipe
     from sds_hf.table.manifest import read_manifest
 
     if recipe:
         return Recipe.load(recipe, settings)
     if not scores and out and (manifest := read_manifest(folder_at(out))):
-        return Recipe.from_dict(Recipe().computed_as(manifest["scores"]).model_dump(exclude_none=True), settings)
+        return Recipe.from_dict({"scores": stored_settings(manifest["scores"])}, settings)
     return Recipe.from_dict({"scores": {name.strip(): {} for name in (scores or "pcs,asf_miou").split(",")}}, settings)
 
 

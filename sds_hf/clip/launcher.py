@@ -106,7 +106,7 @@ def rank_of_part(part: str) -> Rank:
     """
     number, slash, count = part.partition("/")
     if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        raise ValueError(f"--part {part} is no part; say 1/8 for the first of eight")
+        raise ValueError(f"part={part} is none; say 1/8 for the first of eight")
     return Rank(int(number) - 1, int(count), together=False)
 
 

@@ -88,13 +88,13 @@ def make_order(
     """
     folder = out.removeprefix(BUCKETS).strip("/").split("/")
     if not out.startswith(BUCKETS) or len(folder) < 3 or not all(folder):
-        raise ValueError(f"jobs write into a bucket, not to {out}: give --out {BUCKETS}user/name/folder")
+        raise ValueError(f"jobs write into a bucket, not to {out}: give out={BUCKETS}user/name/folder")
     if Path(dataset).exists() or "://" in dataset or dataset.count("/") != 1:
         raise ValueError(f"jobs read a dataset of the Hub, not {dataset}: push it there and give its id, user/name")
     folder_at(out)  # says what has to be installed for such addresses
     api = hub_api(token)
     if not hasattr(api, "list_jobs_hardware"):
-        raise ValueError("--engine jobs needs a newer huggingface_hub: pip install -U huggingface_hub")
+        raise ValueError("engine='jobs' needs a newer huggingface_hub: pip install -U huggingface_hub")
     info = retry(lambda: api.dataset_info(dataset, revision=revision), f"looking up {dataset}")
     machine, dollars = _machine(retry(api.list_jobs_hardware, "looking up the prices of machines"), flavor)
     return Order(
@@ -119,7 +119,7 @@ def _machine(hardware: Sequence[Any], flavor: str) -> tuple[str, float]:
         raise ValueError(f"the price of {flavor} is by the {machine.unit_label}, which this version does not know")
     if machine.accelerator and machine.accelerator.quantity != "1":
         raise ValueError(
-            f"a job uses one GPU and {flavor} has {machine.accelerator.quantity}: take one with 1, and more --shards"
+            f"a job uses one GPU and {flavor} has {machine.accelerator.quantity}: take one with 1, and more shards=..."
         )
     accelerator = f", {machine.accelerator.model} of {machine.accelerator.vram}" if machine.accelerator else ""
     return f"{machine.cpu}, {machine.ram}{accelerator}", machine.unit_cost_usd * UNITS[machine.unit_label]

@@ -12,7 +12,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from sds_hf.clip.launcher import ALONE, Rank
+from sds_hf.clip.launcher import ALONE, Rank, current_rank
 from sds_hf.files import is_remote
 
 POLL = 0.2  # seconds between two looks at what the others have done
@@ -90,10 +90,10 @@ class Team:
             gone = [rank for rank in for_whom() if not self._is_alive(rank)]
             lost = [rank for rank in gone if rank in self._seen or time.monotonic() - started > PATIENCE]
             if lost and not is_done():  # what it did last comes before its end
-                known = lost[0] in self._seen
+                came = self._path(lost[0]).exists()  # what is killed leaves its lock
                 raise OSError(
                     f"process {lost[0]} of {self.rank.count} stopped before its shards were done; what is finished "
-                    "stays, run the same command again to go on" + ("" if known else f" ({ALONE})")
+                    "stays, run the same command again to go on" + ("" if came else f" ({ALONE})")
                 )
             time.sleep(POLL)
 
@@ -129,6 +129,21 @@ class Team:
 
     def _path(self, rank: int) -> Path:
         return self._folder / f"rank-{rank}.lock"
+
+
+def team_together(folder: Path, what: str) -> Team:
+    """The processes at work on a folder, of which this is one, that wait for each other.
+
+    Args:
+        folder: of the table.
+        what: is done by such processes, for the error.
+
+    Raises:
+        ValueError: if they do not, as the jobs of an array.
+    """
+    if not (rank := current_rank()).together:
+        raise ValueError(f"{what} by processes that wait for each other; {ALONE}")
+    return Team(folder, rank)
 
 
 logger = logging.getLogger(__name__)

@@ -60,9 +60,8 @@ def write_table(
         open_rows = partial(phase.open_rows, task.scores) if phase else None
         todo = {number: _rows_to_score(shards, number, finished, retry, open_rows) for number in range(shards.count)}
         todo = {number: rows for number, rows in todo.items() if rows}
-        begun = (
-            {} if retry else _begun(shards, [number for number in todo if team.rank.owns(number)], _source(job, phase))
-        )
+        own = [number for number in todo if team.rank.owns(number)]
+        begun = {} if retry else _begun(shards, own, _source(job, phase))
         told = _told(todo, finished, begun, tell if first else None)
         if manifest.get("complete") and not todo and (phase is None or phase.is_last_in(manifest)):
             return

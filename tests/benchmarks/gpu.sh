@@ -27,7 +27,7 @@ fi
 export PYTHONPATH="$PWD:$work/site${PYTHONPATH:+:$PYTHONPATH}"
 if [ "${DEVICE:-cuda}" = cpu ]; then export ACCELERATE_USE_CPU=true GPU_TESTS_ON=cpu; fi
 if [ "${SIZE:-full}" = tiny ]; then
-  bench=(--model demo --rows 4 --batch-size 4 --image-size 64) crf=4 loop=(--rows 2 --size 64) authors=(--rows 1 --size 64)
+  bench=(--model demo --rows 4 --batch-size 4 --image-size 64) crf=4 loop=(--rows 1 --size 64) authors=(--rows 1 --size 64)
   rows=(--rows 8 --size 64 --model demo) training=(--scenes 60 --batch 12 --count 4) total=100000
 else
   bench=(--rows 1024) crf=128 loop=(--rows 256) authors=(--rows 64)
@@ -53,8 +53,7 @@ scale=$([ "${DEVICE:-cuda}" = cpu ] && echo 12 || echo 1) # a CPU, with other wo
 part machine $((20 * scale)) python3 tests/benchmarks/gpu_summary.py --machine
 part tests $((110 * scale)) python3 -m pytest -n 0 -q -s -p no:cacheprovider -m gpu tests/whole/test_gpu.py
 bench fused $((70 * scale)) "${bench[@]}" --scores pcs,asf_miou --set asf_miou.refine=affinity
-bench crf $((50 * scale)) "${bench[@]}" --rows "$crf" --scores asf_miou --set asf_miou.refine=crf
-bench boundary $((30 * scale)) "${bench[@]}" --scores boundary
+bench crf_boundary $((60 * scale)) "${bench[@]}" --rows "$crf" --scores asf_miou,boundary --set asf_miou.refine=crf
 part authors $((40 * scale)) python3 tests/benchmarks/authors_mode.py "${authors[@]}"
 part plain_loop $((60 * scale)) python3 tests/benchmarks/plain_loop.py "${loop[@]}"
 part end_to_end $((90 * scale)) python3 tests/benchmarks/end_to_end.py "${rows[@]}"

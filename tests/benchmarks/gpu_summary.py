@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-NAMES = ("machine", "tests", "fused", "crf", "boundary", "authors", "plain_loop", "end_to_end", "training")
+NAMES = ("machine", "tests", "fused", "crf_boundary", "authors", "plain_loop", "end_to_end", "training")
 # What is to be reached, and where the figure is. The authors' code ran on 2 CPU cores, see authors_mode.py.
 TARGETS = {
     "encoder_share_of_matmul_rate": (0.5, ("fused", "encoder", "share")),

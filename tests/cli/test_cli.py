@@ -215,7 +215,7 @@ def test_run_does_everything_and_goes_on(recipe, tmp_path, capsys):
         (["publish", "DATA", "SELECTION", "--scores", "SCORES"], "--to"),
         (["card", "EMPTY"], "it is no published folder"),
         (["run", "RECIPE"], "needs a source"),
-        (["demo", "--rows", "0"], "--rows must be at least 1"),
+        (["demo", "--rows", "0"], "rows must be at least 1"),
         (["import", "imagenet", "EMPTY", "--out", "x"], "no reader 'imagenet'; there are"),
     ],
     ids=lambda value: " ".join(value[:3]) if isinstance(value, list) else "",
@@ -389,3 +389,52 @@ def test_ctrl_c_says_how_to_go_on(stored, tiny_clip, tmp_path):
     assert process.returncode == 130
     assert "run the same command again to go on" in err
     assert main(["score", str(stored), *options, "--json"]) == 0
+
+
+def test_only_what_decides_is_scored(stored, recipe, scored, tmp_path, capsys):
+    out, plan = tmp_path / "scores", ["--recipe", str(recipe)]
+    assert main(["score", str(stored), "--for", str(recipe), "--out", str(out)]) == 0
+    text = said(capsys)
+    assert "encoder passes of pcs: 12 of 24, 50%" in text
+    assert "of 12 rows only what decides quantiles was computed:" in text
+    assert "score --for ANOTHER or --all computes what is missing" in text
+    assert main(["select", str(out), *plan, "--out", str(tmp_path / "selection")]) == 0
+    assert "of 12 rows only what decides was computed: " in said(capsys)
+    assert (tmp_path / "selection" / "selection.parquet").read_bytes() == (
+        scored / "selection" / "selection.parquet"
+    ).read_bytes()
+    more = ["--rule", "top_k: {column: pcs, target: 3}", "--out", str(tmp_path / "more")]
+    assert main(["select", str(out), *plan, *more]) == 2
+    assert "asks for pcs of 12 rows of which that was skipped" in said(capsys)
+    assert main(["join", str(out), str(out), "--out", str(tmp_path / "joined")]) == 2
+    assert "a join needs all scores of all rows" in said(capsys)
+    assert main(["score", str(stored), "--out", str(out), "--all", "--json"]) == 0
+    assert "needed" not in result(capsys)
+    for ours, theirs in zip(ScoreTable.load(out).paths, ScoreTable.load(scored / "scores").paths, strict=True):
+        assert ours.read_bytes() == theirs.read_bytes()
+    assert main(["score", str(stored), "--for", str(recipe), "--out", str(tmp_path / "again"), "--json"]) == 0
+    assert result(capsys)["needed"]["work"] == {"encoder passes of pcs": [12, 24]}
+    for wrong in (["--recipe", str(recipe)], ["--streaming"], ["--dry-run"]):
+        assert main(["score", str(stored), "--for", str(recipe), "--out", str(out), *wrong]) == 2
+
+
+def test_run_scores_what_decides_unless_it_is_to_score_all(recipe, tiny_clip, tmp_path, capsys):
+    raw, plan = raw_folder(tmp_path / "raw", 8), tmp_path / "all.yaml"
+    plan.write_text(recipe.read_text() + f"source: {{path: {raw}, reader: folder, labels: voc}}\n")
+    for name, options in (("needed", []), ("all", ["--all"])):
+        assert main(["run", str(plan), "--out", str(tmp_path / name), *options, "--json"]) == 0
+    tables = {name: ScoreTable.load(tmp_path / name / "scores") for name in ("needed", "all")}
+    assert [table.skips for table in tables.values()] == [True, False]
+    files = [(tmp_path / name / "selection" / "selection.parquet").read_bytes() for name in tables]
+    assert files[0] == files[1]
+    capsys.readouterr()
+    again = ["--rescore", "8", "--set", f"model={tiny_clip}"]
+    assert main(["verify", str(tmp_path / "needed" / "published"), *again]) == 0
+    text = said(capsys)
+    assert "rescore clip_sim_mixed of none of" in text
+    assert "rescore pcs 6 rows" in text  # they lie in their intervals
+    card = (tmp_path / "needed" / "published" / "README.md").read_text()
+    assert "only what decides was computed" in card
+    assert "columns that were not computed for the row" in card
+    assert main(["run", str(plan), "--out", str(tmp_path / "needed"), "--all", "--json"]) == 0
+    assert not ScoreTable.load(tmp_path / "needed" / "scores").skips

@@ -94,7 +94,7 @@ def test_a_part_by_name():
     assert rank_of_part("3/8") == Rank(2, 8, together=False)
     assert str(rank_of_part("3/8")) == "3 of 8"
     for text in ("0/8", "9/8", "3", "a/b", "-1/2", "1/0"):
-        with pytest.raises(ValueError, match=f"--part {text} is no part; say 1/8 for the first of eight"):
+        with pytest.raises(ValueError, match=f"part={text} is none; say 1/8 for the first of eight"):
             rank_of_part(text)
 
 

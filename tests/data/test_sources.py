@@ -1,6 +1,8 @@
 """Readers on small trees in exactly their layouts, and on real output where it is at hand."""
 
 import json
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.paths import SHARED
 from support.raw_trees import save_pair, save_prompts
+from support.rows import random_row
 
 from sds_hf.data.folder import row_features, write_data_folder
 from sds_hf.data.images import decode_mask
@@ -17,7 +20,7 @@ from sds_hf.data.labels import COCO, VOC
 from sds_hf.data.sources import READERS, make_reader
 from sds_hf.data.sources.dataset_diffusion import classes_in_prompt
 from sds_hf.data.sources.files import natural
-from sds_hf.pipeline import import_source
+from sds_hf.pipeline import import_folder, import_source
 
 SAMPLES = SHARED / "samples" / "dataset_diffusion_coco"
 
@@ -253,3 +256,41 @@ def test_real_dataset_diffusion_output(tmp_path):
         assert set(names.int2str(row["classes"])) <= set(row["class_prompt"].split()) | {"teddy bear", "hot dog"}
         stored = SAMPLES / "image" / f"{row['id']}.jpg"
         assert row["image"].size == Image.open(stored).size
+
+
+@pytest.fixture
+def many(tmp_path) -> Path:
+    """Forty pairs, more than are on their way at once; the fifth and the thirtieth image are broken."""
+    for index in range(40):
+        row = random_row(index)
+        for name, end in (("image", "jpg"), ("mask", "png")):
+            path = tmp_path / "raw" / f"{name}s" / f"{index}.{end}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(row[name]["bytes"])
+    for index in (5, 30):
+        path = tmp_path / "raw" / "images" / f"{index}.jpg"
+        path.write_bytes(path.read_bytes()[:200])
+    (tmp_path / "raw" / "masks" / "20.png").unlink()
+    return tmp_path / "raw"
+
+
+def test_rows_come_in_their_order_and_the_first_error_stops(many):
+    rows = make_reader("folder", many, labels="voc").rows()
+    assert [next(rows)["id"] for _ in range(5)] == ["0", "1", "2", "3", "4"]
+    with pytest.raises(ValueError, match=r"images/5\.jpg: broken image data"):
+        next(rows)
+    reader = make_reader("folder", many, labels="voc", on_error="skip")
+    assert [row["id"] for row in reader.rows()] == [str(index) for index in range(40) if index not in (5, 20, 30)]
+    assert list(reader.counts.items()) == [("broken", 2), ("listed without a mask", 1)]
+
+
+def test_an_import_knows_its_total_from_the_beginning(many, tmp_path):
+    told = []
+
+    @contextmanager
+    def watch(step, total, device=""):
+        told.append((step, total))
+        yield lambda finished, failed: told.append(finished)
+
+    import_folder("folder", many, tmp_path / "out", watch=watch, labels="voc", on_error="skip")
+    assert told == [("reading", 40), 37]

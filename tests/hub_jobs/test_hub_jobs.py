@@ -91,11 +91,11 @@ def test_what_it_costs(raw):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"out": "scores"}, "jobs write into a bucket, not to scores: give --out hf://buckets/user/name/folder"),
-        ({"out": "hf://buckets/user/scores"}, "give --out hf://buckets/user/name/folder"),
+        ({"out": "scores"}, "jobs write into a bucket, not to scores: give out=hf://buckets/user/name/folder"),
+        ({"out": "hf://buckets/user/scores"}, "give out=hf://buckets/user/name/folder"),
         ({"dataset": "candidates"}, "jobs read a dataset of the Hub, not candidates: push it there and give its id"),
         ({"flavor": "h20"}, "there is no machine 'h20'; did you mean 'h200'"),
-        ({"flavor": "h200x8"}, "a job uses one GPU and h200x8 has 8: take one with 1, and more --shards"),
+        ({"flavor": "h200x8"}, "a job uses one GPU and h200x8 has 8: take one with 1, and more shards="),
     ],
 )
 def test_what_jobs_cannot_do_is_said_before(raw, changes, message):

@@ -362,3 +362,14 @@ def test_why_says_what_is_known(tmp_path):
         )
         if answer.kept:
             assert judged.passes
+
+
+def test_the_jobs_of_an_array_wait_for_nobody_and_are_refused(tmp_path, monkeypatch):
+    table_for(tmp_path / "scores", BOUNDS)
+    array = {"TASK_ID": "1", "TASK_MIN": "0", "TASK_STEP": "1", "TASK_COUNT": "2"}
+    for name, value in array.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_{name}", value)
+    with pytest.raises(ValueError, match="what a recipe needs is found by processes that wait for each other"):
+        table_for(tmp_path / "scores", BOUNDS)
+    with pytest.raises(ValueError, match="skips is computed by processes that wait for each other"):
+        score_table(candidates(), scores_of({}), tmp_path / "scores", rows_per_shard=16)

@@ -639,4 +639,4 @@ def test_bounds_for_scores_of_another_kind_are_refused():
         differences(recipe, IDENTITIES)
     assert "pcs.similarity 'entropy', not 'prob'" in str(caught.value)
     assert "Its bounds are not for them: " in str(caught.value)
-    assert "or with scores.pcs.similarity=prob" in str(caught.value)
+    assert "scores.pcs.similarity=prob" in str(caught.value)

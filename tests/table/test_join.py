@@ -182,4 +182,4 @@ def test_from_the_command_line(dataset, table, tmp_path, capsys):
     assert main(["join", scores, str(other.folder), "--out", str(tmp_path / "both"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["result"]["scores"] == ["classes_present", "clip_sim", "boundary"]
     assert main(["score", data, "--out", scores, "--add", "boundary", "--scores", "pcs"]) == 2
-    assert "one of --scores, --recipe and --add" in " ".join(capsys.readouterr().err.split())
+    assert "one of --scores, --recipe, --for and --add" in " ".join(capsys.readouterr().err.split())

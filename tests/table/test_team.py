@@ -189,7 +189,9 @@ def test_a_process_that_never_comes_is_not_waited_for(dataset, tmp_path, monkeyp
     monkeypatch.setattr(ranks, "PATIENCE", 0.0)
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(OSError, match="process 1 of 2 stopped before its shards were done"):
+    with pytest.raises(
+        OSError, match=r"process 1 of 2 stopped before its shards were done.*\(for one process by itself set"
+    ):
         score_table(dataset, [ClassesPresent()], tmp_path / "scores", rows_per_shard=5)
     monkeypatch.delenv("RANK")
     monkeypatch.delenv("WORLD_SIZE")

@@ -399,9 +399,9 @@ def good_rows() -> Dataset:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("file", "cannot make the folder PLACE: File exists; choose another --out"),
-        ("file/below", "cannot make the folder PLACE: Not a directory; choose another --out"),
-        ("/proc/scores", "cannot make the folder PLACE: No such file or directory; choose another --out"),
+        ("file", "cannot make the folder PLACE: File exists; choose another out=..."),
+        ("file/below", "cannot make the folder PLACE: Not a directory; choose another out=..."),
+        ("/proc/scores", "cannot make the folder PLACE: No such file or directory; choose another out=..."),
     ],
 )
 def test_an_output_that_cannot_be_written(place, said, tmp_path):

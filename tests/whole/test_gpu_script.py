@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from support.paths import ROOT
 
-PARTS = {"machine", "tests", "fused", "crf", "boundary", "authors", "plain_loop", "end_to_end", "training"}
+PARTS = {"machine", "tests", "fused", "crf_boundary", "authors", "plain_loop", "end_to_end", "training"}
 
 
 @pytest.mark.slow
@@ -21,6 +21,7 @@ def test_every_part_runs_on_a_cpu(tmp_path):
     assert result["machine"]["device"] == "cpu"
     assert not any("skipped" in line or "failed" in line for line in result["tests"])
     assert result["fused"]["scores"].keys() == {"clip_sim", "pcs", "asf_miou", "together"}
+    assert {"asf_miou", "boundary"} <= result["crf_boundary"]["scores"].keys()
     assert result["end_to_end"]["rows"] == 8
     assert result["plain_loop"]["fp32_times_faster"] > 0
     assert any("samples seen" in line for line in result["training"])
@@ -44,6 +45,6 @@ def test_a_part_that_fails_is_null_and_the_others_stay(tmp_path):
     result = summary(tmp_path)
     assert result["authors"] is None
     assert result["runs"]["authors"] == {"exit": 124, "seconds": 40}
-    assert result["runs"]["crf"] is None
+    assert result["runs"]["crf_boundary"] is None
     assert result["targets"]["encoder_share_of_matmul_rate"] == {"target": 0.5, "figure": 0.6, "reached": True}
     assert result["targets"]["times_the_authors_code_one_class"] == {"target": 20, "figure": None, "reached": None}

@@ -27,6 +27,13 @@ class BucketPath(HfPath):
         system.invalidate_cache()
         return system
 
+    def exists(self, **options: Any) -> bool:
+        """Whether there is such a file or folder."""
+        try:
+            return bool(super().exists(**options))
+        except KeyError:  # the client stumbles over a folder that appears between two of its requests
+            return bool(super().exists(**options))
+
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
         """Nothing: a folder comes with its first file."""
 

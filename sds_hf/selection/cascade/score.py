@@ -1,10 +1,9 @@
 """A score table of which only that is computed which decides the rows of a recipe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sds_hf.clip.launcher import ALONE, current_rank
 from sds_hf.data.access.remote import folder_at, local_copy
 from sds_hf.data.content import content_digest
 from sds_hf.files import is_remote
@@ -22,7 +21,7 @@ from sds_hf.table.partial.phase import Phase
 from sds_hf.table.score_table import Engine, Progress, ScoreTable, job_class, score_table, some_scored
 from sds_hf.table.shards import Shards
 from sds_hf.table.task import Task, make_folder
-from sds_hf.table.team import Team
+from sds_hf.table.team import team_together
 from sds_hf.table.writer import write_table
 
 if TYPE_CHECKING:
@@ -72,9 +71,8 @@ def score_for(
 
     if not isinstance(dataset, Dataset):
         raise ValueError("what a recipe needs is found by going over the rows more than once, which a stream cannot")
-    if not (rank := current_rank()).together:
-        raise ValueError(f"what a recipe needs is found by processes that wait for each other; {ALONE}")
     folder = folder_at(out)
+    team = team_together(folder, "what a recipe needs is found")
     manifest = read_manifest(folder) or {}
     wanted = recipe.make_scores() if scores is None else list(scores)
     chosen = _scores_of_table(wanted, manifest)
@@ -90,7 +88,7 @@ def score_for(
     _check_columns(recipe.rules, task.scores)
     parts, wish = stretches(recipe.rules, task.scores), _wish(recipe)
     make_folder(task.folder)
-    with Team(task.folder, rank) as team:
+    with team:
         task.fit()
         task.request["source"]["sha256"] = content_digest(dataset, task.columns)
         for number, part in enumerate(parts):
@@ -137,14 +135,16 @@ def _scores_of_table(scores: Sequence[Score], manifest: Mapping[str, Any]) -> li
         return list(scores)
     by_name = {score.name: score for score in scores}
     return [
-        by_name[name] if name in by_name else _score_of(entry, scores[0].labels)
-        for name, entry in stored.items()
-        if name != ClassesPresent.name
+        by_name.get(name) or score_classes()[name](**{**settings, "labels": scores[0].labels})
+        for name, settings in stored_settings(stored.values()).items()
     ]
 
 
-def _score_of(entry: Mapping[str, Any], labels: str) -> Score:
-    """A score as a manifest has it."""
-    score_class = score_classes()[entry["score"]]
-    settings = {name: value for name, value in entry.items() if name in field_names(score_class)}
-    return score_class(**{**settings, "labels": labels})
+def stored_settings(entries: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The settings of a table's scores by their names, as its manifest has them, without what follows from the data."""
+    settings = {}
+    for entry in entries:
+        names = field_names(score_classes()[entry["score"]]) - {"labels", "statistics"}
+        settings[entry["score"]] = {name: value for name, value in entry.items() if name in names}
+    settings.pop(ClassesPresent.name, None)  # comes by itself
+    return settings

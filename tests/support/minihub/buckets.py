@@ -58,7 +58,7 @@ class Buckets:
                 path.unlink(missing_ok=True)
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+            part = Path(self.hub.store.path("tmp", f"bucket-{os.urandom(8).hex()}"))
             part.write_bytes(Path(self.hub.store.path("lfs", entry["xetHash"])).read_bytes())
             part.replace(path)
         self.send(200, {"failed": []})
