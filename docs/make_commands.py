@@ -11,8 +11,22 @@ PAGE = Path(__file__).parent / "reference" / "commands.md"
 HEAD = """# Command line
 
 Every command takes `--json` for programs, `--debug` for a traceback, and `--help`. Exit codes: 0 worked, 1 no row could
-be scored or a check failed, 2 the input is wrong, 130 after Ctrl-C. `sds-hf --install-completion` completes names of
-commands and options in your shell.
+be scored or a check failed, 2 the input is wrong, 130 after Ctrl-C. `sds-hf --install-completion` completes commands,
+options, and names of scores, recipes, rules, readers, formats, models and label spaces in your shell.
+
+`--json` prints one object of one shape, whatever the command:
+
+| key | what it holds |
+|---|---|
+| `name` | the command |
+| `out` | what was written: a folder, a file or a Hub id; null if nothing was |
+| `counts` | whole numbers: `rows`, `kept`, `failed`, `files`, ... |
+| `steps` | the rules in order: `rule`, `before`, `after`, `dropped`, `bounds`, `cutoffs` |
+| `bounds` | values that part the rows, by column and name |
+| `warnings` | what a person should look at, a sentence each |
+| `result` | what this command alone says |
+
+Where a command stops, it prints `{"error": {"type": ..., "message": ..., "exit_code": ...}}` in place of it.
 """
 
 

@@ -24,7 +24,7 @@ from sds_hf.clip.vit import linear
 from sds_hf.data.folder import row_features
 from sds_hf.data.images import encode_jpeg, encode_mask
 from sds_hf.data.labels import VOC
-from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.catalog import score_named
 from sds_hf.scores.base.score import ClipScore, Score, score_cells
 from sds_hf.table.score_table import score_table
 
@@ -223,10 +223,9 @@ def _model(name: str) -> Iterator[str]:
 
 
 def _make(name: str, model: str, dtype: str, settings: Mapping[str, Mapping[str, Any]]) -> Score:
-    if name not in score_classes():
-        raise ValueError(f"no score {name!r}; there are {sorted(score_classes())}")
-    shared: dict[str, Any] = {"model": model, "dtype": dtype} if issubclass(score_classes()[name], ClipScore) else {}
-    return score_classes()[name](**{**shared, **settings.get(name, {})})
+    score = score_named(name)
+    shared: dict[str, Any] = {"model": model, "dtype": dtype} if issubclass(score, ClipScore) else {}
+    return score(**{**shared, **settings.get(name, {})})
 
 
 def _score_speed(scores: Sequence[Score], dataset: Dataset, batch_size: int, rate: float) -> Speed:

@@ -60,8 +60,17 @@ def one_line(error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequen
 
 def did_you_mean(name: Any, possible: Iterable[str]) -> str:
     """The end of a message about a name that is none: the possible name that is most like it, if one is."""
-    similar = get_close_matches(name, list(possible), n=1) if isinstance(name, str) else []
+    names = list(possible)
+    similar = get_close_matches(name, names, n=1) if isinstance(name, str) else []
+    if not similar and isinstance(name, str) and len(name) > 2:
+        similar = [longer for longer in names if longer.startswith(name)]
     return f"; did you mean {similar[0]!r}?" if similar else ""
+
+
+def no_such(kind: str, name: Any, possible: Iterable[str]) -> str:
+    """A message about a name that is none: what there is, and what was probably meant."""
+    names = sorted(possible)
+    return f"no {kind} {name!r}; there are {', '.join(names)}{did_you_mean(name, names)}"
 
 
 def short(value: Any) -> str:

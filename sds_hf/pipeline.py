@@ -20,6 +20,7 @@ from sds_hf.errors import public_name
 from sds_hf.files import named_folder
 from sds_hf.progress import Watch, adding, nothing
 from sds_hf.publishing.publish import Published, check_target, publish, target_of
+from sds_hf.scores.base.score import Score
 from sds_hf.selection.cascade.score import score_for
 from sds_hf.selection.recipe import Recipe, RecipeError, Source
 from sds_hf.selection.report import Report
@@ -30,7 +31,6 @@ from sds_hf.table.team import Team
 
 DEMO_LABELS = ("voc", "coco")
 REPORTS = {"scores": MANIFEST, "selection": REPORT_FILE, "published": MANIFEST}  # files that tell of results
-TARGET = ("to", "folder", "private", "token", "overwrite")  # arguments of `publish` that say where to
 DEMO_TEXT = """# Demo candidates
 
 Emoji scenes drawn by `sds-hf demo`, about half of them with a known defect (column `defect`; no score reads it).
@@ -152,7 +152,10 @@ def run(
     all_scores: bool = False,
     **target: Any,
 ) -> Run | None:
-    """Do everything a recipe says; run again, it goes on where it was.
+    """Do everything a recipe says; run again, it goes on where it was. See `plan_run` for what it would do.
+
+    The selection in `out/selection` is always that of what was published: where publishing is refused, both stay as
+    they were.
 
     Under `torchrun`, `accelerate launch` or `srun` all processes score; the first one imports before, and selects and
     publishes after that, while the others are done.
@@ -164,7 +167,7 @@ def run(
         rows_per_shard: see `score_table`.
         batch_size: see `score_table`.
         all_scores: compute all scores of all rows, not only those that the rules need; see `score_for`.
-        **target: arguments of `publish`, e.g. `dry_run=True`.
+        **target: where to publish, e.g. `overwrite=True`; see `publish`.
 
     Returns:
         What it left behind; None in a process that has only scored.
@@ -175,11 +178,10 @@ def run(
         OSError: if another run is at work in `out`, or another process of this one is gone.
     """
     out = named_folder(Path(out))
-    target = _target(recipe, out, target)
+    target = target_arguments(recipe, out, target)
     rank = rank_together("a run")
     if rank.index == 0:  # before the work that is to be published
-        checked = target_of(recipe, **{name: value for name, value in target.items() if name in TARGET})
-        check_target(recipe, checked, target.get("dry_run", False))
+        check_target(recipe, target_of(recipe, **target))
     out.mkdir(parents=True, exist_ok=True)
     with Team(out, rank) as team:
         dataset, name = _source(recipe, out, watch, team)
@@ -188,7 +190,7 @@ def run(
         return _finished(recipe, dataset, table, out, watch, target) if team.rank.index == 0 else None
 
 
-def _target(recipe: Recipe, out: Path, target: Mapping[str, Any]) -> dict[str, Any]:
+def target_arguments(recipe: Recipe, out: Path, target: Mapping[str, Any]) -> dict[str, Any]:
     """Where a run publishes to: into its own folder if neither the recipe nor the call says."""
     if recipe.publish.to or recipe.publish.folder or target.get("to") or target.get("folder"):
         return dict(target)
@@ -198,20 +200,26 @@ def _target(recipe: Recipe, out: Path, target: Mapping[str, Any]) -> dict[str, A
 def _scored(
     recipe: Recipe, dataset: Dataset, out: Path, watch: Watch, all_scores: bool, job: Mapping[str, Any]
 ) -> ScoreTable:
-    scores = recipe.make_scores(labels=recipe.source.labels if recipe.source and recipe.source.dataset else None)
     with watch("scoring", len(dataset), str(current_device())) as tell:
+        scores = scores_of(recipe)
         if all_scores:
             return score_table(dataset, scores, out / "scores", progress=tell, **job)
         return score_for(dataset, recipe, out / "scores", scores=scores, progress=tell, **job)
 
 
+def scores_of(recipe: Recipe) -> list[Score]:
+    """The scores of a recipe, with the labels of its source where that is a dataset."""
+    return recipe.make_scores(labels=recipe.source.labels if recipe.source and recipe.source.dataset else None)
+
+
 def _finished(
     recipe: Recipe, dataset: Dataset, table: ScoreTable, out: Path, watch: Watch, target: dict[str, Any]
 ) -> Run:
-    selection = select(table, recipe, out=out / "selection")
+    selection = select(table, recipe)
+    selection.check_free(out / "selection")
     with watch("publishing", selection.report.kept) as tell:
         published = publish(dataset, selection, recipe, scores=table, progress=adding(tell), **target)
-    return Run(out, dataset, table, selection, published)
+    return Run(out, dataset, table, selection.save(out / "selection"), published)
 
 
 def run_demo(
@@ -246,7 +254,7 @@ def run_demo(
     out, space = Path(out), label_space(labels)
     origin = {"reader": "demo", "seed": seed, "side": SIDE, "labels": labels}
     if not _is_imported(out / "source", {**origin, "rows": rows}):
-        _check_unused(out)
+        check_unused(out)
         with watch("drawing", rows) as tell:
             write_data_folder(
                 demo_rows(rows, seed=seed, labels=space),
@@ -263,12 +271,23 @@ def run_demo(
     return demo_run
 
 
-def _source(recipe: Recipe, out: Path, watch: Watch, team: Team) -> tuple[Dataset, str]:
+def source_of(recipe: Recipe) -> Source:
+    """Where the candidates of a recipe come from.
+
+    Raises:
+        RecipeError: if it does not say so.
+    """
     source = recipe.source
     if source is None or (source.path is None) == (source.dataset is None):
         raise RecipeError(
-            "a recipe that is run needs a source: either `source.path` (a raw folder) or `source.dataset`"
+            "a recipe that is run needs a source: either `source.path` (a raw folder) or `source.dataset`; "
+            "`sds-hf recipes sds-paper` prints one to add it to"
         )
+    return source
+
+
+def _source(recipe: Recipe, out: Path, watch: Watch, team: Team) -> tuple[Dataset, str]:
+    source = source_of(recipe)
     if source.dataset is not None:
         dataset = open_dataset(source.dataset, source.split, config=source.config, revision=source.revision)
         return dataset, source.dataset
@@ -277,17 +296,29 @@ def _source(recipe: Recipe, out: Path, watch: Watch, team: Team) -> tuple[Datase
     if team.rank.index > 0:
         team.wait((imported / ORIGIN).exists, lambda: [0])
     if not (imported / ORIGIN).exists():
-        _check_unused(out)
+        check_unused(out)
         import_source(source.reader, source.path, imported, but=out, watch=watch, **options)
-    elif not _is_imported(imported, _request(source.reader, Path(source.path), out, options)):
+    else:
+        check_imported(source, out)
+    return open_dataset(imported), source.path
+
+
+def check_imported(source: Source, out: Path) -> None:
+    """Refuse an import of a raw folder that has changed since.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    assert source.path is not None
+    imported = out / "source"
+    if not _is_imported(imported, _request(source.reader, Path(source.path), out, source.reader_options())):
         raise ValueError(
             f"{source.path}, or how it is to be read, has changed since it was imported into {imported}; choose "
             f"another out=..., or delete {imported} and {out / 'scores'}"
         )
-    return open_dataset(imported), source.path
 
 
-def _check_unused(out: Path) -> None:
+def check_unused(out: Path) -> None:
     """Refuse the folder of another run before anything is read into it.
 
     Raises:

@@ -37,7 +37,7 @@ ROOMS = {
     "explore": "errors files limits data scores table selection hub publishing",
     "bench": "data clip scores table",
     "plot": "publishing selection",
-    "pipeline": "errors files limits progress data demo clip table selection publishing",
+    "pipeline": "errors files limits progress data demo clip scores table selection publishing",
     "cli": "errors files limits progress version data clip demo scores table selection hub check publishing "
     "explore exports prove bench pipeline hub_jobs",
     "__main__": "cli",

@@ -1,11 +1,10 @@
 """The program: its commands, and what becomes of an error."""
 
-import errno
 import os
 import signal
 import sys
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -27,10 +26,13 @@ from sds_hf.cli import (
     join,
     judge,
     look,
+    models,
     options,
     prove,
     publish,
+    readers,
     recipes,
+    rules,
     run,
     sample,
     score,
@@ -40,11 +42,9 @@ from sds_hf.cli import (
     why,
 )
 from sds_hf.cli.examples import EXAMPLES
-from sds_hf.cli.flags import with_flags
+from sds_hf.cli.failures import INTERRUPTED, interrupted, report
 from sds_hf.cli.terminal import plain_messages
-from sds_hf.errors import plain
 
-INTERRUPTED = 130  # what typer makes of Ctrl-C
 app = typer.Typer(
     help="Score, select and publish synthetic data for semantic segmentation.",
     no_args_is_help=True,
@@ -54,12 +54,15 @@ app = typer.Typer(
 )
 for _command in (
     demo,
+    readers,
     import_,
     scores,
+    models,
     fit,
     score,
     join,
     recipes,
+    rules,
     select,
     compare,
     why,
@@ -92,19 +95,20 @@ def main(argv: list[str] | None = None) -> int:
     if argv is None:
         _use_utf8()
     options.state.debug = False
+    json = "--json" in (sys.argv[1:] if argv is None else argv)  # before it is known whether all of it makes sense
     # Libraries' own bars and chatter would tear ours apart.
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         with _tidy_end(), plain_messages():
-            code = app(args=argv, standalone_mode=False)
+            code = app(args=argv, prog_name="sds-hf", standalone_mode=False)
     except typer.Exit as stop:
         code = stop.exit_code
     except Exception as error:
-        return _report(error, _options(sys.argv[1:] if argv is None else argv))
+        return report(error, json, _options(sys.argv[1:] if argv is None else argv))
     if code == INTERRUPTED:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return interrupted(json)
     return code if isinstance(code, int) else 0
 
 
@@ -143,34 +147,3 @@ def _options(argv: Sequence[str]) -> list[str]:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     command = commands.get(argv[0]) if argv else None
     return [name for param in command.params for name in [*param.opts, *param.secondary_opts]] if command else []
-
-
-def _report(error: Exception, options_of_command: Collection[str]) -> int:
-    """One line for an error a person can do something about; the rest is a bug and shows where."""
-    if hasattr(error, "show") and hasattr(error, "exit_code"):  # of click, which newer versions of typer contain
-        if hasattr(error, "message"):
-            error.message = plain(error.message, lines=True)
-        error.show()
-        return int(error.exit_code)
-    sentence = _sentence(error)
-    if options.state.debug or sentence is None:
-        raise error
-    from sds_hf.cli import show
-    from sds_hf.errors import without_secrets
-
-    full = "; free some space and run the same command again" if getattr(error, "errno", 0) == errno.ENOSPC else ""
-    show.fail(with_flags(without_secrets(sentence), options_of_command) + full)
-    return 2
-
-
-def _sentence(error: Exception) -> str | None:
-    """What to tell a person; None if it is a bug."""
-    if isinstance(error, UnicodeEncodeError):
-        return f"{error.object!r} is no name in UTF-8; give it another one"
-    if isinstance(error, (ValueError, OSError, ModuleNotFoundError)):
-        return str(error) or type(error).__name__
-    if isinstance(error, RecursionError):
-        return "something that was read is nested too deeply; --debug shows where"
-    if isinstance(error, RuntimeError) and "home directory" in str(error):  # of `pathlib`
-        return "no home folder is known: set HOME to a folder, and write no path with ~"
-    return None

@@ -25,6 +25,7 @@ def command(
     """Measure this machine: rows/s, share of its matrix-product rate, where the time goes, time and disk for N rows."""
     from sds_hf.bench import bench
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer
     from sds_hf.selection.recipe import Recipe
 
     names = [name.strip() for name in scores.split(",")]
@@ -35,6 +36,7 @@ def command(
     )
     seconds, size = result.plan(planned)
     if json:
-        return options.print_json({**asdict(result), "plan": {"rows": planned, "seconds": seconds, "bytes": size}})
+        estimate = {"rows": planned, "seconds": seconds, "bytes": size}
+        return answer("bench", {**asdict(result), "plan": estimate})
     show.bench(result, planned)
     return None

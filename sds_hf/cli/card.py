@@ -19,12 +19,13 @@ def command(
 ) -> None:
     """Render the card of a published folder again from its recipe and report; what was written by hand is kept."""
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer
     from sds_hf.cli.progress import note
     from sds_hf.publishing.repository import renew_card
 
     renewal = renew_card(folder, check)
     if json:
-        return options.print_json({"card": str(renewal.path), "changed": renewal.changed, "warnings": renewal.warnings})
+        return answer("card", {"changed": renewal.changed}, out=renewal.path, warnings=renewal.warnings)
     show.out.say("{}: {}", renewal.path, "written" if renewal.changed else "unchanged")
     for warning in renewal.warnings:
         note(warning)

@@ -34,6 +34,7 @@ def command(
     choose the lowest threshold of it above which so many rows are good.
     """
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer
     from sds_hf.selection.marks.certify import Unmarked, certify
     from sds_hf.selection.marks.file import MARKS, load_marks, record_marks
 
@@ -44,7 +45,15 @@ def command(
         selection, path, confidence=confidence, share=share, scores=scores, out=out, unmarked=cast(Unmarked, unmarked)
     )
     if json:
-        return options.print_json(certificate.model_dump() | {"claim": certificate.claim, "method": certificate.method})
+        return answer(
+            "certify",
+            certificate.model_dump() | {"claim": certificate.claim, "method": certificate.method},
+            out=out,
+            counts={"rows": certificate.rows, "marks": certificate.marks, "good": certificate.good},
+            bounds={certificate.column: {"above": certificate.above}}
+            if certificate.column is not None and certificate.above is not None
+            else None,
+        )
     show.out.say("[bold]{}[/]", certificate.claim)
     show.out.say("{}", certificate.method)
     if share is not None and out is None:

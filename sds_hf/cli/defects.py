@@ -26,6 +26,7 @@ def command(
 ) -> None:
     """Copy trusted pairs and spoil the copies, so that `judge` can tell what scores see; the truth is a column."""
     from sds_hf.cli import show, show_truth
+    from sds_hf.cli.answer import answer
     from sds_hf.cli.progress import watcher
     from sds_hf.data.opening import open_dataset
     from sds_hf.prove.defects_copy import inject_defects
@@ -36,7 +37,15 @@ def command(
         labels=labels or "auto", num_proc=num_proc, source=dataset, watch=watcher(json),
     )  # fmt: skip
     if json:
-        return options.print_json({"out": str(out), "rows": copy.rows, "left_out": copy.left_out})
+        return answer(
+            "defects", {"rows": copy.rows, "left_out": copy.left_out}, out=out, counts={"rows": sum(copy.rows.values())}
+        )
     show_truth.defects(copy)
-    show.next_steps([f"sds-hf score {out} --out scores", "sds-hf judge scores --truth defect --out judged"])
+    scores = f"{out}-scores"
+    show.next_steps(
+        [
+            ["sds-hf", "score", out, "--out", scores],
+            ["sds-hf", "judge", scores, "--truth", "defect", "--out", f"{out}-judged"],
+        ]
+    )
     return None

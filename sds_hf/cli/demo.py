@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ def command(
 ) -> None:
     """Do the whole job offline on emoji scenes whose defects are known: draw, score, select, publish, load back."""
     from sds_hf.cli import show, show_truth
+    from sds_hf.cli.answer import answer_published
     from sds_hf.cli.progress import watcher
     from sds_hf.hub.load import load
     from sds_hf.pipeline import run_demo
@@ -30,22 +31,24 @@ def command(
         show.out.say(f"{rows:,} emoji scenes, about half of them with a known defect, scored by a tiny CLIP\n")
     demo_run = run_demo(rows, out, seed=seed, labels=labels, watch=watcher(json))
     loaded = load(demo_run.published.target)
-    ways = {"SDS": Recipe.load("demo").rules, "sds-plus": Recipe.load("sds-plus").rules}
+    recipe = Recipe.load("demo")
+    ways = {"SDS": recipe.rules, "sds-plus": Recipe.load("sds-plus").rules}
     kept = keeps_of(demo_run.table, demo_run.dataset.with_format(None)["defect"], ways)
     shares = demo_run.report.clean_share() or (0.0, 0.0)
     if json:
-        return options.print_json(
-            options.published_json(demo_run.published)
-            | {"clean_before": shares[0], "clean_after": shares[1], "loaded_rows": len(loaded), "keeps": asdict(kept)}
-        )
+        truth: dict[str, Any] = {"clean_before": shares[0], "clean_after": shares[1], "keeps": asdict(kept)}
+        return answer_published("demo", demo_run.published, loaded_rows=len(loaded), **truth)
     show.funnel(demo_run.report)
+    show.unread(demo_run.report, recipe)
     show_truth.keeps(kept)
     show.paths(Path(demo_run.published.target))
     code = "from datasets import load_dataset"
     show.next_steps(
         [
             shlex.join(["python", "-c", f"{code}; print(load_dataset({demo_run.published.target!r}))"]),
-            "sds-hf import auto YOUR_FOLDER --labels voc --out candidates && sds-hf score candidates --out scores",
+            ["sds-hf", "look", out / "selection", "--dataset", out / "source", "--out", "look.html"],
+            "sds-hf import auto YOUR_FOLDER --labels voc --out candidates",
+            "sds-hf score candidates --out scores",
         ]
     )
     return None

@@ -23,9 +23,10 @@ def command(
     """Show what differs between two versions: rows, decisions, scores, classes, settings, images and masks."""
     from sds_hf.check.diff import diff
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer
 
     changes = diff(before, after, pictures=pictures, memory_limit=memory_limit, scratch=scratch)
     if json:
-        return options.print_json(changes.model_dump())
+        return answer("diff", changes.model_dump())
     show.diff(changes)
     return None

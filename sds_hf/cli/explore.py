@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sds_hf.cli import options
+from sds_hf.cli import completion, options
 
 
 def command(
@@ -13,7 +13,10 @@ def command(
     dataset: Annotated[str | None, typer.Argument(help="The dataset that was scored, for pictures.")] = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option(help="Recipe file or name; several can be chosen among. sds-paper if none is given."),
+        typer.Option(
+            help="Recipe file or name; several can be chosen among. sds-paper if none is given.",
+            autocompletion=completion.recipes,
+        ),
     ] = None,
     selection: Annotated[
         Path | None, typer.Option(help="Folder of a selection: its recipe is shown, and marks go beside it.")
@@ -27,12 +30,15 @@ def command(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; any that is free for 0.")] = 0,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+    json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Look and tune: histograms with bounds to drag, what each rule leaves, and the pictures, in the browser."""
+    import sys
     import webbrowser
 
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer
     from sds_hf.data.opening import open_dataset
     from sds_hf.explore.exploration import open_exploration
     from sds_hf.explore.server import serve
@@ -47,6 +53,10 @@ def command(
     exploration = open_exploration(scores, opened, recipes=recipes, marks=marks)
 
     def told(address: str) -> None:
+        if json:
+            answer("explore", {"address": address}, out=exploration.marks.path)
+            sys.stdout.flush()  # a pipe would keep it until the end
+            return
         show.out.print(f"the page is at {address}\nmarks go to {exploration.marks.path}\nCtrl-C ends it", markup=False)
         if browser:
             webbrowser.open(address)

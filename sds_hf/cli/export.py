@@ -5,17 +5,20 @@ from typing import Annotated, Any
 
 import typer
 
-from sds_hf.cli import options
+from sds_hf.cli import completion, options
 
 FORMATS = "`voc`, `coco-panoptic`, `coco-instances`, `webdataset`, `fiftyone`, or `croissant` (metadata only)."
 
 
 def command(
     dataset: Annotated[str, typer.Argument(help="A dataset; for `croissant`, a published folder or its Hub id.")],
-    format: Annotated[str, typer.Argument(help=FORMATS)],
+    format: Annotated[str, typer.Argument(help=FORMATS, autocompletion=completion.formats)],
     out: Annotated[Path, options.path("The new folder.")],
     selection: Annotated[
         Path | None, typer.Option(help="Folder of a selection: only the rows it keeps, of the dataset it was made of.")
+    ] = None,
+    scores: Annotated[
+        str | None, typer.Option(help="FiftyOne: folder of the score table, whose numbers become fields.")
     ] = None,
     split: options.Split = None,
     labels: options.Labels = None,
@@ -37,12 +40,18 @@ def command(
 ) -> None:
     """Write a dataset for another tool; image files stay as they are, masks keep every index."""
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer
     from sds_hf.cli.progress import watcher
     from sds_hf.exports import RENAMED, export
     from sds_hf.progress import adding
     from sds_hf.selection.select import Selection
 
-    chosen: dict[str, Any] = {"instances": instances, "stuff": stuff or None, "shard_bytes": shard_bytes}
+    chosen: dict[str, Any] = {
+        "instances": instances,
+        "stuff": stuff or None,
+        "shard_bytes": shard_bytes,
+        "scores": scores,
+    }
     extra = {name: value for name, value in chosen.items() if value is not None}
     kept = Selection.load(selection) if selection else None
     with watcher(json)("exporting", kept.report.kept if kept else None) as tell:
@@ -50,8 +59,8 @@ def command(
             dataset, format, out, labels=labels or "auto", split=split, selection=kept, progress=adding(tell), **extra
         )
     if json:
-        summary = {"format": exported.format, "out": str(out), "rows": exported.rows, "files": exported.files}
-        return options.print_json({**summary, "renamed": exported.renamed})
+        counts = {"rows": exported.rows or 0, "files": exported.files, "renamed": exported.renamed}
+        return answer("export", {"format": exported.format}, out=out, counts=counts)
     rows = f"{exported.rows:,} rows, " if exported.rows is not None else ""
     files = "1 file" if exported.files == 1 else f"{exported.files:,} files"
     show.out.say(f"{rows}{files} of [bold]{{}}[/] written to {{}}", format, out)

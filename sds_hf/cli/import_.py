@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sds_hf.cli import options
+from sds_hf.cli import completion, options
 
 if TYPE_CHECKING:
     from sds_hf.pipeline import Imported
@@ -15,7 +15,13 @@ MOST_CLASSES = 20  # that are listed
 
 
 def command(
-    reader: Annotated[str, typer.Argument(help="A reader, e.g. `coco-panoptic`; `auto` finds the one that fits.")],
+    reader: Annotated[
+        str,
+        typer.Argument(
+            help="A reader, e.g. `coco-panoptic`; `auto` finds the one that fits. `sds-hf readers` lists them.",
+            autocompletion=completion.readers,
+        ),
+    ],
     path: Annotated[Path, typer.Argument(help="The raw folder.")],
     out: Annotated[Path, options.path("The new dataset folder.")],
     labels: options.Labels = None,
@@ -49,6 +55,7 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Read a raw layout into a folder that `load_dataset` reads; masks become indices, images stay as they are."""
+    from sds_hf.cli.answer import answer
     from sds_hf.cli.progress import watcher
     from sds_hf.pipeline import import_folder
 
@@ -61,8 +68,10 @@ def command(
     }
     imported = import_folder(reader, path, out, watch=watcher(json), **reader_options)
     if json:
+        counts = {"rows": imported.rows, "without_class": imported.without_class}
+        result = {name: value for name, value in asdict(imported).items() if name not in (*counts, "notes")}
         # Two rows of one id would have been an error.
-        return options.print_json({**asdict(imported), "ids_unique": True, "out": str(out)})
+        return answer("import", {**result, "ids_unique": True}, out=out, counts=counts, warnings=imported.notes)
     return _show(imported, out)
 
 

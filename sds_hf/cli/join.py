@@ -16,6 +16,7 @@ def command(
 ) -> None:
     """Join score tables of the same rows by id; of a score that several have, the last one counts."""
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer
     from sds_hf.table.join import differing, join_tables
     from sds_hf.table.score_table import ScoreTable
 
@@ -31,8 +32,7 @@ def command(
     joined = join_tables(loaded, out)
     scores = [entry["score"] for entry in joined.manifest["scores"]]
     if json:
-        return options.print_json(
-            {"rows": joined.manifest["source"]["rows"], "scores": scores, "replaced": replaced, "out": str(out)}
-        )
+        counts = {"rows": joined.manifest["source"]["rows"], "scores": len(scores)}
+        return answer("join", {"scores": scores, "replaced": replaced}, out=out, counts=counts)
     show.out.say("{} rows with {} into {}", f"{joined.manifest['source']['rows']:,}", ", ".join(scores), out)
     return None

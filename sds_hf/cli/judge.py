@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sds_hf.cli import options
+from sds_hf.cli import completion, options
 
 if TYPE_CHECKING:
     from sds_hf.prove.judge import Judgement
@@ -22,7 +22,10 @@ def command(
     dataset: Annotated[str | None, typer.Option(help="Dataset that was scored, if it has moved.")] = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option(help="Recipe file or name; several. All of the package that fit these scores by default."),
+        typer.Option(
+            help="Recipe file or name; several. All of the package that fit these scores by default.",
+            autocompletion=completion.recipes,
+        ),
     ] = None,
     rule: Annotated[
         list[str] | None, typer.Option(metavar="YAML", help="A rule judged alone, as for `select`; several.")
@@ -46,6 +49,7 @@ def command(
     import yaml
 
     from sds_hf.cli import show_truth
+    from sds_hf.cli.answer import answer
     from sds_hf.prove.judge import judge
     from sds_hf.selection.rules import make_rule
 
@@ -57,7 +61,9 @@ def command(
     if out is not None:
         _write(judgement, out)
     if json:
-        return options.print_json(judgement.model_dump())
+        counts = {"rows": judgement.rows, "clean": judgement.clean, "kept": judgement.size}
+        notes = [f"{sight.name}: {note}" for sight in judgement.sights for note in sight.notes]
+        return answer("judge", judgement.model_dump(), out=out, counts=counts, warnings=notes)
     return show_truth.judgement(judgement, out)
 
 

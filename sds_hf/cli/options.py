@@ -1,14 +1,13 @@
 """Options that several commands share, and how they print JSON."""
 
-import json as jsonlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sds_hf.errors import plain
+from sds_hf.cli import completion
 from sds_hf.version import __version__
 
 
@@ -44,8 +43,12 @@ Sets = Annotated[
 Split = Annotated[str | None, typer.Option(help="Split of the dataset, if it has several.")]
 Labels = Annotated[
     str | None,
-    typer.Option(help="What mask indices mean: `voc`, `coco`, `cityscapes`, or a .txt file with a class in each line."),
+    typer.Option(
+        help="What mask indices mean: `voc`, `coco`, `cityscapes`, or a .txt file with a class in each line.",
+        autocompletion=completion.labels,
+    ),
 ]
+DType = Annotated[str | None, typer.Option(help="`auto`, `fp32`, `bf16` or `fp16`.", autocompletion=completion.dtypes)]
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Rows at a time; default 32, on a GPU 256. Does not change the numbers.")
 ]
@@ -111,30 +114,6 @@ Verify = Annotated[
     bool,
     typer.Option("--verify/--no-verify", help="After a push, read it again and check it; exits with 1 if that fails."),
 ]
-
-
-def print_json(value: Any) -> None:
-    """The result of a command, for programs; what a terminal would obey is escaped as JSON has it."""
-    text = jsonlib.dumps(value, indent=2, ensure_ascii=False, default=str)
-    print("".join(c if c == "\n" or plain(c) == c else jsonlib.dumps(c)[1:-1] for c in text))
-
-
-def published_json(published: Any, verified: Any = None) -> dict[str, Any]:
-    """What `Published` says, and the `Verification` after a push."""
-    report = published.report
-    return {
-        "target": published.target, "rows": report.rows, "kept": report.kept, "failed": report.failed,
-        "files": published.files, "removed": published.removed, "revision": published.revision, "tag": published.tag,
-        "url": published.url, "dry_run": published.dry_run, "warnings": published.warnings,
-        "changes": report.changes.summary() if report.changes else [],
-        **({"verified": verification_json(verified)} if verified else {}),
-    }  # fmt: skip
-
-
-def verification_json(verification: Any) -> dict[str, Any]:
-    """What `Verification` says."""
-    checks = [asdict(check) for check in verification.checks]
-    return {"target": verification.target, "revision": verification.revision, "ok": verification.ok, "checks": checks}
 
 
 def say_replaced(replaced: Mapping[str, Sequence[str]]) -> None:

@@ -85,6 +85,7 @@ def command(
     debug: options.Debug = False,
 ) -> None:
     """Train the same segmenter on the full set, on each selection and on as many random rows, and compare."""
+    from sds_hf.cli.answer import answer
     from sds_hf.cli.progress import watcher
     from sds_hf.clip.launcher import current_rank
     from sds_hf.prove.experiment import TRAINING, Experiment, write_proof
@@ -107,13 +108,14 @@ def command(
     )  # fmt: skip
     if dry_run:
         plan = experiment.plan()
-        options.print_json(_plan_json(plan)) if json else _show_plan(plan)
+        _answer_plan(plan) if json else _show_plan(plan)
         return
     proof = experiment.run(watcher(json, progress if first and not quiet else "none"))
     if first:
         write_proof(proof, out)
         if json:
-            options.print_json(proof.to_dict())
+            counts = {arm.name: arm.size for arm in proof.arms}
+            answer("prove", proof.to_dict(), out=out, counts=counts, warnings=proof.missing)
         elif not quiet:
             _show(proof, out)
 
@@ -157,10 +159,11 @@ def _share(text: str) -> float:
         raise ValueError(f"--sizes takes shares of the candidates separated by commas, not {text!r}") from error
 
 
-def _plan_json(plan: "Plan") -> dict[str, Any]:
-    arms = {arm.name: arm.size for arm in plan.arms.arms}
-    return {**{name: value for name, value in vars(plan).items() if name != "arms"}, "arms": arms,
-            "missing": list(plan.arms.missing)}  # fmt: skip
+def _answer_plan(plan: "Plan") -> None:
+    from sds_hf.cli.answer import answer
+
+    result = {name: value for name, value in vars(plan).items() if name != "arms"}
+    answer("prove", result, counts={arm.name: arm.size for arm in plan.arms.arms}, warnings=plan.arms.missing)
 
 
 def _show_plan(plan: "Plan") -> None:

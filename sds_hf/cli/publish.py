@@ -45,6 +45,7 @@ def command(
 ) -> None:
     """Publish the kept rows with card, scores, pictures and checksums: to a folder, or to the Hub in one commit."""
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer_published
     from sds_hf.cli.progress import watcher
     from sds_hf.data.opening import open_dataset
     from sds_hf.explore.published import write_explorer
@@ -65,11 +66,11 @@ def command(
             candidates, chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
             overwrite=overwrite, dry_run=dry_run, explorer=write_explorer if explorer else None, progress=adding(tell),
         )  # fmt: skip
-    show.limits(published.report)
     verification = after_push(published, verify)
     if json:
-        options.print_json(options.published_json(published, verification))
+        answer_published("publish", published, verification)
     else:
+        show.limits(published.report)
         show.published(published)
         if folder and not dry_run:
             show.paths(folder)

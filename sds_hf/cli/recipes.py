@@ -1,28 +1,53 @@
-"""`sds-hf recipes`: the recipes of the package."""
+"""`sds-hf recipes`: the recipes of the package, and one to start from."""
 
 from importlib.resources import files
+from typing import Annotated
 
-from sds_hf.cli import options
+import typer
+
+from sds_hf.cli import completion, options
+
+TAIL = """
+# For `sds-hf run`, say where the candidates come from and where the kept ones go:
+"""
+SOURCE = """# source: {path: gen_voc, reader: auto, labels: voc}
+"""
+PUBLISH = """# publish: {folder: sds-voc, license: cc-by-4.0}
+"""
 
 
-def command(json: options.Json = False, debug: options.Debug = False) -> None:
-    """List every recipe of the package with what it keeps and who published it."""
-    from sds_hf.cli import show
+def command(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A recipe: its YAML is printed, to start from.", autocompletion=completion.recipes),
+    ] = None,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """List every recipe of the package with what it keeps and who published it; of one, print the YAML."""
+    from sds_hf.cli import show, show_catalog
+    from sds_hf.cli.answer import answer
+    from sds_hf.errors import no_such
     from sds_hf.selection.recipe import Recipe, recipe_names
 
+    if name is not None and name not in recipe_names():
+        raise ValueError(no_such("recipe", name, recipe_names()))
     entries = []
-    for name in recipe_names():
-        about, source = described(
-            (files("sds_hf") / "selection" / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
-        )
-        recipe = Recipe.load(name)
+    for chosen in [name] if name else recipe_names():
+        about, source = described(_text(chosen))
+        recipe = Recipe.load(chosen)
         rules = [rule.label for rule in recipe.rules]
         entries.append(
-            {"recipe": name, "about": about, "source": source, "scores": list(recipe.scores), "rules": rules}
+            {"recipe": chosen, "about": about, "source": source, "scores": list(recipe.scores), "rules": rules}
         )
     if json:
-        return options.print_json(entries)
-    return show.recipes(entries)
+        yaml = {"yaml": _text(name)} if name else {}
+        return answer("recipes", {"recipes": entries, **yaml}, counts={"recipes": len(entries)})
+    if name:
+        print(_text(name) + TAIL + SOURCE + ("" if "\npublish:" in _text(name) else PUBLISH), end="")
+        return None
+    show_catalog.recipes(entries)
+    return show.next_steps([["sds-hf", "recipes", "sds-paper"]])
 
 
 def described(text: str) -> tuple[str, str]:
@@ -30,3 +55,7 @@ def described(text: str) -> tuple[str, str]:
     lines = text.partition("name:")[0].splitlines()
     about, _, source = " ".join(line.removeprefix("#").strip() for line in lines).partition(" Source: ")
     return about, source
+
+
+def _text(name: str) -> str:
+    return (files("sds_hf") / "selection" / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")

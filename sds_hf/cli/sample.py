@@ -23,6 +23,7 @@ def command(
 ) -> None:
     """Draw kept rows at random to mark as good or bad, for `sds-hf certify`."""
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer
     from sds_hf.selection.marks.file import read_marks
     from sds_hf.selection.marks.sampling import sample
 
@@ -30,9 +31,12 @@ def command(
     if json:
         name = "uniform" if by is None else "stratified"
         lines = [line["id"] for line in read_marks(path).to_pylist() if line["sample"] == name]
-        return options.print_json({"marks": str(path), "sample": name, "seed": seed, "ids": lines})
+        return answer("sample", {"sample": name, "seed": seed, "ids": lines}, out=path, counts={"rows": len(lines)})
     use = f"for a threshold of {by}" if by else "for the guarantee"
     show.out.say("{} rows to mark, {}: {}", f"{rows:,}", use, path)
     share = ["--share", "0.9", "--scores", str(scores)] if by else []
-    show.next_steps([["sds-hf", "certify", selection, path, *share]])
+    marks = ["--marks", path] if out else []
+    page = ["sds-hf", "explore", scores or "SCORES", "DATASET", "--selection", selection, *marks]
+    show.next_steps([page], "Next, to mark them")
+    show.next_steps([["sds-hf", "certify", selection, path, *share]], "When they are marked")
     return None

@@ -5,22 +5,34 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sds_hf.cli import options
+from sds_hf.cli import completion, options
 
 if TYPE_CHECKING:
     from sds_hf.clip.launcher import Rank
     from sds_hf.selection.recipe import Recipe
+    from sds_hf.selection.report import Report
+    from sds_hf.table.plan import Plan
     from sds_hf.table.score_table import ScoreTable
+
+
+COUNTS = ("rows", "rows_left", "shards", "finished")  # of a plan
 
 
 def command(
     dataset: Annotated[str, typer.Argument(help="Dataset folder, raw folder, Parquet files or Hub id.")],
     out: Annotated[str, typer.Option(help="Folder of the score table, or an address such as s3://bucket/scores.")],
     scores: Annotated[
-        str | None, typer.Option(help="Which scores, separated by commas; default `pcs,asf_miou`.")
+        str | None,
+        typer.Option(
+            help="Which scores, separated by commas; default `pcs,asf_miou`. `sds-hf scores` lists them.",
+            autocompletion=completion.scores,
+        ),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="Recipe that says which scores, how, and with which model.")
+        str | None,
+        typer.Option(
+            help="Recipe that says which scores, how, and with which model.", autocompletion=completion.recipes
+        ),
     ] = None,
     for_recipe: Annotated[
         str | None,
@@ -34,13 +46,17 @@ def command(
         bool, typer.Option("--all", help="All scores of all rows, also those that a table made with --for skips.")
     ] = False,
     model: Annotated[
-        str | None, typer.Option(help="Hub id, local folder or `demo`; default openai/clip-vit-base-patch16.")
+        str | None,
+        typer.Option(
+            help="Hub id, local folder or `demo`; default openai/clip-vit-base-patch16.",
+            autocompletion=completion.models,
+        ),
     ] = None,
     labels: options.Labels = None,
     split: options.Split = None,
     config: options.Config = None,
     revision: options.Revision = None,
-    dtype: Annotated[str | None, typer.Option(help="`auto`, `fp32`, `bf16` or `fp16`.")] = None,
+    dtype: options.DType = None,
     batch_size: options.BatchSize = None,
     rows_per_shard: options.RowsPerShard = 1000,
     streaming: Annotated[
@@ -70,7 +86,10 @@ def command(
         typer.Option(metavar="K/N", help="Score the K-th of N parts, and wait for none; the last one ends it."),
     ] = None,
     add: Annotated[
-        str | None, typer.Option(help="Scores to add to the table that is there, separated by commas.")
+        str | None,
+        typer.Option(
+            help="Scores to add to the table that is there, separated by commas.", autocompletion=completion.scores
+        ),
     ] = None,
     retry: Annotated[
         str | None, typer.Option(metavar="failed", help="Score rows again that failed; they may have been repaired.")
@@ -88,6 +107,7 @@ def command(
 ) -> None:
     """Score a dataset into a table of Parquet shards; run again, it goes on after the last finished shard."""
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer
     from sds_hf.cli.by_jobs import score_with_jobs
     from sds_hf.cli.progress import watcher
     from sds_hf.clip.device import current_device
@@ -145,7 +165,7 @@ def command(
     job: dict[str, Any] = {"rows_per_shard": rows_per_shard, "source": dataset}
     if dry_run:
         planned = plan_table(data, chosen_scores, out, **job)
-        options.print_json(vars(planned)) if json else show.plan(planned)
+        _answer_plan(planned) if json else show.plan(planned)
         return
     finished: list[int] = []  # rows, whenever there are more; first those of earlier runs
     total = None if streaming else _total(len(cast(Any, data)), rank, rows_per_shard)
@@ -168,7 +188,7 @@ def command(
                 table = score_table(data, chosen_scores, out, retry=retry, rank=rank, **job)
         except PartScored as scored:
             if json:
-                options.print_json({"rows": total, "part": str(rank), "out": out})
+                answer("score", {"part": str(rank)}, out=out, counts={"rows": total} if total is not None else {})
             elif not quiet:
                 show.out.say("\n{}", scored)
             return
@@ -176,6 +196,23 @@ def command(
             table = ScoreTable.load(out)
     if first:
         _show(table, finished[0] if finished else len(cast(Any, data)), out, recipe, quiet, json)
+
+
+def _answer_plan(plan: "Plan") -> None:
+    """What would be done, for a program."""
+    from sds_hf.cli.answer import answer
+
+    answer("score", plan_rest(plan), counts=plan_counts(plan), warnings=plan.problems)
+
+
+def plan_counts(plan: "Plan") -> dict[str, int]:
+    """Rows and shards of a plan."""
+    return {name: value for name, value in vars(plan).items() if name in COUNTS}
+
+
+def plan_rest(plan: "Plan") -> dict[str, Any]:
+    """What else a plan says, but its problems."""
+    return {name: value for name, value in vars(plan).items() if name not in (*COUNTS, "problems")}
 
 
 def _plan(recipe: str | None, scores: str | None, out: str | None, settings: list[str]) -> "Recipe":
@@ -202,14 +239,19 @@ def _total(rows: int, rank: "Rank", rows_per_shard: int) -> int:
 def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet: bool, json: bool) -> None:
     """What was found; a table of nothing but failures is an error."""
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer, limits
+    from sds_hf.cli.failures import stop
+    from sds_hf.selection.recipe import Recipe
     from sds_hf.selection.select import select
     from sds_hf.table.manifest import NEEDED
 
     report = select(table, []).report
     if json:
-        summary = {"rows": report.rows, "failed": report.failed, "out": out}
-        summary |= {NEEDED: table.manifest[NEEDED]} if table.skips else {}
-        options.print_json(summary | {"scores": {name: s.quantiles for name, s in report.scores.items()}})
+        needed = {NEEDED: table.manifest[NEEDED]} if table.skips else {}
+        quantiles = {name: summary.quantiles for name, summary in report.scores.items()}
+        counts = {"rows": report.rows, "failed": report.failed, "by_earlier_runs": earlier}
+        notes = [*limits(report), *report.failures]
+        answer("score", {"scores": quantiles, **needed}, out=out, counts=counts, warnings=notes)
     elif not quiet:
         show.scores(report)
         precision = ", ".join(sorted({score["dtype"] for score in table.manifest["scores"] if "dtype" in score}))
@@ -220,12 +262,28 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
         show.out.say("\n{}, {} failed", done, f"{report.failed:,}")
         show.failures(report)
         show.needed(table.manifest, report.rows)
-    if not quiet:
+    if not quiet and not json:
         show.limits(report)
     if report.failed == report.rows:
-        show.fail(f"all {report.rows:,} rows failed, the first with: {report.failures[0]}")
+        if not json:
+            stop("AllFailedError", f"all {report.rows:,} rows failed, the first with: {report.failures[0]}", 1, json)
         raise typer.Exit(1)
     if report.failed and not json and not quiet:
         show.out.print("  the same command with --retry failed scores them again, repaired or not")
     if not json and not quiet and (recipe or {"clip_sim", "pcs", "asf_miou"} <= set(report.scores)):
-        show.next_steps([["sds-hf", "select", out, "--recipe", recipe or "sds-paper", "--out", "selection"]])
+        chosen = recipe or "sds-paper"
+        bounds = _bounds_in_reach(Recipe.load(chosen), report)
+        show.next_steps([["sds-hf", "select", out, "--recipe", chosen, *bounds, "--out", "selection"]])
+
+
+def _bounds_in_reach(recipe: "Recipe", report: "Report") -> list[str]:
+    """Quantiles in place of fixed bounds that nearly no row reaches, as with another model than the recipe's."""
+    from sds_hf.selection.rules import Threshold
+
+    words = []
+    for index, rule in enumerate(recipe.rules):
+        summary = report.scores.get(rule.column) if isinstance(rule, Threshold) else None
+        bound, values = getattr(rule, "above", None), summary.quantiles if summary else {}
+        if isinstance(bound, float) and values and values["0.95"] <= bound:
+            words += ["--set", f"rules.{index}.threshold.above=q0.2"]
+    return words

@@ -5,13 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
-from sds_hf.cli import options
+from sds_hf.cli import completion, options
 
 
 def command(
     scores: Annotated[str, typer.Argument(help="Folder of a score table, or Parquet files with score columns.")],
     out: Annotated[Path, options.path("Folder of the selection.")],
-    recipe: Annotated[str, typer.Option(help="Recipe file, or the name of a recipe of the package.")] = "sds-paper",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="Recipe file, or the name of a recipe of the package; `sds-hf recipes` lists them.",
+            autocompletion=completion.recipes,
+        ),
+    ] = "sds-paper",
     rule: Annotated[
         list[str] | None,
         typer.Option(
@@ -38,6 +44,7 @@ def command(
     from sds_hf.check.forecast import check_rules
     from sds_hf.check.forecast import forecast as forecast_of
     from sds_hf.cli import show, show_choices
+    from sds_hf.cli.answer import answer
     from sds_hf.selection.select import select
 
     chosen = _recipe(recipe, rule or [], target, settings or [])
@@ -45,23 +52,12 @@ def command(
         check_rules(chosen.rules, forecast)
     report = select(scores, chosen, out=out, memory_limit=memory_limit, scratch=scratch).report
     classes = [] if forecast is None else forecast_of(report, forecast, chosen.rules)
-    show.limits(report)
     if json:
-        return options.print_json(
-            {
-                "rows": report.rows,
-                "kept": report.kept,
-                "reasons": report.reasons,
-                "steps": [step.model_dump() for step in report.steps],
-                "notes": report.warnings,
-                "out": str(out),
-                **({"forecast": [count.model_dump() for count in classes]} if forecast else {}),
-            }
-        )
+        further = {"forecast": [count.model_dump() for count in classes]} if forecast else {}
+        return answer("select", {"reasons": report.reasons, **further}, out=out, report=report)
+    show.limits(report)
     show.funnel(report)
-    read = {column for rule in chosen.rules for column in rule.reads}
-    if unread := [name for name in report.scores if name not in read]:
-        show.out.say("  [dim]read by no rule, so they drop nothing: {}[/]", ", ".join(unread))
+    show.unread(report, chosen)
     if forecast is not None:
         show_choices.forecast(classes, forecast)
     if "table_sha256" in report.provenance:  # of other scores there is no table to publish

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from sds_hf.cli.progress import err, note
+from sds_hf.cli.progress import note
 from sds_hf.cli.terminal import Screen, text
 from sds_hf.progress import duration
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from sds_hf.bench import Bench
     from sds_hf.check.verify import Verification
     from sds_hf.publishing.publish import Published
-    from sds_hf.scores.base.catalog import Entry
     from sds_hf.selection.changes import Diff
+    from sds_hf.selection.recipe import Recipe
     from sds_hf.selection.report import Report
     from sds_hf.table.plan import Plan
 
@@ -39,6 +39,13 @@ def funnel(report: "Report") -> None:
     failures(report)
     for warning in report.warnings:
         out.say("  [yellow]note[/] {}", warning)
+
+
+def unread(report: "Report", recipe: "Recipe") -> None:
+    """The scores that no rule looks at."""
+    read = {column for rule in recipe.rules for column in rule.reads}
+    if names := [name for name in report.scores if name not in read]:
+        out.say("  [dim]read by no rule, so they drop nothing: {}[/]", ", ".join(names))
 
 
 def left_by(reason: str) -> str:
@@ -184,50 +191,14 @@ def bench(result: "Bench", planned: int) -> None:
     out.print(f"{planned:,} rows would take {duration(seconds)} and {size / 1e6:.1f} MB of scores")
 
 
-def catalog(entries: "list[Entry]") -> None:
-    """The scores there are."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 1, 0))
-    table.add_column(no_wrap=True)
-    for entry in entries:
-        cost = f"{entry.cost}, fitted" if entry.whole_set else entry.cost
-        further = f"; with some settings also {', '.join(entry.optional_columns)}" if entry.optional_columns else ""
-        about = f"columns {', '.join(entry.columns)}{further}", f"reads {', '.join(entry.needs)}"
-        table.add_row(
-            text("[bold]{}[/]\n{}", entry.name, cost),
-            text("{}\n{}\n{}\n[dim]{}[/]", entry.meaning, *about, entry.source),
-        )
-    out.print(table)
-    out.print(
-        "light: no model; forward: one pass of the image encoder a row; forwards: several; dense: a pass at the "
-        "image's own resolution; fitted: reads the whole set first, with some settings at least"
-    )
-
-
-def recipes(recipes: list[dict[str, Any]]) -> None:
-    """The recipes of the package."""
-    table = Table(box=None, padding=(0, 2, 1, 0))
-    for name in ("recipe", "rules", "what it keeps, and source"):
-        table.add_column(name, no_wrap=name == "recipe")
-    for recipe in recipes:
-        words = text("{}\n[dim]{}[/]", recipe["about"], recipe["source"])
-        table.add_row(recipe["recipe"], "\n".join(recipe["rules"]), words)
-    out.print(table)
-
-
-def next_steps(lines: Sequence[str | Sequence[object]]) -> None:
+def next_steps(lines: Sequence[str | Sequence[object]], title: str = "Next") -> None:
     """What a user would type next: lines, or the words of one, which are quoted as a shell needs it."""
-    out.say("\n[bold]Next[/]")
+    if title:
+        out.say("\n[bold]{}[/]", title)
     for line in lines:
         out.say("  {}", line if isinstance(line, str) else shlex.join(map(str, line)))
 
 
-def fail(sentence: str) -> None:
-    """Why a command stopped, in one line."""
-    line = " ".join(sentence[:LONGEST].split()) + (" ..." if len(sentence) > LONGEST else "")
-    err.print(text("[red]error[/] {}", line), soft_wrap=True)
-
-
-LONGEST = 4000  # characters of an error
 MOST = 12  # lines of a table
 
 

@@ -43,7 +43,7 @@ def comparison(comparison: "Comparison") -> None:
         _turn("went", choice.went, choice.recipe)
     for choice in comparison.recipes:
         for note in choice.notes:
-            out.say("  [yellow]note[/] {}: {}", choice.recipe, note)
+            out.say("  [yellow]note[/] {}", note if note.startswith(choice.recipe) else f"{choice.recipe}: {note}")
 
 
 def _turn(verb: str, turn: "Turn | None", dropping: str) -> None:

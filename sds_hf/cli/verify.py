@@ -38,6 +38,7 @@ def command(
     """
     from sds_hf.check.verify import verify
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer, verified
     from sds_hf.selection.yaml_text import apply_override
 
     local_paths: dict[str, str] = {}
@@ -45,7 +46,8 @@ def command(
         apply_override(local_paths, override)
     verification = verify(target, rescore=rescore, places=local_paths, sample=sample, download=download)
     if json:
-        options.print_json(options.verification_json(verification))
+        counts = {"checks": len(verification.checks), "failed": len(verification.failures)}
+        answer("verify", verified(verification), counts=counts)
     else:
         show.verification(verification)
     if not verification.ok:

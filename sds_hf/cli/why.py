@@ -21,10 +21,11 @@ def command(
     """Say of a row what every rule says: its values, the bounds, and its rank in each group."""
     from sds_hf.check.reasons.why import why
     from sds_hf.cli import show
+    from sds_hf.cli.answer import answer as print_answer
 
     answer = why(selection, id, scores)
     if json:
-        return options.print_json(asdict(answer))
+        return print_answer("why", asdict(answer))
     show.out.say("[bold]{}[/]", answer.screen_title())
     for line in repr(answer).splitlines()[1:]:
         show.out.say("{}", line)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sds_hf.data.names_files import SUFFIXES, Color, Names, is_background, is_ignored, read_names
+from sds_hf.errors import did_you_mean
 
 IGNORE_INDEX = 255
 BACKGROUND = "background"
@@ -138,7 +139,8 @@ def mask_values(name: str) -> MaskValues:
         return _of_names(read_names(Path(name)), name)
     if name not in SPACES:
         raise ValueError(
-            f"no label space {name!r}; there are {sorted(SPACES)}, or a .txt file with a name in each line"
+            f"no label space {name!r}; there are {', '.join(sorted(SPACES))}, or a .txt file with a name in each line"
+            + did_you_mean(name, SPACES)
         )
     return MaskValues(_load(name))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sds_hf.data.labels import LabelSpace, labels_of
 from sds_hf.data.opening import open_dataset
-from sds_hf.errors import csv_cell
+from sds_hf.errors import csv_cell, no_such
 from sds_hf.exports.names import FileNames
 from sds_hf.exports.samples import ExportError, Sample, samples
 from sds_hf.files import check_free, new_folder
@@ -51,6 +51,7 @@ class Job:
         folder: where to write.
         names: file names of the rows.
         progress: called with the number of rows written since the last call.
+        selection: that chose the rows, if one did.
     """
 
     dataset: "Dataset"
@@ -58,6 +59,12 @@ class Job:
     folder: Path
     names: FileNames
     progress: Callable[[int], None] | None = None
+    selection: Selection | None = None
+
+    def reasons(self) -> Iterator[str]:
+        """Why each row stays, in their order; none without a selection."""
+        for batch in self.selection.batches(["kept", "reason"]) if self.selection else ():
+            yield from batch["reason"].filter(batch["kept"]).to_pylist()
 
     def samples(self, masks: bool = True) -> Iterator[Sample]:
         """The rows in order, images as they are stored, masks checked and decoded if wanted."""
@@ -165,7 +172,7 @@ def export(
     _check_columns(chosen, rows)
     space = labels_of(rows.features, labels)
     with new_folder(out) as folder:
-        job = Job(rows, space, folder, FileNames(), progress)
+        job = Job(rows, space, folder, FileNames(), progress, selection)
         chosen.write(job, **options)
         _write_renamed(job.names.changed, folder)
         return Exported(format, out, len(rows), _count(folder), len(job.names.changed))
@@ -173,7 +180,7 @@ def export(
 
 def _format(name: str, options: dict[str, Any]) -> Format:
     if name not in FORMATS:
-        raise ExportError(f"no format {name!r}; there are {sorted(FORMATS)}")
+        raise ExportError(no_such("format", name, FORMATS))
     option_names = list(inspect.signature(FORMATS[name].write).parameters)[2 if FORMATS[name].of_files else 1 :]
     if unknown := sorted(set(options) - set(option_names)):
         raise ExportError(f"the format {name!r} has no option {', '.join(unknown)}; its options are {option_names}")

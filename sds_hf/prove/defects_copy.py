@@ -25,6 +25,7 @@ from sds_hf.data.images import (
 )
 from sds_hf.data.instances import InstanceError, encode_rle, entries, given_instances, instance_map
 from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, labels_of
+from sds_hf.errors import no_such
 from sds_hf.progress import Watch, nothing
 from sds_hf.prove.defects import DEFECTS, IMAGE_DEFECTS, OF_ONE_STRENGTH, STRENGTHS, Pair, spoil
 
@@ -94,7 +95,7 @@ def inject_defects(
     """
     chosen = list(DEFECTS if kinds is None else kinds)
     if unknown := [kind for kind in chosen if kind not in DEFECTS]:
-        raise ValueError(f"no defect {unknown}; there are {list(DEFECTS)}")
+        raise ValueError(no_such("defect", unknown[0], DEFECTS))
     if not 1 <= copies <= len(chosen):
         raise ValueError(f"copies must be from 1 to {len(chosen)}, the number of kinds, not {copies}")
     if missing := [name for name in ("image", "mask") if name not in dataset.column_names]:

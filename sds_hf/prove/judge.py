@@ -14,7 +14,7 @@ from sds_hf.prove.judge_orders import kept_by, misfit, order_of, seconds_a_row
 from sds_hf.prove.judge_truth import OWN, Truth, numbers, open_scored, read_scores, score_columns, with_truth
 from sds_hf.selection.recipe import Recipe, recipe_names
 from sds_hf.selection.rules import Rule
-from sds_hf.selection.select import differences
+from sds_hf.selection.summary import differences
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:

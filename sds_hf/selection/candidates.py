@@ -8,11 +8,14 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from sds_hf.errors import did_you_mean
+from sds_hf.scores.base.catalog import score_classes
 from sds_hf.selection.duck import CLASSES, COUNT, is_list_of_ids, literal, quantiles, quoted
 from sds_hf.selection.source import Scores
 from sds_hf.table.partial.needs import HIGH, LOW
 
 GROUP_LABELS = {COUNT: "num_classes", CLASSES: "class"}  # in reasons and output columns
+OWN = ("status", "error")  # columns of a score table that no rule reads
 NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 
 
@@ -52,7 +55,7 @@ class Candidates:
         self.scores = [name for name in scores.columns if self.is_float(name) and name not in own]
         reads = list(dict.fromkeys(reads))
         if missing := [column for column in reads if column not in self.types]:
-            raise ValueError(f"the rules read {missing}, which the scores do not have; there are {list(self.types)}")
+            raise ValueError(_lacking(missing, [name for name in self.types if name not in OWN]))
         for column in reads:
             if column not in scores.columns:
                 raise ValueError(f"no rule can read the column {column!r}, which holds {self.types[column]}")
@@ -291,3 +294,17 @@ class Candidates:
     def types_of(self, relation: str) -> dict[str, str]:
         """DuckDB types of the columns of a relation."""
         return {name: str(kind) for name, kind, *_ in self.fetch(f"DESCRIBE SELECT * FROM {relation}")}
+
+
+def _lacking(missing: Sequence[str], names: Sequence[str]) -> str:
+    """What to say of columns that the scores do not have: what was meant, or which scores write them."""
+    writers = {
+        column: name for name, score in score_classes().items() for column in (*score.columns, *score.optional_columns)
+    }
+    what = f"the rules read {', '.join(missing)}, which the scores do not have; there are {', '.join(names)}"
+    if meant := did_you_mean(missing[0], [name for name in names if name not in missing]):
+        return what + meant
+    scores = list(dict.fromkeys(writers[column] for column in missing if column in writers))
+    if not scores:
+        return what + did_you_mean(missing[0], writers)
+    return f"{what}; written by the score {', '.join(scores)}, which `sds-hf score` adds"

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
-from sds_hf.errors import SettingsError, did_you_mean, one_line, short
+from sds_hf.errors import SettingsError, no_such, one_line, short
 from sds_hf.limits import MOST_TEXT, read_yaml
 from sds_hf.scores.base.catalog import default_settings, recipe_settings, score_classes
 from sds_hf.scores.base.presets import field_names, preset, preset_names
@@ -175,8 +175,7 @@ class Recipe(BaseModel):
                 f"must be a mapping of names to settings, not {value!r}; there are {sorted(score_classes())}"
             )
         if unknown := [name for name in value or {} if name not in score_classes()]:
-            likely = did_you_mean(unknown[0], score_classes())
-            raise ValueError(f"no score {unknown}; there are {sorted(score_classes())}{likely}")
+            raise ValueError(no_such("score", unknown[0], score_classes()))
         return {name: settings or {} for name, settings in (value or {}).items()}
 
     @field_validator("rules", mode="before")
@@ -207,8 +206,7 @@ class Recipe(BaseModel):
         elif name in recipe_names():
             text = (files("sds_hf") / "selection" / "recipes" / f"{name}.yaml").read_bytes()
         else:
-            likely = did_you_mean(str(name), recipe_names())
-            raise RecipeError(f"no recipe {str(name)!r}: neither a file nor one of {recipe_names()}{likely}")
+            raise RecipeError(f"no recipe file {str(name)!r}, and {no_such('recipe', str(name), recipe_names())}")
         return cls.from_yaml(text, overrides)
 
     @classmethod

@@ -192,10 +192,16 @@ class Report(Screen, BaseModel):
         return clean[0] / max(1, totals[0]), clean[1] / max(1, totals[1])
 
 
+MOST_CLASSES = 10  # that a warning lists
+
+
 def lost_classes(classes: Sequence[ClassCount], limit: float = 0.9) -> list[str]:
-    """Warnings about classes that lost more than a share of their rows."""
-    return [
-        f"class {count.name} lost {count.before - count.after} of {count.before} rows"
-        for count in classes
-        if count.before and (count.before - count.after) / count.before > limit
-    ]
+    """A warning about the classes that lost more than a share of their rows, the largest first; none if none did."""
+    lost = [count for count in classes if count.before and (count.before - count.after) / count.before > limit]
+    if not lost:
+        return []
+    lost.sort(key=lambda count: -count.before)
+    listed = [f"{count.name} {count.before - count.after:,} of {count.before:,}" for count in lost[:MOST_CLASSES]]
+    rest = [f"and {len(lost) - MOST_CLASSES} more"] if len(lost) > MOST_CLASSES else []
+    of = "class" if len(lost) == 1 else "classes"
+    return [f"{len(lost)} {of} lost more than {limit:.0%} of the rows: {', '.join([*listed, *rest])}"]

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sds_hf.errors import short
 from sds_hf.files import check_own, named_folder, new_folder, read_sha256, restore_folder, write_whole
-from sds_hf.scores.base.catalog import default_settings, recipe_settings
-from sds_hf.scores.base.score import Score
 from sds_hf.screen import Block, Screen
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import database, literal
-from sds_hf.selection.recipe import Recipe, RecipeError
+from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report, Step
 from sds_hf.selection.rules import Rule, missed_target
 from sds_hf.selection.source import open_scores
-from sds_hf.selection.summary import cutoffs, make_report, quantiles
+from sds_hf.selection.summary import cutoffs, differences, make_report, quantiles
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -125,6 +122,30 @@ class Selection(Screen):
         """Row numbers that stay, ascending, int64."""
         kept = [batch["row"].filter(batch["kept"]).to_numpy() for batch in self.batches(["row", "kept"])]
         return np.concatenate([np.empty(0, np.int64), *kept])
+
+    def check_free(self, folder: str | Path) -> None:
+        """Refuse a folder whose files are somebody else's; see `save`.
+
+        Raises:
+            ValueError: names the file.
+        """
+        check_own(Path(folder), FILES, _is_selection(Path(folder)))
+
+    def save(self, folder: str | Path) -> "Selection":
+        """Keep the selection in a folder, in place of an earlier one there.
+
+        Returns:
+            The selection as it lies there.
+
+        Raises:
+            ValueError: if the folder holds files of these names that no selection wrote.
+        """
+        target = named_folder(Path(folder))
+        self.check_free(target)
+        with new_folder(target, replace=True, own=FILES) as part:
+            for name in FILES:
+                shutil.copy(self.path.parent / name, part / name)
+        return Selection(target / SELECTION_FILE, self.report)
 
     def apply(self, dataset: "Dataset") -> "Dataset":
         """The rows of the dataset that stay, in their order.
@@ -317,33 +338,3 @@ def _skipped_note(candidates: Candidates) -> list[str]:
 def _described(candidates: Candidates, column: str) -> str:
     values = quantiles(candidates, column) if candidates.is_number(column) else {}
     return ", ".join(f"{share:.0%} {value:.3g}" for share, value in values.items()) or "only nulls"
-
-
-def differences(recipe: Recipe, identities: Iterable[Mapping[str, Any]]) -> list[str]:
-    """How scores were computed otherwise than a recipe asks, of those that its rules read; a sentence a score.
-
-    Args:
-        recipe: whose rules are applied to them.
-        identities: `Score.identity()` of each score, as the manifest of a score table has them.
-
-    Raises:
-        RecipeError: if they differ in what their numbers mean, so that the rules' bounds are not for them.
-    """
-    computed = {identity["score"]: identity for identity in identities}
-    read = {column for rule in recipe.rules for column in rule.reads}
-    scores = [score for score in recipe.make_scores() if read & set(score.columns) and score.name in computed]
-    return [sentence for score in scores for sentence in _difference(recipe.name, score, computed[score.name])]
-
-
-def _difference(recipe: str, score: Score, identity: Mapping[str, Any]) -> list[str]:
-    here = recipe_settings({"score": score.name, **score.values()})
-    there = default_settings(score.name) | recipe_settings(identity)
-    names = [name for name in here if here[name] != there.get(name) and name not in ("model", "fitted")]
-    if not names:
-        return []
-    asked, computed = (", ".join(f"{name} {short(side.get(name))}" for name in names) for side in (here, there))
-    sentence = f"{recipe} asks for {score.name} with {asked}; these scores have {computed}"
-    if defining := [name for name in names if name in score.defining]:
-        sets = " ".join(f"scores.{score.name}.{name}={there[name]}" for name in defining)
-        raise RecipeError(f"{sentence}, so its bounds are not for them: score with this recipe, or with {sets}")
-    return [sentence]

@@ -1,13 +1,17 @@
 """What a selection found: rules, reasons, classes and scores, counted in the database."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import ceil, isfinite
+from typing import Any
 
 import numpy as np
 
+from sds_hf.errors import public_name, short
+from sds_hf.scores.base.catalog import default_settings, recipe_settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import CLASSES
+from sds_hf.selection.recipe import Recipe, RecipeError
 from sds_hf.selection.report import ClassCount, Report, ScoreSummary, Step, lost_classes
 from sds_hf.selection.rules import Rule, TopK, TopPerGroup
 from sds_hf.selection.source import Scores
@@ -165,3 +169,37 @@ def bin_edges(low: float, high: float, rows: int, bounds: Sequence[float]) -> li
         edges += [start + (end / count - start / count) * index for index in range(1, count)]
         edges.append(end)
     return edges
+
+
+def differences(recipe: Recipe, identities: Iterable[Mapping[str, Any]]) -> list[str]:
+    """How scores were computed otherwise than a recipe asks, of those that its rules read: one sentence, or none.
+
+    Args:
+        recipe: whose rules are applied to them.
+        identities: `Score.identity()` of each score, as the manifest of a score table has them.
+
+    Raises:
+        RecipeError: if they differ in what their numbers mean, so that the rules' bounds are not for them.
+    """
+    computed = {identity["score"]: identity for identity in identities}
+    read = {column for rule in recipe.rules for column in rule.reads}
+    scores = [score for score in recipe.make_scores() if read & set(score.columns) and score.name in computed]
+    changes, sets = dict[str, str](), list[str]()
+    for score in scores:
+        wanted = recipe_settings({"score": score.name, **score.values()})
+        there = default_settings(score.name) | recipe_settings(computed[score.name])
+        named = recipe.model or recipe.scores[score.name].get("model")
+        if named and "model" in computed[score.name] and public_name(wanted["model"]) != public_name(there["model"]):
+            changes["model"] = f"{public_name(wanted['model'])}, not {public_name(there['model'])}"
+        for name in wanted:
+            if wanted[name] != there.get(name) and name not in ("model", "fitted"):
+                changes[f"{score.name}.{name}"] = f"{short(wanted[name])}, not {short(there.get(name))}"
+                sets += [f"scores.{score.name}.{name}={there[name]}"] if name in score.defining else []
+    if not changes:
+        return []
+    preset = f" (preset {recipe.preset})" if recipe.preset else ""
+    listed = "; ".join(f"{name} {change}" for name, change in changes.items())
+    sentence = f"{recipe.name}{preset} is for scores computed otherwise than these: {listed}"
+    if sets:
+        raise RecipeError(f"{sentence}. Its bounds are not for them: score with this recipe, or with {' '.join(sets)}")
+    return [sentence]

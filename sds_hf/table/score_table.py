@@ -84,7 +84,9 @@ class ScoreTable(Screen):
         folder = local_copy(folder) if is_remote(folder) else folder
         manifest = read_manifest(folder)
         if manifest is None or "shards" not in manifest:
-            raise ValueError(f"{folder} holds no score table; `sds-hf score` makes one")
+            raise ValueError(
+                f"{folder} holds no score table; `sds-hf score` makes one, of {folder} too if that is a dataset"
+            )
         if manifest.get("complete") is False:
             raise ValueError(f"the score table in {folder} is not finished; run the same `sds-hf score` again to go on")
         _check_shape(manifest, folder)

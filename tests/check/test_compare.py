@@ -114,7 +114,7 @@ def test_the_command(data, tmp_path, capsys):
     arguments = ["compare", *(str(tmp_path / name) for name in ("rows.parquet", "a.yaml", "b.yaml"))]
     assert main([*arguments, "--json"]) == 0
     recipes = [BEST_U.model_copy(update={"name": "a.yaml"}), WORST.model_copy(update={"name": "b.yaml"})]
-    assert json.loads(capsys.readouterr().out) == json.loads(compare(data, recipes).model_dump_json())
+    assert json.loads(capsys.readouterr().out)["result"] == json.loads(compare(data, recipes).model_dump_json())
     assert main(arguments) == 0
     said = capsys.readouterr().out
     for words in ("40 candidates, 26 of them clean (65%)", "b.yaml against a.yaml", "dropped by b.yaml: "):
@@ -173,7 +173,7 @@ def test_select_forecasts(data, tmp_path, capsys):
     arguments = ["select", str(tmp_path / "rows.parquet"), "--out", str(tmp_path / "out"), "--recipe", "random"]
     rule = ["--rule", "threshold: {column: u, above: 0.5}"]
     assert main([*arguments, *rule, "--forecast", "100", "--json"]) == 0
-    entries = json.loads(capsys.readouterr().out)["forecast"]
+    entries = json.loads(capsys.readouterr().out)["result"]["forecast"]
     report = select(data, Threshold(column="u", above=0.5)).report
     assert entries == [entry.model_dump() for entry in forecast(report, 100)]
     assert [entry["missing"] for entry in entries] == [100 - count.after for count in report.classes]

@@ -354,7 +354,7 @@ def test_everything_in_the_card_is_escaped():
 
 def test_the_command(old, new, capsys):
     assert main(["diff", str(old), str(new), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(capsys.readouterr().out)["result"]
     assert Diff.model_validate(found) == diff(old, new)
     assert main(["diff", str(old), str(new)]) == 0
     said = capsys.readouterr().out

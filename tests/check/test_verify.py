@@ -395,7 +395,7 @@ def test_the_command(copy, capsys, tiny_clip):
     assert f"failed checksums not what manifest.json says: {SHARD}" in text
     assert "1 of 11 checks failed" in text
     assert main(["verify", str(copy), "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(capsys.readouterr().out)["result"]
     assert (found["ok"], found["target"], found["revision"]) == (False, str(copy), None)
     assert [check["name"] for check in found["checks"] if check["ok"] is False] == ["checksums"]
 
@@ -439,9 +439,23 @@ def test_a_push_is_verified(publish_command, hub, capsys):
     assert main(publish_command) == 0
     assert "verified: user/verified-" in said(capsys)
     assert main([*publish_command, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["verified"]["ok"]
+    assert json.loads(capsys.readouterr().out)["result"]["verified"]["ok"]
     hub.faults.add("GET .*/resolve/.*/recipe.yaml", "corrupt", times=-1)
     assert (
         main(publish_command) == 1
     )  # the last version, to compare with, is whole in the cache; what is verified is not
     assert "failed checksums not what manifest.json says: recipe.yaml" in said(capsys)
+
+
+@pytest.mark.parametrize("target", ["user/nothing", "nobody/nothing", "user/nothing@v1"])
+def test_what_is_not_there_is_asked_for_once(hub, target, capsys):
+    assert main(["verify", target]) == 2
+    assert "is no folder here and no dataset on the Hub that this login may see" in capsys.readouterr().err
+    assert len(hub.faults.log) == 1
+
+
+def test_a_login_that_is_refused_is_asked_for_once(hub, capsys):
+    hub.faults.add(".*", "status", code=401, times=-1)
+    assert main(["verify", "user/private"]) == 2
+    assert "log in with `hf auth login`" in capsys.readouterr().err
+    assert len(hub.faults.log) == 1

@@ -112,7 +112,7 @@ def test_rows_and_scores_that_are_not_there_are_refused(selection, scores, tmp_p
 def test_the_command_says_it_too(selection, scores, capsys):
     folder = str(selection.path.parent)
     assert main(["why", folder, "r'7", "--scores", scores, "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
+    answer = json.loads(capsys.readouterr().out)["result"]
     assert answer["words"] == why(selection, "r'7", scores).words
     assert main(["why", folder, "r'7"]) == 0
     assert "--scores SCORES adds the row's values" in capsys.readouterr().out

@@ -65,7 +65,7 @@ def test_nobody_listening_costs_nothing():
 def test_on_the_command_line(tiny_clip, capsys):
     options = ["bench", "--model", tiny_clip, "--rows", "3", "--batch-size", "3", "--image-size", "64"]
     assert main([*options, "--scores", "clip_sim", "--planned", "5000", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
+    said = json.loads(capsys.readouterr().out)["result"]
     assert said["plan"]["rows"] == 5000
     assert set(said["scores"]) == {"clip_sim", "together"}
     assert main([*options, "--set", "asf_miou.refine=none"]) == 0

@@ -333,9 +333,10 @@ def test_the_reference_card_is_made_from_the_demo(tmp_path, monkeypatch):
 @pytest.mark.skipif(not (PACKAGE / "demo" / "clip" / "model.safetensors").exists(), reason="no demo CLIP")
 def test_the_demo_compares_ways_to_choose_at_equal_size(tmp_path, capsys):
     assert main(["demo", "--rows", "30", "--out", str(tmp_path / "demo"), "--json"]) == 0
-    shown = json.loads(capsys.readouterr().out)
+    answer = json.loads(capsys.readouterr().out)
+    shown = answer["result"]
     kept = shown["keeps"]
-    assert kept["size"] == shown["kept"]
+    assert kept["size"] == answer["counts"]["kept"]
     chance, best, *recipes = kept["clean"]
     assert (chance, recipes) == ("random", ["SDS", "sds-plus"])
     assert best.startswith("only ")

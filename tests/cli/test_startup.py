@@ -17,8 +17,8 @@ COMMANDS = {
     "export": ("sds_hf.exports.export", ["data", "voc", "--out", "out"],
                {"datasets", "duckdb", "huggingface_hub", "pandas", "pyarrow"}),
     "card": ("sds_hf.publishing.repository.renew_card", ["folder"], {"duckdb", "pyarrow"}),
-    "recipes": ("sds_hf.cli.show.recipes", [], {"duckdb", "pyarrow"}),
-    "scores": ("sds_hf.cli.show.catalog", [], {"pyarrow"}),
+    "recipes": ("sds_hf.cli.show_catalog.recipes", [], {"duckdb", "pyarrow"}),
+    "scores": ("sds_hf.cli.show_catalog.scores", [], {"pyarrow"}),
 }  # fmt: skip
 CODE = """
 import importlib, json, os, sys, time

@@ -520,8 +520,8 @@ def test_import_writes_what_load_dataset_reads(name, tmp_path, capsys):
     assert main(["import", name, str(tmp_path / "raw"), "--out", out, "--json", *given_options]) == 0
     said = json.loads(capsys.readouterr().out)
     ids, classes, skipped = trees.FOUND[name]
-    assert (said["rows"], said["reader"]) == (len(ids), name)
-    assert [f"{count} {reason}" for reason, count in said["skipped"].items()] == [skipped]
+    assert (said["counts"]["rows"], said["result"]["reader"]) == (len(ids), name)
+    assert [f"{count} {reason}" for reason, count in said["result"]["skipped"].items()] == [skipped]
     loaded = load_dataset(out, split="train")
     assert (loaded["id"][:], loaded["classes"][:]) == (ids, classes)
     streamed = list(load_dataset(out, split="train", streaming=True))

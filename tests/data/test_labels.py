@@ -81,8 +81,10 @@ def test_names_come_from_a_text_file(tmp_path):
 
 
 def test_unknown_spaces_are_named():
-    with pytest.raises(ValueError, match=r"no label space 'ade20k'; there are \['cityscapes', 'coco', 'voc'\]"):
+    with pytest.raises(ValueError, match=r"no label space 'ade20k'; there are cityscapes, coco, voc, or a \.txt file"):
         label_space("ade20k")
+    with pytest.raises(ValueError, match=r"; did you mean 'voc'\?$"):
+        label_space("vocc")
 
 
 def test_palette_fits_pillow():

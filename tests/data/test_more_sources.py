@@ -270,7 +270,7 @@ def test_scores_of_boxes(tmp_path, tiny_clip, capsys):
     arguments = [text for key, value in options.items() for text in (f"--{key}", value)]
     out = str(tmp_path / "out")
     assert main(["import", "open-images", str(tmp_path / "raw"), "--out", out, *arguments, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["skipped"] == {"boxes without an image": 1}
+    assert json.loads(capsys.readouterr().out)["result"]["skipped"] == {"boxes without an image": 1}
     data = load_dataset(out, split="train")
     scored = add_scores(data, Diversity(objects="boxes"), ClassesPresent(), ClipSim(model=str(tiny_clip), dtype="fp32"))
     assert (scored["num_objects"], scored["classes_present"]) == ([3, 1], [[0, 1, 2], [3]])
@@ -552,7 +552,7 @@ def test_a_broken_row_stops_an_import_or_is_left_out(pairs, caplog, capsys):
     assert "inner/b.png: 4 bytes that are no image" in " ".join(capsys.readouterr().err.split())
     assert main([*command, "--on-error", "skip", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert (said["rows"], said["skipped"], said["reader"], said["out"]) == (1, {"broken": 1}, "folder", out)
+    assert (said["counts"]["rows"], said["result"]["skipped"], said["out"]) == (1, {"broken": 1}, out)
     assert any("inner/b.png: 4 bytes that are no image" in message for message in caplog.messages)
     (pairs / "masks" / "a.png").write_bytes(b"junk")
     with pytest.raises(ValueError, match=r"no row could be read: 2 broken; .*a\.png: 4 bytes that are no image"):

@@ -120,6 +120,24 @@ def test_voc_masks_have_the_palette(dataset, tmp_path):
 # FiftyOne
 
 
+def test_fiftyone_has_scores_reasons_and_captions(dataset, tmp_path):
+    rows = dataset.add_column("u", [row / 10 for row in range(len(dataset))])
+    chosen = select(rows, Threshold(column="u", above=0.75))
+    others = Dataset.from_dict({"id": dataset["id"][:], "v": [-row / 10 for row in range(len(dataset))]})
+    others.to_parquet(tmp_path / "scores.parquet")
+    out = tmp_path / "out"
+    export(rows, "fiftyone", out, selection=chosen, scores=tmp_path / "scores.parquet")
+    fields = json.loads((out / "fields.json").read_text(encoding="utf-8"))
+    kept = rows.select(range(8, len(rows)))
+    for row in kept:
+        (path,) = (path for path, row_id in fields["id"].items() if row_id == row["id"])
+        assert (out / path).exists()
+        assert (fields["u"][path], fields["v"][path]) == pytest.approx((row["u"], -row["u"]))
+        assert fields["reason"][path] == "kept:all_rules"
+        assert fields.get("caption", {}).get(path) == row.get("caption")
+    assert len(fields["id"]) == len(kept)
+
+
 def test_fiftyone_reads_indices(dataset, tmp_path):
     """As its importer does: a file of the same name in both folders, read by OpenCV as it is."""
     export(dataset, "fiftyone", tmp_path / "out")
@@ -479,7 +497,7 @@ def test_without_masks(dataset, tmp_path, name):
 def test_what_cannot_be_asked_for(dataset, tmp_path):
     out = tmp_path / "out"
     for said, call in (
-        (r"no format 'yolo'; there are \['coco-instances',", {"format": "yolo"}),
+        (r"no format 'yolo'; there are coco-instances,", {"format": "yolo"}),
         (r"'voc' has no option stuff; its options are \[\]", {"format": "voc", "stuff": ["dog"]}),
         (
             "instances is one of components, class, column, not 'parts'",
@@ -518,7 +536,8 @@ def test_the_command(stored, dataset, tmp_path, capsys):
     command = ["export", str(stored), "coco-panoptic", "--out", str(tmp_path / "out"), "--instances", "components"]
     assert main([*command, "--selection", str(tmp_path / "sel"), "--stuff", "sheep", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said == {"format": "coco-panoptic", "out": str(tmp_path / "out"), "rows": 3, "files": 8, "renamed": 0}
+    assert (said["result"], said["out"]) == ({"format": "coco-panoptic"}, str(tmp_path / "out"))
+    assert said["counts"] == {"rows": 3, "files": 8, "renamed": 0}
     assert main(["export", str(stored), "voc", "--out", str(tmp_path / "voc")]) == 0
     assert "12 rows, 27 files of voc written to" in capsys.readouterr().out
     assert main(["export", str(stored), "voc", "--out", str(tmp_path / "voc")]) == 2

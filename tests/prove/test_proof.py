@@ -194,13 +194,14 @@ def test_the_command_says_the_time_first_and_then_the_result(folders, backbone, 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # no features of other tests
     arguments = command(folders, backbone, tmp_path / "out", "--seeds", "2", "--steps", "3", "--json")
     assert main([*arguments, "--dry-run"]) == 0
-    plan = json.loads(capsys.readouterr().out)
-    assert plan["arms"] == {"full": 12, "good": 6, "clean": 8, "random 6": 6}
+    answer = json.loads(capsys.readouterr().out)
+    plan = answer["result"]
+    assert answer["counts"] == {"full": 12, "good": 6, "clean": 8, "random 6": 6}
     assert (plan["runs"], plan["runs_left"], plan["rows_left"]) == (14, 14, 16)
     assert plan["seconds"] > 0
     assert not (tmp_path / "out").exists()
     assert main(arguments) == 0
-    result = json.loads(capsys.readouterr().out)
+    result = json.loads(capsys.readouterr().out)["result"]
     assert [arm["name"] for arm in result["arms"]] == ["full", "good", "clean", "random 6"]
     assert main(arguments[:-1]) == 0
     words = " ".join(capsys.readouterr().out.split())
@@ -286,7 +287,7 @@ def test_a_published_set_needs_no_candidates(published, folders, backbone, tmp_p
     ]
     arguments += ["--seeds", "2", "--steps", "3", "--recipes", "", "--out", str(tmp_path / "out")]
     assert main(arguments) == 0
-    result = json.loads(capsys.readouterr().out)
+    result = json.loads(capsys.readouterr().out)["result"]
     assert [arm["name"] for arm in result["arms"]] == ["published"]
     kept, rows = result["arms"][0]["size"], result["settings"]["candidates"]
     assert f"full: {rows - kept} of its {rows} rows have no pictures" in " ".join(result["missing"])

@@ -28,7 +28,7 @@ def test_every_score_is_listed():
 
 def test_the_command(capsys):
     assert main(["scores", "--json"]) == 0
-    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)["result"]["scores"]}
     assert listed["tfdp"]["columns"] == {
         "scs": "double", "si_scs": "double", "cb_scs": "double", "num_instances": "int32"
     }  # fmt: skip

@@ -26,12 +26,12 @@ def test_from_the_command_line_to_the_column(tiny_clip, tmp_path, capsys):
     options = ["--model", tiny_clip, "--labels", "voc", "--json"]
     assert main(["fit", "gmm_sim", f"{tmp_path}/real.parquet", "--out", f"{tmp_path}/gmm.npz", "--set", "components=4",
                  "--set", "dimensions=8", "--model", tiny_clip, "--dtype", "fp32", "--json"]) == 0  # fmt: skip
-    summary = json.loads(capsys.readouterr().out)
+    summary = json.loads(capsys.readouterr().out)["result"]
     assert (summary["images"], summary["components"]) == (8, 4)
     assert summary["sha256"] == load_statistics(tmp_path / "gmm.npz", "gmm_sim").digest
     assert main(["score", f"{tmp_path}/real.parquet", "--scores", "gmm_sim", "--out", f"{tmp_path}/scores", "--dtype",
                  "fp32", "--set", f"scores.gmm_sim.fitted={tmp_path}/gmm.npz", *options]) == 0  # fmt: skip
-    found = json.loads(capsys.readouterr().out)["scores"]["gmm_sim"]
+    found = json.loads(capsys.readouterr().out)["result"]["scores"]["gmm_sim"]
     score = GMMSim(model=tiny_clip, dtype="fp32", fitted=f"{tmp_path}/gmm.npz")
     values = add_scores(random_dataset(8), score)["gmm_sim"]
     assert (found["0"], found["1"]) == pytest.approx((min(values), max(values)), abs=1e-5)

@@ -59,7 +59,7 @@ sys.exit(main(["scores", "--json"]) or main(["run", sys.argv[1], "--out", sys.ar
 """
     done = python("-c", code, tmp_path / "recipe.yaml", tmp_path / "out", plugins=plugins)
     assert done.returncode == 0, done.stderr
-    (listed,) = (entry for entry in json.loads(done.stdout) if entry["name"] == "coverage")
+    (listed,) = (entry for entry in json.loads(done.stdout)["result"]["scores"] if entry["name"] == "coverage")
     assert listed == {
         "name": "coverage", "columns": {"coverage": "float"}, "optional_columns": {},
         "needs": ["mask"], "cost": "light", "whole_set": False,

@@ -75,7 +75,9 @@ def test_settings_given_take_precedence():
 
 
 def test_an_unknown_name_is_told_in_one_line():
-    with pytest.raises(ValueError, match=r"^no preset 'author'; there are \['authors', .*'paper', 'plus'\]$"):
+    with pytest.raises(
+        ValueError, match=r"^no preset 'author'; there are authors, .*paper, plus; did you mean 'authors'\?$"
+    ):
         PCS.preset("author")
 
 

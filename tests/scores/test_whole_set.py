@@ -209,5 +209,11 @@ def test_a_plan_reads_a_sample_only(dataset, tmp_path, passes):
 
 def test_on_the_command_line(stored, tmp_path, capsys):
     assert main(["score", str(stored), "--scores", "tfdp,diversity", "--out", str(tmp_path / "scores"), "--json"]) == 0
-    assert set(json.loads(capsys.readouterr().out)["scores"]) == {"scs", "si_scs", "cb_scs", "diversity", "effective"}
+    assert set(json.loads(capsys.readouterr().out)["result"]["scores"]) == {
+        "scs",
+        "si_scs",
+        "cb_scs",
+        "diversity",
+        "effective",
+    }
     assert Path(tmp_path / "scores" / "manifest.json").exists()

@@ -127,7 +127,7 @@ def test_python_and_the_command_line_keep_the_same_rows(tmp_path, capsys):
     in_python = select(scored(rows), TopPerGroup(worst_rank=("u", "v", "w"), by=CLASS, fraction=0.6))
     table = pq.read_table(tmp_path / "selection" / "selection.parquet")
     assert table["reason"].to_pylist() == in_python.table()["reason"].to_pylist()
-    assert json.loads(capsys.readouterr().out)["reasons"] == in_python.report.reasons
+    assert json.loads(capsys.readouterr().out)["result"]["reasons"] == in_python.report.reasons
 
 
 def test_reasons_are_counted_without_the_rank_of_one_row(dogs_and_cats, tmp_path):

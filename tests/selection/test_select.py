@@ -30,7 +30,10 @@ from sds_hf import (
     score_table,
     select,
 )
+from sds_hf.selection.recipe import RecipeError
+from sds_hf.selection.report import ClassCount, lost_classes
 from sds_hf.selection.select import EmptySelectionError, Selection
+from sds_hf.selection.summary import differences
 
 NAMES = ["background", "dog", "cat", "person"]
 BOTH = ("num_classes_present", "classes_present")
@@ -487,9 +490,9 @@ def test_names_may_hold_quotes():
     [
         (
             Threshold(column="pcs", above=0.1),
-            r"the rules read \['pcs'\], which the scores do not have; there are \['id'",
+            "the rules read pcs, which the scores do not have; there are id",
         ),
-        (TopPerGroup(column="u", by="kind", fraction=1), r"the rules read \['kind'\], which the scores do not have"),
+        (TopPerGroup(column="u", by="kind", fraction=1), r"the rules read kind, which the scores do not have"),
         (Threshold(column="id", above=0.1), "a rule needs numbers; the column 'id' holds VARCHAR"),
         (TopPerGroup(column="classes", by="id", fraction=1), r"the column 'classes' holds BIGINT\[\]"),
     ],
@@ -567,7 +570,7 @@ def test_the_report_counts_everything(paper, tmp_path):
     assert [(count.id, count.name, count.before, count.after) for count in report.classes] == [
         (1, "dog", 6, 5), (2, "cat", 5, 2), (3, "person", 1, 0),
     ]  # fmt: skip
-    assert report.warnings == ["class person lost 1 of 1 rows"]
+    assert report.warnings == ["1 class lost more than 90% of the rows: person 1 of 1"]
     summary = report.scores["u"]
     assert summary.quantiles == pytest.approx(
         {f"{q:g}": np.quantile(list(PAPER.values()), q) for q in (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1)}
@@ -603,3 +606,37 @@ def test_where_the_truth_is_known_the_report_says_how_clean_it_is():
     assert report.clean_share() == (0.5, 0.75)
     assert Report(rows=10, kept=4, truth={"swapped": (10, 4)}).clean_share() == (0, 0)
     assert Report(rows=10, kept=4).clean_share() is None
+
+
+def test_lost_classes_are_told_in_one_line():
+    counts = [ClassCount(id=index, name=f"c{index}", before=index, after=0) for index in range(1, 14)]
+    (warning,) = lost_classes([*counts, ClassCount(id=20, name="kept", before=100, after=10)])
+    assert warning.startswith("13 classes lost more than 90% of the rows: c13 13 of 13, c12 12 of 12, ")
+    assert warning.endswith(", c4 4 of 4, and 3 more")
+    assert lost_classes([ClassCount(id=1, name="kept", before=10, after=1)]) == []
+
+
+IDENTITIES = [
+    {"score": "pcs", "model": "demo", "similarity": "prob"},
+    {"score": "asf_miou", "model": "demo", "reference": "maskclip", "refine": "affinity"},
+]
+
+
+def test_a_recipe_is_compared_with_how_scores_were_computed():
+    assert differences(Recipe.load("sds-paper"), IDENTITIES) == [
+        "sds-paper is for scores computed otherwise than these: model openai/clip-vit-base-patch16, not demo; "
+        "asf_miou.reference 'clip-es', not 'maskclip'; asf_miou.refine 'crf', not 'affinity'"
+    ]
+    same = ["model=demo", "scores.asf_miou={reference: maskclip, refine: affinity}"]
+    assert differences(Recipe.load("sds-paper", same), IDENTITIES) == []
+    only_similarity = Recipe.load("sds-paper", ["rules=[{threshold: {column: clip_sim, above: 0.8}}]", "model=demo"])
+    assert differences(only_similarity, IDENTITIES) == []  # what no rule reads does not matter
+
+
+def test_bounds_for_scores_of_another_kind_are_refused():
+    recipe = Recipe.from_dict({"name": "mine", "preset": "authors", "scores": {"pcs": {}, "asf_miou": {}}})
+    with pytest.raises(RecipeError, match=r"^mine \(preset authors\) is for scores computed otherwise ") as caught:
+        differences(recipe, IDENTITIES)
+    assert "pcs.similarity 'entropy', not 'prob'" in str(caught.value)
+    assert "Its bounds are not for them: " in str(caught.value)
+    assert "scores.pcs.similarity=prob" in str(caught.value)

@@ -177,9 +177,9 @@ def test_from_the_command_line(dataset, table, tmp_path, capsys):
     dataset.to_parquet(tmp_path / "data.parquet")
     data, scores = str(tmp_path / "data.parquet"), str(table.folder)
     assert main(["score", data, "--out", scores, "--add", "boundary", "--json"]) == 0
-    assert "boundary" in json.loads(capsys.readouterr().out)["scores"]
+    assert "boundary" in json.loads(capsys.readouterr().out)["result"]["scores"]
     other = score_table(dataset, [ClassesPresent()], tmp_path / "other")
     assert main(["join", scores, str(other.folder), "--out", str(tmp_path / "both"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["scores"] == ["classes_present", "clip_sim", "boundary"]
+    assert json.loads(capsys.readouterr().out)["result"]["scores"] == ["classes_present", "clip_sim", "boundary"]
     assert main(["score", data, "--out", scores, "--add", "boundary", "--scores", "pcs"]) == 2
     assert "one of --scores, --recipe, --for and --add" in " ".join(capsys.readouterr().err.split())

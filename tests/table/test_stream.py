@@ -92,7 +92,7 @@ def test_wherever_a_stream_comes_from(dataset, stored, tiny_clip, tmp_path, hub,
 def test_the_command(stored, tmp_path, capsys, whole):
     command = ["score", str(stored), "--scores", "classes_present", "--streaming", "--rows-per-shard", "5", "--json"]
     assert main([*command, "--out", str(tmp_path)]) == 0
-    assert json.loads(capsys.readouterr().out)["rows"] == 12
+    assert json.loads(capsys.readouterr().out)["counts"]["rows"] == 12
     assert main([*command, "--out", str(tmp_path), "--dry-run"]) == 2
     assert "leave out --streaming" in capsys.readouterr().err
     assert main(["score", str(tmp_path / "no*.tar"), "--streaming", "--out", str(tmp_path)]) == 2

@@ -407,7 +407,7 @@ def test_only_the_first_process_imports_and_publishes(hub, tiny_clip, tmp_path):
     done = launched([sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"], *words)
     assert done.returncode == 0, done.stderr
     (shown,) = [json.loads(text) for text in re.findall(r"(?ms)^\{.*?^\}", done.stdout)]
-    assert (shown["rows"], shown["kept"], shown["tag"]) == (5, 4, "v1")
+    assert (shown["counts"]["rows"], shown["counts"]["kept"], shown["result"]["tag"]) == (5, 4, "v1")
     lines = [entry["line"] for entry in hub.faults.log]
     for request in ("/repos/create", "/commit/", "/tag/"):
         assert sum(request in line for line in lines) == 1

@@ -1,5 +1,6 @@
 """README does what it says: its commands and its code are run. The guides have `test_docs.py`."""
 
+import json
 import os
 import re
 import runpy
@@ -88,6 +89,47 @@ def test_commands_and_code_run_in_order(home, monkeypatch, capsys):
         path.write_text(code)
         runpy.run_path(str(path))
     assert (home / "sds-voc" / "README.md").exists()
+
+
+def rows_of(text: str, title: str) -> dict[str, list[str]]:
+    """A table by its first column, the header's first cell being a title."""
+    _, _, rest = text.partition(f"| {title} |")
+    lines = rest[: rest.index("\n\n")].splitlines()[2:]
+    return {cells[0]: cells[1:] for cells in ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)}
+
+
+def test_figures_of_the_proof_are_those_that_were_measured():
+    proof = json.loads((ROOT / "tests" / "benchmarks" / "prove.json").read_text(encoding="utf-8"))
+    arms = {arm["name"]: arm for arm in proof["arms"]}
+    miou = {(one["regime"], one["evaluation"], one["arm"]): one["miou"] for one in proof["scores"]}
+    table = rows_of(README, "trained on")
+    named = {"all rows": "full", "random rows": "random 2,175", "the clean rows": "clean"}
+    assert {named.get(name, name.strip("`")) for name in table} == set(arms)
+    for name, (rows, clean, *reached) in table.items():
+        arm = arms[named.get(name, name.strip("`"))]
+        assert (rows, clean) == (f"{arm['size']:,}", f"{arm['clean']:.0%}".replace("%", " %"))
+        spreads = [miou[regime, "seen", arm["name"]] for regime in ("steps", "epochs")]
+        assert reached == [f"{spread['mean']:.1f} ± {spread['deviation']:.1f}" for spread in spreads]
+    assert f"{len(spreads[0]['values'])}" == "9"
+    assert "nine seeds" in README
+
+
+def test_what_scores_see_is_as_the_guide_says():
+    text = (ROOT / "docs" / "scores.md").read_text(encoding="utf-8")
+    guide = rows_of(text.partition("## Scores and recipes on 4,000 scenes")[2], "AUROC")
+    named = {"recipe `sds-paper`, bounds as quantiles": "SDS, bounds as quantiles", "recipe `sds-plus`": "`sds-plus`"}
+    columns = (10, 9, 6, 2, 4, 0)  # wrong object, wrong class, shifted, boxed, missing, any
+    for name, values in rows_of(README, "4,000 scenes").items():
+        assert values == [guide[named.get(name, name)][column] for column in columns], name
+
+
+def test_it_is_short():
+    """One screen of prose: what a person reads, without tables, code, headings and links to guides."""
+    prose = re.sub(r"^[|#!].*$|^    .*$|^\[.*\) ·$", "", re.sub(r"(?s)```.*?```", "", README), flags=re.M)
+    prose = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", prose)
+    sentences = [sentence.split() for sentence in re.split(r"(?<=[.?!:])\s+(?=[A-Z`]|sds-hf)", " ".join(prose.split()))]
+    assert sum(map(len, sentences)) < 450
+    assert max(map(len, sentences)) <= 30
 
 
 def test_paths_are_there():

@@ -19,6 +19,7 @@ from sds_hf.data.labels import LabelSpace, MaskValues, is_names_file, mask_value
 from sds_hf.data.sources.files import UnknownLayoutError, check_links
 from sds_hf.data.sources.findings import Findings, check_sizes, check_whole
 from sds_hf.data.sources.indices import MaskFiles
+from sds_hf.errors import no_such
 
 logger = logging.getLogger(__name__)
 
@@ -289,7 +290,7 @@ def make_reader(
             raise UnknownLayoutError(f"on_{option} must be {' or '.join(get_args(possible))}, not {value!r}")
     kind = _recognising(Path(path)) if name == "auto" else READERS.get(name)
     if kind is None:
-        raise UnknownLayoutError(f"no reader {name!r}; there are {sorted(READERS)}")
+        raise UnknownLayoutError(no_such("reader", name, READERS))
     arguments = {option: value for option, value in options.items() if value is not None}
     if unknown := set(arguments) - set(inspect.signature(kind.__init__).parameters):
         raise UnknownLayoutError(f"the reader {kind.name!r} has no option {sorted(unknown)}")
@@ -306,7 +307,10 @@ def _recognising(path: Path) -> type[Reader]:
         raise UnknownLayoutError(f"{path} is no folder")
     fitting = [reader for reader in READERS.values() if reader.recognises(path)]
     if not fitting:
-        raise UnknownLayoutError(f"{path} has no layout that is known; the readers are {sorted(READERS)}")
+        raise UnknownLayoutError(
+            f"{path} has no layout that is known; the readers are {', '.join(sorted(READERS))}: `sds-hf readers` says "
+            "which files each expects"
+        )
     if len(fitting) > 1:
         names = " or ".join(sorted(reader.name for reader in fitting))
         raise UnknownLayoutError(f"{path} could be of several layouts: give {names} in place of auto")

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, cast
 
 import sds_hf.scores
-from sds_hf.errors import did_you_mean, import_kinds, short
+from sds_hf.errors import did_you_mean, import_kinds, no_such, short
 from sds_hf.scores.base.presets import field_names
 from sds_hf.scores.base.score import REGISTRY, Cost, Score
 
@@ -51,6 +51,17 @@ def score_classes() -> Mapping[str, type[Score]]:
     """All scores, those of other packages too, by name."""
     _import_all()
     return REGISTRY
+
+
+def score_named(name: str) -> type[Score]:
+    """A score by its name.
+
+    Raises:
+        ValueError: if there is none; says which there are.
+    """
+    if name not in score_classes():
+        raise ValueError(no_such("score", name, score_classes()))
+    return score_classes()[name]
 
 
 @cache

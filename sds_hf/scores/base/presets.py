@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from sds_hf.errors import no_such
+
 PREFIX, SUFFIX = "sds-", ".yaml"
 
 
@@ -24,7 +26,7 @@ def preset(name: str) -> dict[str, Any]:
         ValueError: if there is none; names those that exist.
     """
     if name not in preset_names():
-        raise ValueError(f"no preset {name!r}; there are {preset_names()}")
+        raise ValueError(no_such("preset", name, preset_names()))
     path = files("sds_hf") / "selection" / "recipes" / f"{PREFIX}{name}{SUFFIX}"
     recipe: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return recipe

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, ClassVar, cast
 
-from sds_hf.errors import SettingsError
+from sds_hf.errors import SettingsError, no_such
 from sds_hf.schema import settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import CLASSES, COUNT
@@ -87,6 +87,17 @@ def each_group(by: Iterable[str]) -> str:
     return " and ".join(f"of each {GROUP_WORDS.get(column, column)}" for column in by)
 
 
+def rule_named(name: str) -> type[Rule]:
+    """A kind of rule by its name in recipes.
+
+    Raises:
+        ValueError: if there is none; says which there are.
+    """
+    if name not in RULES:
+        raise ValueError(no_such("rule", name, RULES))
+    return RULES[name]
+
+
 def make_rule(index: int, entry: Any) -> Rule:
     """The rule that a recipe writes as `{kind: settings}`.
 
@@ -101,7 +112,7 @@ def make_rule(index: int, entry: Any) -> Rule:
         raise ValueError(f"rule {index} must be one of {sorted(RULES)} with its settings, not {entry!r}")
     ((kind, settings),) = entry.items()
     if kind not in RULES:
-        raise ValueError(f"rule {index}: no rule {kind!r}; there are {sorted(RULES)}")
+        raise ValueError(f"rule {index}: {no_such('rule', kind, RULES)}")
     names = [field.name for field in fields(cast(Any, RULES[kind]))]
     if not isinstance(settings or {}, dict):
         raise ValueError(f"rule {index}, {kind}: takes the settings {names}, not {settings!r}")
