@@ -332,7 +332,7 @@ def test_what_needs_everything_refuses_in_one_line(tmp_path):
         table_for(tmp_path / "none", [{"top_k": {"column": "beauty", "target": 3}}])
     with pytest.raises(Crash):
         score_table(rows, scores_of({}), tmp_path / "all", rows_per_shard=16, progress=crash_at(20))
-    with pytest.raises(ValueError, match="holds an unfinished table of all scores: finish it as it was begun"):
+    with pytest.raises(ValueError, match="holds an unfinished table of all scores: finish that first"):
         table_for(tmp_path / "all", BOUNDS)
 
 

@@ -85,7 +85,7 @@ def score_for(
     if manifest and NEEDED not in manifest:
         if not manifest.get("complete"):
             raise ValueError(
-                f"{folder} holds an unfinished table of all scores: finish it as it was begun, or choose another --out"
+                f"{folder} holds an unfinished table of all scores: finish that first, or choose another out=..."
             )
         return score_table(dataset, chosen, out, **job, retry=retry, progress=progress, engine=engine)
     task = Task(dataset, chosen, out, rows_per_shard, source)
