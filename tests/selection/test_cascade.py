@@ -320,19 +320,19 @@ def test_what_needs_everything_refuses_in_one_line(tmp_path):
             rows, selection, make_recipe(BOUNDS), scores=table, folder=tmp_path / "p", explorer=write_explorer
         ),
     ):
-        with pytest.raises(ValueError, match=r"needs all scores of all rows.* --all"):
+        with pytest.raises(ValueError, match=r"needs all scores of all rows.* option `all`"):
             refused()
     with pytest.raises(ValueError, match=r"holds scores of another request \(source.stream is null, now true"):
         score_table(rows.to_iterable_dataset(), scores_of({}), table.folder, rows_per_shard=16)
     with pytest.raises(ValueError, match="more than once, which a stream cannot"):
         score_for(rows.to_iterable_dataset(), make_recipe(BOUNDS), tmp_path / "stream", scores=scores_of({}))
-    with pytest.raises(ValueError, match=r"--dry-run cannot say how long the values take that .* skips"):
+    with pytest.raises(ValueError, match=r"a plan cannot say how long the values take that .* skips"):
         plan_table(rows, scores_of({}), table.folder, rows_per_shard=16)
     with pytest.raises(ValueError, match=r"the rules read \['beauty'\], which no score of the recipe writes"):
         table_for(tmp_path / "none", [{"top_k": {"column": "beauty", "target": 3}}])
     with pytest.raises(Crash):
         score_table(rows, scores_of({}), tmp_path / "all", rows_per_shard=16, progress=crash_at(20))
-    with pytest.raises(ValueError, match="holds an unfinished table of all scores: finish it as it was begun"):
+    with pytest.raises(ValueError, match="holds an unfinished table of all scores: finish it as begun"):
         table_for(tmp_path / "all", BOUNDS)
 
 

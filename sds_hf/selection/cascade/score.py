@@ -66,6 +66,11 @@ def score_for(
     Raises:
         ValueError: see `score_table`; also if the dataset is a stream, or the folder holds an unfinished table of all
             scores.
+
+    Examples:
+        >>> mine = Recipe(name="mine", scores={"boundary": {}}, rules=[Threshold("boundary", 0.05)])
+        >>> score_for(candidates, mine, "as-needed").to_arrow().num_rows
+        24
     """
     from datasets import Dataset
 
@@ -80,7 +85,7 @@ def score_for(
     if manifest and NEEDED not in manifest:
         if not manifest.get("complete"):
             raise ValueError(
-                f"{folder} holds an unfinished table of all scores: finish it as it was begun, or choose another --out"
+                f"{folder} holds an unfinished table of all scores: finish it as begun, or choose another out=..."
             )
         return score_table(dataset, chosen, out, **job, retry=retry, progress=progress, engine=engine)
     task = Task(dataset, chosen, out, rows_per_shard, source)
