@@ -297,8 +297,8 @@ def _check_decided(rule: Rule, candidates: Candidates) -> None:
     columns = [name for name in rule.reads if candidates.value(f"SELECT count(*) {rows} {candidates.skipped(name)}")]
     raise ValueError(
         f"{rule.label!r} asks for {' and '.join(columns)} of {count:,} rows of which that was skipped, since the rules "
-        "they were scored for did not need it: compute it with `score_for` and this recipe, or "
-        "everything with `score_table`"
+        "they were scored for did not need it: compute it with `score_for`, or `sds-hf "
+        "score` and its option `for`, or everything with `score_table`"
     )
 
 

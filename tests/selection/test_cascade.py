@@ -234,7 +234,7 @@ def test_nothing_is_computed_twice(encoder, tmp_path):
 
     table, looser = ScoreTable.load(tmp_path / "scores"), [*BOUNDS, TOP]
     with pytest.raises(
-        ValueError, match=r"'pcs > 0.0' asks for pcs of \d+ rows of which that was skipped, .* --for RECIPE"
+        ValueError, match=r"'pcs > 0.0' asks for pcs of \d+ rows of which that was skipped, .* its option `for`"
     ):
         select(table, make_recipe(looser))
     assert passes_of(encoder, lambda: table_for(tmp_path / "scores", looser, "looser")) < everything - first
