@@ -56,8 +56,8 @@ def write_explorer(folder: Path, dataset: "Dataset", selection: Selection, recip
         raise ValueError("the explorer shows scores, and none are published: give the score table")
     if NEEDED in report.provenance:
         raise ValueError(
-            "the explorer, on which bounds are tried out, needs all scores of all rows: compute the rest with `sds-hf "
-            "score DATASET --out SCORES --all`, or publish without --explorer"
+            "the explorer, on which bounds are tried out, needs all scores of all rows: compute the rest with "
+            "`sds-hf score` and its option `all`, or publish without explorer=..."
         )
     explorer = folder / EXPLORER
     explorer.mkdir()

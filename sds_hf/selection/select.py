@@ -318,8 +318,8 @@ def _check_decided(rule: Rule, candidates: Candidates) -> None:
     columns = [name for name in rule.reads if candidates.value(f"SELECT count(*) {rows} {candidates.skipped(name)}")]
     raise ValueError(
         f"{rule.label!r} asks for {' and '.join(columns)} of {count:,} rows of which that was skipped, since the rules "
-        "they were scored for did not need it: compute it with `sds-hf score DATASET --out SCORES --for RECIPE`, or "
-        "everything with --all"
+        "they were scored for did not need it: compute it with `score_for`, or `sds-hf "
+        "score` and its option `for`, or everything with `score_table`"
     )
 
 
@@ -331,7 +331,7 @@ def _skipped_note(candidates: Candidates) -> list[str]:
         return []
     return [
         f"of {rows:,} rows only what decides was computed: {', '.join(counts)}; distributions are of these rows alone, "
-        "and rules that ask for more are refused until `sds-hf score --all` has computed the rest"
+        "and rules that ask for more are refused until `sds-hf score` with its option `all` has computed the rest"
     ]
 
 

@@ -90,7 +90,7 @@ class Scores:
         if self.skipped:
             raise ValueError(
                 f"{purpose} needs all scores of all rows, and some of these were skipped, as `{SKIPPED}` says: compute "
-                "the rest with `sds-hf score DATASET --out SCORES --all`"
+                "the rest with `score_table`, or `sds-hf score` and its option `all`"
             )
 
 

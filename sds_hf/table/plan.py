@@ -89,7 +89,7 @@ def plan_table(
     task.request["source"]["sha256"] = content = quick_content_digest(dataset, task.columns)
     manifest = task.manifest(ignore=[name for name in task.unknown if content is None or name != "source.sha256"])
     if NEEDED in manifest:
-        raise ValueError(f"--dry-run cannot say how long the values take that {out} skips; leave it out")
+        raise ValueError(f"a plan cannot say how long the values take that {out} skips; leave it out")
     shards = Shards(task.folder, len(dataset), rows_per_shard)
     finished = shards.finished(manifest)
     rows = np.unique(np.linspace(0, len(dataset) - 1, min(SAMPLE, len(dataset))).astype(int)).tolist()

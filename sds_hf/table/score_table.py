@@ -115,8 +115,8 @@ class ScoreTable(Screen):
         if self.skips:
             raise ValueError(
                 f"{purpose} needs all scores of all rows, and {self.folder} has only those that the rules of "
-                f"{self.manifest[NEEDED]['recipe']!r} needed: `sds-hf score DATASET --out {self.folder} --all` "
-                "computes the rest"
+                f"{self.manifest[NEEDED]['recipe']!r} needed: `score_table`, or "
+                "`sds-hf score` with its option `all`, computes the rest"
             )
 
     @property
