@@ -87,10 +87,11 @@ def _show(run: "Run", recipe: "Recipe", file: str) -> None:
         show.paths(Path(run.published.target))
     selection, source = run.out / "selection", run.table.manifest["source"]["name"]
     dataset = run.out / "source" if (run.out / "source").exists() else source
-    rest = [["sds-hf", "run", file, "--out", run.out, "--all"]] if run.table.skips else []  # which a page needs
+    if run.table.skips:  # a page needs all scores
+        show.out.say("  [dim]look and explore need all scores:[/] sds-hf run {} --out {} --all", file, f"{run.out}-all")
+        return
     show.next_steps(
         [
-            *rest,
             ["sds-hf", "look", selection, "--dataset", dataset, "--out", run.out / "look.html"],
             ["sds-hf", "explore", run.out / "scores", dataset, "--selection", selection],
         ],

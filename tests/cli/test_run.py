@@ -55,10 +55,10 @@ def test_each_recipe_has_a_folder_of_its_own(here, tiny_clip, capsys):
 
 
 def test_it_ends_with_what_to_look_at(here, tiny_clip, capsys, monkeypatch):
-    assert main(["run", recipe("mine", tiny_clip, "path: raw, labels: voc")]) == 0
+    assert main(["run", recipe("mine", tiny_clip, "path: raw, labels: voc"), "--all"]) == 0
     shown = capsys.readouterr().out.split("Look at")[1].strip().splitlines()
     lines = [line.strip() for line in shown if line.strip().startswith("sds-hf ")]
-    assert [shlex.split(line)[1] for line in lines] == ["run", "look", "explore"]
+    assert [shlex.split(line)[1] for line in lines] == ["look", "explore"]
     served = []
     monkeypatch.setattr("sds_hf.explore.server.serve", lambda *args: served.append(args))
     for line in lines:
