@@ -15,6 +15,7 @@ from sds_hf.pipeline import check_imported, check_unused, scores_of, source_of, 
 from sds_hf.publishing.publish import Published, check_target, publish, target_of
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.select import select
+from sds_hf.table.manifest import NEEDED, read_manifest
 from sds_hf.table.plan import SAMPLE, Plan, plan_table
 from sds_hf.table.score_table import ScoreTable
 
@@ -76,7 +77,9 @@ def plan_run(recipe: Recipe, out: str | Path, *, rows_per_shard: int = 1000, **t
         assert source.dataset is not None
         dataset = open_dataset(source.dataset, source.split, config=source.config, revision=source.revision)
         title = source.dataset
-    plan = plan_table(dataset, scores, out / "scores", source=title, **options)
+    # A table that has only what its rules needed is decided on row by row: what is left is known at most.
+    needed = NEEDED in (read_manifest(out / "scores") or {})
+    plan = plan_table(dataset, scores, out / ("scores-anew" if needed else "scores"), source=title, **options)
     published = None if plan.rows_left else _published(recipe, dataset, out, target)
     return RunPlan(0, plan, _labels(recipe), name, published)
 

@@ -409,11 +409,11 @@ def test_only_what_decides_is_scored(stored, recipe, scored, tmp_path, capsys):
     assert main(["join", str(out), str(out), "--out", str(tmp_path / "joined")]) == 2
     assert "a join needs all scores of all rows" in said(capsys)
     assert main(["score", str(stored), "--out", str(out), "--all", "--json"]) == 0
-    assert "needed" not in result(capsys)
+    assert "needed" not in result(capsys)["result"]
     for ours, theirs in zip(ScoreTable.load(out).paths, ScoreTable.load(scored / "scores").paths, strict=True):
         assert ours.read_bytes() == theirs.read_bytes()
     assert main(["score", str(stored), "--for", str(recipe), "--out", str(tmp_path / "again"), "--json"]) == 0
-    assert result(capsys)["needed"]["work"] == {"encoder passes of pcs": [12, 24]}
+    assert result(capsys)["result"]["needed"]["work"] == {"encoder passes of pcs": [12, 24]}
     for wrong in (["--recipe", str(recipe)], ["--streaming"], ["--dry-run"]):
         assert main(["score", str(stored), "--for", str(recipe), "--out", str(out), *wrong]) == 2
 

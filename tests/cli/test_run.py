@@ -55,7 +55,7 @@ def test_each_recipe_has_a_folder_of_its_own(here, tiny_clip, capsys):
 
 
 def test_it_ends_with_what_to_look_at(here, tiny_clip, capsys, monkeypatch):
-    assert main(["run", recipe("mine", tiny_clip, "path: raw, labels: voc")]) == 0
+    assert main(["run", recipe("mine", tiny_clip, "path: raw, labels: voc"), "--all"]) == 0
     shown = capsys.readouterr().out.split("Look at")[1].strip().splitlines()
     lines = [line.strip() for line in shown if line.strip().startswith("sds-hf ")]
     assert [shlex.split(line)[1] for line in lines] == ["look", "explore"]
@@ -88,7 +88,7 @@ def test_a_dry_run_scores_nothing(here, tiny_clip, capsys):
 
 def test_a_dry_run_after_a_run_shows_what_would_be_published(here, tiny_clip, capsys):
     command = ["run", recipe("mine", tiny_clip)]
-    assert main([*command, "--quiet"]) == 0
+    assert main([*command, "--quiet", "--all"]) == 0
     before = tree(here)
     assert main([*command, "--dry-run", "--json", "--set", "rules.0.threshold.above=q0.5"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -106,10 +106,10 @@ def test_selection_and_publication_agree_where_publishing_is_refused(here, tiny_
     assert not (out / "selection").exists()
     assert not (out / "published").exists()
     assert main(command) == 0
-    kept, before = Selection.load(out / "selection").report.kept, tree(out)
+    kept, before = Selection.load(out / "selection").report.kept, (tree(out / "selection"), tree(out / "published"))
     assert kept == len(load_dataset(str(out / "published"), split="train"))
     assert main([*command, "--set", "rules.0.threshold.above=q0.5", "--set", "publish.gate.min_rows=9"]) == 2
-    assert tree(out) == before
+    assert (tree(out / "selection"), tree(out / "published")) == before
     assert main([*command, "--set", "rules.0.threshold.above=q0.5"]) == 0
     fewer = Selection.load(out / "selection").report.kept
     assert fewer < kept
