@@ -17,6 +17,7 @@ from support.paths import PACKAGE
 
 from sds_hf import PCS
 from sds_hf.cli import main
+from sds_hf.data.cells import READABLE
 from sds_hf.data.images import decode_image, decode_mask
 from sds_hf.data.labels import COCO, VOC
 from sds_hf.data.sources.dataset_diffusion import classes_in_prompt
@@ -26,7 +27,6 @@ from sds_hf.demo.dataset import COCO_NAMES, SIDE, demo_features, demo_rows
 from sds_hf.demo.defects import DEFECTS, IMAGE_DEFECTS, MASK_DEFECTS, possible_defects
 from sds_hf.demo.scenes import CLASSES, CONCEPTS, DISTRACTORS, MIN_VISIBLE, SPOKEN, Scene, _paste, draw_scene
 from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.score import READABLE
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 

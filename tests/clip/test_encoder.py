@@ -32,7 +32,7 @@ from sds_hf.clip.preprocessing import resize, resize_in_steps
 
 CPU = torch.device("cpu")
 TEXTS = ["a clean origami dog.", "a clean origami diningtable.", "dog", "a much longer sentence about a dog " * 5]
-WAY_OUT = r"use --model demo, which ships with sds-hf, or the path of a local folder with config\.json and model"
+WAY_OUT = r"use model='demo', which ships with sds-hf, or the path of a local folder with config\.json and model"
 EXACT = 1e-5
 
 
@@ -434,7 +434,7 @@ def test_what_was_downloaded_once_works_without_the_hub(old_clip, folder, tiny_c
     done = elsewhere(old_clip, "user/never-seen", **environment)
     assert done.stdout.strip() == model_files(tiny_clip).weights_sha256
     assert "cannot get model 'user/never-seen'" in done.stderr
-    assert "use --model demo" in done.stderr
+    assert "use model='demo'" in done.stderr
 
 
 def test_the_model_of_the_package():

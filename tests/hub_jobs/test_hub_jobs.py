@@ -215,7 +215,7 @@ def test_the_command_says_the_price_and_asks(raw, runner, capsys, monkeypatch):
     assert main(words) == 2
     assert "nobody answered: --yes starts without" in " ".join(capsys.readouterr().err.split())
     assert main([*words, "--json"]) == 2
-    assert "--json asks no questions: give --yes" in capsys.readouterr().err
+    assert "--json asks no questions: give --yes" in capsys.readouterr().out
     assert main([*words, "--streaming"]) == 2
     assert main([*words[:4], "--out", f"{OUT}/asked"]) == 2
     assert "needs --flavor" in capsys.readouterr().err

@@ -516,7 +516,7 @@ def test_places_without_scores(tmp_path):
         select(tmp_path / "gone", [])
     with pytest.raises(ValueError, match="holds no score table; `sds-hf score"):
         select(tmp_path, [])
-    with pytest.raises(ValueError, match=r"holds no selection\.parquet: make one with `sds-hf select"):
+    with pytest.raises(ValueError, match=r"holds no selection\.parquet: `sds-hf select"):
         Selection.load(tmp_path)
 
 

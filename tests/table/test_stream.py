@@ -94,7 +94,7 @@ def test_the_command(stored, tmp_path, capsys, whole):
     assert main([*command, "--out", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out)["counts"]["rows"] == 12
     assert main([*command, "--out", str(tmp_path), "--dry-run"]) == 2
-    assert "leave out --streaming" in capsys.readouterr().err
+    assert "leave out --streaming" in capsys.readouterr().out
     assert main(["score", str(tmp_path / "no*.tar"), "--streaming", "--out", str(tmp_path)]) == 2
     assert "no file matches" in capsys.readouterr().err
 

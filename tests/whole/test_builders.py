@@ -114,12 +114,12 @@ def test_errors_are_one_line(tmp_path):
 
     for options, message in (
         ({}, "reads a raw folder: give data_dir="),
-        ({"data_dir": str(raw)}, "says what its mask indices mean: give --labels voc or --labels coco"),
+        ({"data_dir": str(raw)}, "says what its mask indices mean: give labels='voc' or labels='coco'"),
         (
             {"data_dir": str(raw), "labels": "ade20k"},
             "no label space 'ade20k'; there are cityscapes, coco,",
         ),
-        ({"data_dir": str(raw), "labels": "coco", "ids": "both"}, "--ids is contiguous or original"),
+        ({"data_dir": str(raw), "labels": "coco", "ids": "both"}, "ids must be contiguous or original"),
         ({"data_dir": str(tmp_path / "gone"), "labels": "voc"}, "gone is no folder"),
         ({"data_dir": str(raw), "labels": "voc"}, "0.png: [21] stand for no class of the label space 'voc'"),
     ):

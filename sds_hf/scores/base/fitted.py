@@ -174,7 +174,7 @@ class FittedScore(ClipScore):
         if self.fitted is None:
             raise ValueError(
                 f"{self.name} compares with a fitted model: write one with {type(self).__name__}.fit(dataset, "
-                f"'{self.name}.npz') or `sds-hf fit {self.name} REFERENCE --out {self.name}.npz`, then say "
+                f"'{self.name}.npz') or `sds-hf fit {self.name} ...`, then say "
                 f"fitted='{self.name}.npz'"
             )
         model = load_statistics(self.fitted, self.name)
