@@ -234,7 +234,7 @@ def test_nothing_is_computed_twice(encoder, tmp_path):
 
     table, looser = ScoreTable.load(tmp_path / "scores"), [*BOUNDS, TOP]
     with pytest.raises(
-        ValueError, match=r"'pcs > 0.0' asks for pcs of \d+ rows of which that was skipped, .* --for RECIPE"
+        ValueError, match=r"'pcs > 0.0' asks for pcs of \d+ rows of which that was skipped, .* its option `for`"
     ):
         select(table, make_recipe(looser))
     assert passes_of(encoder, lambda: table_for(tmp_path / "scores", looser, "looser")) < everything - first
@@ -320,7 +320,7 @@ def test_what_needs_everything_refuses_in_one_line(tmp_path):
             rows, selection, make_recipe(BOUNDS), scores=table, folder=tmp_path / "p", explorer=write_explorer
         ),
     ):
-        with pytest.raises(ValueError, match=r"needs all scores of all rows.* --all"):
+        with pytest.raises(ValueError, match=r"needs all scores of all rows.* its option `all`"):
             refused()
     with pytest.raises(ValueError, match=r"holds scores of another request \(source.stream is null, now true"):
         score_table(rows.to_iterable_dataset(), scores_of({}), table.folder, rows_per_shard=16)
