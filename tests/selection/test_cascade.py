@@ -326,7 +326,7 @@ def test_what_needs_everything_refuses_in_one_line(tmp_path):
         score_table(rows.to_iterable_dataset(), scores_of({}), table.folder, rows_per_shard=16)
     with pytest.raises(ValueError, match="more than once, which a stream cannot"):
         score_for(rows.to_iterable_dataset(), make_recipe(BOUNDS), tmp_path / "stream", scores=scores_of({}))
-    with pytest.raises(ValueError, match=r"--dry-run cannot say how long the values take that .* skips"):
+    with pytest.raises(ValueError, match=r"a plan cannot say how long the values take that .* skips"):
         plan_table(rows, scores_of({}), table.folder, rows_per_shard=16)
     with pytest.raises(ValueError, match=r"the rules read \['beauty'\], which no score of the recipe writes"):
         table_for(tmp_path / "none", [{"top_k": {"column": "beauty", "target": 3}}])
