@@ -165,7 +165,7 @@ def optimizer_of(network: Segmenter, steps: int, training: Training) -> tuple[An
     peaks = [group["lr"] for group in groups]
     warm_up = max(WARM_UP, 1.5 / steps)  # of a very short run at least one step
     return optimizer, torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, peaks, total_steps=steps + 1, pct_start=min(warm_up, 0.5)
+        optimizer, peaks, total_steps=steps + 1, pct_start=min(warm_up, 0.75)
     )
 
 
