@@ -1,5 +1,6 @@
 """A judgement as a section of a card, and as a picture."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def draw(judgement: Judgement, path: Path) -> None:
             )
     grid.set_xticks(range(len(names)), [name.replace("_", " ") for name in names], rotation=50, ha="left", fontsize=9.5)
     grid.xaxis.tick_top()
-    grid.set_yticks(range(len(sights)), [sight.name[:42] for sight in sights], fontsize=9.5, parse_math=False)
+    grid.set_yticks(range(len(sights)), [_label(sight.name) for sight in sights], fontsize=9.5, parse_math=False)
     for label, sight in zip(grid.get_yticklabels(), sights, strict=True):
         label.set_fontweight("bold" if sight.kind in ("recipe", "rule") else "normal")
     grid.tick_params(length=0)
@@ -91,8 +92,12 @@ def draw(judgement: Judgement, path: Path) -> None:
         axis.spines[:].set_visible(False)
     figure.tight_layout()
     with whole_file(path) as file:
-        figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+        figure.savefig(file, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
+
+
+def _label(name: str) -> str:
+    return textwrap.fill(name, 36, max_lines=2, placeholder=" …")
 
 
 def _bars(axis: Any, sights: list[Sight], judgement: Judgement) -> None:
@@ -106,7 +111,7 @@ def _bars(axis: Any, sights: list[Sight], judgement: Judgement) -> None:
     axis.axvline(judgement.clean / judgement.rows, color=INK, linewidth=1, linestyle="--")
     axis.set_xlim(0, 1)
     axis.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"], fontsize=9)
-    other = ", grey: at its own size" if any(own) else ""
+    other = "\n(grey: of its own size)" if any(own) else ""
     axis.set_xlabel(f"clean among {judgement.size:,} kept{other}", fontsize=9.5, labelpad=6)
     axis.tick_params("y", length=0)
 
