@@ -4,8 +4,8 @@
 
 Draws the scenes and scores them in the folder WORK, trains the probe of `sds-hf prove` on each arm, and writes here a
 report, JSON and a picture of each part: `prove.*` (equal steps and equal epochs), `prove_alone.*` (each score alone),
-`prove_sizes.*` (sizes as in the paper's Table 6), `prove_full.*` (a U-Net from scratch), and `prove_curve.json`, the
-full set by number of steps. Run again, it goes on; run twice at once, the trainings are shared. `seen` are clean scenes
+`prove_sizes.*` (sizes as in the paper's Table 6), `prove_full.*` (a U-Net from scratch), and `prove_curve.json` and
+`prove_full_curve.json`, the full set by number of steps. Run again, it goes on; run twice at once, the trainings are shared. `seen` are clean scenes
 of the artwork the candidates are drawn from, `unseen` of artwork that neither the demo CLIP nor the candidates have.
 """
 
@@ -40,7 +40,11 @@ CURVE, CURVE_SEEDS = (250, 500, 1000, 2000, 4000, 8000), 3  # steps of the full 
 # From scratch on two cores: small pictures.
 SCRATCH = {"depth": "full", "model": "unet", "side": 96, "training": Training(learning_rate=3e-3, weight_decay=1e-2)}
 SCRATCH_CURVE, SCRATCH_STEPS, SCRATCH_SEEDS = (500, 1000, 2000), 2000, 3
-PARTS = ("prove", "alone", "sizes", "curve", "full")
+CURVES: dict[str, tuple[Sequence[int], int, dict[str, Any]]] = {
+    "curve": (CURVE, CURVE_SEEDS, {}),
+    "full_curve": (SCRATCH_CURVE, 1, SCRATCH),
+}
+PARTS = ("prove", "alone", "sizes", "curve", "full_curve", "full")
 
 
 def make_sets(work: Path, rows: int) -> None:
@@ -94,12 +98,10 @@ def main() -> None:
         "full": {**probe, **SCRATCH, "steps": SCRATCH_STEPS, "recipes": pair, "seeds": SCRATCH_SEEDS, "regimes": both},
     }
     for part in arguments.parts:
-        if part == "curve":
-            curves = {
-                "probe": learning_curve(*sets, CURVE, CURVE_SEEDS),
-                "unet": learning_curve(*sets, SCRATCH_CURVE, 1, **SCRATCH),
-            }
-            write_whole(here / "prove_curve.json", json.dumps(curves, indent=1) + "\n")
+        if part in CURVES:
+            lengths, seeds, training = CURVES[part]
+            curve = learning_curve(*sets, lengths, seeds, **training)
+            write_whole(here / f"prove_{part}.json", json.dumps(curve, indent=1) + "\n")
             continue
         name = part if part == "prove" else f"prove_{part}"
         write_proof(Experiment(*sets, **settings[part]).run(watcher(kind="json")), work / name)
