@@ -4,9 +4,10 @@
 
 Draws the scenes and scores them in the folder WORK, trains the probe of `sds-hf prove` on each arm, and writes here a
 report, JSON and a picture of each part: `prove.*` (equal steps and equal epochs), `prove_alone.*` (each score alone),
-`prove_sizes.*` (sizes as in the paper's Table 6), `prove_full.*` (a U-Net from scratch), and `prove_curve.json` and
-`prove_full_curve.json`, the full set by number of steps. Run again, it goes on; run twice at once, the trainings are shared. `seen` are clean scenes
-of the artwork the candidates are drawn from, `unseen` of artwork that neither the demo CLIP nor the candidates have.
+`prove_sizes.*` (sizes as in the paper's Table 6), `prove_full.*` (a U-Net from scratch), and the full set by number of
+steps, `prove_curve.json` and `prove_full_curve.json`. Run again, it goes on; run twice at once, the trainings are
+shared. `seen` are clean scenes of the artwork the candidates are drawn from, `unseen` of artwork that neither the demo
+CLIP nor the candidates have.
 """
 
 import argparse
