@@ -1,26 +1,26 @@
 """Whether selections train a better segmenter, on demo scenes: every arm, two evaluation sets, ten seeds.
 
-    python prove.py WORK [--rows 4000] [--steps 200] [--stride 16] [--seeds 10] [--alone-seeds 5] [--size-seeds 3]
+    python prove.py WORK [--rows 4000] [--steps 2000] [--seeds 10] [--size-seeds 5] [--parts prove alone]
 
 Draws the scenes and scores them in the folder WORK, trains the probe of `sds-hf prove` on each arm, and writes here a
-report, JSON and a picture of each: `prove.*` (equal steps and equal epochs), `prove_alone.*` (each score alone),
-`prove_sizes.*` (sizes as in the paper's Table 6); and `prove_curve.json`, the full set by number of steps. Run again,
-it goes on; run twice at once, the trainings are shared. `seen` are clean scenes of the artwork the candidates are
-drawn from, `unseen` of artwork that neither the demo CLIP nor the candidates have.
+report, JSON and a picture of each part: `prove.*` (equal steps and equal epochs), `prove_alone.*` (each score alone),
+`prove_sizes.*` (sizes as in the paper's Table 6), `prove_full.*` (a U-Net from scratch), and the full set by number of
+steps, `prove_curve.json` and `prove_full_curve.json`. Run again, it goes on; run twice at once, the trainings are
+shared. `seen` are clean scenes of the artwork the candidates are drawn from, `unseen` of artwork that neither the demo
+CLIP nor the candidates have.
 """
 
 import argparse
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
+from datasets import Dataset
 
-from sds_hf import ASF, PCS, Recipe, ScoreTable, TopK, TopPerGroup, score_table, select
+from sds_hf import ASF, PCS, Recipe, ScoreTable, TopK, score_table, select
 from sds_hf.cli.progress import watcher
 from sds_hf.data.folder import write_data_folder
 from sds_hf.data.opening import open_dataset
@@ -30,15 +30,22 @@ from sds_hf.files import write_whole
 from sds_hf.prove.experiment import Experiment, write_proof
 from sds_hf.prove.segmenters.training import Training
 from sds_hf.scores.boundary import Boundary
+from sds_hf.selection.rules import resized
 
 EVALUATION = {"seen": DEMO_SETS, "unseen": (HELD_OUT_SET,)}
 EVALUATION_ROWS = 400
-RANKED = ("clip_sim", "asf_miou", "boundary")
-GROUPS = ("num_classes_present", "classes_present")
-CURVE, CURVE_SEEDS = (100, 200, 400, 800), 1  # steps of the full set, to see where it stops to gain
+ALONE = ("clip_sim", "pcs", "asf_miou", "boundary")
 SIZES = (0.15, 0.375, 0.5, 0.75)  # of the candidates; the paper has 15, 26, 30 and 40 of 40 thousand
-RATE = 1.2e-2  # of few steps: three times that of the default of 600
 QUANTILES = ["rules.0.threshold.above=q0.2", "rules.1.threshold.above=q0.1"]
+CURVE, CURVE_SEEDS = (250, 500, 1000, 2000, 4000, 8000), 3  # steps of the full set, to see where it stops to gain
+# From scratch on two cores: small pictures.
+SCRATCH = {"depth": "full", "model": "unet", "side": 96, "training": Training(learning_rate=3e-3, weight_decay=1e-2)}
+SCRATCH_CURVE, SCRATCH_STEPS, SCRATCH_SEEDS = (500, 1000, 2000), 2000, 3
+CURVES: dict[str, tuple[Sequence[int], int, dict[str, Any]]] = {
+    "curve": (CURVE, CURVE_SEEDS, {}),
+    "full_curve": (SCRATCH_CURVE, 1, SCRATCH),
+}
+PARTS = ("prove", "alone", "sizes", "curve", "full_curve", "full")
 
 
 def make_sets(work: Path, rows: int) -> None:
@@ -51,38 +58,25 @@ def make_sets(work: Path, rows: int) -> None:
         write_data_folder(demo_rows(rows, seed=11), demo_features(), work / "pool")
 
 
-def with_worst_rank(table: ScoreTable, path: Path) -> Path:
-    """The scores and the lowest of three ranks, each in [0, 1], 1 the best; 0 where a score is null."""
-    scores = table.to_arrow()
-    worst = np.ones(len(scores))
-    for name in RANKED:
-        values = np.nan_to_num(scores[name].to_numpy(), nan=-np.inf)
-        worst = np.minimum(worst, np.argsort(np.argsort(values, kind="stable"), kind="stable") / (len(values) - 1))
-    pq.write_table(scores.append_column("worst_rank", pa.array(worst, pa.float32())), path)
-    return path
+def recipes() -> list[Recipe]:
+    """The paper's rules with quantiles as bounds, and ours with as many rows."""
+    return [Recipe.load("sds-paper", QUANTILES), Recipe.load("sds-plus")]
 
 
-def recipes(size: int) -> list[Recipe]:
-    """The paper's rules with quantiles as bounds, the worst rank, and each score alone, all of one size."""
-    paper = Recipe.load("sds-paper", QUANTILES)
-    plus = Recipe(name="sds-plus", rules=[TopPerGroup(column="worst_rank", by=GROUPS, target=size)])
-    alone = [
-        Recipe(name=column, rules=[TopK(column=column, target=size)])
-        for column in ("clip_sim", "pcs", "asf_miou", "boundary")
-    ]
-    return [paper, plus, *alone]
+def of_size(recipe: Recipe, size: int) -> Recipe:
+    """A recipe that keeps so many rows."""
+    return Recipe(name=recipe.name, rules=resized(recipe.rules, size))
 
 
 def main() -> None:
     """See above."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--rows", type=int, default=4000)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--stride", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--alone-seeds", type=int, default=5)
-    parser.add_argument("--size-seeds", type=int, default=3)
+    parser.add_argument("--size-seeds", type=int, default=5)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     work, here = arguments.work, Path(__file__).parent
@@ -91,46 +85,48 @@ def main() -> None:
     pool, evaluation = open_dataset(work / "pool"), {name: open_dataset(work / name) for name in EVALUATION}
     scores = [PCS(model="demo"), ASF(model="demo", reference="maskclip", refine="affinity"), Boundary()]
     table = score_table(pool, scores, work / "scores", rows_per_shard=500, source=str(work / "pool"))
-    ranked = with_worst_rank(table, work / "ranked.parquet")
 
-    size = len(select(ranked, Recipe.load("sds-paper", QUANTILES)).kept_rows())
-    training = Training(learning_rate=RATE)
+    paper, plus = recipes()
+    size = len(select(table, paper).kept_rows())
+    pair = [paper, of_size(plus, size)]
+    alone = [Recipe(name=column, rules=[TopK(column=column, target=size)]) for column in ALONE]
+    sets = (pool, table, evaluation, work / "proof")
+    both, probe = ("steps", "epochs"), {"steps": arguments.steps, "source": "demo scenes, seed 11"}
     settings = {
-        "steps": arguments.steps,
-        "stride": arguments.stride,
-        "training": training,
-        "source": "demo scenes, seed 11",
+        "prove": {**probe, "recipes": pair, "seeds": arguments.seeds, "regimes": both},
+        "alone": {**probe, "recipes": [*pair, *alone], "seeds": arguments.seeds, "regimes": both},
+        "sizes": {**probe, "recipes": pair, "seeds": arguments.size_seeds, "regimes": both, "sizes": SIZES},
+        "full": {**probe, **SCRATCH, "steps": SCRATCH_STEPS, "recipes": pair, "seeds": SCRATCH_SEEDS, "regimes": both},
     }
-    paper_and_plus, alone = recipes(size)[:2], recipes(size)
-    for name, chosen, shares, seeds, regimes in (
-        ("prove", paper_and_plus, (), arguments.seeds, ("steps", "epochs")),
-        ("prove_alone", alone, (), arguments.alone_seeds, ("steps",)),
-        ("prove_sizes", paper_and_plus, SIZES, arguments.size_seeds, ("steps",)),
-    ):
-        experiment = Experiment(
-            pool, str(ranked), evaluation, work / "proof", recipes=chosen, sizes=shares, seeds=seeds, regimes=regimes,
-            **settings,
-        )  # fmt: skip
-        write_proof(experiment.run(watcher(kind="json")), work / name)
+    for part in arguments.parts:
+        if part in CURVES:
+            lengths, seeds, training = CURVES[part]
+            curve = learning_curve(*sets, lengths, seeds, **training)
+            write_whole(here / f"prove_{part}.json", json.dumps(curve, indent=1) + "\n")
+            continue
+        name = part if part == "prove" else f"prove_{part}"
+        write_proof(Experiment(*sets, **settings[part]).run(watcher(kind="json")), work / name)
         for source, suffix in (("results.json", "json"), ("report.md", "md"), ("proof.png", "png")):
             shutil.copyfile(work / name / source, here / f"{name}.{suffix}")
         print(json.dumps({"wrote": name}), flush=True)
-    settings.pop("steps")
-    curve = learning_curve(pool, str(ranked), evaluation, work / "proof", **settings)
-    write_whole(here / "prove_curve.json", json.dumps(curve, indent=1) + "\n")
 
 
-def learning_curve(*sets: Any, **settings: Any) -> dict[str, Any]:
-    """mIoU of the full set by number of steps, each a training of its own: whether it is under-trained."""
+def learning_curve(
+    pool: Dataset,
+    table: ScoreTable,
+    evaluation: Mapping[str, Dataset],
+    out: Path,
+    lengths: Sequence[int],
+    seeds: int,
+    **settings: Any,
+) -> dict[str, dict[str, list[float]]]:
+    """mIoU of the full set by number of steps and evaluation set, each a training of its own, by seed."""
     curve = {}
-    for steps in CURVE:
-        experiment = Experiment(
-            *sets, recipes=[], truth=None, seeds=CURVE_SEEDS, steps=steps, regimes=["steps"], **settings
-        )
+    settings |= {"recipes": [], "truth": None, "seeds": seeds, "regimes": ["steps"]}
+    for steps in lengths:
+        experiment = Experiment(pool, table, evaluation, out, steps=steps, **settings)
         proof = experiment.run(watcher(kind="json"))
-        curve[str(steps)] = {
-            score.evaluation: [round(value, 2) for value in score.miou.values] for score in proof.scores
-        }
+        curve[str(steps)] = {one.evaluation: [round(value, 2) for value in one.miou.values] for one in proof.scores}
     return curve
 
 

@@ -21,7 +21,8 @@ from sds_hf.data.labels import VOC
 from sds_hf.prove.arms import make_arms
 from sds_hf.prove.experiment import Experiment
 from sds_hf.prove.results.statistics import Difference, Spread
-from sds_hf.prove.segmenters.training import row_batches
+from sds_hf.prove.segmenters.networks import Decoder
+from sds_hf.prove.segmenters.training import Training, optimizer_of, row_batches
 
 ROWS = 12
 GOOD = Recipe(name="good", rules=[TopK(column="quality", target=6)])
@@ -119,6 +120,19 @@ def test_a_row_comes_again_only_after_all_others():
     order = np.concatenate(batches)
     assert sorted(order[:10]) == sorted(order[10:]) == rows.tolist()
     assert order[:10].tolist() != order[10:].tolist()
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "poly"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 20])
+def test_any_number_of_steps_has_a_schedule(steps, schedule):
+    network = Decoder([4], 3)
+    optimizer, scheduler = optimizer_of(network, steps, Training(learning_rate=1.0, schedule=schedule))
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert 0 < min(rates) and max(rates) <= 1
 
 
 def test_differences_are_paired():
