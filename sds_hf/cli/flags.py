@@ -6,6 +6,7 @@ from collections.abc import Collection
 # `labels='voc'`, `out=...`, but neither `a.b=c` nor what is quoted.
 ARGUMENT = re.compile(r"""(?<![\w.`'"/=-])([a-z][a-z_]*)=(?:\.\.\.|True|["']([^"']*)["']|([\w./:-]*[\w/:-]))""")
 SETTING = re.compile(r"(?<![\w.`'\"/=-])((?:scores|rules|publish)\.[\w.]+=[^\s,;:]*[^\s,;:.])")
+OPTION = re.compile(r"`(sds-hf \w+)` (?:and|with) its option `(\w+)`")
 PATHS = {"allow_paths(urls=True)": "allow_url=...", "allow_paths": "allow_path=..."}
 
 
@@ -28,4 +29,4 @@ def with_flags(sentence: str, options: Collection[str]) -> str:
         sentence = SETTING.sub(r"--set \1", sentence)
     if "--public" in options:
         sentence = sentence.replace("private=False", "--public")
-    return ARGUMENT.sub(flag, sentence)
+    return ARGUMENT.sub(flag, OPTION.sub(r"`\1 --\2`", sentence))

@@ -18,6 +18,7 @@ OPTIONS = ["--out", "--labels", "--on-missing", "--overwrite", "--set", "--publi
         ("say private=False, or", "say --public, or"),
         ("in the recipe, e.g. publish.license=cc-by-4.0", "in the recipe, e.g. --set publish.license=cc-by-4.0"),
         ("allow its folder with allow_paths", "allow its folder with --allow-path"),
+        ("compute it with `sds-hf score` and its option `for`", "compute it with `sds-hf score --for`"),
         # no options of this command, or no arguments
         ("give split=..., or rename one", "give split=..., or rename one"),
         ("kept:out=3 of `labels=x`", "kept:--out 3 of `labels=x`"),

@@ -132,7 +132,8 @@ def test_any_number_of_steps_has_a_schedule(steps, schedule):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
-    assert 0 < min(rates) and max(rates) <= 1
+    assert min(rates) > 0
+    assert max(rates) <= 1
 
 
 def test_differences_are_paired():
