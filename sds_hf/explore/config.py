@@ -56,13 +56,13 @@ def plain_recipe(recipe: Recipe) -> dict[str, Any]:
 
 
 def definitions() -> dict[str, str]:
-    """By column: type, range, which way is better, and who published it."""
+    """By column: type, range, which way is better, and who published it; as the score of its name says it, if any."""
     texts: dict[str, str] = {}
     for score in score_classes().values():
         written = WRITTEN.search(inspect.cleandoc(score.__doc__ or ""))
         for name, text in _entries(written.group(1) if written else "").items():
-            if name in score.columns:
-                texts.setdefault(name, f"{text}\n{score.source}")
+            if name in score.columns and (name not in texts or name == score.name):
+                texts[name] = f"{text}\n{score.source}"
         for name in score.columns:
             texts.setdefault(name, score.source)
     return texts
