@@ -228,7 +228,7 @@ def test_the_command_scores(raw, runner, capsys, tmp_path):
     words = ["score", RAW, "--engine", "jobs", "--flavor", "cpu-basic", "--shards", "2", "--out", f"{OUT}/typed"]
     words += ["--scores", "classes_present", "--rows-per-shard", "3", "--package", f"sds-hf=={version()}"]
     assert main([*words, "--yes", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["rows"] == 27
+    assert json.loads(capsys.readouterr().out)["counts"]["rows"] == 27
     assert shards(ScoreTable.load(f"{OUT}/typed").folder) == whole(tmp_path)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("name: many\nrules:\n  - threshold: {column: num_classes_present, above: 1}\n")

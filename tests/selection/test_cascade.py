@@ -150,6 +150,11 @@ def test_the_same_rows_are_kept_for_the_same_reasons_by_many_recipes(which, rule
     check_same(which, rules, batch_size)
 
 
+def test_a_table_of_one_phase_that_has_all_values_becomes_the_whole_one():
+    """There is nothing to compute, and columns of intervals to leave out."""
+    check_same(0, [{"rank_mean": {"columns": ["pcs", "asf_miou", "boundary"], "target": 15}}], 5)
+
+
 def check_same(which: int, rules: list, batch_size: int) -> None:
     """A table for some rules says the same as the whole one, and becomes it."""
     recipe, whole = make_recipe(rules), whole_table(which)

@@ -109,7 +109,7 @@ def test_a_node_that_dies_loses_nothing(rows, scores, cluster, tmp_path):
         if done == 6:
             cluster.remove_node(nodes[0], allow_graceful=False)
 
-    table = score_table(rows, scores, tmp_path / "ray", rows_per_shard=2, engine="ray", progress=progress)
+    table = score_table(rows, scores, tmp_path / "ray", rows_per_shard=2, batch_size=2, engine="ray", progress=progress)
     assert told == [(done, 0) for done in range(0, 27, 2)]
     assert shard_bytes(table.folder) == shard_bytes(tmp_path / "local")
     assert table.to_arrow()["id"].to_pylist() == rows["id"][:]

@@ -13,6 +13,8 @@ from sds_hf.scores.base.score import Score
 from sds_hf.table.manifest import NEEDED
 from sds_hf.table.partial.needs import Need, Needs, open_rows
 
+PROGRESS = ("finished", "rows", "work")  # what an entry of the manifest says besides what the phases are for
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -77,15 +79,8 @@ class Phase:
         entry = manifest.get(NEEDED)
         if entry is None:
             return self.count if self.is_everything and manifest.get("complete") else -1
-        return (
-            entry["finished"]
-            if {name: entry.get(name) for name in (*self.wish, "phases")}
-            == {
-                **self.wish,
-                "phases": self.count,
-            }
-            else -1
-        )
+        wish = {name: value for name, value in entry.items() if name not in PROGRESS}
+        return entry["finished"] if wish == {**self.wish, "phases": self.count} else -1
 
 
 def everything(scores: Sequence[Score]) -> Phase:
