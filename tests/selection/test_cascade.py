@@ -144,7 +144,7 @@ def test_the_same_rows_are_kept_for_the_same_reasons(which, rules, batch_size):
 
 
 @pytest.mark.slow
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(*QUESTIONS)
 def test_the_same_rows_are_kept_for_the_same_reasons_by_many_recipes(which, rules, batch_size):
     check_same(which, rules, batch_size)
