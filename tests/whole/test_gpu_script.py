@@ -39,7 +39,7 @@ def test_a_part_that_fails_is_null_and_the_others_stay(tmp_path):
     import runpy
 
     summary = runpy.run_path(str(ROOT / "tests" / "benchmarks" / "gpu_summary.py"))["summary"]
-    (tmp_path / "fused.out").write_text('{"encoder": {"share": 0.6}}')
+    (tmp_path / "fused.out").write_text('{"result": {"encoder": {"share": 0.6}}}')
     (tmp_path / "fused.exit").write_text('{"exit": 0, "seconds": 3}')
     (tmp_path / "authors.out").write_text('{"times_fas')
     (tmp_path / "authors.exit").write_text('{"exit": 124, "seconds": 40}')
