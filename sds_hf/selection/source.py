@@ -11,11 +11,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sds_hf.data.access.remote import local_copy
 from sds_hf.data.cells import READABLE, column_cells, readable, stored_cells
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, class_names
-from sds_hf.files import is_remote
 from sds_hf.scores.base.add import recorded_scores
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.score import score_cells
@@ -119,8 +117,6 @@ def open_scores(scores: Any, connection: duckdb.DuckDBPyConnection) -> Scores:
     if isinstance(scores, (str, Path)) and not Path(scores).is_dir():
         return _of_files(str(scores), connection)
     table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(scores)
-    if is_remote(table.folder):
-        table = ScoreTable(local_copy(table.folder), table.manifest)
     relation = parquet_relation(connection, table.paths)
     return _known(
         relation, list(table.manifest["labels"]["names"]), relation.columns["row"], "column", table.provenance()

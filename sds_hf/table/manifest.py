@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sds_hf.clip.checkpoints import model_files
-from sds_hf.data.access.paths import PathError, read_file
+from sds_hf.data.access.paths import read_file
+from sds_hf.data.access.remote import reaching
 from sds_hf.data.cells import READABLE
 from sds_hf.data.folder import reader_of
 from sds_hf.data.labels import LabelSpace
@@ -177,14 +178,15 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
     Raises:
         ValueError: if it is something else, or of another format.
+        OSError: if the store it is in cannot be reached.
     """
     path = folder / MANIFEST
-    if not path.exists():
-        return None
+    with reaching(folder):
+        if not path.exists():
+            return None
+        data = path.read_bytes() if is_remote(folder) else read_file(path)
     try:
-        manifest = read_json(path.read_bytes() if is_remote(folder) else read_file(path))
-    except PathError:
-        raise
+        manifest = read_json(data)
     except ValueError:
         manifest = None
     if not isinstance(manifest, dict) or "rows_per_shard" not in manifest:

@@ -511,6 +511,19 @@ def test_rows_that_cannot_be_told_apart(paper, tmp_path):
         select(tmp_path / "rows.parquet", [])
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no credentials\nfor this"), KeyError()])
+def test_a_store_that_cannot_be_reached_is_one_line(error, monkeypatch):
+    upath = pytest.importorskip("upath")
+
+    def fails(self):
+        raise error
+
+    monkeypatch.setattr(upath.UPath("memory://x").__class__, "iterdir", fails)
+    reason = "no credentials" if error.args else "KeyError"
+    with pytest.raises(OSError, match=rf"cannot reach memory:.*: {reason}; look at the address, the network"):
+        select("memory://x", [])
+
+
 def test_places_without_scores(tmp_path):
     with pytest.raises(ValueError, match=r"no score table and no Parquet file at .*gone"):
         select(tmp_path / "gone", [])

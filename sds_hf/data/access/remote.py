@@ -2,10 +2,12 @@
 
 import hashlib
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from sds_hf.files import cache_folder
+from sds_hf.files import cache_folder, is_remote
 
 
 def folder_at(name: str | Path) -> Path:
@@ -24,11 +26,34 @@ def folder_at(name: str | Path) -> Path:
     return cast(Path, remote_folder(name))
 
 
+@contextmanager
+def reaching(folder: Path) -> Iterator[None]:
+    """Inside it, whatever a store fails with is one line.
+
+    Raises:
+        OSError: names the folder and the reason.
+    """
+    try:
+        yield
+    except Exception as error:  # each store fails in its own ways
+        if not is_remote(folder):
+            raise
+        reason = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+        raise OSError(
+            f"cannot reach {folder}: {reason}; look at the address, the network and the credentials"
+        ) from error
+
+
 def local_copy(folder: Path) -> Path:
-    """The files of a remote folder, in the cache of this machine."""
+    """The files of a remote folder, in the cache of this machine.
+
+    Raises:
+        OSError: if the folder cannot be reached.
+    """
     copy = cache_folder("tables") / hashlib.sha256(str(folder).encode()).hexdigest()
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir(parents=True)
-    for path in folder.iterdir():
-        (copy / path.name).write_bytes(path.read_bytes())
+    with reaching(folder):
+        for path in folder.iterdir():
+            (copy / path.name).write_bytes(path.read_bytes())
     return copy
