@@ -155,6 +155,11 @@ def test_a_table_of_one_phase_that_has_all_values_becomes_the_whole_one():
     check_same(0, [{"rank_mean": {"columns": ["pcs", "asf_miou", "boundary"], "target": 15}}], 5)
 
 
+def test_a_bound_that_a_table_stores_as_another_number():
+    """Some rows have 0.3, which a table of float32 stores as 0.30000001, and so the bound."""
+    check_same(0, [{"band": {"column": "asf_miou", "low": 0.3}}, {"threshold": {"column": "clip_sim", "above": 0}}], 5)
+
+
 def check_same(which: int, rules: list, batch_size: int) -> None:
     """A table for some rules says the same as the whole one, and becomes it."""
     recipe, whole = make_recipe(rules), whole_table(which)

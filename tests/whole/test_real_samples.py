@@ -107,7 +107,7 @@ def test_the_published_folder_loads_without_us(work, selection):
     undecoded = rows.cast_column("image", Image(decode=False))
     for row, cell in zip(rows, undecoded["image"], strict=True):
         assert cell["bytes"] == (SAMPLES / "image" / f"{row['id']}.jpg").read_bytes()
-        raw, mask = decode_mask(str(SAMPLES / "mask" / f"{row['id']}.png")), np.asarray(row["mask"])
+        raw, mask = decode_mask(SAMPLES / "mask" / f"{row['id']}.png"), np.asarray(row["mask"])
         np.testing.assert_array_equal(mask == 255, raw == 255)
         for index in row["classes"]:
             np.testing.assert_array_equal(mask == index, raw == COCO.original_ids[index])

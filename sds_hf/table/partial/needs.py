@@ -132,8 +132,11 @@ class PartialValues:
         return self._count
 
     def numbers(self, column: str) -> np.ndarray:
-        """The values of a column of numbers, (rows,) float64, NaN where there is none."""
-        return np.array([np.nan if value is None else value for value in self.columns[column]], np.float64)
+        """The values of a column of numbers as a table stores them, (rows,) float64, NaN where there is none."""
+        numbers = np.array([np.nan if value is None else value for value in self.columns[column]], np.float64)
+        if column not in self.kinds or not pa.types.is_floating(self.kinds[column]):
+            return numbers
+        return numbers.astype(self.kinds[column].to_pandas_dtype()).astype(np.float64)
 
     def interval(self, column: str) -> tuple[np.ndarray, np.ndarray]:
         """What values of a column that are lacking lie in, (rows,) float64 each, NaN where nothing is known."""
