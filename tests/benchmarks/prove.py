@@ -96,7 +96,14 @@ def main() -> None:
         "prove": {**probe, "recipes": pair, "seeds": arguments.seeds, "regimes": both},
         "alone": {**probe, "recipes": [*pair, *alone], "seeds": arguments.seeds, "regimes": both},
         "sizes": {**probe, "recipes": pair, "seeds": arguments.size_seeds, "regimes": both, "sizes": SIZES},
-        "full": {**probe, **SCRATCH, "steps": SCRATCH_STEPS, "recipes": pair, "seeds": SCRATCH_SEEDS, "regimes": both[:1]},
+        "full": {
+            **probe,
+            **SCRATCH,
+            "steps": SCRATCH_STEPS,
+            "recipes": pair,
+            "seeds": SCRATCH_SEEDS,
+            "regimes": both[:1],
+        },
     }
     for part in arguments.parts:
         if part in CURVES:
