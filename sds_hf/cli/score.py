@@ -250,7 +250,7 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
         needed = {NEEDED: table.manifest[NEEDED]} if table.skips else {}
         quantiles = {name: summary.quantiles for name, summary in report.scores.items()}
         counts = {"rows": report.rows, "failed": report.failed, "by_earlier_runs": earlier}
-        notes = [*limits(report), *report.failures]
+        notes = [*limits(report), *report.warnings, *report.failures]
         answer("score", {"scores": quantiles, **needed}, out=out, counts=counts, warnings=notes)
     elif not quiet:
         show.scores(report)
@@ -264,6 +264,7 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
         show.needed(table.manifest, report.rows)
     if not quiet and not json:
         show.limits(report)
+        show.warnings(report)
     if report.failed == report.rows:
         if not json:
             stop("AllFailedError", f"all {report.rows:,} rows failed, the first with: {report.failures[0]}", 1, json)

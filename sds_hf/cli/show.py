@@ -37,8 +37,7 @@ def funnel(report: "Report") -> None:
     out.say("\n[bold]{}[/] of {} rows kept ({})", kept, rows, f"{report.kept / report.rows:.0%}", end="")
     out.say(", [red]{} could not be scored[/]" if report.failed else "", *[f"{report.failed:,}"] * bool(report.failed))
     failures(report)
-    for warning in report.warnings:
-        out.say("  [yellow]note[/] {}", warning)
+    warnings(report)
 
 
 def unread(report: "Report", recipe: "Recipe") -> None:
@@ -65,6 +64,12 @@ def limits(report: "Report") -> None:
     """What limits the worth of the scores, a line each."""
     for limit in report.provenance.get("limits", []):
         note(limit)
+
+
+def warnings(report: "Report") -> None:
+    """What a person should look at, a line each."""
+    for warning in report.warnings:
+        out.say("  [yellow]note[/] {}", warning)
 
 
 def needed(manifest: "Mapping[str, Any]", rows: int) -> None:

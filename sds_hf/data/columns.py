@@ -7,6 +7,7 @@ decoded or that are decoded into another mode, which would make greys of a mask'
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from sds_hf.data.images import (
 if TYPE_CHECKING:
     from datasets import Features
 
+IN_PARQUET = (("timestamp[s", "timestamp[ms"), ("time32[s", "time32[ms"), ("date64", "date32"))  # which has no seconds
 STORED = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 DECODERS = min(8, os.cpu_count() or 1)
 
@@ -36,10 +38,24 @@ class ColumnError(ValueError):
 
 
 def published_features(features: "Features") -> "Features":
-    """Features as they are published: `image` and `mask` as plain `Image()`."""
+    """Features as they are published: `image` and `mask` as plain `Image()`, others of types that Parquet keeps."""
     from datasets import Features, Image
 
-    return Features({name: Image() if name in PICTURES else feature for name, feature in features.items()})
+    return Features({name: Image() if name in PICTURES else _kept(feature) for name, feature in features.items()})
+
+
+def _kept(feature: Any) -> Any:
+    """A feature as it comes back from Parquet."""
+    if isinstance(feature, dict):
+        return {name: _kept(inner) for name, inner in feature.items()}
+    if isinstance(feature, (list, tuple)):
+        return [_kept(inner) for inner in feature]
+    if hasattr(feature, "feature"):
+        return replace(feature, feature=_kept(feature.feature))
+    for dtype, kept in IN_PARQUET if type(feature).__name__ == "Value" else ():
+        if feature.dtype.startswith(dtype):
+            return replace(feature, dtype=feature.dtype.replace(dtype, kept, 1))
+    return feature
 
 
 def published_column(

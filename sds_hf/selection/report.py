@@ -205,3 +205,13 @@ def lost_classes(classes: Sequence[ClassCount], limit: float = 0.9) -> list[str]
     rest = [f"and {len(lost) - MOST_CLASSES} more"] if len(lost) > MOST_CLASSES else []
     of = "class" if len(lost) == 1 else "classes"
     return [f"{len(lost)} {of} lost more than {limit:.0%} of the rows: {', '.join([*listed, *rest])}"]
+
+
+def no_class_shown(classes: Sequence[ClassCount], rows: int, failed: int) -> list[str]:
+    """A warning where masks were read and none shows a class, so that there is nothing to score; none otherwise."""
+    if classes or rows == failed:
+        return []
+    return [
+        "no row shows any class: all that could be read hold background or 255, which is ignored, only; if 255 is an "
+        "object, import the masks with names that number their lines, `0: background` and `255: NAME`"
+    ]

@@ -12,7 +12,7 @@ from sds_hf.scores.base.catalog import default_settings, recipe_settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import CLASSES
 from sds_hf.selection.recipe import Recipe, RecipeError
-from sds_hf.selection.report import ClassCount, Report, ScoreSummary, Step, lost_classes
+from sds_hf.selection.report import ClassCount, Report, ScoreSummary, Step, lost_classes, no_class_shown
 from sds_hf.selection.rules import Rule, TopK, TopPerGroup
 from sds_hf.selection.source import Scores
 
@@ -76,17 +76,19 @@ def make_report(
         "SELECT coalesce(dropped, kept_by, 'kept:all_rules'), count(*) FROM state GROUP BY 1 ORDER BY 1"
     )
     classes = _class_counts(candidates, scores.class_names)
+    failed = dict(reasons).get("dropped:failed", 0)
+    empty = no_class_shown(classes, totals[0], failed) if candidates.class_columns else []
     return Report(
         rows=totals[0],
         kept=totals[1],
-        failed=dict(reasons).get("dropped:failed", 0),
+        failed=failed,
         failures=_failures(candidates),
         steps=steps,
         reasons=dict(reasons),
         classes=classes,
         scores={name: _summary(candidates, name, _edges_at(name, steps)) for name in _compared(candidates, rules)},
         provenance=scores.provenance,
-        warnings=[*scores.notes, *notes, *lost_classes(classes)],
+        warnings=[*scores.notes, *notes, *empty, *lost_classes(classes)],
     )
 
 

@@ -13,6 +13,7 @@ from datasets import Dataset, load_dataset
 
 from sds_hf import ScoreTable
 from sds_hf.cli import main
+from sds_hf.data.images import encode_mask
 
 RECIPE = """
 name: quantiles
@@ -105,6 +106,17 @@ def test_score_shows_distributions(stored, tiny_clip, tmp_path, capsys):
     found = result(capsys)
     assert found["counts"]["rows"] == 12
     assert set(found["result"]["scores"]) == {"clip_sim"}
+
+
+def test_score_says_that_masks_show_nothing(dataset, tiny_clip, tmp_path, capsys):
+    empty = encode_mask(np.full((40, 40), 255, np.uint8))
+    rows = [{**row, "mask": {"bytes": empty, "path": None}} for row in dataset.with_format("arrow")[:2].to_pylist()]
+    Dataset.from_list(rows, features=dataset.features).save_to_disk(tmp_path / "empty")
+    command = ["score", str(tmp_path / "empty"), "--scores", "classes_present", "--out", str(tmp_path / "scores")]
+    assert main(command) == 0
+    assert "no row shows any class" in said(capsys)
+    assert main([*command, "--json"]) == 0
+    assert any("no row shows any class" in warning for warning in result(capsys)["warnings"])
 
 
 def test_score_takes_settings(stored, tiny_clip, tmp_path, capsys):

@@ -1,18 +1,19 @@
 """Published columns are what a consumer must get, in whatever form they came."""
 
 import io
+from datetime import UTC, datetime, time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from datasets import Array2D, Dataset, Features, Image, Sequence, Value, load_dataset
+from datasets import Array2D, Dataset, Features, Image, LargeList, Sequence, Value, load_dataset
 from PIL import Image as Pillow
 from support.rows import random_row
 
 from sds_hf.data import folder as folders
 from sds_hf.data.columns import ColumnError
-from sds_hf.data.folder import features_beside, tables_of_dataset, write_shards
+from sds_hf.data.folder import card_metadata, features_beside, tables_of_dataset, write_shards
 from sds_hf.data.images import decode_mask
 from sds_hf.data.labels import VOC
 
@@ -69,6 +70,28 @@ def test_what_was_decoded_before_goes_out_as_what_is_decoded_now(form, rows, tmp
     write_shards([taken], tmp_path / "taken")
     first, second = (tmp_path / name / "data" / "train-00000.parquet" for name in ("checked", "taken"))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_times_that_parquet_has_not_go_out_as_those_it_has(tmp_path):
+    day = datetime(2026, 1, 2)
+    features = Features(
+        image=Image(),
+        second=Value("timestamp[s]"),
+        clock=Sequence(Value("time32[s]")),
+        day=LargeList(Value("date64")),
+        inner={"zoned": Value("timestamp[s, tz=UTC]"), "exact": Value("timestamp[ns]")},
+    )
+    zoned = {"zoned": day.replace(tzinfo=UTC), "exact": day}
+    row = {"image": ROWS[0]["image"], "second": day, "clock": [time(3)], "day": [day.date()], "inner": zoned}
+    dataset = Dataset.from_list([row], features=features)
+    shards, size = write_shards(tables_of_dataset(dataset), tmp_path)
+    metadata = card_metadata(features_beside(dataset), shards, size)
+    (tmp_path / "README.md").write_text(f"---\n{metadata}\n---\n")
+    loaded = load_dataset(str(tmp_path), split="train")
+    assert loaded.features == Features.from_arrow_schema(pq.read_schema(tmp_path / shards[0].path))
+    assert loaded.features["inner"]["exact"] == Value("timestamp[ns]")
+    del row["image"]
+    assert {name: loaded[0][name] for name in row} == row
 
 
 def test_paths_go_out_as_their_last_part(tmp_path):

@@ -163,7 +163,7 @@ def test_folder_with_a_table(tmp_path, kind):
     reader = make_reader("auto", tmp_path, labels="voc")
     found = list(reader.rows())
     assert (reader.name, [row["id"] for row in found], found[0]["caption"]) == ("folder", ["b"], 'two boats, "red"')
-    assert reader.counts == {"listed without an image": 1}
+    assert reader.counts == {"listed without an image": 1, "image that the table does not list": 1}
 
 
 def test_folder_without_a_table(tmp_path):

@@ -271,3 +271,25 @@ def test_sizes_that_disagree_by_a_turn_are_told(tmp_path):
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "images" / "a.jpg", exif=exif)
     with pytest.raises(ValueError, match="its EXIF orientation turns the image"):
         rows_of(tmp_path)
+
+
+@pytest.mark.parametrize("area", [0, -1, None, float("nan"), "0"])
+def test_an_area_that_a_tool_did_not_know_hides_no_object(tmp_path, area):
+    """Large objects are painted first; one of area 0 would have covered all others."""
+    save_image(tmp_path / "train" / "a.jpg", HEIGHT, WIDTH)
+    objects = [
+        annotation(1, 1, DOG, [box(2, 2, 6, 6)], 16),
+        annotation(2, 1, 1, [box(0, 0, WIDTH, HEIGHT)], area),
+    ]
+    save_instances(tmp_path, "train", [image_entry(1, HEIGHT, WIDTH, "a.jpg")], objects)
+    (row,) = rows_of(tmp_path, "coco-instances", "coco")
+    assert values_of(row) == [1, 17]
+
+
+def test_images_that_a_table_does_not_list_are_counted(tmp_path):
+    for name in "abc":
+        save_pair(tmp_path, name)
+    (tmp_path / "metadata.csv").write_text("file_name,caption\nb.jpg,one\n")
+    reader = make_reader("folder", tmp_path, labels="voc")
+    assert [row["id"] for row in reader.rows()] == ["b"]
+    assert reader.counts["image that the table does not list"] == 2

@@ -570,6 +570,15 @@ def test_a_temporary_selection_lives_as_long_as_it_is_used(paper):
     assert not path.parent.exists()
 
 
+@pytest.mark.parametrize("shown", [[], [1]])
+def test_masks_that_show_nothing_are_said(shown):
+    classes = Sequence(ClassLabel(names=["background", "dog"]))
+    features = Features(id=Value("string"), u=Value("float32"), classes=classes)
+    rows = {"id": ["a", "b"], "u": [0.1, 0.2], "classes": [[], shown]}
+    warnings = select(Dataset.from_dict(rows, features=features), []).report.warnings
+    assert any(warning.startswith("no row shows any class") for warning in warnings) is not bool(shown)
+
+
 def test_the_report_counts_everything(paper, tmp_path):
     report = select(paper, [Threshold(column="u", above=0.25), RULE]).report
     assert (report.rows, report.kept, report.failed) == (8, 5, 0)

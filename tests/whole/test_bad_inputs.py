@@ -59,6 +59,14 @@ def palette_mask(values: np.ndarray) -> bytes:
     return saved(image)
 
 
+def sorted_anew(values: np.ndarray) -> bytes:
+    """A palette PNG as optimizers leave it: the colours of what is used only, in another order."""
+    used, places = np.unique(values, return_inverse=True)
+    image = Image.fromarray(places.reshape(values.shape).astype(np.uint8))
+    image.putpalette([channel for value in used for channel in VOC.palette[value]])
+    return saved(image)
+
+
 def turned(size: tuple[int, int] = (SIDE, SIDE)) -> bytes:
     """A JPEG that its EXIF data turns by 90 degrees."""
     exif = Image.Exif()
@@ -126,6 +134,14 @@ FAILING = {
     "coloured mask": ({"mask": picture()}, "mask row: holds colours, e.g. ("),
     "JPEG mask": ({"mask": saved(Image.fromarray(GOOD_MASK), "JPEG")}, "mask row: a JPEG mask has lost its indices"),
     "mask with alpha": ({"mask": picture("LA")}, "mask row: mode LA holds no class indices; save it as an 8-bit index"),
+    "mask in transparency": (
+        {"mask": saved(Image.merge("RGBA", [Image.new("L", (SIDE, SIDE))] * 3 + [Image.fromarray(GOOD_MASK)]))},
+        "mask row: all its shapes are in its transparency (alpha)",
+    ),
+    "mask of a palette sorted anew": (
+        {"mask": sorted_anew(GOOD_MASK)},
+        "that of 12: a tool that makes PNGs smaller (oxipng, optipng, pngquant, ImageMagick) sorted its palette anew",
+    ),
     "float mask": ({"mask": indices(GOOD_MASK.astype(np.float32), "TIFF")}, "mask row: mode F holds no class indices"),
     "mask above 255": (
         {"mask": indices(GOOD_MASK.astype(np.uint16) + 300)},

@@ -34,8 +34,9 @@ def why_decoded_otherwise(image: Image.Image, data: bytes | None) -> str | None:
         return "a TIFF mask whose greys are stored inverted (WhiteIsZero), so that 1 may mean 254; save it as PNG"
     if re.search(r"\b(LA|RGB|BGR)[AX]*;1[56]", stored):
         return "channels of other than 8 bits, of which only the upper ones are read; save the mask as an 8-bit PNG"
-    if kind == "PPM" and image.mode != "1" and tiles[0][0].startswith("ppm") and tiles[0][3][1] not in MAXIMA:
-        return f"a PGM mask whose greys end at {tiles[0][3][1]}, so that a decoder scales them; save it as PNG"
+    for decoder, _, _, arguments in tiles:
+        if decoder.startswith("ppm") and isinstance(arguments, tuple) and arguments[1] not in MAXIMA:
+            return f"a PGM mask whose greys end at {arguments[1]}, so that a decoder scales them; save it as PNG"
     return None
 
 

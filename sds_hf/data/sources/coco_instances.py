@@ -102,7 +102,8 @@ class COCOInstances(COCOAnnotated):
                 part = part_of_rle(runs["counts"], size)
             else:
                 return None
-            area = float(annotation["area"] if annotation.get("area") is not None else part.area)
+            area = float(annotation.get("area") or 0)
+            area = area if area > 0 else float(part.area)  # tools write 0, -1 or NaN for what they do not know
             crowd = is_crowd(annotation)
         except (ValueError, OverflowError) as error:
             raise UnknownLayoutError(f"{listed.file}: annotation {number}: {error}") from error

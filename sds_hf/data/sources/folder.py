@@ -94,6 +94,8 @@ class Folder(Reader):
         entries: list[Entry] = [{"file_name": self._name(file)} for file in images.values()]
         if self.table is not None:
             entries = list(self._listed(self.table))
+            listed = {self._image(entry) for entry in entries}
+            self.counts["image that the table does not list"] += len(set(images.values()) - listed)
         if self._ids or self.labels.original_ids:
             prompts = {self._name(file): entry.get("class_prompt") for entry in entries if (file := self._image(entry))}
             masks = {self._name(file): path for file in images.values() if (path := self._mask_of(file))}
