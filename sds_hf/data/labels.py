@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sds_hf.data.names_files import SUFFIXES, Color, Names, is_background, is_ignored, read_names
+from sds_hf.data.names_files import SUFFIXES, Color, Names, is_background, is_doubtful, is_ignored, read_names
 from sds_hf.errors import did_you_mean
 
 IGNORE_INDEX = 255
@@ -175,20 +175,25 @@ def _check_first(names: Names, file: str) -> None:
     Raises:
         ValueError: says what to write.
     """
-    listed = [name.casefold() for name in names.names.values()]
     if names.numbered or names.is_labelmap:
         return
+    listed = [name.casefold() for name in names.names.values()]
     if len(listed) == 150 and all(name.startswith(first) for name, first in zip(listed, ADE20K, strict=False)):
         raise ValueError(
             f"{file} has ADE20K's 150 names, whose masks hold 1 to 150, and 0 where nothing is labelled: put a line "
             f"`{UNUSED}` before them; or number the lines (`0: wall`) if your masks do hold 0 for the wall"
         )
-    for space in (VOC, COCO):
-        if listed == [name.casefold() for name in space.names[1:]]:
-            raise ValueError(
-                f"{file} has the classes of {space.name} without their background, so that 0 would be {listed[0]!r}: "
-                f"give labels={space.name!r}; or number the lines (`0: {listed[0]}`) if your masks do hold 0 for it"
-            )
+    if space := _without_background(listed):
+        raise ValueError(
+            f"{file} has the classes of {space.name} without their background, so that 0 would be {listed[0]!r}: "
+            f"give labels={space.name!r}; or number the lines (`0: {listed[0]}`) if your masks do hold 0 for it"
+        )
+
+
+def _without_background(names: Sequence[str]) -> LabelSpace | None:
+    """The known space whose classes these are, without their background."""
+    listed = [name.casefold() for name in names]
+    return next((space for space in (VOC, COCO) if listed == [name.casefold() for name in space.names[1:]]), None)
 
 
 def labels_of(features: Any, name: str = "auto") -> LabelSpace:
@@ -214,7 +219,23 @@ def labels_of(features: Any, name: str = "auto") -> LabelSpace:
             f"the ClassLabel of column `classes` has {names[elsewhere[0]]!r} at {elsewhere[0]}; masks hold 0 for the "
             "background: import the masks anew, or say what indices mean with labels=FILE"
         )
+    if "mask" in features:
+        check_background(names)
     return LabelSpace.from_names(names)
+
+
+def check_background(names: Sequence[str]) -> None:
+    """Refuse names of a ClassLabel that leave open what masks hold for the background: all could be off by one.
+
+    Raises:
+        ValueError: says what to do.
+    """
+    if is_doubtful(names[0]) or _without_background(names):
+        raise ValueError(
+            f"the ClassLabel of column `classes` has {names[0]!r} at 0, which masks mostly hold for the background: if "
+            f"yours do, give labels='voc' or 'coco', or cast the column to ClassLabel(names=['{BACKGROUND}', ...]); if "
+            "not, give labels=FILE with a line `0: NAME`"
+        )
 
 
 def class_names(features: Any) -> list[str]:

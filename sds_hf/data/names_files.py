@@ -67,6 +67,11 @@ def is_ignored(name: str) -> bool:
     return re.fullmatch(r"void|unlabell?ed|ignored?|unannotated|nodata|nolabel|dontcare", letters(name)) is not None
 
 
+def is_doubtful(name: str) -> bool:
+    """Whether a name may mean the background, or what is left out, or a class: `none`, `other`, ..."""
+    return letters(name) in DOUBTFUL
+
+
 def read_names(path: Path) -> Names:
     """What a file says: a name a line, `0: name`, a table, JSON, YAML, or the label map of CVAT and Datumaro.
 
@@ -130,7 +135,7 @@ def _check(names: Names) -> None:
     backgrounds = [value for value, text in names.names.items() if is_background(text)]
     if len(backgrounds) > 1:
         raise NamesError(f"{[names.names[value] for value in backgrounds]} are all the background; keep one")
-    if (first := names.names.get(0)) and letters(first) in DOUBTFUL:
+    if (first := names.names.get(0)) and is_doubtful(first):
         raise NamesError(
             f"{first!r} stands for 0: is it the background, or left out? Call it `background` or `unlabeled`, or by "
             "the name of a class"

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from sds_hf.data.cells import READABLE, column_cells, readable, stored_cells
 from sds_hf.data.content import content_digest
-from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, class_names
+from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, check_background, class_names
 from sds_hf.scores.base.add import recorded_scores
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.score import score_cells
@@ -188,8 +188,10 @@ def _classes_in_masks(cells: Iterable[Mapping[str, list[Any]]], names: Sequence[
     """What masks show, as `shown` (lists of ids), and what is wrong with those that cannot be read, as `problem`.
 
     Raises:
-        ValueError: if none can be read.
+        ValueError: if none can be read, or the names leave open what 0 is.
     """
+    if names:
+        check_background(names)
     labels = LabelSpace.from_names(names) if names else UNNAMED
     classes, problems = list[Any](), list[str | None]()
     for batch in cells:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from datasets import ClassLabel, Features, Image, Sequence
 
-from sds_hf.data.labels import CITYSCAPES, COCO, VOC, LabelSpace, label_space
+from sds_hf.data.labels import CITYSCAPES, COCO, VOC, LabelSpace, label_space, labels_of
 
 
 def test_sizes_and_places():
@@ -95,3 +96,11 @@ def test_indices_that_mean_nothing_are_named():
     assert VOC.unknown(np.array([0, 20, 255])) == []
     assert VOC.unknown([254, 21, 3, 21]) == [21, 254]
     assert LabelSpace.from_names(["road", "kerb"]).unknown([0, 1, 2, 255]) == [2]
+
+
+@pytest.mark.parametrize("names", [VOC.names[1:], COCO.names[1:], ("none", "cat"), ("Other", "cat")])
+def test_names_of_a_class_label_that_leave_open_what_0_is_are_refused(names):
+    classes = Sequence(ClassLabel(names=list(names)))
+    with pytest.raises(ValueError, match=f"has '{names[0]}' at 0, which masks mostly hold for the background"):
+        labels_of(Features(mask=Image(), classes=classes))
+    assert labels_of(Features(classes=classes)).names == names  # of lists of ids nothing is open

@@ -434,7 +434,7 @@ def test_a_table_leads_to_no_file_outside(pairs):
     table = pairs / "inside" / "metadata.jsonl"
     table.write_text('{"file_name": "../../secret.jpg"}\n{"file_name": "a.jpg", "mask": "../../secret.png"}')
     reader = make_reader("folder", pairs / "inside", labels="voc")
-    with pytest.raises(ValueError, match="no row could be read: .*1 listed without an image, 1 listed without a mask"):
+    with pytest.raises(ValueError, match=r"no row could be read: .*1 listed without an image, 1 listed without a mask"):
         list(reader.rows())
     table.write_text('{"file_name": ""}')
     with pytest.raises(ValueError, match="row 1 names no file in 'file_name'"):

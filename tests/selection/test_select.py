@@ -30,6 +30,8 @@ from sds_hf import (
     score_table,
     select,
 )
+from sds_hf.data.images import encode_mask
+from sds_hf.data.labels import VOC
 from sds_hf.selection.recipe import RecipeError
 from sds_hf.selection.report import ClassCount, lost_classes
 from sds_hf.selection.select import EmptySelectionError, Selection
@@ -568,6 +570,15 @@ def test_a_temporary_selection_lives_as_long_as_it_is_used(paper):
         assert path.exists()
         del selection
     assert not path.parent.exists()
+
+
+def test_groups_of_masks_need_to_know_what_0_is():
+    classes = Sequence(ClassLabel(names=list(VOC.names[1:])))
+    features = Features(id=Value("string"), u=Value("float32"), mask=Image(), classes=classes)
+    mask = {"bytes": encode_mask(np.array([[0, 12]], np.uint8)), "path": None}
+    dataset = Dataset.from_list([{"id": "a", "u": 0.1, "mask": mask, "classes": [11]}], features=features)
+    with pytest.raises(ValueError, match="has 'aeroplane' at 0"):
+        select(dataset, [TopPerGroup(column="u", by=["classes_present"], fraction=1)])
 
 
 @pytest.mark.parametrize("shown", [[], [1]])
