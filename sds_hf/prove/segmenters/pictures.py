@@ -83,7 +83,8 @@ class Pictures(TrainingData):
 
     def _network(self) -> Segmenter:
         if self._files is None:
-            return UNet(self._classes).to(memory_format=torch.channels_last)  # a quarter to a half faster
+            network: Segmenter = UNet(self._classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            return network  # a third faster than with channels first
         if self._kind == DEEPLAB:
             return DeepLabV3(*resnet(self._files), self._classes)
         if self._kind == WHOLE:
