@@ -22,6 +22,8 @@ from sds_hf.table.team import Interruption, Team, finishing
 if TYPE_CHECKING:
     from datasets import Dataset
 
+OpenRows = Callable[[pa.Table], np.ndarray]
+
 
 def write_table(
     job: Job,
@@ -67,6 +69,9 @@ def write_table(
             return
         if first:
             manifest = begin(task, manifest, finished, phase.entries(manifest, retry) if phase else None)
+            team.announce(phase.number if phase else 0)
+        elif own and (retry or phase):  # else the first one may find shards written before it has looked at them
+            team.wait(lambda: team.is_announced(phase.number if phase else 0), lambda: [0])
         mine = {number: rows for number, rows in todo.items() if team.rank.owns(number)}
         theirs = {number: len(rows) for number, rows in todo.items() if number not in mine}
 
@@ -85,10 +90,9 @@ def write_table(
             if first:
                 is_done()
         team.wait(is_done, lambda: {number % team.rank.count for number in theirs} if first else {0})
-    if first and phase:
-        _end_phase(task, shards, manifest, finished, phase)
-    elif first:
-        end(shards, manifest, finished)
+    if first:
+        team.withdraw()
+        _end_phase(task, shards, manifest, finished, phase) if phase else end(shards, manifest, finished)
 
 
 def _scored(
@@ -285,11 +289,7 @@ def _is_over(out: Path, phase: Phase | None) -> bool:
 
 
 def _rows_to_score(
-    shards: Shards,
-    number: int,
-    finished: Mapping[int, Shard],
-    retry: str | None,
-    open_rows: Callable[[pa.Table], np.ndarray] | None = None,
+    shards: Shards, number: int, finished: Mapping[int, Shard], retry: str | None, open_rows: OpenRows | None
 ) -> Sequence[int]:
     """Rows of a shard that have no score yet, or are to get another; `open_rows` says which lack something."""
     if number not in finished:

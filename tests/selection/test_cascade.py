@@ -24,6 +24,7 @@ from sds_hf import (
     Recipe,
     ScoreTable,
     add_to_table,
+    diff,
     join_tables,
     look,
     publish,
@@ -383,3 +384,45 @@ def test_the_jobs_of_an_array_wait_for_nobody_and_are_refused(tmp_path, monkeypa
         table_for(tmp_path / "scores", BOUNDS)
     with pytest.raises(ValueError, match="skips is computed by processes that wait for each other"):
         score_table(candidates(), scores_of({}), tmp_path / "scores", rows_per_shard=16)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"threshold": {"column": "classes_present", "above": 1}},
+        {"band": {"column": "boundary_class", "low": 1}},
+        {"top_k": {"column": "boundary_class", "target": 3}},
+    ],
+)
+def test_a_rule_over_what_is_no_number_is_refused_before_anything_is_computed(encoder, tmp_path, rule):
+    def refused() -> None:
+        with pytest.raises(ValueError, match=r"a rule needs numbers; the column '\w+' holds .*\[\]"):
+            table_for(tmp_path / "scores", [*BOUNDS, rule])
+
+    assert passes_of(encoder, refused) == 0
+    assert not (tmp_path / "scores").exists()
+
+
+def test_a_selection_from_before_a_repair_is_not_one_from_the_table(tmp_path):
+    table_for(tmp_path / "scores", BOUNDS)
+    looser = table_for(tmp_path / "scores", [*BOUNDS, TOP])
+    (before,) = looser.manifest["joined"]
+    rows = candidates().with_format("arrow")[:].to_pylist()
+    rows[13]["image"] = rows[14]["image"]
+    settings = {"scores": scores_of({}), "rows_per_shard": 16, "batch_size": 8, "retry": "failed"}
+    repaired = Dataset.from_list(rows, features=candidates().features)
+    again = score_for(repaired, make_recipe([*BOUNDS, TOP]), tmp_path / "scores", **settings)
+    assert not again.holds(before)
+    assert not again.holds(looser.sha256)
+
+
+def test_what_was_not_computed_is_not_lost(tmp_path):
+    """A diff counts it apart, and takes the ends of intervals for no scores."""
+    table_for(tmp_path / "scores", [*BOUNDS, TOP])
+    shifts = diff(tmp_path / "scores", whole_table(0).folder)
+    assert (shifts.scores_added, shifts.scores_dropped) == ([], [])
+    boundary = shifts.scores["boundary"]
+    assert (boundary.rows, boundary.lost, boundary.gained) == (0, 0, 0)
+    assert boundary.skipped == 49
+    assert "Score boundary: " in str(shifts)
+    assert "the other did not need it" in str(shifts)
