@@ -51,7 +51,7 @@ def write_table(
         KeyboardInterrupt: after Ctrl-C.
     """
     task, out, first = job.task, shards.folder, team.rank.index == 0
-    hand = Hand()
+    hand = Hand(keeps=job.comes_in_batches)
     with finishing("the shard in hand", hand.told) as stop_if_asked:
         if not first:
             team.wait(lambda: _is_begun(read_manifest(out), phase), lambda: [0])
@@ -144,7 +144,7 @@ def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None) -
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
     """
-    hand = Hand()
+    hand = Hand(keeps=job.comes_in_batches)
     with finishing("the shard in hand", hand.told) as stop_if_asked:
         manifest = job.task.manifest()
         finished = shards.finished(manifest)

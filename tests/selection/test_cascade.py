@@ -1,13 +1,16 @@
 """Tables of which only that is computed which decides: the same rows are kept, for the same reasons."""
 
+import base64
 import functools
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, Image
 from hypothesis import given, settings
@@ -319,17 +322,10 @@ def test_fewer_scores_than_the_table_has_are_enough(tmp_path):
 
 def test_what_needs_everything_refuses_in_one_line(tmp_path):
     table, rows = table_for(tmp_path / "scores", BOUNDS), candidates()
-    recipe = make_recipe(BOUNDS)
-    selection = select(table, recipe, out=tmp_path / "selection")
     for refused in (
         lambda: join_tables([table, table], tmp_path / "joined"),
         lambda: add_to_table(rows, [ClassesPresent()], table.folder),
-        lambda: look(selection, rows, scores=table),
-        lambda: open_exploration(table.folder),
         lambda: read_scores(table.folder),
-        lambda: publish(
-            rows, selection, make_recipe(BOUNDS), scores=table, folder=tmp_path / "p", explorer=write_explorer
-        ),
     ):
         with pytest.raises(ValueError, match=r"needs all scores of all rows.* its option `all`"):
             refused()
@@ -347,6 +343,18 @@ def test_what_needs_everything_refuses_in_one_line(tmp_path):
         table_for(tmp_path / "all", BOUNDS)
 
 
+def test_the_pages_show_such_a_table(tmp_path):
+    """What they make of it is tested in tests/explore."""
+    table, rows, recipe = table_for(tmp_path / "scores", [*BOUNDS, TOP]), candidates(), make_recipe([*BOUNDS, TOP])
+    selection = select(table, recipe, out=tmp_path / "selection")
+    page = look(selection, rows, scores=table).page
+    (cells,) = re.findall(r'"base64": ?"([^"]+)"', page)
+    assert "skipped_scores" in pq.read_table(pa.BufferReader(base64.b64decode(cells))).column_names
+    assert open_exploration(table.folder).tables == table.paths
+    publish(rows, selection, recipe, scores=table, folder=tmp_path / "published", explorer=write_explorer)
+    assert (tmp_path / "published" / "explorer" / "page.js").exists()
+
+
 def test_parquet_files_of_such_a_table_are_read_alike(tmp_path):
     table, recipe = table_for(tmp_path / "scores", [*BOUNDS, TOP]), make_recipe([*BOUNDS, TOP])
     pattern = f"{table.folder}/scores-*.parquet"
@@ -354,8 +362,10 @@ def test_parquet_files_of_such_a_table_are_read_alike(tmp_path):
     assert select(pattern, recipe).table().select(decided) == outcome(table, recipe).select(decided)
     with pytest.raises(ValueError, match=r"asks for boundary of \d+ rows of which that was skipped"):
         select(pattern, make_recipe([*BOUNDS, {"top_k": {"column": "boundary", "target": 3}}]))
-    with pytest.raises(ValueError, match=r"needs all scores of all rows, and some of these were skipped"):
-        open_exploration(pattern)
+    (path,) = open_exploration(pattern).tables
+    cells = pq.read_table(path)
+    assert cells["skipped_scores"].to_pylist() == table.to_arrow()["skipped_scores"].to_pylist()
+    assert {"pcs_low", "pcs_high"} < set(cells.column_names)
 
 
 def test_why_says_what_is_known(tmp_path):
