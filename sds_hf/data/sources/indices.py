@@ -93,7 +93,9 @@ class MaskFiles:
         indices = table[values]
         if (indices < 0).any():
             unknown = np.unique(values[indices < 0]).tolist()
-            hint = "; say what 0 is with a line `0: background` or `0: unlabeled`" if unknown == [0] else ""
+            indices = sorted(self.values.indices)
+            hint = f"; it names {indices if len(indices) < 9 else f'{len(indices)} indices'}: are the masks indices?"
+            hint = "; say what 0 is with a line `0: background` or `0: unlabeled`" if unknown == [0] else hint
             raise UnknownLayoutError(f"{path}: {unknown} stand for no class, having no name in {self.names_file}{hint}")
         return np.asarray(indices, np.uint8)
 
