@@ -1,7 +1,7 @@
 """Files and folders that appear whole and replace only their own, their digests, and where they may lie."""
 
 import hashlib
-import json
+import itertools
 import logging
 import os
 import shutil
@@ -243,9 +243,8 @@ def _swap(workspace: Path, out: Path, own: Collection[str]) -> None:
     """
     names = files_of(workspace / "new", hidden=True)
     check_own(out, names, lambda path: path in {out / name for name in own})
-    if linked := [path for name in names for path in _folders_of(out / name, out) if path.is_symlink()]:
-        raise ValueError(f"{linked[0]} is a link, and nothing is written through it; put a folder in its place")
-    write_whole(workspace / "names.json", json.dumps(names))
+    _check_inside([*names, *own], out)
+    write_whole(workspace / "names.txt", os.fsencode("\0".join(names)))
     (workspace / "old").mkdir()
     for name in sorted(own, key=lambda name: (name == "README.md", name)):
         if (out / name).exists() or (out / name).is_symlink():
@@ -268,11 +267,26 @@ def _folders_of(path: Path, out: Path) -> list[Path]:
     return [folder for folder in path.parents if out in folder.parents]
 
 
+def _check_inside(names: Iterable[str], *folders: Path) -> None:
+    """Refuse files that lie elsewhere, as their name says or a link on the way to them: a ValueError names it."""
+    for folder, name in itertools.product(folders, names):
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"{name} lies outside of {folder}, and nothing is moved there")
+        if linked := [path for path in (folder, *_folders_of(folder / name, folder)) if path.is_symlink()]:
+            raise ValueError(f"{linked[0]} is a link, and nothing is written through it; put a folder in its place")
+
+
 def _restore(workspace: Path, out: Path) -> None:
-    """Undo what a killed process did of `_swap`, unless all the new files were in place."""
+    """Undo what a killed process did of `_swap`, unless all the new files were in place.
+
+    What is there may have come with somebody else's folder; a ValueError says if it leads out, or makes no sense.
+    """
     old, new = workspace / "old", workspace / "new"
+    _check_inside([""], workspace, old, new)
     if old.exists() and files_of(new, hidden=True):
-        for name in json.loads((workspace / "names.json").read_text(encoding="utf-8")):
+        names = os.fsdecode((workspace / "names.txt").read_bytes()).split("\0")
+        _check_inside([*names, *files_of(old, hidden=True)], out, old, new)
+        for name in names:
             if (out / name).exists() and not (new / name).exists():
                 _move(out / name, new / name)
         for name in files_of(old, hidden=True):
@@ -309,9 +323,11 @@ def _alone(out: Path) -> Iterator[Path]:
         raise OSError(f"cannot write {out}: {error.strerror}; choose another folder") from error
     try:
         _restore(workspace, out)
-        yield workspace
+        try:
+            yield workspace
+        finally:
+            _restore(workspace, out)
     finally:
-        _restore(workspace, out)
         path.unlink(missing_ok=True)
         lock.release()
 

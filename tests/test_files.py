@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -139,6 +140,41 @@ def test_a_link_to_itself_is_told(tmp_path):
     (tmp_path / "x").symlink_to("x")
     with pytest.raises(ValueError, match="leads to itself"), new_folder(tmp_path / "x"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "link", "target"),
+    [("../mine", "", ""), ("{}/mine", "", ""), ("sub/mine", "sub", ".."), ("a", "sub", ".."),
+     ("a", ".sds-hf/old", "../.."), ("sub/mine", ".sds-hf/new/sub", "../../.."), ("a", ".sds-hf", "../elsewhere")],
+)  # fmt: skip
+def test_what_a_killed_command_is_said_to_have_left_moves_nothing_of_mine(tmp_path, name, link, target):
+    """A folder of a stranger may come with a workspace that names files outside of it, or leads there by links."""
+    (tmp_path / "mine").write_text("mine")
+    out, workspace = tmp_path / "out", tmp_path / ("elsewhere" if link == ".sds-hf" else "out/.sds-hf")
+    for path in (workspace / "old/sub/mine", workspace / "new/a", out / "a"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("theirs")
+    for names in ("names.txt", "names.json"):
+        (workspace / names).write_text(name.format(tmp_path))
+    if link:
+        shutil.rmtree(out / link, ignore_errors=True)
+        (out / link).symlink_to(target)
+    if link == ".sds-hf/new/sub":
+        (out / "sub").mkdir()
+        (out / "sub/mine").write_text("theirs")
+    with pytest.raises(ValueError, match=r"is a link|lies outside"):
+        restore_folder(out)
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert not (out / ".sds-hf.lock").exists()
+
+
+def test_files_under_a_link_are_not_the_folders_own(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/sub").symlink_to("..")
+    with pytest.raises(ValueError, match="is a link"), new_folder(tmp_path / "out", replace=True, own=["sub/mine"]):
+        pass
+    assert (tmp_path / "mine").read_text() == "mine"
 
 
 def test_nothing_is_written_through_a_link_in_a_folder(tmp_path):

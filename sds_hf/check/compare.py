@@ -164,7 +164,7 @@ def _choose(scores: Any, recipe: Recipe, out: Path, memory_limit: str | None, sc
 
 def _scored_dataset(provenance: Mapping[str, Any]) -> str | None:
     """What a score table calls the dataset it is of; other scores do not know."""
-    return provenance["source"]["name"] or None if "table_sha256" in provenance else None
+    return provenance["source"].get("name") or None if "table_sha256" in provenance else None
 
 
 class _Decisions:

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from sds_hf.data.labels import LabelSpace
 from sds_hf.hub.client import Stored
-from sds_hf.hub.layout import CARD, DATA
-from sds_hf.hub.snapshot import Entry, Snapshot
+from sds_hf.hub.layout import CARD, DATA, Entry
+from sds_hf.hub.snapshot import Snapshot
 from sds_hf.selection.report import Report
 
 if TYPE_CHECKING:

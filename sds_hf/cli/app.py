@@ -119,8 +119,11 @@ class _TerminatedError(BaseException):
 @contextmanager
 def _tidy_end() -> Iterator[None]:
     """When asked to end (SIGTERM), leave no half-made files behind, then end as asked."""
+    was_asked = False
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal was_asked
+        was_asked = True
         raise _TerminatedError
 
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
@@ -129,7 +132,9 @@ def _tidy_end() -> Iterator[None]:
     signal.signal(signal.SIGTERM, stop)
     try:
         yield
-    except _TerminatedError:
+    except BaseException:  # where it was raised, a library may have made another error of it
+        if not was_asked:
+            raise
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
     finally:

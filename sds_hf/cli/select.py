@@ -61,7 +61,7 @@ def command(
     if forecast is not None:
         show_choices.forecast(classes, forecast)
     if "table_sha256" in report.provenance:  # of other scores there is no table to publish
-        name = report.provenance["source"]["name"]
+        name = report.provenance["source"].get("name")
         dataset = name if name and Path(name).exists() else "DATASET"
         show.next_steps([["sds-hf", "publish", dataset, out, "--scores", scores, "--folder", "published"]])
     return None

@@ -1,6 +1,7 @@
 """One file to look at a selection: the whole table, and the pictures of the rows that matter; it needs no network."""
 
 import html
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,10 @@ import pyarrow.parquet as pq
 
 from sds_hf.data.labels import LabelSpace, class_names
 from sds_hf.data.opening import open_dataset
+from sds_hf.errors import public_name
 from sds_hf.explore.bundle import data_url, one_file
 from sds_hf.explore.config import page_config
+from sds_hf.explore.exploration import check_ids
 from sds_hf.explore.pictures import RowPictures
 from sds_hf.explore.rows_that_matter import changed_rows, rows_of, rows_that_matter
 from sds_hf.files import write_whole
@@ -79,7 +82,7 @@ def look(
     sections = rows_that_matter(decisions, cells, recipe, report)
     if against is not None:
         sections = [*changed_rows(against.table(), decisions), *sections]
-    candidates = _candidates(dataset, report.provenance.get("source", {}).get("name"), selection)
+    candidates = _candidates(dataset, report.provenance.get("source", {}).get("name"), selection, table)
     names = report.provenance.get("labels", {}).get("names") or (class_names(candidates.features) if candidates else [])
     config = page_config(
         f"Selection by {recipe.name}",
@@ -112,18 +115,26 @@ def _scores_beside(selection: Selection) -> Path:
     raise ValueError(f"no score table beside {selection.path.parent} is the selection's: give it with scores=...")
 
 
-def _candidates(dataset: "Dataset | str | Path | None", source: str | None, selection: Selection) -> "Dataset | None":
-    """The dataset, opened; None if none was given and none is where the scores say it is."""
-    if dataset is not None and not isinstance(dataset, (str, Path)):
-        return dataset
-    named = [dataset] if dataset is not None else [source, str(selection.path.parent.parent / "source")]
-    for name in named:
-        if name and (dataset is not None or Path(name).exists()):
-            opened = open_dataset(name)
-            if len(opened) == selection.report.rows:
-                return opened
-            if dataset is not None:
-                raise ValueError(f"the selection is of {selection.report.rows:,} rows; {name} has {len(opened):,}")
+def _candidates(
+    dataset: "Dataset | str | Path | None", source: str | None, selection: Selection, table: ScoreTable
+) -> "Dataset | None":
+    """The dataset, opened; None if none was given and none is where the scores say it is.
+
+    Raises:
+        ValueError: if the one that was given has other rows than were scored.
+    """
+    if dataset is not None:
+        opened = open_dataset(dataset) if isinstance(dataset, (str, Path)) else dataset
+        check_ids(opened, table.paths, str(table.folder))
+        return opened
+    # Scores may be a stranger's: what they name lies in this folder and has their rows, or it is somebody's secret.
+    is_name = source and source == public_name(source) and ".." not in Path(source).parts
+    beside = selection.path.parent.parent / "source"
+    for path in filter(Path.exists, [*([Path(str(source))] if is_name else []), beside]):
+        opened = open_dataset(path)
+        with suppress(ValueError):
+            check_ids(opened, table.paths, str(table.folder))
+            return opened
     return None
 
 

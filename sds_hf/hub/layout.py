@@ -3,10 +3,13 @@
 import json
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
+
 from sds_hf.data.access.paths import PathError, read_file
+from sds_hf.errors import one_line
 from sds_hf.files import files_of, read_sha256, sha256_of, write_whole
 from sds_hf.limits import read_json
 
@@ -20,6 +23,26 @@ FORMAT = 1
 
 class ManifestError(ValueError):
     """A manifest that is damaged or of a later version; what is damaged is not foreign."""
+
+
+class Entry(BaseModel):
+    """One file as the manifest lists it: path, SHA-256, bytes, and rows where it is a table."""
+
+    path: str
+    sha256: str
+    size: int
+    rows: int | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, path: str) -> str:
+        if PurePosixPath(path).is_absolute() or {"..", "\\"} & {*PurePosixPath(path).parts, *path}:
+            raise ValueError("leads out of the dataset")
+        if any(
+            part.startswith(".") for part in PurePosixPath(path).parts
+        ):  # never published, so it is somebody else's: `.git/config`
+            raise ValueError("is hidden, and no part of a dataset")
+        return path
 
 
 def write_manifest(folder: Path, rows: Mapping[str, int]) -> None:
@@ -67,7 +90,21 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
         return None
     if manifest.get("format") != FORMAT:
         raise ManifestError(f"{MANIFEST} has the format {manifest.get('format')!r}, not {FORMAT}: update sds-hf")
+    entries_of(manifest)  # refuses what makes no sense
     return manifest
+
+
+def entries_of(manifest: Mapping[str, Any]) -> dict[str, Entry]:
+    """What a manifest lists, by path.
+
+    Raises:
+        ManifestError: if it makes no sense.
+    """
+    try:
+        listed = TypeAdapter(list[Entry]).validate_python(manifest.get("files"))
+    except ValidationError as error:
+        raise ManifestError(f"{MANIFEST} is damaged: {one_line(error, {})}") from error
+    return {entry.path: entry for entry in listed}
 
 
 def taken_for_ours(names: Collection[str]) -> list[str]:

@@ -21,11 +21,12 @@ from sds_hf.hub.layout import (
     MANIFEST,
     SCORES,
     ManifestError,
+    entries_of,
     read_manifest,
     taken_for_ours,
 )
 from sds_hf.hub.retry import BadAnswerError, advice, describe, failures, retry
-from sds_hf.hub.snapshot import HubSnapshot, entries_of
+from sds_hf.hub.snapshot import HubSnapshot
 
 OURS = (DATA, SCORES, ASSETS, EXPLORER)  # folders that a version consists of
 COMMIT = re.compile("[0-9a-f]{40}")

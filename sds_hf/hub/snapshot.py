@@ -3,41 +3,23 @@
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
-
-from pydantic import BaseModel, TypeAdapter, ValidationError, field_validator
 
 from sds_hf.data.access.checks import CARDS, check_card, check_data_files, folder_builder
 from sds_hf.data.access.paths import PathError
-from sds_hf.errors import one_line, short
+from sds_hf.errors import short
 from sds_hf.files import files_of, sha256_of
 from sds_hf.hub.client import Stored, address_of, downloaded, hub_api, stored_files, whole_download
-from sds_hf.hub.layout import MANIFEST, ManifestError, read_manifest
+from sds_hf.hub.layout import MANIFEST, Entry, ManifestError, entries_of, read_manifest
 from sds_hf.hub.retry import advice, describe, failures, retry
 
 
 class SnapshotError(ValueError):
     """A published dataset that cannot be had; the message says what to do."""
-
-
-class Entry(BaseModel):
-    """One file as the manifest lists it: path, SHA-256, bytes, and rows where it is a table."""
-
-    path: str
-    sha256: str
-    size: int
-    rows: int | None = None
-
-    @field_validator("path")
-    @classmethod
-    def _inside(cls, path: str) -> str:
-        if PurePosixPath(path).is_absolute() or {"..", "\\"} & {*PurePosixPath(path).parts, *path}:
-            raise ValueError("leads out of the dataset")
-        return path
 
 
 class Snapshot(ABC):
@@ -107,10 +89,7 @@ class Snapshot(ABC):
                 f"{self.name} has no {MANIFEST} of sds-hf: it was not published by it; load it with "
                 "datasets.load_dataset, or give what `sds-hf publish` wrote"
             )
-        try:
-            return entries_of(manifest)
-        except ManifestError as error:
-            raise SnapshotError(f"{self.name}: {error}") from error
+        return entries_of(manifest)
 
     def _manifest(self, fresh: bool) -> dict[str, Any] | None:
         """The manifest; a copy in the cache that arrived damaged is downloaded once more."""
@@ -140,19 +119,6 @@ class Snapshot(ABC):
             f"{self.title}: {entry.path} is missing or differs from its checksum in {MANIFEST}; get it again, or see "
             f"with `sds-hf verify {self.name}` what else is wrong"
         )
-
-
-def entries_of(manifest: Mapping[str, Any]) -> dict[str, Entry]:
-    """What a manifest lists, by path.
-
-    Raises:
-        ManifestError: if it makes no sense.
-    """
-    try:
-        listed = TypeAdapter(list[Entry]).validate_python(manifest.get("files"))
-    except ValidationError as error:
-        raise ManifestError(f"{MANIFEST} is damaged: {one_line(error, {})}") from error
-    return {entry.path: entry for entry in listed}
 
 
 class FolderSnapshot(Snapshot):

@@ -24,6 +24,62 @@ def counted_reason(reason: str) -> str:
     return re.sub(OF_ONE_ROW, ALIKE, reason)
 
 
+class _Open(BaseModel):
+    """What is read of something that may say more."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Source(_Open):
+    name: str | None = None
+    reader: str | None = None
+    rows: int | None = None
+    sha256: str | None = None
+
+
+class _Score(_Open):
+    score: str
+
+
+class _Labels(_Open):
+    name: str = ""
+    names: list[str] = []
+
+
+class _Provenance(_Open):
+    """The parts of a provenance that cards, pages and other descriptions are made of."""
+
+    source: _Source = _Source()
+    scores: list[_Score] = []
+    models: dict[str, dict[str, Any]] = {}
+    labels: _Labels = _Labels()
+    versions: dict[str, str] = {}
+    notes: list[str] = []
+    limits: list[str] = []
+    terms: dict[str, str] = {}
+    joined: list[str] = []
+    table_sha256: str | None = None
+
+
+class _Named(_Open):
+    name: str
+
+
+class _Configuration(_Open):
+    config_name: str
+
+
+class _DatasetInfo(_Open):
+    features: list[_Named] = []
+
+
+class _Metadata(_Open):
+    """The parts of a card's YAML that are read again."""
+
+    dataset_info: _DatasetInfo = _DatasetInfo()
+    configs: list[_Configuration] = []
+
+
 class Step(BaseModel):
     """One rule, and what it did.
 
@@ -178,7 +234,10 @@ class Report(Screen, BaseModel):
             ValueError: in one line, if it is something else.
         """
         try:
-            return cls.model_validate_json(read_file(Path(path)))
+            report = cls.model_validate_json(read_file(Path(path)))
+            _Provenance.model_validate(report.provenance)
+            _Metadata.model_validate(report.metadata)
+            return report
         except ValidationError as error:
             what = one_line(error, {(): list(cls.model_fields)})
             raise ValueError(f"{path} is no report of sds-hf: {what}") from error

@@ -1,5 +1,6 @@
 """Published folders that a stranger made: parts that are links out of them, devices, pipes or bombs."""
 
+import json
 import os
 import re
 import shutil
@@ -56,7 +57,16 @@ TEXTS = [
         '{"made_by": "sds-hf", "format": 1, "files": [{"path": "/etc/x", "sha256": "", "size": 1}]}',
     ),
     ("manifest.json", '{"made_by": "sds-hf", "format": 1, "files": [{"path": "a/../../x", "sha256": "", "size": 1}]}'),
+    ("manifest.json", '{"made_by": "sds-hf", "format": 1, "files": [{"sha256": "", "size": 1}, 3]}'),
     ("report.json", DEEP),
+    *(
+        ("report.json", json.dumps({"rows": 60, "kept": 23, part: value}))
+        for part, values in {
+            "provenance": [{"source": []}, {"source": {"reader": []}}, {"source": {}}, {"models": []}, {"labels": [1]}],
+            "metadata": [{"configs": 3}, {"configs": [{}]}, {"dataset_info": []}, {"dataset_info": {"features": [{}]}}],
+        }.items()
+        for value in values
+    ),
     ("report.json", "[]"),
     ("recipe.yaml", BOMB),
     ("recipe.yaml", "rules: 1"),

@@ -87,6 +87,24 @@ def test_texts_of_others_stay_inside_the_data(job, tmp_path):
     assert told(page)["recipes"][0]["name"] == name
 
 
+@pytest.mark.parametrize("name", ["{}/private", "private", "./private", "../{0.name}/private", "a/../private"])
+def test_scores_of_a_stranger_bring_no_pictures_of_mine_into_the_page(job, selection, tmp_path, monkeypatch, name):
+    """A report may name any folder; only what lies here and has the rows that were scored is looked at."""
+    private = job.dataset.map(lambda row: {"id": f"mine {row['id']}"}) if name == "private" else job.dataset
+    private.save_to_disk(tmp_path / "private")
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path)
+    selection.report.provenance["source"]["name"] = name.format(tmp_path)
+    assert told(look(selection, scores=job.table).page)["pictures"] is None
+
+
+def test_another_dataset_of_as_many_rows_is_refused(job, selection):
+    """Its pictures would stand beside scores of others."""
+    other = job.dataset.map(lambda row: {"id": f"other {row['id']}"})
+    with pytest.raises(ValueError, match="are of other rows"):
+        look(selection, other, scores=job.table)
+
+
 def test_scores_of_another_selection_are_refused(job, selection, tmp_path):
     with pytest.raises(ValueError, match="no score table beside"):
         look(selection)

@@ -6,7 +6,7 @@ import re
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, UndefinedError
 
 from sds_hf.data.labels import UNUSED
 from sds_hf.publishing.card.colors import class_color
@@ -49,6 +49,9 @@ def render_card(recipe: Recipe, report: Report) -> str:
     Returns:
         The text of `README.md`.
 
+    Raises:
+        ValueError: if the report lacks something that the card says.
+
     Examples:
         >>> render_card(recipe, selection.report).splitlines()[0]
         '---'
@@ -64,29 +67,32 @@ def render_card(recipe: Recipe, report: Report) -> str:
     class_table = _class_table(report)
     unseen = [row for row in class_table if row["before"] == 0]
     counted = [row["after"] for row in class_table if row["after"] is not None]
-    body = template.render(
-        recipe=recipe,
-        report=report,
-        title=publication.title or recipe.name,
-        address=publication.to or publication.folder or recipe.name,
-        recipe_yaml=recipe.to_yaml(),
-        columns=_columns(report, is_generated(recipe, report)),
-        class_table=[row for row in class_table if row["before"] != 0],
-        unseen=unseen,
-        has_background=bool(class_table) and class_table[0]["after"] is None and class_table[0]["name"] != UNUSED,
-        foreground=len(counted),
-        absent=counted.count(0),
-        has_quantiles=any(re.search(r"[<>] q[\d.]+", step.rule) for step in report.steps),
-        has_worst=any("worst rank in " in step.rule for step in report.steps),
-        has_groups=any(re.search("^top .* of each ", step.rule) for step in report.steps),
-        scores_published=any(config["config_name"] == "scores" for config in report.metadata.get("configs", [])),
-        licence=_licence(recipe),
-        terms={name: value for name, value in terms.items() if name != "citation"},
-        citations=[text for text in (publication.citation, terms.get("citation")) if text],
-        generated=is_generated(recipe, report),
-        of_demo_model=knows_other_images(report),
-        is_sds=any("SDS" in score.source for name in report.scores if (score := _score_of(name))),
-    )
+    try:
+        body = template.render(
+            recipe=recipe,
+            report=report,
+            title=publication.title or recipe.name,
+            address=publication.to or publication.folder or recipe.name,
+            recipe_yaml=recipe.to_yaml(),
+            columns=_columns(report, is_generated(recipe, report)),
+            class_table=[row for row in class_table if row["before"] != 0],
+            unseen=unseen,
+            has_background=bool(class_table) and class_table[0]["after"] is None and class_table[0]["name"] != UNUSED,
+            foreground=len(counted),
+            absent=counted.count(0),
+            has_quantiles=any(re.search(r"[<>] q[\d.]+", step.rule) for step in report.steps),
+            has_worst=any("worst rank in " in step.rule for step in report.steps),
+            has_groups=any(re.search("^top .* of each ", step.rule) for step in report.steps),
+            scores_published=any(config["config_name"] == "scores" for config in report.metadata.get("configs", [])),
+            licence=_licence(recipe),
+            terms={name: value for name, value in terms.items() if name != "citation"},
+            citations=[text for text in (publication.citation, terms.get("citation")) if text],
+            generated=is_generated(recipe, report),
+            of_demo_model=knows_other_images(report),
+            is_sds=any("SDS" in score.source for name in report.scores if (score := _score_of(name))),
+        )
+    except UndefinedError as error:
+        raise ValueError(f"the report lacks what the card says: {error}; publish again") from error
     return join_card(front_matter(recipe, report), body)
 
 
