@@ -29,12 +29,25 @@ class SettingsError(ValueError):
         self.problem = problem
 
 
-def one_line(error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequence[str]]) -> str:
+# What pydantic says of a type, in words of YAML and of the command line.
+TYPES = {
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "string_type": "must be a text",
+}
+
+
+def one_line(
+    error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequence[str]], positional: Sequence[str] = ()
+) -> str:
     """What is wrong with which field, what was given, and what is possible.
 
     Args:
         error: with one or more problems.
         possible: the settings there are, by place; those at `()` are for all other places.
+        positional: the settings that may be given without their names, in order.
     """
     parts = []
     problems = error.errors()
@@ -42,6 +55,8 @@ def one_line(error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequen
         problems = [problem for problem in problems if problem["type"] != "missing"]
     for problem in problems:
         where, kind = problem["loc"], problem["type"]
+        if where and isinstance(where[0], int) and where[0] < len(positional):
+            where = (positional[where[0]], *where[1:])
         if kind in ("extra_forbidden", "unexpected_keyword_argument"):
             names = list(possible.get(where[:-1], possible[()]))
             what = f"there is no such setting, only {names}{did_you_mean(where[-1], names)}"
@@ -51,7 +66,10 @@ def one_line(error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequen
             what = "must be given"
         else:
             ending = "" if kind in ("value_error", "too_short") else f", not {short(problem['input'])}"
-            what = problem["msg"].removeprefix("Value error, ").removeprefix("Input ") + ending
+            what = TYPES.get(kind) or re.sub("^(Value error,|Input|Tuple|List) ", "", problem["msg"])
+            what += ending
+            if kind in ("dict_type", "model_type") and tuple(where) in possible:
+                what += f"; its settings are {list(possible[tuple(where)])}"
             if kind == "literal_error":
                 what += did_you_mean(problem["input"], re.findall("'([^']+)'", problem["ctx"]["expected"]))
         parts.append(": ".join([".".join(str(part) for part in where), what] if where else [what]))
@@ -79,9 +97,12 @@ def short(value: Any) -> str:
     return text if len(text) < 80 else text[:76] + "..."
 
 
-# In an address: user and password, and what follows the path. A port is no password, an `@` in a path no user.
+BLANKS = re.compile(r"(\s+)")
+ENDS = re.compile(r"([\s\"<>]+)")  # of an address
+# In an address: user and password. A port is no password, an `@` in a path no user.
 USER = re.compile(r"(?<=://)(?:[^\s/@:]*:(?!\d+(?:[/?#]|$))[^\s@]*|[^\s/?#@]*)@(?:[^\s/?#@]*@)*")
-ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://[^\s\"<>?#]*)[?#][^\s\"<>]*?(?=[')\]};:,.]*(?:[\s\"<>]|$))", re.IGNORECASE)
+QUERY = re.compile("[?#]")
+CLOSING = "')]};:,."  # after an address, and no part of it
 # In a text: the folders of a path that begins at the root, at a home, at a drive or above; `a/b` and `and / or` stay.
 FOLDERS = re.compile(
     r"(?<![\w/.~<-])(?:file:/*(?=/))?"
@@ -93,7 +114,21 @@ FOLDERS = re.compile(
 
 def without_secrets(text: str) -> str:
     """A text whose addresses have neither user nor password nor query."""
-    return ADDRESS.sub(r"\1", USER.sub("", text))
+    words = "".join(map(_without_user, BLANKS.split(text)))
+    return "".join(map(_without_query, ENDS.split(words)))
+
+
+def _without_user(word: str) -> str:
+    """A word whose addresses have no user: what follows its last `@` has none, and is not searched again and again."""
+    end = word.rfind("@") + 1
+    return USER.sub("", word[:end]) + word[end:]
+
+
+def _without_query(word: str) -> str:
+    """A word that ends where the path of an address in it does, but for what closes the sentence."""
+    start = word.find("://")
+    query = QUERY.search(word, start) if start > 0 else None
+    return word[: query.start()] + word[max(query.end(), len(word.rstrip(CLOSING))) :] if query else word
 
 
 def public_text(text: str) -> str:

@@ -14,6 +14,7 @@ from sds_hf.explore.bundle import NAMES, page_file
 from sds_hf.explore.config import page_config
 from sds_hf.explore.pixels import write_pixels
 from sds_hf.files import write_whole
+from sds_hf.hub.client import address_of, hub_api
 from sds_hf.hub.layout import CANDIDATES, EXPLORER
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
@@ -87,9 +88,7 @@ def _base(recipe: Recipe) -> str:
     """What leads from the page to the published files."""
     if recipe.publish.to is None:
         return "../"
-    from huggingface_hub import constants
-
-    return f"{constants.ENDPOINT}/datasets/{recipe.publish.to}/resolve/main/"
+    return f"{address_of(hub_api(), recipe.publish.to)}/resolve/main/"
 
 
 def _scores_name(recipe: Recipe) -> str:
