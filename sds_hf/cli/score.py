@@ -126,8 +126,8 @@ def command(
         raise typer.BadParameter("give one of --scores, --recipe, --for and --add")
     recipe = recipe or for_recipe
     decides = bool(for_recipe) and not all_scores
-    if decides and (streaming or dry_run or part):
-        raise typer.BadParameter("--for goes with neither --streaming nor --dry-run nor --part")
+    if decides and (streaming or dry_run):
+        raise typer.BadParameter("--for goes with neither --streaming nor --dry-run")
     if add and (streaming or dry_run or retry):
         raise typer.BadParameter("--add goes with neither --streaming nor --dry-run nor --retry")
     if part and (add or streaming or retry):
@@ -186,7 +186,7 @@ def command(
                 del job["rows_per_shard"]
                 table = add_to_table(cast(Any, data), chosen_scores, out, **job)
             elif decides:
-                table = score_for(cast(Any, data), plan, out, scores=chosen_scores, retry=retry, **job)
+                table = score_for(cast(Any, data), plan, out, scores=chosen_scores, retry=retry, rank=rank, **job)
             else:
                 table = score_table(data, chosen_scores, out, retry=retry, rank=rank, **job)
         except PartScored as scored:

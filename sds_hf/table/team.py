@@ -12,7 +12,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from sds_hf.clip.launcher import ALONE, Rank, current_rank
+from sds_hf.clip.launcher import ALONE, Rank
 from sds_hf.files import is_remote
 
 POLL = 0.2  # seconds between two looks at what the others have done
@@ -149,21 +149,6 @@ class Team:
 
     def _path(self, rank: int) -> Path:
         return self._folder / f"rank-{rank}.lock"
-
-
-def team_together(folder: Path, what: str) -> Team:
-    """The processes at work on a folder, of which this is one, that wait for each other.
-
-    Args:
-        folder: of the table.
-        what: is done by such processes, for the error.
-
-    Raises:
-        ValueError: if they do not, as the jobs of an array.
-    """
-    if not (rank := current_rank()).together:
-        raise ValueError(f"{what} by processes that wait for each other; {ALONE}")
-    return Team(folder, rank)
 
 
 logger = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sds_hf.data.content import joint_digest, row_digests
+from sds_hf.data.content import row_digests
 from sds_hf.progress import Hand, Tell, Told
-from sds_hf.table.job import Job, Part, Piece
+from sds_hf.table.job import Job, Part, Piece, joined, scored_content, whole_table
 from sds_hf.table.manifest import NEEDED, circumstances, read_manifest, source_entry, write_manifest
 from sds_hf.table.partial.phase import Phase
 from sds_hf.table.partial.shards import computed, without_partial_columns
@@ -124,7 +124,7 @@ def _scored(
         yield number, parts
 
 
-def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None) -> bool:
+def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None, phase: Phase | None = None) -> bool:
     """Make the shards of this process that are missing or damaged, and wait for nobody.
 
     The first process that makes one begins the manifest, and the one that makes the last ends it. All that processes
@@ -135,6 +135,7 @@ def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None) -
         shards: of the table.
         team: of which this process is one.
         tell: see `score_table`; is told of this process's rows.
+        phase: of a table that is scored as far as needed, if there is only one.
 
     Returns:
         Whether the table is whole.
@@ -151,17 +152,22 @@ def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None) -
         mine = {number: shards.rows(number) for number in range(shards.count) if team.rank.owns(number)}
         own = {number: shard for number, shard in finished.items() if number in mine}
         mine = {number: rows for number, rows in mine.items() if number not in finished}
-        begun = _begun(shards, mine, _source(job))
+        begun = _begun(shards, mine, _source(job, phase))
         told = _told(mine, own, begun, tell)
         if mine and manifest.get("complete") is not False:
-            begin(job.task, manifest, finished)
-        for number, parts in _scored(job, shards, mine, begun, finished, told, hand, stop_if_asked):
+            begin(job.task, manifest, finished, phase.entries(manifest, None) if phase else None)
+        for number, parts in _scored(job, shards, mine, begun, finished, told, hand, stop_if_asked, phase):
             shards.write(number, *joined(parts))
-    return team.one_by_one(lambda: end_if_whole(shards.folder))
+    return team.one_by_one(lambda: end_if_whole(shards.folder, job.task, phase))
 
 
-def end_if_whole(folder: Path) -> bool:
+def end_if_whole(folder: Path, task: Task | None = None, phase: Phase | None = None) -> bool:
     """End the table in a folder if all of its shards are finished, whoever made them.
+
+    Args:
+        folder: of the table.
+        task: that made it, if it is one that is scored as far as needed.
+        phase: likewise.
 
     Returns:
         Whether it is whole.
@@ -174,7 +180,7 @@ def end_if_whole(folder: Path) -> bool:
         return False  # and not all of them are read
     finished = shards.finished(manifest)
     if len(finished) == shards.count:
-        end(shards, manifest, finished)
+        _end_phase(task, shards, manifest, finished, phase) if task and phase else end(shards, manifest, finished)
         return True
     return bool((read_manifest(folder) or {}).get("complete"))  # another process may have ended it just now
 
@@ -221,23 +227,6 @@ def is_whole(out: Path) -> bool:
     """Whether the table in a folder is finished, and all of it there."""
     manifest = read_manifest(out) or {}
     return bool(manifest.get("complete")) and all(Shard(**entry).is_intact(out) for entry in manifest["shards"])
-
-
-def scored_content(digests: Iterable[bytes], table: pa.Table) -> str:
-    """Digest of the rows of a shard that could be scored, from those of all its rows."""
-    statuses = table["status"].to_pylist()
-    return joint_digest(digest for digest, status in zip(digests, statuses, strict=True) if status != "failed")
-
-
-def joined(parts: Sequence[Part]) -> tuple[pa.Table, str]:
-    """The table of a shard, and the digest of what was scored."""
-    table, digests = whole_table(parts)
-    return table, scored_content(digests, table)
-
-
-def whole_table(parts: Sequence[Part]) -> tuple[pa.Table, list[bytes]]:
-    """The rows of parts together, and their digests."""
-    return pa.concat_tables(part.table for part in parts), [digest for part in parts for digest in part.digests]
 
 
 def _told(

@@ -37,6 +37,7 @@ from sds_hf import (
     why,
 )
 from sds_hf.clip import similarity
+from sds_hf.clip.launcher import Rank
 from sds_hf.data.folder import row_features
 from sds_hf.data.images import decode_mask, encode_jpeg, encode_mask
 from sds_hf.data.labels import VOC
@@ -46,6 +47,7 @@ from sds_hf.prove.judge_truth import read_scores
 from sds_hf.scores.base.score import ClipScore
 from sds_hf.selection.select import EmptySelectionError
 from sds_hf.table.plan import plan_table
+from sds_hf.table.team import PartScored
 
 SETTINGS = [
     {},
@@ -385,15 +387,42 @@ def test_why_says_what_is_known(tmp_path):
             assert judged.passes
 
 
-def test_the_jobs_of_an_array_wait_for_nobody_and_are_refused(tmp_path, monkeypatch):
+PARTS = [Rank(index, 3, together=False) for index in range(3)]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_parts_that_wait_for_nobody_make_the_same_table(tmp_path, order):
+    """Bounds that are numbers decide a row by itself, and the rule after them needs nothing that comes later."""
+    whole, rules = table_for(tmp_path / "whole", [*BOUNDS, TOP]), [*BOUNDS, TOP]
+    for number in order[:2]:
+        with pytest.raises(PartScored, match=rf"part {number + 1} of 3 is scored"):
+            table_for(tmp_path / "scores", rules, rank=PARTS[number])
+    last = table_for(tmp_path / "scores", rules, rank=PARTS[order[2]])
+    assert files_of(last.folder) == files_of(whole.folder)
+    assert table_for(tmp_path / "scores", rules, rank=PARTS[1]).sha256 == whole.sha256
+
+
+def test_a_part_that_died_is_done_again(tmp_path):
+    whole = table_for(tmp_path / "whole", BOUNDS)
+    for number in (0, 2):
+        with pytest.raises(PartScored):
+            table_for(tmp_path / "scores", BOUNDS, rank=PARTS[number])
+    with pytest.raises(Crash):
+        table_for(tmp_path / "scores", BOUNDS, rank=PARTS[1], progress=crash_at(8))
+    assert files_of(table_for(tmp_path / "scores", BOUNDS, rank=PARTS[1]).folder) == files_of(whole.folder)
+
+
+def test_what_parts_cannot_do_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"'clip_sim > q0.3' looks at all rows before what comes after it is scored"):
+        table_for(tmp_path / "phases", PHASES, rank=PARTS[0])
+    assert not (tmp_path / "phases").exists()
     table_for(tmp_path / "scores", BOUNDS)
-    array = {"TASK_ID": "1", "TASK_MIN": "0", "TASK_STEP": "1", "TASK_COUNT": "2"}
-    for name, value in array.items():
-        monkeypatch.setenv(f"SLURM_ARRAY_{name}", value)
-    with pytest.raises(ValueError, match="what a recipe needs is found by processes that wait for each other"):
-        table_for(tmp_path / "scores", BOUNDS)
+    with pytest.raises(ValueError, match=r"is scored for other rules, and going on with these is for processes that"):
+        table_for(tmp_path / "scores", BOUNDS[:1], rank=PARTS[0])
+    with pytest.raises(ValueError, match="rows that failed are scored again by processes that wait"):
+        table_for(tmp_path / "scores", BOUNDS, rank=PARTS[0], retry="failed")
     with pytest.raises(ValueError, match="skips is computed by processes that wait for each other"):
-        score_table(candidates(), scores_of({}), tmp_path / "scores", rows_per_shard=16)
+        score_table(candidates(), scores_of({}), tmp_path / "scores", rows_per_shard=16, rank=PARTS[0])
 
 
 @pytest.mark.parametrize(

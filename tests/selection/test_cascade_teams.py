@@ -27,7 +27,9 @@ import json, os, signal, sys
 from datasets import load_from_disk
 from transformers import AutoTokenizer, CLIPModel
 from sds_hf import PCS, Boundary, Recipe, score_for
+from sds_hf.clip.launcher import Rank
 from sds_hf.table import job
+from sds_hf.table.team import PartScored
 
 rows, model, rules = load_from_disk(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 recipe = Recipe.from_dict({"name": "test", "rules": rules})
@@ -42,13 +44,17 @@ def scoring(*args):
     return score_needed(*args)
 
 out, count, deaths = sys.argv[4], int(sys.argv[5]), json.loads(sys.argv[6])
+together = sys.argv[7] == "together"
 for rank in range(count):
     if os.fork() == 0:
-        os.environ.update(RANK=str(rank), WORLD_SIZE=str(count))
+        part = None if together else Rank(rank, count, together=False)
+        os.environ.update({"RANK": str(rank), "WORLD_SIZE": str(count)} if together else {})
         dies, job.score_needed = deaths.get(str(rank), 0), scoring
         try:
-            score_for(rows, recipe, out, scores=scores, rows_per_shard=4, batch_size=2)
+            score_for(rows, recipe, out, scores=scores, rows_per_shard=4, batch_size=2, rank=part)
             said = f"{rank} scored {batches}"
+        except PartScored:
+            said = f"{rank} scored {batches} of a part"
         except OSError as error:
             said = f"{rank} failed: {error}"
         os.write(1, said.encode() + b"\\n")
@@ -84,9 +90,17 @@ def whole(rows, tiny_clip, tmp_path_factory) -> Path:
     return out
 
 
-def run(rows: Path, model: str, out: Path, count: int, deaths: dict | None = None) -> list[str]:
+def run(
+    rows: Path,
+    model: str,
+    out: Path,
+    count: int,
+    deaths: dict | None = None,
+    rules: list = RULES,
+    how: str = "together",
+) -> list[str]:
     """What the processes say, in the order of their ranks."""
-    arguments = [rows, model, json.dumps(RULES), out, count, json.dumps(deaths or {})]
+    arguments = [rows, model, json.dumps(rules), out, count, json.dumps(deaths or {}), how]
     command = [sys.executable, "-c", FORKS, *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return sorted(
@@ -116,6 +130,18 @@ def test_another_run_does_what_a_dead_process_left(rows, whole, tiny_clip, tmp_p
     run(rows, tiny_clip, out, 3)
     assert contents(out) == contents(whole)
     assert run(rows, tiny_clip, out, 2) == ["0 scored 0", "1 scored 0"]
+
+
+def test_parts_at_once_of_which_one_is_killed(rows, tiny_clip, tmp_path):
+    """Bounds that are numbers, then one rule over all rows: each part goes its own way."""
+    rules = [{"threshold": {"column": "clip_sim", "above": 0.02}}, *RULES[1:3]]
+    run(rows, tiny_clip, tmp_path / "whole", 1, rules=rules)
+    said = run(rows, tiny_clip, tmp_path / "scores", 3, {1: 2}, rules, "apart")
+    assert [line.split()[0] for line in said] == ["0", "2"]
+    assert all(line.endswith("of a part") for line in said)
+    said = run(rows, tiny_clip, tmp_path / "scores", 3, rules=rules, how="apart")
+    assert not said[1].endswith("of a part")  # the one that was killed ends the table, and perhaps another sees it
+    assert contents(tmp_path / "scores") == contents(tmp_path / "whole")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from sds_hf.clip.launcher import ALONE, Rank, current_rank
 from sds_hf.data.access.remote import folder_at, local_copy
 from sds_hf.data.content import content_digest
 from sds_hf.files import is_remote
@@ -16,7 +17,7 @@ from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.presets import field_names
 from sds_hf.scores.base.score import Score
 from sds_hf.scores.classes_present import ClassesPresent
-from sds_hf.selection.cascade.plan import stretches
+from sds_hf.selection.cascade.plan import Stretch, stretches
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.rules import Rule
 from sds_hf.selection.select import rows_left
@@ -26,8 +27,8 @@ from sds_hf.table.partial.phase import Phase
 from sds_hf.table.score_table import Engine, Progress, ScoreTable, job_class, score_table, some_scored
 from sds_hf.table.shards import Shards
 from sds_hf.table.task import Task, make_folder
-from sds_hf.table.team import team_together
-from sds_hf.table.writer import write_table
+from sds_hf.table.team import PartScored, Team
+from sds_hf.table.writer import write_part, write_table
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -45,6 +46,7 @@ def score_for(
     retry: str | None = None,
     progress: Progress | None = None,
     engine: Engine = "local",
+    rank: Rank | None = None,
 ) -> ScoreTable:
     """Score a dataset as far as a recipe's rules need it: `select` keeps the same rows, for the same reasons.
 
@@ -67,10 +69,13 @@ def score_for(
         retry: see `score_table`.
         progress: see `score_table`; it begins again with each pass over the rows.
         engine: see `score_table`.
+        rank: see `score_table`. The jobs of an array, which wait for nobody, can make the table of a recipe whose rules
+            look at all rows once at most, after bounds that are numbers: as those of the paper do.
 
     Raises:
         ValueError: see `score_table`; also if the dataset is a stream, or the folder holds an unfinished table of all
             scores.
+        PartScored: see `score_table`.
 
     Example:
         >>> table = score_for(candidates, Recipe.load("demo"), "needed")
@@ -82,7 +87,7 @@ def score_for(
     if not isinstance(dataset, Dataset):
         raise ValueError("what a recipe needs is found by going over the rows more than once, which a stream cannot")
     folder = folder_at(out)
-    team = team_together(folder, "what a recipe needs is found")
+    team = Team(folder, rank or current_rank())
     manifest = read_manifest(folder) or {}
     wanted = recipe.make_scores() if scores is None else list(scores)
     chosen = _scores_of_table(wanted, manifest)
@@ -92,21 +97,52 @@ def score_for(
             raise ValueError(
                 f"{folder} holds an unfinished table of all scores: finish that first, or choose another out=..."
             )
-        return score_table(dataset, chosen, out, **job, retry=retry, progress=progress, engine=engine)
+        return score_table(dataset, chosen, out, **job, retry=retry, progress=progress, engine=engine, rank=rank)
     task = Task(dataset, chosen, out, rows_per_shard, source)
     work = job_class(engine)(task, batch_size)
     _check_columns(recipe.rules, task.scores)
     parts, wish = stretches(recipe.rules, task.scores), _wish(recipe)
+    if not team.rank.together:
+        _check_parts(parts, wish, manifest, folder, retry)
     make_folder(task.folder)
     with team:
         task.fit()
         task.request["source"]["sha256"] = content_digest(dataset, task.columns)
+        if not team.rank.together:
+            shards = Shards(task.folder, len(dataset), rows_per_shard, team.rank.index)
+            if not write_part(work, shards, team, progress, Phase(parts[0].needs, None, 0, 1, wish)):
+                raise PartScored(team.rank, task.folder)
+            return some_scored(ScoreTable.load(task.folder))
         for number, part in enumerate(parts):
             left = rows_left(_table_so_far(task.folder), part.rules) if part.rules else None
             phase = Phase(part.needs, left, number, len(parts), wish)
             shards = Shards(task.folder, len(dataset), rows_per_shard, team.rank.index)
             write_table(work, shards, team, None if number else retry, progress, phase)
     return some_scored(ScoreTable.load(task.folder))
+
+
+def _check_parts(
+    parts: Sequence[Stretch], wish: Mapping[str, Any], manifest: Mapping[str, Any], folder: Path, retry: str | None
+) -> None:
+    """Refuse what processes cannot do of which each makes its part of a table and waits for nobody.
+
+    Raises:
+        ValueError: says what.
+    """
+    if retry:
+        raise ValueError(f"rows that failed are scored again by processes that wait for each other; {ALONE}")
+    if len(parts) > 1:
+        rule = parts[1].rules[-1].label
+        raise ValueError(
+            f"{rule!r} looks at all rows before what comes after it is scored, so parts have to wait for each other; "
+            + ALONE
+        )
+    phase = Phase(parts[0].needs, None, 0, 1, wish)
+    if manifest and not phase.is_begun(manifest):
+        raise ValueError(
+            f"{folder} is scored for other rules, and going on with these is for processes that wait for each other; "
+            + ALONE
+        )
 
 
 def _check_columns(rules: Sequence[Rule], scores: Sequence[Score]) -> None:
