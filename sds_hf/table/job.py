@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pyarrow as pa
 
 from sds_hf.data.cells import readable, stored_cells
-from sds_hf.data.content import cell_digests
+from sds_hf.data.content import cell_digests, joint_digest
 from sds_hf.data.ids import RepeatedIdError, repeated_ids
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import public_text
@@ -223,3 +223,20 @@ def _ids(stored: "Dataset") -> Iterator[str]:
             if value is None:
                 raise ValueError(f"row {row} has no id; scores are joined by id, so every row needs one")
             yield str(value)
+
+
+def scored_content(digests: Iterable[bytes], table: pa.Table) -> str:
+    """Digest of the rows of a shard that could be scored, from those of all its rows."""
+    statuses = table["status"].to_pylist()
+    return joint_digest(digest for digest, status in zip(digests, statuses, strict=True) if status != "failed")
+
+
+def joined(parts: Sequence[Part]) -> tuple[pa.Table, str]:
+    """The table of a shard, and the digest of what was scored."""
+    table, digests = whole_table(parts)
+    return table, scored_content(digests, table)
+
+
+def whole_table(parts: Sequence[Part]) -> tuple[pa.Table, list[bytes]]:
+    """The rows of parts together, and their digests."""
+    return pa.concat_tables(part.table for part in parts), [digest for part in parts for digest in part.digests]

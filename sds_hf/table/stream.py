@@ -15,11 +15,11 @@ from sds_hf.data.content import cell_digests, joint_digest
 from sds_hf.data.ids import RepeatedIdError
 from sds_hf.progress import Tell, Told
 from sds_hf.scores.base.score import score_cells
-from sds_hf.table.job import Batch, Part, read_batches, score_batches
+from sds_hf.table.job import Batch, Part, joined, read_batches, score_batches, scored_content
 from sds_hf.table.shards import Shard, Shards
 from sds_hf.table.task import Task, make_folder
 from sds_hf.table.team import Team, finishing
-from sds_hf.table.writer import begin, end, joined, scored_content
+from sds_hf.table.writer import begin, end
 
 
 class Stream:

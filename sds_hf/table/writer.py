@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sds_hf.data.content import joint_digest, row_digests
+from sds_hf.data.content import row_digests
 from sds_hf.progress import Hand, Tell, Told
-from sds_hf.table.job import Job, Part, Piece
+from sds_hf.table.job import Job, Part, Piece, joined, scored_content, whole_table
 from sds_hf.table.manifest import NEEDED, circumstances, read_manifest, source_entry, write_manifest
 from sds_hf.table.partial.phase import Phase
 from sds_hf.table.partial.shards import computed, without_partial_columns
@@ -219,23 +219,6 @@ def is_whole(out: Path) -> bool:
     return bool(manifest.get("complete")) and all(Shard(**entry).is_intact(out) for entry in manifest["shards"])
 
 
-def scored_content(digests: Iterable[bytes], table: pa.Table) -> str:
-    """Digest of the rows of a shard that could be scored, from those of all its rows."""
-    statuses = table["status"].to_pylist()
-    return joint_digest(digest for digest, status in zip(digests, statuses, strict=True) if status != "failed")
-
-
-def joined(parts: Sequence[Part]) -> tuple[pa.Table, str]:
-    """The table of a shard, and the digest of what was scored."""
-    table, digests = whole_table(parts)
-    return table, scored_content(digests, table)
-
-
-def whole_table(parts: Sequence[Part]) -> tuple[pa.Table, list[bytes]]:
-    """The rows of parts together, and their digests."""
-    return pa.concat_tables(part.table for part in parts), [digest for part in parts for digest in part.digests]
-
-
 def _told(
     todo: Mapping[int, Sequence[int]], finished: Mapping[int, Shard], begun: Mapping[int, Part], tell: Tell | None
 ) -> Told:
@@ -294,12 +277,12 @@ def _rows_to_score(
     """Rows of a shard that have no score yet, or are to get another; `open_rows` says which lack something."""
     if number not in finished:
         return shards.rows(number)
-    wanted = np.zeros(len(shards.rows(number)), bool)
+    lacks_scores = np.zeros(len(shards.rows(number)), bool)
     if open_rows:
-        wanted |= open_rows(shards.read(number))
+        lacks_scores |= open_rows(shards.read(number))
     if retry and finished[number].failed:
-        wanted |= pc.equal(shards.read(number, ["status"])["status"], "failed").to_numpy()
-    return [shards.rows(number)[index] for index in np.flatnonzero(wanted)]
+        lacks_scores |= pc.equal(shards.read(number, ["status"])["status"], "failed").to_numpy()
+    return [shards.rows(number)[index] for index in np.flatnonzero(lacks_scores)]
 
 
 def _piece(shards: Shards, rows: Sequence[int], is_stored: object) -> Piece:
