@@ -97,9 +97,12 @@ def short(value: Any) -> str:
     return text if len(text) < 80 else text[:76] + "..."
 
 
-# In an address: user and password, and what follows the path. A port is no password, an `@` in a path no user.
+BLANKS = re.compile(r"(\s+)")
+ENDS = re.compile(r"([\s\"<>]+)")  # of an address
+# In an address: user and password. A port is no password, an `@` in a path no user.
 USER = re.compile(r"(?<=://)(?:[^\s/@:]*:(?!\d+(?:[/?#]|$))[^\s@]*|[^\s/?#@]*)@(?:[^\s/?#@]*@)*")
-ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*://[^\s\"<>?#]*)[?#][^\s\"<>]*?(?=[')\]};:,.]*(?:[\s\"<>]|$))", re.IGNORECASE)
+QUERY = re.compile("[?#]")
+CLOSING = "')]};:,."  # after an address, and no part of it
 # In a text: the folders of a path that begins at the root, at a home, at a drive or above; `a/b` and `and / or` stay.
 FOLDERS = re.compile(
     r"(?<![\w/.~<-])(?:file:/*(?=/))?"
@@ -111,7 +114,21 @@ FOLDERS = re.compile(
 
 def without_secrets(text: str) -> str:
     """A text whose addresses have neither user nor password nor query."""
-    return ADDRESS.sub(r"\1", USER.sub("", text))
+    words = "".join(map(_without_user, BLANKS.split(text)))
+    return "".join(map(_without_query, ENDS.split(words)))
+
+
+def _without_user(word: str) -> str:
+    """A word whose addresses have no user: what follows its last `@` has none, and is not searched again and again."""
+    end = word.rfind("@") + 1
+    return USER.sub("", word[:end]) + word[end:]
+
+
+def _without_query(word: str) -> str:
+    """A word that ends where the path of an address in it does, but for what closes the sentence."""
+    start = word.find("://")
+    query = QUERY.search(word, start) if start > 0 else None
+    return word[: query.start()] + word[max(query.end(), len(word.rstrip(CLOSING))) :] if query else word
 
 
 def public_text(text: str) -> str:

@@ -60,6 +60,17 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             part.unlink(missing_ok=True)
 
 
+@contextmanager
+def one_writer(path: Path) -> Iterator[None]:
+    """Be the only process of this machine that changes a file which is read and written anew; others wait."""
+    lock = cache_folder("locks") / hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
+    with ExitStack() as stack:
+        with suppress(OSError, NotImplementedError):  # nowhere to lock
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(lock))
+        yield
+
+
 def is_part(path: Path) -> bool:
     """Whether a file is one of `whole_file` that was never finished."""
     return path.name.startswith(f"{WORKSPACE}-") and path.suffix == ".part"

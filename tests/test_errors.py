@@ -65,6 +65,16 @@ def test_what_is_no_path_stays(sentence):
     assert public_text(sentence) == sentence
 
 
+@pytest.mark.parametrize(
+    "unit", ["a://", "a://?.", "://:", "://a:b", "/a b", "~a ", "../", "a+", "x@", "://x@", "c:\\", "a://b?)", "'/a'"]
+)
+@pytest.mark.parametrize("end", ["", "x", " @", '"'])
+def test_a_text_of_a_stranger_is_cleaned_in_time_however_long(unit, end):
+    """A name of 200,000 characters in which patterns begin everywhere took minutes."""
+    text = unit * (200_000 // len(unit)) + end
+    assert len(public_text(text)) <= len(text)
+
+
 OBEYED = "a\x1b]0;OWNED\x07\x1b[2J\x9b31m\u202egnp\u2066\u200b\ufeff\ud800\r\n\t\u2028b"
 
 

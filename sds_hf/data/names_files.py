@@ -28,8 +28,9 @@ VALUE_KEYS = (
 )
 LIST_KEYS = ("id2label", "label2id", "names", "classes", "categories", "labels")
 LABELME = ["__ignore__", "_background_"]  # its first two lines stand for -1 and 0
-NUMBER_FIRST = re.compile(r"(\d+)\s*(?:[:;,=|\t)-]|\.\s|\s)\s*(\S.*)")
-NUMBER_LAST = re.compile(r"(\S.*?)\s*[:;,=|\t ]\s*(\d+)")
+NUMBER_FIRST = re.compile(r"(\d{1,9})\s*(?:[:;,=|\t)-]|\.\s|\s)\s*(\S.*)")
+NUMBER_LAST = re.compile(r"(.*\D)(\d{1,9})")
+SEPARATORS, BLANKS = tuple(":;,=|"), "\t "  # between a name and its number
 LABELMAP = re.compile(r"([^:]+):((?:\d+,\d+,\d+)?):([^:]*):([^:]*)")
 NO_NAME = re.compile(r"[:;=\t|{}\[\]<>\x00-\x1f]")
 DOUBTFUL = ("none", "null", "nothing", "na", "nan", "empty", "undefined", "unknown", "other", "others")
@@ -238,10 +239,20 @@ def _numbered(lines: list[str]) -> Names | None:
     first = [NUMBER_FIRST.fullmatch(line) for line in lines]
     if lines and all(first):
         return _by_value((int(match[1]), match[2].strip("\"' ,")) for match in first if match)
-    last = [(match[1].strip("\"' "), match[2]) for line in lines if (match := NUMBER_LAST.fullmatch(line))]
+    last = [(pair[0].strip("\"' "), pair[1]) for line in lines if (pair := _name_and_number(line))]
     if lines and all(len(set(part)) == len(lines) for part in zip(*last, strict=True)) and len(last) == len(lines):
         return _by_value((int(value), text) for text, value in last)  # of "lane 1" and "lane 2" the numbers are names
     return None
+
+
+def _name_and_number(line: str) -> tuple[str, str] | None:
+    """The name and the number after it; without one pattern for all, which would try every run of blanks n times."""
+    match = NUMBER_LAST.fullmatch(line)
+    name = match[1].rstrip() if match else ""
+    if match and name.endswith(SEPARATORS) and (shorter := name[:-1].rstrip()):
+        return shorter, match[2]
+    is_parted = match and any(blank in match[1][len(name) :] for blank in BLANKS)
+    return (name, match[2]) if match and name and is_parted else None
 
 
 def _by_value(pairs: Iterable[tuple[int | None, str]]) -> Names:

@@ -14,11 +14,11 @@ from sds_hf.explore.bundle import NAMES, page_file
 from sds_hf.explore.config import page_config
 from sds_hf.explore.pixels import write_pixels
 from sds_hf.files import write_whole
+from sds_hf.hub.client import address_of, hub_api
 from sds_hf.hub.layout import CANDIDATES, EXPLORER
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import Selection
-from sds_hf.table.manifest import NEEDED
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,11 +54,6 @@ def write_explorer(folder: Path, dataset: "Dataset", selection: Selection, recip
     """
     if not (folder / CANDIDATES).exists():
         raise ValueError("the explorer shows scores, and none are published: give the score table")
-    if NEEDED in report.provenance:
-        raise ValueError(
-            "the explorer, on which bounds are tried out, needs all scores of all rows: compute the rest with "
-            "`sds-hf score` and its option `all`, or publish without explorer=..."
-        )
     explorer = folder / EXPLORER
     explorer.mkdir()
     for name in NAMES:
@@ -93,9 +88,7 @@ def _base(recipe: Recipe) -> str:
     """What leads from the page to the published files."""
     if recipe.publish.to is None:
         return "../"
-    from huggingface_hub import constants
-
-    return f"{constants.ENDPOINT}/datasets/{recipe.publish.to}/resolve/main/"
+    return f"{address_of(hub_api(), recipe.publish.to)}/resolve/main/"
 
 
 def _scores_name(recipe: Recipe) -> str:

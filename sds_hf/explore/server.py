@@ -1,7 +1,6 @@
 """The page, served on this machine: nothing but the table, the dataset's pictures and the page's own files."""
 
 import ipaddress
-import json
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
@@ -11,6 +10,7 @@ from sds_hf.explore.bundle import NAMES, POLICY, page_file
 from sds_hf.explore.exploration import Exploration, write_captions
 from sds_hf.explore.pictures import Size, small_mask
 from sds_hf.explore.pixels import write_pixels
+from sds_hf.limits import read_json
 
 KINDS = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 HEADERS = {
@@ -126,7 +126,7 @@ class _Handlers:
             if len(body) > LARGEST_MARK:
                 return self._responses.PlainTextResponse("a mark is small", 413)
         try:
-            change = json.loads(body)
+            change = read_json(body, "the mark")
             if not isinstance(change, dict):
                 raise ValueError("a mark is an object")
             marks.change(change)

@@ -302,10 +302,10 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     return Step(rule=rule.label, before=before, after=after, dropped=dropped, bounds=bounds, cutoffs=values)
 
 
-def rows_left(table: ScoreTable, rules: Sequence[Rule]) -> np.ndarray:
-    """Which rows of a table some rules leave, (rows,) bool."""
+def rows_left(scores: ScoreTable | Path, rules: Sequence[Rule]) -> np.ndarray:
+    """Which rows of a table or of a Parquet file some rules leave, (rows,) bool."""
     with database() as connection:
-        source = open_scores(table, connection)
+        source = open_scores(scores, connection)
         candidates = Candidates(connection, source, (column for rule in rules for column in rule.reads))
         with suppress(EmptySelectionError):
             for rule in rules:

@@ -57,6 +57,16 @@ def test_names_files_are_read_as_what_they_are(tmp_path, text):
 
 
 @pytest.mark.parametrize(
+    "text", ["a" + " " * 20_000 + "=b", "9" * 5_000 + ": cat", "a |" * 5_000, "cat " + "1" * 5_000]
+)
+def test_names_that_are_none_are_refused_in_time(tmp_path, text):
+    save_pair(tmp_path, "a")
+    (tmp_path / "names.txt").write_text(f"background\n{text}\n" if text[0] == "a" else text)
+    with pytest.raises(ValueError, match=r"^(?!Exceeds).{,400}$"):
+        rows_of(tmp_path, labels=str(tmp_path / "names.txt"))
+
+
+@pytest.mark.parametrize(
     "text", ["road\nbackground\nriver", "road\nriver\nBackground", "a:1,1,1::\nbackground:0,0,0::"]
 )
 def test_a_background_that_is_not_first_is_asked_about(tmp_path, text):

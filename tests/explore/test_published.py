@@ -54,6 +54,18 @@ def test_on_the_hub_it_reads_from_there(job, hub):
     assert config["tables"] == [{"url": f"{hub.url}/datasets/user/explored/resolve/main/scores/candidates.parquet"}]
 
 
+def test_it_says_nothing_of_the_user_that_the_address_of_the_hub_does(job, hub, monkeypatch, tmp_path):
+    def write(folder, dataset, selection, recipe, report):
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url.replace("://", "://me:S3CRET@"))
+        publish = recipe.publish.model_copy(update={"to": "user/explored", "folder": None})
+        write_explorer(folder, dataset, selection, recipe.model_copy(update={"publish": publish}), report)
+
+    job.publish(folder=tmp_path / "out", explorer=write)
+    config = json.loads((tmp_path / "out/explorer/explore.json").read_text(encoding="utf-8"))
+    assert config["tables"] == [{"url": f"{hub.url}/datasets/user/explored/resolve/main/scores/candidates.parquet"}]
+    assert "S3CRET" not in json.dumps(config)
+
+
 def test_without_scores_there_is_nothing_to_explore(job, tmp_path):
     with pytest.raises(ValueError, match="give the score table"):
         job.publish(folder=tmp_path / "out", explorer=write_explorer, scores=None)

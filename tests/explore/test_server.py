@@ -95,6 +95,8 @@ def test_marks_are_kept_whole_changed_and_taken_back(app, exploration):
     assert [line["id"] for line in json.loads(ask(app, "/marks")[2])] == ["r|0 <0>"]
     for change in ({"id": 3, "mark": True}, {"id": "a", "mark": "yes"}, {"mark": True}, {"id": "", "mark": True}):
         assert mark(**change) == 400
+    for body in (b"[" * 15_000, b'{"id":' + b"9" * 5_000 + b"}", b'{"id": "\xff"}', b"[]", b""):
+        assert ask(app, "/marks", "POST", body, content_type="application/json")[0] == 400
 
 
 def test_a_file_that_holds_no_marks_is_said(app, exploration):

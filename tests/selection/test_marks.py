@@ -1,6 +1,7 @@
 """Marks of sampled rows: the file, the samples, and the guarantees that they give."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import numpy as np
@@ -205,6 +206,19 @@ def test_what_is_no_mark_is_refused_and_the_file_stays(tmp_path, mark):
     assert ids(path) == ["a"]
 
 
+def test_two_who_mark_at_once_lose_nothing(tmp_path):
+    """Without a lock, who writes last takes away what the other has marked since."""
+    path = tmp_path / "marks.parquet"
+
+    def mark(who):
+        for number in range(20):
+            record_marks(path, [{"id": f"{who}{number}", "mark": True, "who": who}])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(mark, "abcd"))
+    assert sorted(ids(path)) == sorted(f"{who}{number}" for who in "abcd" for number in range(20))
+
+
 @pytest.mark.parametrize("text", ["{", "{}", "[1]", '"a"', "[" * 100_000])
 def test_a_file_of_marks_that_is_none_is_refused_in_one_line(tmp_path, text):
     (tmp_path / "m.json").write_text(text)
@@ -216,7 +230,7 @@ def test_a_file_of_marks_that_is_none_is_refused_in_one_line(tmp_path, text):
         read_marks(tmp_path / "m.parquet")
 
 
-@pytest.mark.parametrize("samples", ["{", "[]x", '{"uniform": {"rows": 3}}', '{"uniform": 3}', "3"])
+@pytest.mark.parametrize("samples", ["{", "[]x", '{"uniform": {"rows": 3}}', '{"uniform": 3}', "3", "[" * 100_000])
 def test_samples_that_make_no_sense_are_refused(selection, samples):
     path = sample(selection, 5)
     table = read_marks(path).replace_schema_metadata({"sds_hf.samples": samples})

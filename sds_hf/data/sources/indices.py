@@ -102,16 +102,12 @@ class MaskFiles:
     @property
     def _palette(self) -> Mapping[tuple[int, int, int], int]:
         """Value of each colour of a palette: those that a names file says, else those of PASCAL VOC and our exports."""
-        ignored = {self.labels.palette[IGNORE_INDEX]: IGNORE_INDEX}
         if self.values.colors:
-            return {**ignored, **self.values.colors}
+            return {self.labels.palette[IGNORE_INDEX]: IGNORE_INDEX, **self.values.colors}
         moved = [value for value, index in (self.values.indices or {}).items() if index not in (value, IGNORE_INDEX)]
         if moved or self.ids != "contiguous":
             return {}
-        return {
-            **{color: index for index, color in enumerate(self.labels.palette[: len(self.labels.names)])},
-            **ignored,
-        }
+        return self.labels.value_of_color
 
     def check_mask(self, mask: np.ndarray, path: Path) -> np.ndarray:
         """The mask, if all its indices are of the label space.

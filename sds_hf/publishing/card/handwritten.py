@@ -88,8 +88,10 @@ def keep_by_hand(old: str | LastCard, new: str) -> str:
 def _blocks(body: str) -> list[tuple[str | None, str]]:
     """Kept sections with the heading they stand under, None before the first."""
     visible = _blanked(body, FENCE)  # what stands in code is an example or somebody's data
-    if lonely := MARKER.search(BLOCK.sub("", visible)):
-        what, other = (START, END) if lonely[0].strip() == START else (END, START)
+    markers = [marker[0].strip() for marker in MARKER.finditer(visible)]
+    is_open = markers[-1:] == [START]  # asked first: without an end, each start would be followed through all the text
+    if is_open or MARKER.search(BLOCK.sub("", visible)):
+        what, other = (START, END) if is_open else (END, START)
         raise ValueError(f"the card has a line {what} without {other}: add it, or take the line out")
     outside = _blanked(visible, BLOCK)
     sections = []

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sds_hf.errors import one_line, short
-from sds_hf.files import whole_file
+from sds_hf.files import one_writer, whole_file
+from sds_hf.limits import read_json
 
 MARKS = "marks.parquet"  # in the folder of a selection
 SCHEMA = pa.schema(
@@ -76,7 +77,7 @@ def read_samples(marks: pa.Table) -> dict[str, Sample]:
     """
     text = (marks.schema.metadata or {}).get(SAMPLES_KEY, b"{}")
     try:
-        return {str(name): Sample.model_validate(sample) for name, sample in dict(json.loads(text)).items()}
+        return {str(name): Sample.model_validate(sample) for name, sample in dict(read_json(text)).items()}
     except ValidationError as error:
         what = one_line(error, {(): list(Sample.model_fields)})
     except (ValueError, TypeError) as error:
@@ -91,16 +92,18 @@ def write_sample(path: str | Path, sample: Sample, ids: Iterable[str]) -> None:
         ValueError: if it has a sample of that name.
         OSError: if it cannot be written.
     """
-    marks = read_marks(path)
-    samples = read_samples(marks)
-    if sample.name in samples:
-        raise ValueError(
-            f"{path} has a {sample.name} sample already, of {samples[sample.name].rows:,} rows: drawing again after "
-            "having looked would spoil what it shows; mark the rows it has, or begin another file with out=..."
-        )
-    lines = [{"id": row_id, "sample": sample.name} for row_id in ids]
-    table = pa.concat_tables([marks.replace_schema_metadata(None), pa.Table.from_pylist(lines, SCHEMA)])
-    _write(path, table, samples | {sample.name: sample})
+    with one_writer(Path(path)):
+        marks = read_marks(path)
+        samples = read_samples(marks)
+        if sample.name in samples:
+            raise ValueError(
+                f"{path} has a {sample.name} sample already, of {samples[sample.name].rows:,} rows: drawing again "
+                "after having looked would spoil what it shows; mark the rows it has, or begin another file with "
+                "out=..."
+            )
+        lines = [{"id": row_id, "sample": sample.name} for row_id in ids]
+        table = pa.concat_tables([marks.replace_schema_metadata(None), pa.Table.from_pylist(lines, SCHEMA)])
+        _write(path, table, samples | {sample.name: sample})
 
 
 def record_marks(path: str | Path, marks: Iterable[Mapping[str, Any]]) -> pa.Table:
@@ -118,15 +121,16 @@ def record_marks(path: str | Path, marks: Iterable[Mapping[str, Any]]) -> pa.Tab
         ValueError: if one is no mark; names it.
         OSError: if the file cannot be written.
     """
-    old = read_marks(path)
-    lines: dict[str, list[dict[str, Any]]] = {}
-    for line in old.to_pylist():
-        lines.setdefault(line["id"], []).append(line)
-    for mark in marks:
-        line = _checked(mark)
-        lines[line["id"]] = list(_marked(lines.get(line["id"], []), line))
-    table = pa.Table.from_pylist([line for several in lines.values() for line in several], SCHEMA)
-    _write(path, table, read_samples(old))
+    with one_writer(Path(path)):
+        old = read_marks(path)
+        lines: dict[str, list[dict[str, Any]]] = {}
+        for line in old.to_pylist():
+            lines.setdefault(line["id"], []).append(line)
+        for mark in marks:
+            line = _checked(mark)
+            lines[line["id"]] = list(_marked(lines.get(line["id"], []), line))
+        table = pa.Table.from_pylist([line for several in lines.values() for line in several], SCHEMA)
+        _write(path, table, read_samples(old))
     return read_marks(path)
 
 
@@ -137,9 +141,9 @@ def load_marks(path: str | Path) -> list[Any]:
         ValueError: in one line, if it is something else.
     """
     try:
-        marks = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON file of marks: {error}") from error
+        marks = read_json(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} holds no marks: {error}") from error
     if not isinstance(marks, list) or not all(isinstance(mark, dict) for mark in marks):
         raise ValueError(
             f"{path} must hold a list of marks, each with `id`, `mark`, `who` and `when`, not {short(marks)}"
