@@ -80,10 +80,10 @@ def signature(cls: type[Any]) -> inspect.Signature:
         parameter.replace(annotation=inspect.Parameter.empty)
         for parameter in sorted(inspect.signature(cls).parameters.values(), key=key)
     ]
-    further: list[inspect.Parameter] = []
-    while len(str(inspect.Signature([*parameters, *further]))) > MOST_CHARACTERS:
-        parameters, further = parameters[:-1], [FURTHER]
-    return inspect.Signature([*parameters, *further])
+    rest: list[inspect.Parameter] = []
+    while len(str(inspect.Signature([*parameters, *rest]))) > MOST_CHARACTERS:
+        parameters, rest = parameters[:-1], [FURTHER]
+    return inspect.Signature([*parameters, *rest])
 
 
 def with_inherited_args(cls: type) -> str | None:

@@ -55,7 +55,7 @@ def answer(
 
 
 def answer_published(
-    name: str, published: "Published", verification: "Verification | None" = None, **further: Any
+    name: str, published: "Published", verification: "Verification | None" = None, **results: Any
 ) -> None:
     """Print what was published, and what was checked after a push.
 
@@ -63,13 +63,13 @@ def answer_published(
         name: of the command.
         published: where, and what.
         verification: of what was pushed.
-        **further: what else this command says.
+        **results: what else this command says.
     """
     report = published.report
     result = {
         "files": published.files, "removed": published.removed, "revision": published.revision, "tag": published.tag,
         "url": published.url, "dry_run": published.dry_run,
-        "changes": report.changes.summary() if report.changes else [], **further,
+        "changes": report.changes.summary() if report.changes else [], **results,
         **({"verified": verified(verification)} if verification else {}),
     }  # fmt: skip
     extra = [warning for warning in published.warnings if warning not in report.warnings]

@@ -1,6 +1,6 @@
 """Options that several commands share, and how they print JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,6 +88,17 @@ AllowURL = Annotated[
         help="Ask for the addresses that the data names, with your credentials; else none is asked for.",
     ),
 ]  # fmt: skip
+
+
+def entry(kind: str, shown: str, names: Callable[[str], list[str]]) -> Any:
+    """An argument for one of what a command lists.
+
+    Args:
+        kind: `A score`.
+        shown: what of one is shown.
+        names: what completes it.
+    """
+    return typer.Argument(help=f"{kind}: {shown}.", autocompletion=names)
 
 
 def path(help: str) -> Any:

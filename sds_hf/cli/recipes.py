@@ -3,8 +3,6 @@
 from importlib.resources import files
 from typing import Annotated
 
-import typer
-
 from sds_hf.cli import completion, options
 
 TAIL = """
@@ -18,8 +16,7 @@ PUBLISH = """# publish: {folder: sds-voc, license: cc-by-4.0}
 
 def command(
     name: Annotated[
-        str | None,
-        typer.Argument(help="A recipe: its YAML is printed, to start from.", autocompletion=completion.recipes),
+        str | None, options.entry("A recipe", "its YAML is printed, to start from", completion.recipes)
     ] = None,
     json: options.Json = False,
     debug: options.Debug = False,

@@ -4,15 +4,11 @@ import inspect
 from dataclasses import asdict
 from typing import Annotated
 
-import typer
-
 from sds_hf.cli import completion, options
 
 
 def command(
-    name: Annotated[
-        str | None, typer.Argument(help="A rule: its settings are listed.", autocompletion=completion.rules)
-    ] = None,
+    name: Annotated[str | None, options.entry("A rule", "its settings are listed", completion.rules)] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

@@ -260,9 +260,9 @@ def _show(table: "ScoreTable", earlier: int, out: str, recipe: str | None, quiet
         precision = ", ".join(sorted({score["dtype"] for score in table.manifest["scores"] if "dtype" in score}))
         where = " in ".join(filter(None, [table.manifest["device"], precision]))
         before = f", {earlier:,} by earlier runs" if earlier else ""
-        done = f"{report.rows - earlier:,} rows scored on {where} into {out}{before}"
-        done = f"nothing to do: {report.rows:,} rows are scored in {out}" if earlier == report.rows else done
-        show.out.say("\n{}, {} failed", done, f"{report.failed:,}")
+        outcome = f"{report.rows - earlier:,} rows scored on {where} into {out}{before}"
+        outcome = f"nothing to do: {report.rows:,} rows are scored in {out}" if earlier == report.rows else outcome
+        show.out.say("\n{}, {} failed", outcome, f"{report.failed:,}")
         show.failures(report)
         show.needed(table.manifest, report.rows)
     if not quiet and not json:

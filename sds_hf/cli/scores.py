@@ -3,8 +3,6 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from sds_hf.cli import completion, options
 
 if TYPE_CHECKING:
@@ -12,9 +10,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    name: Annotated[
-        str | None, typer.Argument(help="A score: its settings are listed.", autocompletion=completion.scores)
-    ] = None,
+    name: Annotated[str | None, options.entry("A score", "its settings are listed", completion.scores)] = None,
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:

@@ -53,8 +53,8 @@ def command(
     report = select(scores, chosen, out=out, memory_limit=memory_limit, scratch=scratch).report
     classes = [] if forecast is None else forecast_of(report, forecast, chosen.rules)
     if json:
-        further = {"forecast": [count.model_dump() for count in classes]} if forecast else {}
-        return answer("select", {"reasons": report.reasons, **further}, out=out, report=report)
+        forecasts = {"forecast": [count.model_dump() for count in classes]} if forecast else {}
+        return answer("select", {"reasons": report.reasons, **forecasts}, out=out, report=report)
     show.limits(report)
     show.funnel(report)
     show.unread(report, chosen)

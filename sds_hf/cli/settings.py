@@ -71,7 +71,7 @@ def possible(annotation: Any, metadata: Any = (), many: bool = False) -> str:
     """
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        inner = [each for extra in parts[1:] for each in getattr(extra, "metadata", [extra])]
+        inner = [limit for extra in parts[1:] for limit in getattr(extra, "metadata", [extra])]
         return possible(parts[0], [*inner, *metadata], many)
     limits = _limits(metadata)
     if origin is Literal:

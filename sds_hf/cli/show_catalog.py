@@ -19,8 +19,8 @@ def scores(entries: "list[Entry]") -> None:
     table = _plain_table()
     for entry in entries:
         cost = f"{entry.cost}, fitted" if entry.whole_set else entry.cost
-        further = f"; with some settings also {', '.join(entry.optional_columns)}" if entry.optional_columns else ""
-        about = f"columns {', '.join(entry.columns)}{further}", f"reads {', '.join(entry.needs)}"
+        optional = f"; with some settings also {', '.join(entry.optional_columns)}" if entry.optional_columns else ""
+        about = f"columns {', '.join(entry.columns)}{optional}", f"reads {', '.join(entry.needs)}"
         table.add_row(
             text("[bold]{}[/]\n{}", entry.name, cost),
             text("{}\n{}\n{}\n[dim]{}[/]", entry.meaning, *about, entry.source),

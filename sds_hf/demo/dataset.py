@@ -71,7 +71,7 @@ def scene_row(name: str, scene: Scene, defect: str | None = None, labels: LabelS
         "mask": {"bytes": encode_mask(ids[scene.mask]), "path": f"{name}.png"},
         "caption": scene.caption,
         "classes": sorted(int(ids[VOC.names.index(class_name)]) for class_name in scene.classes),
-        "class_prompt": " ".join(names[class_name] for class_name in scene.asked),
+        "class_prompt": " ".join(names[class_name] for class_name in scene.prompted),
         "defect": defect,
     }
 

@@ -26,7 +26,7 @@ def wrong_object(rng: np.random.Generator, scene: Scene, other: Scene) -> Scene:
     mask = scene.mask.copy()
     for drawn, name in zip(scene.classes, class_names, strict=True):
         mask[scene.mask == _id(drawn)] = _id(name)
-    return replace(scene, mask=mask, caption=caption(rng, class_names, []), asked=tuple(class_names))
+    return replace(scene, mask=mask, caption=caption(rng, class_names, []), prompted=tuple(class_names))
 
 
 def blank(rng: np.random.Generator, scene: Scene, other: Scene) -> Scene:

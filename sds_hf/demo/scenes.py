@@ -50,7 +50,7 @@ class Scene:
         mask: (side, side) uint8, VOC ids; 0 is background, 255 does not occur.
         concepts: (side, side) uint8, index into `CONCEPTS`.
         caption: what a generator would have been asked for.
-        asked: the VOC classes it names.
+        prompted: the VOC classes it names.
         placed: the pasted pictures, distractors too, in painting order.
     """
 
@@ -58,7 +58,7 @@ class Scene:
     mask: Array
     concepts: Array
     caption: str
-    asked: tuple[str, ...]
+    prompted: tuple[str, ...]
     placed: tuple[Placed, ...]
 
     @property
@@ -111,7 +111,7 @@ def draw_scene(
         mask=MASK_ID[concepts],
         concepts=concepts,
         caption=caption(rng, named_classes, [name for name, _ in parts]),
-        asked=tuple(named_classes),
+        prompted=tuple(named_classes),
         placed=tuple(placed),
     )
 

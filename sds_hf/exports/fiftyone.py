@@ -37,8 +37,8 @@ def write_fiftyone(job: Job, scores: str | Path | None = None) -> None:
         path = images / f"{sample.name}.{sample.suffix}"
         path.write_bytes(sample.image)
         (masks / f"{sample.name}.png").write_bytes(encode_mask(sample.indices))
-        known = {"id": sample.row_id, **dict(_told(sample.cells)), "reason": next(reasons, None)}
-        for field, value in {**known, **table.get(sample.row_id, {})}.items():
+        own_values = {"id": sample.row_id, **dict(_told(sample.cells)), "reason": next(reasons, None)}
+        for field, value in {**own_values, **table.get(sample.row_id, {})}.items():
             if value is not None:
                 fields.setdefault(field, {})[path.relative_to(job.folder).as_posix()] = value
     targets = dict(enumerate(job.labels.names))

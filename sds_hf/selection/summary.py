@@ -188,15 +188,16 @@ def differences(recipe: Recipe, identities: Iterable[Mapping[str, Any]]) -> list
     scores = [score for score in recipe.make_scores() if read & set(score.columns) and score.name in computed]
     changes, sets = dict[str, str](), list[str]()
     for score in scores:
-        wanted = recipe_settings({"score": score.name, **score.values()})
-        there = default_settings(score.name) | recipe_settings(computed[score.name])
+        recipe_values = recipe_settings({"score": score.name, **score.values()})
+        table_values = default_settings(score.name) | recipe_settings(computed[score.name])
         named = recipe.model or recipe.scores[score.name].get("model")
-        if named and "model" in computed[score.name] and public_name(wanted["model"]) != public_name(there["model"]):
-            changes["model"] = f"{public_name(wanted['model'])}, not {public_name(there['model'])}"
-        for name in wanted:
-            if wanted[name] != there.get(name) and name not in ("model", "fitted"):
-                changes[f"{score.name}.{name}"] = f"{short(wanted[name])}, not {short(there.get(name))}"
-                sets += [f"scores.{score.name}.{name}={there[name]}"] if name in score.defining else []
+        models = [public_name(values["model"]) for values in (recipe_values, table_values) if "model" in values]
+        if named and "model" in computed[score.name] and models[0] != models[-1]:
+            changes["model"] = f"{models[0]}, not {models[-1]}"
+        for name in recipe_values:
+            if recipe_values[name] != table_values.get(name) and name not in ("model", "fitted"):
+                changes[f"{score.name}.{name}"] = f"{short(recipe_values[name])}, not {short(table_values.get(name))}"
+                sets += [f"scores.{score.name}.{name}={table_values[name]}"] if name in score.defining else []
     if not changes:
         return []
     preset = f" (preset {recipe.preset})" if recipe.preset else ""

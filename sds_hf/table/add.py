@@ -146,8 +146,8 @@ def _columns(source: Mapping[str, Any]) -> list[str]:
 
 def _source(table: ScoreTable, dataset: "Dataset", new: ScoreTable) -> dict[str, Any]:
     """What the manifest says of the dataset when all scores are in one table."""
-    further = sorted({*_columns(table.manifest["source"]), *_columns(new.manifest["source"])} - {*READABLE})
-    if not further:
+    additional = sorted({*_columns(table.manifest["source"]), *_columns(new.manifest["source"])} - {*READABLE})
+    if not additional:
         return dict(table.manifest["source"])
-    columns = [*READABLE, *further]
+    columns = [*READABLE, *additional]
     return {**table.manifest["source"], "sha256": content_digest(dataset, columns), "columns": columns}

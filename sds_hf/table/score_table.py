@@ -13,7 +13,7 @@ from sds_hf.data.cells import PICTURES
 from sds_hf.data.content import joint_digest
 from sds_hf.files import is_remote
 from sds_hf.screen import Block, Screen
-from sds_hf.table.manifest import MANIFEST, NEEDED, read_manifest
+from sds_hf.table.manifest import MANIFEST, NEEDED, not_whole, read_manifest
 from sds_hf.table.shards import Shard, Shards
 
 if TYPE_CHECKING:
@@ -113,11 +113,8 @@ class ScoreTable(Screen):
             ValueError: says how to compute the rest.
         """
         if self.skips:
-            raise ValueError(
-                f"{purpose} needs all scores of all rows, and {self.folder} has only those that the rules of "
-                f"{self.manifest[NEEDED]['recipe']!r} needed: `score_table`, or "
-                "`sds-hf score` with its option `all`, computes the rest"
-            )
+            recipe = self.manifest[NEEDED]["recipe"]
+            raise not_whole(purpose, f"{self.folder} has only those that the rules of {recipe!r} needed")
 
     @property
     def paths(self) -> list[Path]:

@@ -283,12 +283,12 @@ def _rows_to_score(
     """Rows of a shard that have no score yet, or are to get another; `open_rows` says which lack something."""
     if number not in finished:
         return shards.rows(number)
-    wanted = np.zeros(len(shards.rows(number)), bool)
+    lacks_scores = np.zeros(len(shards.rows(number)), bool)
     if open_rows:
-        wanted |= open_rows(shards.read(number))
+        lacks_scores |= open_rows(shards.read(number))
     if retry and finished[number].failed:
-        wanted |= pc.equal(shards.read(number, ["status"])["status"], "failed").to_numpy()
-    return [shards.rows(number)[index] for index in np.flatnonzero(wanted)]
+        lacks_scores |= pc.equal(shards.read(number, ["status"])["status"], "failed").to_numpy()
+    return [shards.rows(number)[index] for index in np.flatnonzero(lacks_scores)]
 
 
 def _piece(shards: Shards, rows: Sequence[int], is_stored: object) -> Piece:

@@ -82,9 +82,11 @@ def test_scenes_of_any_size(seed, side):
 @given(seed=seeds)
 def test_captions_name_the_objects_and_nothing_else(seed):
     scene = scene_of(seed)
-    assert {VOC.names[i] for i in classes_in_prompt(scene.caption, VOC.names)} == set(scene.asked) == set(scene.classes)
-    assert {placed.concept for placed in scene.placed if placed.concept in CLASSES} == set(scene.asked)
-    assert all(f" {SPOKEN.get(name, name)}" in scene.caption for name in scene.asked)
+    assert (
+        {VOC.names[i] for i in classes_in_prompt(scene.caption, VOC.names)} == set(scene.prompted) == set(scene.classes)
+    )
+    assert {placed.concept for placed in scene.placed if placed.concept in CLASSES} == set(scene.prompted)
+    assert all(f" {SPOKEN.get(name, name)}" in scene.caption for name in scene.prompted)
 
 
 def square(concept: str, color: str) -> Picture:
@@ -166,7 +168,7 @@ def test_a_defect_spoils_one_thing(name, seed):
         assert (same_image, same_mask) == (True, False)
     else:
         assert (same_image, same_mask) == (name in MASK_DEFECTS, name in IMAGE_DEFECTS)
-        assert (spoilt.caption, spoilt.asked) == (scene.caption, scene.asked)
+        assert (spoilt.caption, spoilt.prompted) == (scene.caption, scene.prompted)
 
 
 @drawn
@@ -176,8 +178,8 @@ def test_wrong_object_asks_for_what_is_not_there(seed):
     spoilt = DEFECTS["wrong_object"](np.random.default_rng(seed), scene, scene)
     np.testing.assert_array_equal(spoilt.mask > 0, scene.mask > 0)
     assert not set(spoilt.classes) & set(scene.classes)
-    assert {VOC.names[i] for i in classes_in_prompt(spoilt.caption, VOC.names)} == set(spoilt.asked)
-    assert set(spoilt.asked) == set(spoilt.classes)
+    assert {VOC.names[i] for i in classes_in_prompt(spoilt.caption, VOC.names)} == set(spoilt.prompted)
+    assert set(spoilt.prompted) == set(spoilt.classes)
     for class_name in scene.classes:
         assert len(np.unique(spoilt.mask[scene.mask == id_of(class_name)])) == 1
 

@@ -175,6 +175,12 @@ def test_folder_without_a_table(tmp_path):
     assert reader.counts == {"listed without a mask": 1}
 
 
+def test_the_folder_above_is_named_where_it_is_meant(tmp_path):
+    save_pair(tmp_path / "tree", "a", [3], "images", "masks")
+    with pytest.raises(ValueError, match=r"the folder above it, .*tree, has one: give that$"):
+        make_reader("auto", tmp_path / "tree" / "images", labels="voc")
+
+
 def test_what_is_not_known_is_named(tmp_path):
     with pytest.raises(ValueError, match="is no folder"):
         make_reader("folder", tmp_path / "gone", labels="voc")
@@ -182,9 +188,6 @@ def test_what_is_not_known_is_named(tmp_path):
         ValueError, match=r"has no layout that is known; the readers are cityscapes, coco-.*`sds-hf readers`"
     ):
         make_reader("auto", tmp_path)
-    save_pair(tmp_path / "tree", "a", [3], "images", "masks")
-    with pytest.raises(ValueError, match=r"the folder above it, .*tree, has one: give that$"):
-        make_reader("auto", tmp_path / "tree" / "images", labels="voc")
     with pytest.raises(ValueError, match=r"no reader 'foo'; there are"):
         make_reader("foo", tmp_path)
     (tmp_path / "pictures").mkdir()

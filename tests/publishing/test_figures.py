@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from support.rows import random_row
 
@@ -13,9 +14,10 @@ from sds_hf.data.images import encode_jpeg, encode_mask
 from sds_hf.data.labels import VOC, LabelSpace
 from sds_hf.publishing.card.borderline import borderline_rows
 from sds_hf.publishing.card.colors import COLORS, class_color, class_colors
-from sds_hf.publishing.card.figures import BLUE, VERMILION, class_bars, score_histograms
+from sds_hf.publishing.card.figures import BLUE, VERMILION, class_bars, draw_histogram, score_histograms
+from sds_hf.publishing.card.fonts import width
 from sds_hf.publishing.card.illustrations import _spread
-from sds_hf.publishing.card.tiles import GAP, TILE, Section, Tile, overlay, sample_grid
+from sds_hf.publishing.card.tiles import GAP, TEXT, TILE, Section, Tile, _in_two, overlay, sample_grid
 from sds_hf.selection.report import ClassCount, ScoreSummary, Step
 from sds_hf.selection.summary import bin_edges
 
@@ -184,6 +186,22 @@ def test_what_cannot_be_drawn_leaves_a_grey_place(tmp_path):
     ]
     sample_grid([Section("Odd", odd), Section("None", [])], VOC, tmp_path / "odd.png")
     assert share(pixels(tmp_path / "odd.png"), "#e6e6e6") > 0.05
+
+
+def test_long_lines_of_a_tile_go_on_in_a_second_one():
+    text = "dropped: clip_sim 0.003475 is not above 0.0063146"
+    first, second = _in_two(text, 2 * TILE)
+    assert f"{first} {second}" == text
+    assert width(first, TEXT) <= 2 * TILE < width(text, TEXT)
+    assert _in_two("kept", 2 * TILE) == ["kept"]
+
+
+def test_bins_of_several_widths_say_what_their_height_is(tmp_path):
+    axis = Figure().subplots()
+    draw_histogram(axis, "a", ScoreSummary(nulls=0, edges=[0.0, 0.1, 1.0], all=[1, 9], kept=[0, 9]), ())
+    assert axis.get_ylabel() == "rows per 0.5"
+    draw_histogram(axis, "a", ScoreSummary(nulls=0, edges=[0.0, 0.5, 1.0], all=[1, 9], kept=[0, 9]), ())
+    assert axis.get_ylabel() == "rows"
 
 
 # Which rows

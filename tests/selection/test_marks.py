@@ -293,7 +293,7 @@ def test_rows_without_a_mark_are_not_passed_over(selection):
 
 
 def test_each_claim_has_its_own_sample(selection, scores, tmp_path):
-    with pytest.raises(ValueError, match=r"there are no marks in .*, but no uniform sample, which the guarantee needs"):
+    with pytest.raises(ValueError, match=r"has no marks, and no uniform sample, which the guarantee needs"):
         certify(selection)
     mark_all(sample(selection, 50, by="u", scores=scores))
     with pytest.raises(ValueError, match=r"a stratified sample, which is for .* with share=\.\.\., but no"):
