@@ -242,20 +242,3 @@ def _ids(stored: "Dataset") -> Iterator[str]:
             if value is None:
                 raise ValueError(f"row {row} has no id; scores are joined by id, so every row needs one")
             yield str(value)
-
-
-def scored_content(digests: Iterable[bytes], table: pa.Table) -> str:
-    """Digest of the rows of a shard that could be scored, from those of all its rows."""
-    statuses = table["status"].to_pylist()
-    return joint_digest(digest for digest, status in zip(digests, statuses, strict=True) if status != "failed")
-
-
-def joined(parts: Sequence[Part]) -> tuple[pa.Table, str]:
-    """The table of a shard, and the digest of what was scored."""
-    table, digests = whole_table(parts)
-    return table, scored_content(digests, table)
-
-
-def whole_table(parts: Sequence[Part]) -> tuple[pa.Table, list[bytes]]:
-    """The rows of parts together, and their digests."""
-    return pa.concat_tables(part.table for part in parts), [digest for part in parts for digest in part.digests]
