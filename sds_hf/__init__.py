@@ -145,7 +145,10 @@ def __getattr__(name: str) -> Any:
     elif name in _HOME:
         value = getattr(import_module(f"sds_hf.{_HOME[name]}"), name)
     else:
-        raise AttributeError(f"module 'sds_hf' has no attribute {name!r}")
+        from sds_hf.errors import did_you_mean
+
+        meant = "" if name.startswith("_") else did_you_mean(name, __all__)
+        raise AttributeError(f"module 'sds_hf' has no attribute {name!r}{meant}")
     globals()[name] = value
     return value
 

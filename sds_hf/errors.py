@@ -29,12 +29,25 @@ class SettingsError(ValueError):
         self.problem = problem
 
 
-def one_line(error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequence[str]]) -> str:
+# What pydantic says of a type, in words of YAML and of the command line.
+TYPES = {
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "string_type": "must be a text",
+}
+
+
+def one_line(
+    error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequence[str]], positional: Sequence[str] = ()
+) -> str:
     """What is wrong with which field, what was given, and what is possible.
 
     Args:
         error: with one or more problems.
         possible: the settings there are, by place; those at `()` are for all other places.
+        positional: the settings that may be given without their names, in order.
     """
     parts = []
     problems = error.errors()
@@ -42,6 +55,8 @@ def one_line(error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequen
         problems = [problem for problem in problems if problem["type"] != "missing"]
     for problem in problems:
         where, kind = problem["loc"], problem["type"]
+        if where and isinstance(where[0], int) and where[0] < len(positional):
+            where = (positional[where[0]], *where[1:])
         if kind in ("extra_forbidden", "unexpected_keyword_argument"):
             names = list(possible.get(where[:-1], possible[()]))
             what = f"there is no such setting, only {names}{did_you_mean(where[-1], names)}"
@@ -51,7 +66,10 @@ def one_line(error: "ValidationError", possible: Mapping[tuple[Any, ...], Sequen
             what = "must be given"
         else:
             ending = "" if kind in ("value_error", "too_short") else f", not {short(problem['input'])}"
-            what = problem["msg"].removeprefix("Value error, ").removeprefix("Input ") + ending
+            what = TYPES.get(kind) or re.sub("^(Value error,|Input|Tuple|List) ", "", problem["msg"])
+            what += ending
+            if kind in ("dict_type", "model_type") and tuple(where) in possible:
+                what += f"; its settings are {list(possible[tuple(where)])}"
             if kind == "literal_error":
                 what += did_you_mean(problem["input"], re.findall("'([^']+)'", problem["ctx"]["expected"]))
         parts.append(": ".join([".".join(str(part) for part in where), what] if where else [what]))

@@ -37,9 +37,20 @@ def read_yaml(text: str | bytes, name: str = "YAML") -> Any:
         _check_events(yaml.parse(text, Loader=_loader()), name)
         return yaml.load(text, Loader=_loader())
     except yaml.YAMLError as error:
-        raise ValueError(f"{name} is no YAML: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{name} is no YAML: {_what_is_wrong(error, text)}") from error
     except RecursionError as error:
         raise LimitError(f"{name} nests deeper than {MOST_DEPTH} levels") from error
+
+
+def _what_is_wrong(error: Exception, text: str | bytes) -> str:
+    """The line and column of what is no YAML, and what the parser says of it."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return " ".join(str(error).split())
+    lines = text.splitlines()
+    rest = lines[mark.line][mark.column :] if mark.line < len(lines) else text[:0]
+    hint = "; indent with spaces, not with tabs" if rest[:1] in ("\t", b"\t") else ""
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}{hint}"
 
 
 @cache

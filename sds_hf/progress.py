@@ -86,10 +86,14 @@ class Hand:
 
     Every minute its rows are kept aside, so that a run that is stopped or killed loses no more than that. The shard
     itself has the same rows and bytes however often it was begun.
+
+    Args:
+        keeps: whether its rows are kept; else Ctrl-C waits for all of it, however long that takes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keeps: bool = True) -> None:
         self._pace, self._rows, self._left, self._kept = Pace(None), 0, 0, time.monotonic()
+        self._keeps = keeps
 
     def take_up(self, rows: int) -> None:
         """Begin a shard of so many rows."""
@@ -105,11 +109,15 @@ class Hand:
         """Whether the rest takes so long that nobody waits for it."""
         return (self.seconds() or 0) > MINUTE
 
+    def add(self, rows: int) -> None:
+        """So many more rows of it are there."""
+        self._rows, self._left = self._rows + rows, self._left - rows
+
     def is_to_be_kept_after(self, rows: int, is_stopping: bool) -> bool:
         """Whether its rows are to be kept now that so many more are there; then they are not, for a minute."""
-        self._rows, self._left = self._rows + rows, self._left - rows
+        self.add(rows)
         now = time.monotonic()
-        if not self._left or (now - self._kept < MINUTE and not (is_stopping and self.is_long())):
+        if not self._keeps or not self._left or (now - self._kept < MINUTE and not (is_stopping and self.is_long())):
             return False
         self._kept = now
         return True
@@ -119,6 +127,6 @@ class Hand:
         seconds = self.seconds()
         if seconds is None:
             return ""
-        if self.is_long():
+        if self._keeps and self.is_long():
             return f", as far as the batch: the rest would take another {duration(seconds)}; its rows so far are kept"
         return f", about {duration(seconds)}"

@@ -58,7 +58,8 @@ def _in_one_line(cls: type, init: Callable[..., None]) -> Callable[..., None]:
             init(self, *args, **values)
         except ValidationError as error:
             names = [setting.name for setting in fields(self)]
-            raise SettingsError(type(self).__name__, one_line(error, {(): names})) from None
+            positional = [setting.name for setting in fields(self) if not setting.kw_only]
+            raise SettingsError(type(self).__name__, one_line(error, {(): names}, positional)) from None
 
     __init__.__module__, __init__.__qualname__ = cls.__module__, f"{cls.__qualname__}.__init__"
     itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -124,6 +124,7 @@ def test_readers_work_without_datasets_torch_and_pydantic(name):
         "data.labels",
         "data.names_files",
         "data.images",
+        "data.masks.checks",
         "data.instances",
         "data.access.paths",
         "data.prompts",

@@ -1,4 +1,4 @@
-// Reads cases as JSON lines, {ids, columns, failed, classNames, rules}, and answers each with what `select` gives.
+// Reads cases as JSON lines, {ids, columns, failed, classNames, skipped, rules}, and answers each with what `select` gives.
 import { createInterface } from "node:readline";
 import { select } from "../src/rules/select.js";
 import { Table } from "../src/rules/table.js";
@@ -15,10 +15,12 @@ function column({ kind, precision, values }) {
 }
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const { ids, columns, failed, classNames, rules } = JSON.parse(line);
+  const { ids, columns, failed, classNames, skipped = {}, rules } = JSON.parse(line);
   const read = Object.fromEntries(Object.entries(columns).map(([name, value]) => [name, column(value)]));
+  const numbers = (values) => values && Float64Array.from(values, number);
+  const lacking = Object.fromEntries(Object.entries(skipped).map(([name, { rows, low, high }]) => [name, { rows: Uint8Array.from(rows), low: numbers(low), high: numbers(high) }]));
   try {
-    const { state, steps } = select(new Table(ids, read, failed && Uint8Array.from(failed), classNames ?? []), rules);
+    const { state, steps } = select(new Table(ids, read, failed && Uint8Array.from(failed), classNames ?? [], lacking), rules);
     const rankings = {};
     for (const [name, { rank, size, cutoff }] of state.rankings) {
       Object.assign(rankings, { [`${name}_rank`]: [...rank], [`${name}_group_size`]: [...size], [`${name}_cutoff`]: [...cutoff] });

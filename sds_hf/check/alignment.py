@@ -10,6 +10,8 @@ from sds_hf.check.versions import Version
 from sds_hf.data.labels import LabelSpace
 from sds_hf.selection.duck import CLASSES, Relation, classes_in, is_list_of_ids, literal, parquet_relation
 from sds_hf.selection.report import ALIKE, OF_ONE_ROW
+from sds_hf.selection.source import beside_partial
+from sds_hf.table.partial.needs import SKIPPED
 
 SIDES = ("a", "b")
 NOT_SCORES = ("id", "row", "kept", "reason", "status", "error")
@@ -19,7 +21,8 @@ class Alignment:
     """Two versions, joined by id.
 
     The table `aligned` has a line an id of either: `in_a`, `kept_a`, `reason_a`, and for score number i `s<i>_a`, null
-    where it is no finite number; the same for `b`. The tables `a` and `b` have `id`, `kept`, `classes_present`.
+    where it is no finite number, and `skips<i>_a`, whether it was not computed, as no rule needed it; the same for `b`.
+    The tables `a` and `b` have `id`, `kept`, `classes_present`.
 
     Args:
         connection: an empty database.
@@ -52,6 +55,10 @@ class Alignment:
                 f"CASE WHEN isfinite({score}) THEN CAST({score} AS DOUBLE) END AS s{number}_{side}"
                 for side, score in values.items()
             ]
+            columns += [
+                f"coalesce(list_contains({side}.skips, {literal(name)}), false) AS skips{number}_{side}"
+                for side in SIDES
+            ]
         self._db.execute(f"CREATE TABLE aligned AS SELECT id, {', '.join(columns)} FROM a FULL JOIN b USING (id)")
 
     def _load(self, side: str, version: Version) -> list[str]:
@@ -65,16 +72,19 @@ class Alignment:
         classes = next((name for name in (CLASSES, "classes") if is_list_of_ids(types.get(name, ""))), None)
         self.has_classes[side] = classes is not None
         class_list = _class_list(classes, columns, version) if classes else ""
+        skips = columns[SKIPPED] if types.get(SKIPPED) == "VARCHAR[]" else "CAST(NULL AS VARCHAR[])"
+        others = {*NOT_SCORES, *(beside_partial(columns) if SKIPPED in types else ())}
         scores = [
             column
             for column, kind in types.items()
-            if kind in ("FLOAT", "DOUBLE") and column not in NOT_SCORES and not _is_of_group(column, types)
+            if kind in ("FLOAT", "DOUBLE") and column not in others and not _is_of_group(column, types)
         ]
         selected = [
             f"CAST({columns.get('id') or columns['row']} AS VARCHAR) AS id",
             f"{columns['kept'] if decided else 'true'} AS kept",
             f"regexp_replace({reason}, {literal(OF_ONE_ROW)}, {literal(ALIKE)}) AS reason",
             *([f"{class_list} AS {CLASSES}"] if classes else []),
+            f"{skips} AS skips",
             *(f"{columns[score]} AS s{number}" for number, score in enumerate(scores)),
         ]
         self._db.execute(f"CREATE VIEW {side} AS SELECT {', '.join(selected)} FROM {files.sql}")

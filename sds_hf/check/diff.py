@@ -112,20 +112,22 @@ def _examples(rows: Alignment, name: str) -> list[str]:
 def _shift(rows: Alignment, number: int) -> ScoreShift:
     """How a score moved, over the candidates in both."""
     a, b = f"s{number}_a", f"s{number}_b"
-    lost, gained, count, mean, absolute, largest, top_a, top_b = rows.fetch(
-        f"""SELECT count(*) FILTER ({a} IS NOT NULL AND {b} IS NULL),
-                   count(*) FILTER ({b} IS NOT NULL AND {a} IS NULL), count({b} - {a}), favg({b} - {a}),
+    a_lacks, b_lacks = (f"{value} IS NULL AND NOT skips{value[1:]}" for value in (a, b))
+    lost, gained, skipped, count, mean, absolute, largest, top_a, top_b = rows.fetch(
+        f"""SELECT count(*) FILTER ({a} IS NOT NULL AND {b_lacks}), count(*) FILTER ({b} IS NOT NULL AND {a_lacks}),
+                   count(*) FILTER (({a} IS NOT NULL AND skips{number}_b) OR ({b} IS NOT NULL AND skips{number}_a)),
+                   count({b} - {a}), favg({b} - {a}),
                    favg(abs({b} - {a})), max(abs({b} - {a})), max(abs({a})) FILTER ({b} IS NOT NULL),
                    max(abs({b})) FILTER ({a} IS NOT NULL) FROM aligned WHERE in_a AND in_b"""
     )[0]
     if not count:
-        return ScoreShift(rows=0, lost=lost, gained=gained)
+        return ScoreShift(rows=0, lost=lost, gained=gained, skipped=skipped)
     # Scaled, for squares of large numbers would be infinite.
     like = rows.fetch(f"SELECT corr({a} / {top_a or 1.0!r}, {b} / {top_b or 1.0!r}) FROM aligned")[0][0]
     moves = f"(SELECT {b} - {a} AS value FROM aligned WHERE {b} - {a} IS NOT NULL)"
     values = quantiles(rows.fetch, moves, SHARES)
     return ScoreShift(
-        rows=count, lost=lost, gained=gained, mean=_rounded(mean), mean_absolute=_rounded(absolute),
+        rows=count, lost=lost, gained=gained, skipped=skipped, mean=_rounded(mean), mean_absolute=_rounded(absolute),
         max_absolute=_rounded(largest), correlation=_rounded(like) if like is not None and np.isfinite(like) else None,
         quantiles={f"{share:g}": _rounded(value) for share, value in zip(SHARES, values, strict=True)},
     )  # fmt: skip

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sds_hf.errors import short
 from sds_hf.files import sha256_of
 from sds_hf.hub.layout import DATA, SCORES
 from sds_hf.hub.snapshot import Snapshot, open_snapshot
@@ -60,6 +61,11 @@ def open_version(name: str | Path, token: str | None = None) -> Version:
     Raises:
         ValueError: if nothing is there, or something else.
     """
+    if not isinstance(name, (str, Path)):
+        raise ValueError(
+            f"a version is told by its folder or its Hub id, not by {short(name)}: a selection is saved with "
+            "`selection.save(FOLDER)`"
+        )
     folder, text = Path(name).expanduser(), str(name)
     if "://" in text:
         return _of_table(ScoreTable.load(text), text)

@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import asdict
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,7 +46,7 @@ def command(
     code = "from datasets import load_dataset"
     show.next_steps(
         [
-            shlex.join(["python", "-c", f"{code}; print(load_dataset({demo_run.published.target!r}))"]),
+            shlex.join(["python", "-c", f"{code}; print(load_dataset({dumps(demo_run.published.target)}))"]),
             ["sds-hf", "look", out / "selection", "--dataset", out / "source", "--out", "look.html"],
             "sds-hf import auto YOUR_FOLDER --labels voc --out candidates",
             "sds-hf score candidates --out scores",

@@ -86,6 +86,8 @@ def _usage(error: Any) -> str:
     command = context.command_path if context is not None else "sds-hf"
     if type(error).__name__ == "MissingParameter" and (example := EXAMPLES.get(command.removeprefix("sds-hf "))):
         said += f", as in `{example}`"
+    if "unexpected extra argument" in said:
+        said += "; several values of an option are joined by commas, words with spaces are quoted"
     said = re.sub("Input should be (.*?)(, unable to parse.*)?$", r"it must be \1", said)
     said = f"{said[:1].lower()}{said[1:].replace('. Did you mean', '; did you mean')}"
     return f"{said}{' See' if said.endswith('?') else '; see'} `{command} --help`"

@@ -70,8 +70,8 @@ def command(
     if json:
         answer_published("publish", published, verification)
     else:
-        show.limits(published.report)
         show.published(published)
         if folder and not dry_run:
             show.paths(folder)
+            show.next_steps([["sds-hf", "verify", folder]])
     conclude(verification, json)

@@ -69,11 +69,11 @@ def command(
     if json:
         answer_published("run", finished_run.published, verification)
     elif not quiet:
-        _show(finished_run, plan, recipe)
+        _show(finished_run, plan)
     conclude(verification, json or (quiet and verification is not None and verification.ok))
 
 
-def _show(run: "Run", recipe: "Recipe", file: str) -> None:
+def _show(run: "Run", recipe: "Recipe") -> None:
     from sds_hf.cli import show
 
     show.limits(run.report)
@@ -87,9 +87,6 @@ def _show(run: "Run", recipe: "Recipe", file: str) -> None:
         show.paths(Path(run.published.target))
     selection, source = run.out / "selection", run.table.manifest["source"]["name"]
     dataset = run.out / "source" if (run.out / "source").exists() else source
-    if run.table.skips:  # a page needs all scores
-        show.out.say("  [dim]look and explore need all scores:[/] sds-hf run {} --out {} --all", file, f"{run.out}-all")
-        return
     show.next_steps(
         [
             ["sds-hf", "look", selection, "--dataset", dataset, "--out", run.out / "look.html"],

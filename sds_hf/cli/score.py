@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sds_hf.table.score_table import ScoreTable
 
 
+ENGINES = ("local", "ray", "jobs")
 COUNTS = ("rows", "rows_left", "shards", "finished")  # of a plan
 
 
@@ -131,6 +132,8 @@ def command(
         raise typer.BadParameter("--add goes with neither --streaming nor --dry-run nor --retry")
     if part and (add or streaming or retry):
         raise typer.BadParameter("--part goes with neither --add nor --streaming nor --retry")
+    if engine not in ENGINES:
+        raise typer.BadParameter(f"--engine is {', '.join(ENGINES[:-1])} or {ENGINES[-1]}, not {engine!r}")
     if engine != "jobs" and (flavor or shards > 1 or pace or package or yes):
         raise typer.BadParameter("--flavor, --shards, --pace, --package and --yes are of --engine jobs")
     if engine == "jobs":

@@ -75,7 +75,7 @@ def judgement(result: "Judgement", folder: Path | None) -> None:
 
 def keeps(result: "Keeps") -> None:
     """What becomes of each kind of defect where several ways to choose keep the same number of rows."""
-    title = f"The truth, which no score sees: rows kept of each kind of defect where all keep {result.size:,}"
+    title = f"The truth, which no score sees: share kept of each kind, where each way keeps {result.size:,} rows"
     table = _table(title, "defect", "candidates", *(name.replace(" ", "\n", 1) for name in result.shares))
     for defect, rows in result.rows.items():
         shares = (f"{shares[defect]:.0%}" for shares in result.shares.values())

@@ -63,7 +63,14 @@ def model_files(model: str, way_out: str = WAY_OUT, with_texts: bool = True) -> 
     Raises:
         ModelNotFoundError: if it cannot be had or is not complete.
     """
-    folder = _demo_folder() if model == "demo" else Path(model) if Path(model).is_dir() else _download(model, way_out)
+    if model == "demo":
+        folder = _demo_folder()
+    elif Path(model).is_dir():
+        folder = Path(model)
+    elif model.startswith((".", "/", "~")) or model.partition("@")[0].count("/") > 1:
+        raise ModelNotFoundError(f"cannot get model {model!r} (there is no such folder); {way_out}")
+    else:
+        folder = _download(model, way_out)
     return _read(model, folder, _state(folder), way_out, with_texts)
 
 

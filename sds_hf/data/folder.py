@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,35 +151,43 @@ def features_beside(dataset: "Dataset", beside: TableStream | None = None) -> "F
 def write_shards(
     tables: Iterable[pa.Table], folder: Path, split: str = "train", progress: Callable[[int], None] | None = None
 ) -> tuple[list[Shard], int]:
-    """Write tables as `data/<split>-*.parquet`, one row group each, while the next ones are made in the background.
+    """Write tables as `data/<split>-*.parquet`, one row group each.
+
+    The next tables are made in the background, and files that are whole are hashed there.
 
     Returns:
         The shards, and the bytes in memory.
     """
-    shards: list[Shard] = []
+    shards: list[Future[Shard]] = []
     writer: pq.ParquetWriter | None = None
     rows, size, total = 0, 0, 0
     (folder / "data").mkdir(parents=True, exist_ok=True)
+
+    def path_of_next() -> Path:
+        return folder / "data" / f"{split}-{len(shards):05d}.parquet"
 
     def close() -> None:
         nonlocal writer, rows, size
         if writer is not None:
             writer.close()
-            path = folder / "data" / f"{split}-{len(shards):05d}.parquet"
-            shards.append(Shard(f"data/{path.name}", rows, path.stat().st_size, sha256_of(path)))
+            shards.append(hasher.submit(_shard, path_of_next(), rows))
         writer, rows, size = None, 0, 0
 
-    with closing(prefetch(tables, depth=1)) as ahead:
+    with ThreadPoolExecutor(1) as hasher, closing(prefetch(tables, depth=1)) as ahead:
         for table in ahead:
-            writer = writer or _writer(folder / "data" / f"{split}-{len(shards):05d}.parquet", table.schema)
+            writer = writer or _writer(path_of_next(), table.schema)
             writer.write_table(table, row_group_size=ROWS_PER_GROUP)
             rows, size, total = rows + table.num_rows, size + table.nbytes, total + table.nbytes
             if progress:
                 progress(table.num_rows)
             if size >= SHARD_BYTES:
                 close()
-    close()
-    return shards, total
+        close()
+    return [shard.result() for shard in shards], total
+
+
+def _shard(path: Path, rows: int) -> Shard:
+    return Shard(f"data/{path.name}", rows, path.stat().st_size, sha256_of(path))
 
 
 def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:

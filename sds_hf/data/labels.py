@@ -54,6 +54,12 @@ class LabelSpace:
         """256 RGB colours, one an index: PASCAL VOC's colour map, which repeats none."""
         return _voc_palette()
 
+    @property
+    def value_of_color(self) -> dict[Color, int]:
+        """The index that a colour of a mask's palette stands for: those of classes, background and what is ignored."""
+        colors = {color: index for index, color in enumerate(self.palette[: len(self.names)])}
+        return {**colors, self.palette[IGNORE_INDEX]: IGNORE_INDEX}
+
     def unknown(self, values: Iterable[int]) -> list[int]:
         """Those of the indices that mean nothing here: neither a class nor background nor ignored."""
         valid_indices = {*self.class_ids, IGNORE_INDEX} | ({0} if self.has_background else set())

@@ -93,6 +93,8 @@ def _read(path: Path) -> str:
             raise NamesError(f"{path} has over {LARGEST >> 20} MiB; it cannot be read as names of classes")
         data = path.read_bytes()
         return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except FileNotFoundError as error:
+        raise NamesError(f"there is no file {path}: give one with the name of a class in each line") from error
     except (OSError, UnicodeDecodeError) as error:
         raise NamesError(f"{path} cannot be read as names of classes: {error}; save it as UTF-8") from error
 

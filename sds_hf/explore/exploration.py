@@ -127,7 +127,6 @@ def open_exploration(
 
 
 def _of_table(table: ScoreTable, scores: str) -> Exploration:
-    table.check_whole("the page, on which bounds are tried out,")
     return Exploration(
         title=_title(table, scores),
         scores=scores,

@@ -19,6 +19,7 @@ from sds_hf.explore.rows_that_matter import changed_rows, rows_of, rows_that_mat
 from sds_hf.files import write_whole
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.select import RECIPE_FILE, Selection
+from sds_hf.table.partial.needs import SKIPPED
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -73,7 +74,6 @@ def look(
     """
     table = scores if isinstance(scores, ScoreTable) else ScoreTable.load(scores or _scores_beside(selection))
     report = selection.report
-    table.check_whole("the page, on which bounds are tried out,")
     if not table.holds(report.provenance.get("table_sha256")):
         raise ValueError(f"the selection was not made from the scores in {table.folder}; give them with scores=...")
     if report.rows > MOST_ROWS:
@@ -140,7 +140,11 @@ def _candidates(
 
 def _slim(cells: pa.Table) -> pa.Table:
     """Columns that the page reads."""
-    plain = [field.name for field in cells.schema if not pa.types.is_nested(field.type) or _is_ids(field.type)]
+    plain = [
+        field.name
+        for field in cells.schema
+        if not pa.types.is_nested(field.type) or _is_ids(field.type) or field.name == SKIPPED
+    ]
     return cells.select(plain)
 
 

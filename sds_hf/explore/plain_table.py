@@ -10,6 +10,7 @@ from sds_hf.explore.bundle import short_digest
 from sds_hf.files import cache_folder
 from sds_hf.selection.duck import database, is_list_of_ids, literal, quoted
 from sds_hf.selection.source import Scores, open_scores
+from sds_hf.table.partial.needs import SKIPPED
 
 NUMBERS = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*")
 OWN = ("id", "row", "caption", "status", "error")  # that are read otherwise
@@ -48,7 +49,6 @@ def plain_table(scores: str, identities: str) -> PlainTable:
     path.parent.mkdir(parents=True, exist_ok=True)
     with database() as connection:
         source = open_scores(scores, connection)
-        source.check_whole("the page, on which bounds are tried out,")
         if not path.exists():
             part = path.with_suffix(".part")
             connection.execute(
@@ -66,11 +66,10 @@ def _columns(source: Scores, connection: duckdb.DuckDBPyConnection) -> list[str]
         kind = source.types[name]
         if name in OWN:
             continue
+        is_read = name == SKIPPED or NUMBERS.fullmatch(kind) or is_list_of_ids(kind)
         if kind.startswith("DECIMAL"):
             columns.append(f"CAST({sql} AS DOUBLE) AS {quoted(name)}")
-        elif (
-            NUMBERS.fullmatch(kind) or is_list_of_ids(kind) or (kind == "VARCHAR" and _is_few(sql, source, connection))
-        ):
+        elif is_read or (kind == "VARCHAR" and _is_few(sql, source, connection)):
             columns.append(f"{sql} AS {quoted(name)}")
     status = f"CASE WHEN {source.problem} IS NULL THEN 'ok' ELSE 'failed' END AS status"
     return [*columns, status, f"{source.problem} AS error"]

@@ -19,7 +19,6 @@ from sds_hf.hub.layout import CANDIDATES, EXPLORER
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import Selection
-from sds_hf.table.manifest import NEEDED
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,11 +54,6 @@ def write_explorer(folder: Path, dataset: "Dataset", selection: Selection, recip
     """
     if not (folder / CANDIDATES).exists():
         raise ValueError("the explorer shows scores, and none are published: give the score table")
-    if NEEDED in report.provenance:
-        raise ValueError(
-            "the explorer, on which bounds are tried out, needs all scores of all rows: compute the rest with "
-            "`sds-hf score` and its option `all`, or publish without explorer=..."
-        )
     explorer = folder / EXPLORER
     explorer.mkdir()
     for name in NAMES:

@@ -160,6 +160,8 @@ def export(
     from datasets import Dataset
 
     chosen, out = _format(format, options), Path(out)
+    if isinstance(dataset, Selection):
+        raise ExportError("export takes the candidates, and which of them as selection=...")
     if chosen.of_files:
         if isinstance(dataset, Dataset) or selection is not None:
             raise ExportError(f"{format} describes the files of a published dataset: give its folder or its Hub id")

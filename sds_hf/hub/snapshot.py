@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from sds_hf.data.access.checks import CARDS, check_card, check_data_files, folder_builder
 from sds_hf.data.access.paths import PathError
+from sds_hf.errors import short
 from sds_hf.files import files_of, sha256_of
 from sds_hf.hub.client import Stored, address_of, downloaded, hub_api, stored_files, whole_download
 from sds_hf.hub.layout import MANIFEST, Entry, ManifestError, entries_of, read_manifest
@@ -86,7 +87,7 @@ class Snapshot(ABC):
         if manifest is None:
             raise SnapshotError(
                 f"{self.name} has no {MANIFEST} of sds-hf: it was not published by it; load it with "
-                "datasets.load_dataset"
+                "datasets.load_dataset, or give what `sds-hf publish` wrote"
             )
         return entries_of(manifest)
 
@@ -268,6 +269,8 @@ def open_snapshot(target: str | Path, revision: str | None = None, token: str | 
     Raises:
         SnapshotError: if there is no such dataset or version, or it cannot be reached.
     """
+    if not isinstance(target, (str, Path)):
+        raise SnapshotError(f"a published dataset is told by its folder or its Hub id, not by {short(target)}")
     folder = Path(target).expanduser()
     if folder.is_dir():
         if revision is not None:

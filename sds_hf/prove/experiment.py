@@ -89,6 +89,7 @@ class Experiment:
         regimes: Sequence[str] = (STEPS, EPOCHS),
         side: int | None = None,
         stride: int | None = None,
+        scales: tuple[float, float] | None = None,
         training: Training | None = None,
         labels: str = "auto",
         source: str = "",
@@ -108,7 +109,7 @@ class Experiment:
         self.regimes = _regimes(steps, epochs, self.arms, self.training, DEFAULT_STEPS[depth]).only(regimes)
         self.seeds, self.out = range(seeds), Path(out)
         self.model = model or (DEFAULT_BACKBONE if depth == "probe" else SEGMENTER)
-        self.data = _training_data(depth, dataset, self.evaluation, self.labels, self.model, side, stride)
+        self.data = _training_data(depth, dataset, self.evaluation, self.labels, self.model, side, stride, scales)
         rules = {recipe.name: [rule.label for rule in recipe.rules] for recipe in chosen}
         self._described = {"source": source, "rows": len(dataset), "depth": depth, "recipes": rules}
         contents = {"dataset": content_digest(dataset, ("image", "mask"))}
@@ -198,7 +199,7 @@ class Experiment:
             "candidates": self.arms.candidates,
             "evaluation": {name: len(chosen) for name, chosen in self.evaluation.items()},
             "model": self.model,
-            **{name: value for name, value in self.data.identity.items() if name in ("side", "stride")},
+            **{name: value for name, value in self.data.identity.items() if name in ("side", "stride", "scales")},
             "training": self.training.identity(),
             "seeds": seeds,
             "steps": self.regimes.steps,
@@ -226,6 +227,7 @@ def prove_subset(
     regimes: Sequence[str] = (STEPS, EPOCHS),
     side: int | None = None,
     stride: int | None = None,
+    scales: tuple[float, float] | None = None,
     training: Training | None = None,
     labels: str = "auto",
     source: str = "",
@@ -257,6 +259,8 @@ def prove_subset(
         regimes: `steps`, where every arm takes as many, and `epochs`, where all see their rows as often; one or both.
         side: of the pictures in pixels; what suits the model if None.
         stride: of the finest features a probe looks at, 8 pixels if None; 16 costs a third of the time.
+        scales: lowest and highest of a picture before a full training crops it, (0.5, 2.0) if None; near 1 a network
+            from scratch learns small sets of small pictures in half the steps.
         training: how; what suits the depth if None.
         labels: label space of the masks.
         source: what to call the dataset in the report.
@@ -278,8 +282,8 @@ def prove_subset(
     """
     experiment = Experiment(
         dataset, scores, evaluation, out, recipes=recipes, sizes=sizes, truth=truth, depth=depth, model=model,
-        seeds=seeds, steps=steps, epochs=epochs, regimes=regimes, side=side, stride=stride, training=training,
-        labels=labels, source=source,
+        seeds=seeds, steps=steps, epochs=epochs, regimes=regimes, side=side, stride=stride, scales=scales,
+        training=training, labels=labels, source=source,
     )  # fmt: skip
     proof = experiment.run(watch)
     if current_rank().index == 0:
@@ -331,6 +335,7 @@ def _training_data(
     depth: Depth, dataset: "Dataset", evaluation: Mapping[str, "Dataset"], labels: LabelSpace, model: str,
     side: int | None,
     stride: int | None = None,
+    scales: tuple[float, float] | None = None,
 ) -> TrainingData:  # fmt: skip
     if depth == "probe":
         from sds_hf.prove.segmenters.probe import Probe
@@ -338,4 +343,4 @@ def _training_data(
         return Probe(dataset, evaluation, labels, model, side, stride)
     from sds_hf.prove.segmenters.pictures import Pictures
 
-    return Pictures(dataset, evaluation, labels, model, side)
+    return Pictures(dataset, evaluation, labels, model, side, scales)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sds_hf.check.review import review
 from sds_hf.data.access.paths import read_file
+from sds_hf.errors import short
 from sds_hf.files import check_free, files_of, new_folder, restore_folder, scratch_folder, sha256_of
 from sds_hf.hub.layout import CARD, MANIFEST, RECIPE, REPORT, ManifestError, read_manifest, taken_for_ours
 from sds_hf.hub.push import HubRepository, OvertakenError, PublishError
@@ -36,7 +37,9 @@ REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 BUILDS = 3  # on as many versions of others that come in between
 
 NO_LICENCE = "no licence is given, so nobody may use the data: say which in the recipe, e.g. publish.license=cc-by-4.0"
-DEMO_MODEL = "the model `demo` knows the scenes of the demo only: its scores say nothing of these images"
+DEMO_MODEL = (
+    "the model `demo` scored; it knows only the scenes that the demo draws: of other images its scores say nothing"
+)
 
 Make = Callable[..., Report]  # a new version in a folder, in place of a last one
 
@@ -146,6 +149,10 @@ def publish(
     """
     from datasets import Dataset
 
+    if not isinstance(selection, Selection):
+        raise ValueError(
+            f"publish takes a dataset, then the Selection that `select` made of it, not {short(selection)}"
+        )
     recipe = Recipe.of(recipe)
     target = target_of(recipe, to, folder, private, token, overwrite)
     # The recipe that is published says where it was published, so that the card follows from it, and how the scores

@@ -200,8 +200,7 @@ def check_candidates(dataset: "Dataset", selection: Selection, scores: ScoreTabl
     provenance = selection.report.provenance
     if scores is not None and not scores.holds(provenance.get("table_sha256")):
         raise ValueError(f"the selection was not made from the scores in {scores.folder}; run `sds-hf select` on them")
-    if len(dataset) != selection.report.rows:
-        raise ValueError(f"the selection was made of {selection.report.rows} rows; this dataset has {len(dataset)}")
+    selection.check_length(dataset)
     scored = provenance.get("source", {})
     columns = scored.get("columns", READABLE)
     if not columns or (not scored and "id" not in dataset.column_names):

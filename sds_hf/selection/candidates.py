@@ -307,4 +307,4 @@ def _lacking(missing: Sequence[str], names: Sequence[str]) -> str:
     scores = list(dict.fromkeys(writers[column] for column in missing if column in writers))
     if not scores:
         return what + did_you_mean(missing[0], writers)
-    return f"{what}; written by the score {', '.join(scores)}, which `sds-hf score` adds"
+    return f"{what}; add the score {', '.join(scores)} with `add_scores`, or `sds-hf score` and its option `add`"

@@ -53,6 +53,7 @@ class ScoreShift(_Part):
     Attributes:
         rows: that have a finite number in both; the differences, now minus before, are theirs.
         lost: that had a number and have none now; `gained` the reverse.
+        skipped: that have a number in one version, and in the other it was not computed, since no rule needed it.
         mean: of the differences.
         mean_absolute: of their absolute values.
         max_absolute: the largest absolute value.
@@ -63,6 +64,7 @@ class ScoreShift(_Part):
     rows: int
     lost: int = 0
     gained: int = 0
+    skipped: int = 0
     mean: float = 0.0
     mean_absolute: float = 0.0
     max_absolute: float = 0.0
@@ -72,7 +74,7 @@ class ScoreShift(_Part):
     @property
     def is_none(self) -> bool:
         """Whether every row has the score it had."""
-        return not (self.lost or self.gained or self.max_absolute)
+        return not (self.lost or self.gained or self.skipped or self.max_absolute)
 
 
 class ClassChange(_Part):
@@ -218,6 +220,8 @@ class Diff(Screen, _Part):
                 yield f"Score {name}: moved by {moved}{like}; rows in both: {shift.rows:,}."
             if shift.lost or shift.gained:
                 yield f"Score {name}: {shift.lost:,} candidates have none now, {shift.gained:,} had none before."
+            if shift.skipped:
+                yield f"Score {name}: {shift.skipped:,} candidates have it in one version; the other did not need it."
         yield from (f"Score {name} is new." for name in self.scores_added)
         yield from (f"Score {name} is gone." for name in self.scores_dropped)
 

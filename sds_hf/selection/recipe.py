@@ -153,7 +153,9 @@ class Recipe(BaseModel):
         try:
             super().__init__(**data)
         except ValidationError as error:
-            raise RecipeError(one_line(error, _possible())) from None
+            own = [name for name in data if name in score_classes()]
+            hint = f"; settings of a score stand below `scores`: scores.{own[0]}" if own else ""
+            raise RecipeError(one_line(error, _possible()) + hint) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -170,12 +172,11 @@ class Recipe(BaseModel):
     @field_validator("scores", mode="before")
     @classmethod
     def _known_scores(cls, value: Any) -> Any:
+        classes = score_classes()
         if not isinstance(value or {}, dict):
-            raise ValueError(
-                f"must be a mapping of names to settings, not {value!r}; there are {sorted(score_classes())}"
-            )
-        if unknown := [name for name in value or {} if name not in score_classes()]:
-            raise ValueError(no_such("score", unknown[0], score_classes()))
+            raise ValueError(f"must be a mapping of names to settings, not {value!r}; there are {sorted(classes)}")
+        if unknown := [name for name in value or {} if name not in classes]:
+            raise ValueError(no_such("score", unknown[0], classes))
         return {name: settings or {} for name, settings in (value or {}).items()}
 
     @field_validator("rules", mode="before")
@@ -217,7 +218,8 @@ class Recipe(BaseModel):
         except ValueError as error:
             raise RecipeError(str(error)) from error
         if not isinstance(data, dict):
-            raise RecipeError(f"a recipe is a mapping with name, scores and rules, not {short(data)}")
+            what = "it is empty" if data is None else f"not {short(data)}"
+            raise RecipeError(f"a recipe is a mapping with name, scores and rules; {what}")
         return cls.from_dict(data, overrides)
 
     @classmethod
@@ -244,13 +246,11 @@ class Recipe(BaseModel):
             return rules
         if isinstance(rules, (str, Path)):
             return cls.load(rules)
-        single = isinstance(rules, (Rule, dict)) or not isinstance(rules, Iterable)
-        entries: list[Any] = [rules] if single else list(cast(Iterable[Any], rules))
+        several = isinstance(rules, Iterable) and not isinstance(rules, (Rule, dict)) and not hasattr(rules, "features")
+        entries: list[Any] = list(cast(Iterable[Any], rules)) if several else [rules]
         if strange := [entry for entry in entries if not isinstance(entry, (Rule, dict))]:
-            raise RecipeError(
-                f'rules are a Recipe, the name or path of one, or rules such as Threshold("pcs", 0.1), not '
-                f"{short(strange[0])}"
-            )
+            what = short(strange[0])
+            raise RecipeError(f'rules are a Recipe, its name or path, or such as Threshold("pcs", 0.1), not {what}')
         return cls(rules=entries)
 
     def to_yaml(self) -> str:

@@ -67,7 +67,8 @@ class Selection(Screen):
         folder = Path(folder)
         restore_folder(folder)
         if not (folder / SELECTION_FILE).exists():
-            raise ValueError(f"{folder} holds no {SELECTION_FILE}: `sds-hf select` makes one")
+            what = f"{folder} holds no {SELECTION_FILE}" if folder.is_dir() else f"there is no folder {folder}"
+            raise ValueError(f"{what}: `sds-hf select` makes a selection")
         report = Report.load(folder / REPORT_FILE)
         for name, digest in report.files.items():
             if not (folder / name).exists() or read_sha256(folder / name) != digest:
@@ -153,13 +154,20 @@ class Selection(Screen):
         Raises:
             ValueError: if the dataset is not the one that was scored.
         """
-        if len(dataset) != self.report.rows:
-            raise ValueError(f"the selection was made of {self.report.rows} rows; this dataset has {len(dataset)}")
+        self.check_length(dataset)
         rows = self.kept_rows()
         kept = dataset.select(rows)
         if "id" in kept.column_names:
             self._check_ids(kept, rows)
         return kept
+
+    def check_length(self, dataset: "Dataset") -> None:
+        """Refuse, by a ValueError, a dataset that has not as many rows as there were candidates."""
+        if len(dataset) != self.report.rows:
+            raise ValueError(
+                f"the selection was made of {self.report.rows} rows; this dataset has {len(dataset)}: give the one "
+                "that was scored"
+            )
 
     def look(self, dataset: Any = None, **options: Any) -> Any:
         """The rows that matter, with their pictures, as a page; a notebook shows it. See `sds_hf.look`."""
@@ -294,10 +302,10 @@ def _apply(rule: Rule, candidates: Candidates) -> Step:
     return Step(rule=rule.label, before=before, after=after, dropped=dropped, bounds=bounds, cutoffs=values)
 
 
-def rows_left(table: ScoreTable, rules: Sequence[Rule]) -> np.ndarray:
-    """Which rows of a table some rules leave, (rows,) bool."""
+def rows_left(scores: ScoreTable | Path, rules: Sequence[Rule]) -> np.ndarray:
+    """Which rows of a table or of a Parquet file some rules leave, (rows,) bool."""
     with database() as connection:
-        source = open_scores(table, connection)
+        source = open_scores(scores, connection)
         candidates = Candidates(connection, source, (column for rule in rules for column in rule.reads))
         with suppress(EmptySelectionError):
             for rule in rules:

@@ -268,11 +268,11 @@ def _known(
         provenance=dict(provenance or {}),
         notes=[UNNAMED_NOTE] if told_by == "masks" and not names else [],
         skipped=columns[SKIPPED] if (skips := types.get(SKIPPED) == "VARCHAR[]") else "",
-        partial=_beside_partial(columns) if skips else frozenset(),
+        partial=beside_partial(columns) if skips else frozenset(),
     )
 
 
-def _beside_partial(columns: Iterable[str]) -> frozenset[str]:
-    """Columns that scores write beside values that were computed in part."""
+def beside_partial(columns: Iterable[str]) -> frozenset[str]:
+    """Those of some columns that scores write beside values that were computed in part, and that are no scores."""
     kinds = (name for score in score_classes().values() for name in score.partial_columns)
     return frozenset({*kinds, SKIPPED} & {*columns})

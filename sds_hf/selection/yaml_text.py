@@ -46,7 +46,7 @@ def apply_override(data: Any, override: str) -> None:
                 data[part] = {}
             data = data[int(part) if isinstance(data, list) else part]
         except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{override}: the recipe has no {part!r} there") from error
+            raise ValueError(_no_place(override, part, data)) from error
     try:
         value = read_yaml(text, "the value")
     except ValueError as error:
@@ -54,4 +54,12 @@ def apply_override(data: Any, override: str) -> None:
     try:
         data[int(last) if isinstance(data, list) else last] = value
     except (IndexError, ValueError, TypeError) as error:
-        raise ValueError(f"{override}: the recipe has no {last!r} there") from error
+        raise ValueError(_no_place(override, last, data)) from error
+
+
+def _no_place(override: str, part: str, data: Any) -> str:
+    """What to say of a part of a key that leads nowhere."""
+    numbers = ""
+    if isinstance(data, list):
+        numbers = f", whose numbers go from 0 to {len(data) - 1}" if data else ", which is empty"
+    return f"{override}: the recipe has no {part!r} there{numbers}"

@@ -16,7 +16,7 @@ from sds_hf.data.labels import labels_of
 from sds_hf.files import is_remote, named_folder
 from sds_hf.scores.base.batches import common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
-from sds_hf.table.join import differing, join_tables
+from sds_hf.table.join import check_columns, differing, join_tables
 from sds_hf.table.manifest import read_manifest
 from sds_hf.table.score_table import ScoreTable, score_table
 from sds_hf.table.team import Team
@@ -70,6 +70,8 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
         table = ScoreTable.load(folder)
         table.check_whole("adding scores")
         _check_same(table, dataset, chosen)
+        stored = {entry["score"]: entry for entry in table.manifest["scores"]}
+        check_columns(list((stored | {score.name: _identity(score, table) for score in chosen}).values()))
         lacking = [score for score in chosen if _identity(score, table) not in table.manifest["scores"]]
         if not lacking:
             return table

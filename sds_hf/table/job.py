@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import pyarrow as pa
 
@@ -76,6 +76,8 @@ class Job:
     Raises:
         ValueError: if there are no rows, ids repeat or a column is missing.
     """
+
+    comes_in_batches: ClassVar[bool] = True  # whether the rows of a shard are there before all of it is
 
     def __init__(self, task: Task, batch_size: int | None = None) -> None:
         from datasets import Dataset

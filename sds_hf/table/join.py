@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sds_hf.files import new_folder
+from sds_hf.scores.base.catalog import score_classes
 from sds_hf.table.manifest import MANIFEST, limits_of, write_manifest
 from sds_hf.table.score_table import ScoreTable
 from sds_hf.table.shards import Shard, Shards
@@ -36,6 +37,34 @@ def differing(old: ScoreTable, identities: Sequence[Mapping[str, Any]]) -> dict[
     return changes
 
 
+def check_columns(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse scores of one table of which two would write other numbers into the same column.
+
+    Args:
+        entries: of the scores, as in a manifest.
+
+    Raises:
+        ValueError: names the column, and the settings that differ.
+    """
+    writers = dict[str, Mapping[str, Any]]()
+    for entry in entries:
+        for column in sorted(_columns_of(entry)):
+            other = writers.setdefault(column, entry)
+            names = {*entry} & {*other} - {"score", "version", "model"}  # a model is its digest
+            if differing_names := sorted(name for name in names if entry[name] != other[name]):
+                raise ValueError(
+                    f"the scores {other['score']} and {entry['score']} both write the column {column!r}, with "
+                    f"different {', '.join(differing_names)}: compute both with the same, or keep one in a table of "
+                    "its own"
+                )
+
+
+def _columns_of(entry: Mapping[str, Any]) -> set[str]:
+    """Columns that a score of a manifest writes, with some settings at least; none of one that is not known here."""
+    score = score_classes().get(entry["score"])
+    return {*score.columns, *score.optional_columns} if score else set()
+
+
 def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[str, Any] | None = None) -> ScoreTable:
     """One table with the scores of several, of the same rows.
 
@@ -47,7 +76,8 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
         source: what its manifest says of the dataset, if more is known than the tables say.
 
     Raises:
-        ValueError: if the tables are of other rows, other content or another label space.
+        ValueError: if the tables are of other rows, other content or another label space, or two of their scores would
+            write other numbers into the same column.
 
     Examples:
         >>> first = score_table(candidates, Boundary(), "first")
@@ -63,6 +93,7 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
     for other in others:
         _check_same(first, other)
     out, manifest = Path(out), _manifest(tables)
+    check_columns(manifest["scores"])
     manifest["source"] = dict(source or manifest["source"])
     own = {entry["path"] for entry in first.manifest["shards"]} | {MANIFEST}
     rows, size = first.manifest["source"]["rows"], first.manifest["rows_per_shard"]
@@ -130,8 +161,10 @@ def _joined(table: pa.Table, others: Sequence[pa.Table], tables: Sequence[ScoreT
     """The columns of all tables, in the order of their scores; failed rows have none."""
     columns = {name: table[name] for name in table.column_names if name not in FRAME}
     statuses, errors = [table["status"]], [table["error"]]
-    for other in others:
+    for other, source in zip(others, tables[1:], strict=True):
         columns |= {name: other[name] for name in other.column_names if name not in FRAME}
+        replaced = set[str]().union(*map(_columns_of, source.manifest["scores"])) - {*other.column_names}
+        columns = {name: column for name, column in columns.items() if name not in replaced}
         statuses.append(other["status"])
         errors.append(other["error"])
     failed = np.logical_or.reduce([pc.equal(status, "failed").to_numpy() for status in statuses])
@@ -184,7 +217,7 @@ def _manifest(tables: Sequence[ScoreTable]) -> dict[str, Any]:
     named = {value for entry in scores.values() for value in entry.values() if isinstance(value, str)}
     models = {name: about for manifest in manifests for name, about in manifest["models"].items() if name in named}
     devices = list(dict.fromkeys(manifest["device"] for manifest in manifests))
-    first = {name: value for name, value in manifests[0].items() if name not in ("limits", "decoded")}
+    first = {name: value for name, value in manifests[0].items() if name not in ("limits", "decoded", "joined")}
     contents = [(manifest["source"]["sha256"], manifest["source"].get("columns")) for manifest in manifests]
     decoded = sorted(set().union(*(table.pictures_decoded for table in tables)))
     return {

@@ -143,7 +143,7 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
         hint = f"; {RETRY_HINT}" if names == ["source.sha256"] and manifest.get("failed") else ""
         raise ValueError(
             f"{out} holds scores of another request ({'; '.join(differing[:3])}); choose another out=... or delete it"
-            + hint
+            + (hint or "; `sds-hf score` with its option `add` adds scores to it")
         )
     return manifest
 

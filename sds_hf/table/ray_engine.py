@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -25,6 +25,8 @@ class RayJob(Job):
     Raises:
         ModuleNotFoundError: if Ray is not installed; says how to.
     """
+
+    comes_in_batches: ClassVar[bool] = False
 
     def score(self, pieces: Iterable[Piece], needs: Needs | None = None) -> Iterator[Part]:
         """The scores of pieces of the dataset, one part each, in order; a task of a worker that dies is repeated."""

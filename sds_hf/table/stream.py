@@ -13,7 +13,7 @@ from sds_hf.data.access.paths import held
 from sds_hf.data.cells import PICTURES, undecoded
 from sds_hf.data.content import cell_digests, joint_digest
 from sds_hf.data.ids import RepeatedIdError
-from sds_hf.progress import Tell, Told
+from sds_hf.progress import Hand, Tell, Told
 from sds_hf.scores.base.score import score_cells
 from sds_hf.table.job import Batch, Part, read_batches, score_batches
 from sds_hf.table.shards import Shard, Shards
@@ -139,7 +139,8 @@ def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = 
     make_folder(out)
     stream = Stream(task)
     shards = Shards(out, None, rows_per_shard)
-    with Team(out, current_rank()), finishing("the shard in hand") as stop_if_asked:
+    hand = Hand(keeps=False)
+    with Team(out, current_rank()), finishing("the shard in hand", hand.told) as stop_if_asked:
         task.fit()
         manifest = task.manifest(ignore=task.unknown)
         finished, ids = shards.finished(manifest), Ids(shards)
@@ -156,13 +157,16 @@ def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = 
         manifest = begin(task, manifest, finished)
         batches = stream.shards(rows_per_shard, finished, batch_size or default_batch_size())
         parts: list[Part] = []
+        hand.take_up(rows_per_shard)
         for part in score_batches(task.scores, batches):
             parts.append(part)
             told.add(part.table.num_rows, part.failed)
+            hand.add(part.table.num_rows)
             if sum(part.table.num_rows for part in parts) == rows_per_shard:
                 _write(shards, ids, parts, finished, stream)
                 parts = []
                 stop_if_asked()
+                hand.take_up(rows_per_shard)
         if parts:
             _write(shards, ids, parts, finished, stream)
     ordered = [finished[number] for number in sorted(finished)]

@@ -48,6 +48,7 @@ class Team:
             )
         self._folder, self.rank = folder, rank
         self._lock = None if is_remote(folder) else FileLock(self._path(rank.index))  # stores of objects have no locks
+        self._announced = folder / "rank-0.begun"
         self._seen: set[int] = set()
 
     def __enter__(self) -> Self:
@@ -65,6 +66,7 @@ class Team:
             ) from error
         except NotImplementedError:  # a file system without locks
             pass
+        self.withdraw()  # what a run announced that was killed
         return self
 
     def __exit__(
@@ -72,6 +74,7 @@ class Team:
     ) -> None:
         if self._lock:
             with suppress(OSError):
+                self.withdraw()
                 self._path(self.rank.index).unlink(missing_ok=True)
             self._lock.release()
 
@@ -96,6 +99,22 @@ class Team:
                     "stays, run the same command again to go on" + ("" if came else f" ({ALONE})")
                 )
             time.sleep(POLL)
+
+    def announce(self, number: int) -> None:
+        """Say as the first process that it has seen what is to be done in a pass over the rows; passes count from 0."""
+        if self.rank.count > 1:
+            self._announced.write_text(str(number), encoding="utf-8")
+
+    def is_announced(self, number: int) -> bool:
+        """Whether the first process of this run has seen what is to be done in that pass."""
+        with suppress(FileNotFoundError):
+            return self._is_alive(0) and self._announced.read_text(encoding="utf-8") == str(number)
+        return False
+
+    def withdraw(self) -> None:
+        """Take back as the first process what was announced: all that waited for it have done their part."""
+        if self.rank.index == 0 and self._lock:
+            self._announced.unlink(missing_ok=True)
 
     def is_alone(self) -> bool:
         """Whether no other process is at work on the folder now."""

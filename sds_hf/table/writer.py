@@ -22,6 +22,8 @@ from sds_hf.table.team import Interruption, Team, finishing
 if TYPE_CHECKING:
     from datasets import Dataset
 
+OpenRows = Callable[[pa.Table], np.ndarray]
+
 
 def write_table(
     job: Job,
@@ -49,7 +51,7 @@ def write_table(
         KeyboardInterrupt: after Ctrl-C.
     """
     task, out, first = job.task, shards.folder, team.rank.index == 0
-    hand = Hand()
+    hand = Hand(keeps=job.comes_in_batches)
     with finishing("the shard in hand", hand.told) as stop_if_asked:
         if not first:
             team.wait(lambda: _is_begun(read_manifest(out), phase), lambda: [0])
@@ -67,6 +69,9 @@ def write_table(
             return
         if first:
             manifest = begin(task, manifest, finished, phase.entries(manifest, retry) if phase else None)
+            team.announce(phase.number if phase else 0)
+        elif own and (retry or phase):  # else the first one may find shards written before it has looked at them
+            team.wait(lambda: team.is_announced(phase.number if phase else 0), lambda: [0])
         mine = {number: rows for number, rows in todo.items() if team.rank.owns(number)}
         theirs = {number: len(rows) for number, rows in todo.items() if number not in mine}
 
@@ -85,10 +90,9 @@ def write_table(
             if first:
                 is_done()
         team.wait(is_done, lambda: {number % team.rank.count for number in theirs} if first else {0})
-    if first and phase:
-        _end_phase(task, shards, manifest, finished, phase)
-    elif first:
-        end(shards, manifest, finished)
+    if first:
+        team.withdraw()
+        _end_phase(task, shards, manifest, finished, phase) if phase else end(shards, manifest, finished)
 
 
 def _scored(
@@ -140,7 +144,7 @@ def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None) -
         OSError: if the folder cannot be written.
         KeyboardInterrupt: after Ctrl-C.
     """
-    hand = Hand()
+    hand = Hand(keeps=job.comes_in_batches)
     with finishing("the shard in hand", hand.told) as stop_if_asked:
         manifest = job.task.manifest()
         finished = shards.finished(manifest)
@@ -285,11 +289,7 @@ def _is_over(out: Path, phase: Phase | None) -> bool:
 
 
 def _rows_to_score(
-    shards: Shards,
-    number: int,
-    finished: Mapping[int, Shard],
-    retry: str | None,
-    open_rows: Callable[[pa.Table], np.ndarray] | None = None,
+    shards: Shards, number: int, finished: Mapping[int, Shard], retry: str | None, open_rows: OpenRows | None
 ) -> Sequence[int]:
     """Rows of a shard that have no score yet, or are to get another; `open_rows` says which lack something."""
     if number not in finished:

@@ -60,7 +60,7 @@ def test_ranks_values_and_bounds_are_those_of_the_selection(selection, scores):
         assert answer.rules[2].passes == row["kept"]
         groups = [("num_classes", "num_classes_present"), ("class", "classes_present"), ("place", "place")]
         for place in answer.rules[2].places:
-            family, _, name = place.group.partition(" ")
+            family, _, name = re.sub(r"^(\d+) class(es)?$", r"num_classes \1", place.group).partition(" ")
             column = dict(groups)[family]
             member = [other for other in ranked if name in map(str, np.atleast_1d(table[other][column]).tolist())]
             order = sorted(member, key=lambda other: (-table[other]["u"], other))

@@ -154,7 +154,7 @@ def test_every_error_is_told_in_one_shape(name, home, monkeypatch, capsys):
         ("score nowhere/at/all --out x", "ValueError", "nowhere/at/all does not exist"),
         ("select some.parquet --out x", "EmptySelectionError", "nothing is left"),
         ("recipes sds-papr", "ValueError", "did you mean 'sds-paper'?"),
-        ("publish raw nothing --scores scores --folder x", "ValueError", "nothing holds no selection.parquet"),
+        ("publish raw nothing --scores scores --folder x", "ValueError", "there is no folder nothing"),
         ("select", "UsageError", "missing argument 'scores', as in `sds-hf select scores --recipe sds-plus "),
         ("selct", "UsageError", "no such command 'selct'; did you mean 'select'? See `sds-hf --help`"),
     ],

@@ -200,7 +200,24 @@ def test_run_does_everything_and_goes_on(recipe, tmp_path, capsys):
     [
         (["score", "nowhere/at/all", "--out", "x"], "nowhere/at/all does not exist"),
         (["score", "DATA", "--scores", "beauty", "--out", "x"], "no score 'beauty'; there are asf_class_iou,"),
-        (["score", "DATA", "--model", "./no-model", "--out", "x"], "--model demo"),
+        (["score", "DATA", "--model", "./no-model", "--out", "x"], "(there is no such folder); use --model demo"),
+        (
+            ["score", "DATA", "--scores", "pcs", "boundary", "--out", "x"],
+            "several values of an option are joined by commas",
+        ),
+        (["score", "DATA", "--engine", "gpu", "--out", "x"], "--engine is local, ray or jobs, not 'gpu'"),
+        (
+            ["score", "DATA", "--set", "pcs.orders=1", "--out", "x"],
+            "settings of a score stand below `scores`: scores.pcs",
+        ),
+        (
+            ["select", "SCORES", "--rule", "pcs > 0.1", "--out", "x"],
+            "a rule is written as `threshold: {column: clip_sim",
+        ),
+        (["import", "folder", "EMPTY", "--labels", "gone.txt", "--out", "x"], "there is no file gone.txt: give one"),
+        (["why", "SELECTION", "1"], "; row 1 has the id '"),
+        (["why", "0_000001", "SELECTION"], "there is no folder 0_000001: `sds-hf select` makes"),
+        (["certify", "SELECTION"], "has no marks, and no uniform sample, which the guarantee needs"),
         (["score", "DATA", "--set", "scores.pcs.scales=[0]", "--out", "x"], "scales"),
         (["score", "DATA", "--set", "scores.pcs.colour=1", "--out", "x"], "there is no such setting"),
         (["select", "nothing-here.parquet", "--out", "x"], "nothing-here.parquet"),

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 
+import datasets
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from sds_hf.data.images import (
     decode_mask,
     encode_jpeg,
     encode_mask,
+    picture_size,
     pixel_count,
     values_of,
 )
@@ -111,23 +113,141 @@ def test_16_bit_pictures_are_refused_not_clipped():
         decode_image(saved(Image.fromarray(np.array([[40000]], np.uint16))))
 
 
-@pytest.mark.parametrize("bits", [2, 4])
-def test_grey_masks_of_few_bits_are_refused_not_scaled(bits):
-    """Of such a PNG, Pillow makes 85 or 17 of 1; a palette of few entries is no matter."""
+def png(bits, color, rows, width, *between):
+    """A PNG of raw rows, as encoders other than Pillow's write them."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    def png(color):
-        header, palette = struct.pack(">IIBBBBB", 8 // bits, 1, bits, color, 0, 0, 0), chunk(b"PLTE", bytes(6))
-        pixels = chunk(b"IDAT", zlib.compress(b"\0\1"))
-        return (
-            b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + (palette if color else b"") + pixels + chunk(b"IEND", b"")
-        )
+    header = struct.pack(">IIBBBBB", width, len(rows), bits, color, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    inner = b"".join(chunk(*each) for each in between)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + inner + pixels + chunk(b"IEND", b"")
 
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_masks_of_few_bits_are_refused_not_scaled(bits):
+    """Of such a PNG, Pillow makes 85 or 17 of 1; a palette of few entries is no matter."""
     with pytest.raises(BadImageError, match="a grey mask of 2 or 4 bits"):
-        decode_mask(png(0))
-    assert decode_mask(png(3)).ravel().tolist() == [0] * (8 // bits - 1) + [1]
+        decode_mask(png(bits, 0, [b"\1"], 8 // bits))
+    with_palette = png(bits, 3, [b"\1"], 8 // bits, (b"PLTE", bytes(6)))
+    assert decode_mask(with_palette).ravel().tolist() == [0] * (8 // bits - 1) + [1]
+
+
+def inverted_tiff(mask: Image.Image) -> bytes:
+    """A TIFF whose tag 262 (PhotometricInterpretation) says that white is 0, as scanners and fax tools write it."""
+    data = bytearray(saved(mask, "TIFF"))
+    start = struct.unpack("<I", data[4:8])[0]
+    for entry in range(start + 2, start + 2 + 12 * struct.unpack("<H", data[start : start + 2])[0], 12):
+        if struct.unpack("<H", data[entry : entry + 2])[0] == 262:
+            data[entry + 8 : entry + 10] = struct.pack("<H", 0)
+    return bytes(data)
+
+
+SHOWN = np.zeros((16, 16), np.uint8)
+SHOWN[4:9, 4:9] = 15
+GREY = Image.fromarray(SHOWN)
+RGB = Image.merge("RGB", [GREY] * 3)
+CHANGED = {  # by the decoder: other values come out than were stored
+    "PNG of 16 bits a channel": (png(16, 2, [struct.pack(">3H", 15, 15, 15)], 1), "other than 8 bits"),
+    "PNG of 16 bits with alpha": (png(16, 6, [struct.pack(">4H", 15, 15, 15, 65535)], 1), "other than 8 bits"),
+    "PNG of 16-bit grey with alpha": (png(16, 4, [struct.pack(">2H", 15, 65535)], 1), "other than 8 bits"),
+    "WebP": (saved(RGB, "WEBP", quality=90), "WebP mask that is not lossless"),
+    "WebP with a header": (saved(RGB, "WEBP", quality=90, exif=b"Exif\0\0"), "WebP mask that is not lossless"),
+    "TIFF of JPEG": (saved(GREY, "TIFF", compression="jpeg"), "TIFF mask compressed as jpeg"),
+    "TIFF with white at 0": (inverted_tiff(GREY), "stored inverted"),
+    "PGM to 20": (b"P5 2 2 20\n" + bytes([0, 1, 15, 20]), "greys end at 20"),
+    "PGM to 20 as text": (b"P2 2 2 20\n0 1 15 20\n", "greys end at 20"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_masks_that_a_decoder_changes_are_refused(name):
+    data, message = CHANGED[name]
+    with pytest.raises(BadImageError, match=message):
+        decode_mask(data)
+
+
+KEPT = {
+    "WebP": saved(RGB, "WEBP", lossless=True),
+    "WebP with a header": saved(RGB, "WEBP", lossless=True, exif=b"Exif\0\0"),
+    "TIFF": saved(GREY, "TIFF", compression="tiff_lzw"),
+    "PGM": saved(GREY, "PPM"),
+    "PGM of 16 bits": b"P5 16 16 65535\n" + SHOWN.astype(">u2").tobytes(),
+    "BMP": saved(GREY, "BMP"),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_masks_of_formats_that_lose_nothing_are_read(name):
+    np.testing.assert_array_equal(decode_mask(KEPT[name]), SHOWN)
+
+
+def test_bitmaps_of_one_bit_are_read():
+    assert decode_mask(b"P1 2 2\n0 1 1 0\n").tolist() == [[1, 0], [0, 1]]  # 1 is black there
+
+
+def test_shapes_in_transparency_alone_are_no_indices():
+    hidden = Image.merge("RGBA", [Image.new("L", GREY.size)] * 3 + [GREY])
+    for cell in (saved(hidden), hidden, np.asarray(hidden)):
+        with pytest.raises(BadImageError, match="all its shapes are in its transparency"):
+            decode_mask(cell)
+
+
+def sorted_anew(colors: list[tuple[int, int, int]]) -> bytes:
+    """A palette PNG whose values 0, 1, 2 have these colours, as optimizers write them."""
+    mask = Image.fromarray(np.array([[0, 1, 2]], np.uint8))
+    mask.putpalette([channel for color in colors for channel in color])
+    return saved(mask)
+
+
+@pytest.mark.parametrize(
+    "colors",
+    [
+        [VOC.palette[0], VOC.palette[15], VOC.palette[3]],
+        [(0,) * 3, (3,) * 3, (15,) * 3],
+        [(0,) * 3, (1,) * 3, (255,) * 3],
+    ],
+)
+def test_a_palette_with_the_colours_or_greys_of_other_indices_proves_them_wrong(colors):
+    with pytest.raises(BadImageError, match="sorted its palette anew"):
+        decode_mask(sorted_anew(colors), value_of=VOC.value_of_color)
+    assert decode_mask(sorted_anew(colors)).tolist() == [[0, 1, 2]]  # nobody knows what colours mean
+
+
+@pytest.mark.parametrize(
+    "colors",
+    [
+        [*VOC.palette[:3]],
+        [(0,) * 3, (127,) * 3, (255,) * 3],
+        [(255,) * 3, (0,) * 3, (250, 0, 0)],
+        [(0,) * 3, (1,) * 3, (2,) * 3],
+    ],
+)
+def test_palettes_for_display_prove_nothing(colors):
+    assert decode_mask(sorted_anew(colors), value_of=VOC.value_of_color).tolist() == [[0, 1, 2]]
+
+
+def test_black_and_white_are_for_display():
+    mask = Image.fromarray(np.array([[0, 1]], np.uint8))
+    mask.putpalette([0, 0, 0, 255, 255, 255])
+    assert decode_mask(saved(mask), value_of=VOC.value_of_color).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("turn", [1, 2, 3, 6, 8])
+def test_pictures_and_masks_are_turned_once_as_datasets_turns_them(kind, turn):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    options = {"tiffinfo": {0x0112: turn}} if kind == "TIFF" else {"exif": exif, "lossless": True}
+    data = saved(Image.fromarray(np.arange(96, dtype=np.uint8).reshape(4, 8, 3)), kind, **options)
+    decoded = np.asarray(datasets.Image().decode_example({"bytes": data, "path": None}).convert("RGB"))
+    np.testing.assert_array_equal(decode_image(data), decoded)
+    assert picture_size(data) == decoded.shape[:2]
+    if kind in ("TIFF", "PNG"):
+        data = saved(Image.fromarray(np.arange(32, dtype=np.uint8).reshape(4, 8)), kind, **options)
+        decoded = np.asarray(datasets.Image().decode_example({"bytes": data, "path": None}))
+        np.testing.assert_array_equal(decode_mask(data), decoded)
 
 
 def test_pictures_are_turned_upright():

@@ -182,6 +182,9 @@ def test_what_is_not_known_is_named(tmp_path):
         ValueError, match=r"has no layout that is known; the readers are cityscapes, coco-.*`sds-hf readers`"
     ):
         make_reader("auto", tmp_path)
+    save_pair(tmp_path / "tree", "a", [3], "images", "masks")
+    with pytest.raises(ValueError, match=r"the folder above it, .*tree, has one: give that$"):
+        make_reader("auto", tmp_path / "tree" / "images", labels="voc")
     with pytest.raises(ValueError, match=r"no reader 'foo'; there are"):
         make_reader("foo", tmp_path)
     (tmp_path / "pictures").mkdir()

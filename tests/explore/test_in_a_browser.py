@@ -13,6 +13,7 @@ from sds_hf.explore.look import look
 from sds_hf.explore.published import write_explorer
 from sds_hf.explore.server import make_app
 from sds_hf.pipeline import run_demo
+from sds_hf.selection.cascade.score import score_for
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.select import select
 
@@ -51,6 +52,32 @@ def test_a_bound_is_moved_and_the_recipe_gives_the_same_rows(browser, address, d
     browser.open(state)
     assert browser.kept() == kept
     browser.shot("bounds")
+
+
+def test_values_that_were_not_computed_are_said_to_be_so(browser, demo, tmp_path):
+    recipe = Recipe.load("demo")
+    table = score_for(demo.dataset, recipe, tmp_path / "scores")
+    exploration = open_exploration(table.folder, demo.dataset, recipes=[recipe], marks=tmp_path / "marks.parquet")
+    rows = table.to_arrow().to_pylist()
+    stopped = next(row for row in rows if row["pcs"] is None and row["pcs_low"] is not None)
+    with serving(make_app(exploration)) as url:
+        browser.open(url)
+        assert browser.kept() == demo.selection.report.kept
+        lacking = sum("asf_miou" in (row["skipped_scores"] or ()) for row in rows)
+        axes = browser.run("return [...document.querySelectorAll('.histogram')].map((one) => one.textContent)")
+        assert "pcs_low" not in "".join(axes)
+        assert f"{lacking} not computed" in next(text for text in axes if text.startswith("asf_miou"))
+        browser.shot("skipped")
+        browser.open(f"{url}#{quote(json.dumps({'open': stopped['id']}))}")
+        assert "between " in browser.run("return document.querySelector('dialog').textContent")
+        assert "not computed" in browser.run("return document.querySelector('dialog').textContent")
+        browser.shot("skipped-row")
+        browser.open(url)
+        browser.press('[data-key="clip_sim:above"]', "\ue011")  # home: the lowest of all
+        browser.kept()
+        said = browser.run("return document.querySelector('.recipe .problem').textContent")
+        assert "was not computed, as no rule needed it: `sds-hf score --for` this recipe computes it" in said
+        browser.shot("skipped-refused")
 
 
 def test_a_handle_is_dragged_with_the_mouse(browser, address, demo):

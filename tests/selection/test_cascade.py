@@ -1,13 +1,16 @@
 """Tables of which only that is computed which decides: the same rows are kept, for the same reasons."""
 
+import base64
 import functools
 import json
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, Image
 from hypothesis import given, settings
@@ -24,6 +27,7 @@ from sds_hf import (
     Recipe,
     ScoreTable,
     add_to_table,
+    diff,
     join_tables,
     look,
     publish,
@@ -318,17 +322,10 @@ def test_fewer_scores_than_the_table_has_are_enough(tmp_path):
 
 def test_what_needs_everything_refuses_in_one_line(tmp_path):
     table, rows = table_for(tmp_path / "scores", BOUNDS), candidates()
-    recipe = make_recipe(BOUNDS)
-    selection = select(table, recipe, out=tmp_path / "selection")
     for refused in (
         lambda: join_tables([table, table], tmp_path / "joined"),
         lambda: add_to_table(rows, [ClassesPresent()], table.folder),
-        lambda: look(selection, rows, scores=table),
-        lambda: open_exploration(table.folder),
         lambda: read_scores(table.folder),
-        lambda: publish(
-            rows, selection, make_recipe(BOUNDS), scores=table, folder=tmp_path / "p", explorer=write_explorer
-        ),
     ):
         with pytest.raises(ValueError, match=r"needs all scores of all rows.* its option `all`"):
             refused()
@@ -346,6 +343,18 @@ def test_what_needs_everything_refuses_in_one_line(tmp_path):
         table_for(tmp_path / "all", BOUNDS)
 
 
+def test_the_pages_show_such_a_table(tmp_path):
+    """What they make of it is tested in tests/explore."""
+    table, rows, recipe = table_for(tmp_path / "scores", [*BOUNDS, TOP]), candidates(), make_recipe([*BOUNDS, TOP])
+    selection = select(table, recipe, out=tmp_path / "selection")
+    page = look(selection, rows, scores=table).page
+    (cells,) = re.findall(r'"base64": ?"([^"]+)"', page)
+    assert "skipped_scores" in pq.read_table(pa.BufferReader(base64.b64decode(cells))).column_names
+    assert open_exploration(table.folder).tables == table.paths
+    publish(rows, selection, recipe, scores=table, folder=tmp_path / "published", explorer=write_explorer)
+    assert (tmp_path / "published" / "explorer" / "page.js").exists()
+
+
 def test_parquet_files_of_such_a_table_are_read_alike(tmp_path):
     table, recipe = table_for(tmp_path / "scores", [*BOUNDS, TOP]), make_recipe([*BOUNDS, TOP])
     pattern = f"{table.folder}/scores-*.parquet"
@@ -353,8 +362,10 @@ def test_parquet_files_of_such_a_table_are_read_alike(tmp_path):
     assert select(pattern, recipe).table().select(decided) == outcome(table, recipe).select(decided)
     with pytest.raises(ValueError, match=r"asks for boundary of \d+ rows of which that was skipped"):
         select(pattern, make_recipe([*BOUNDS, {"top_k": {"column": "boundary", "target": 3}}]))
-    with pytest.raises(ValueError, match=r"needs all scores of all rows, and some of these were skipped"):
-        open_exploration(pattern)
+    (path,) = open_exploration(pattern).tables
+    cells = pq.read_table(path)
+    assert cells["skipped_scores"].to_pylist() == table.to_arrow()["skipped_scores"].to_pylist()
+    assert {"pcs_low", "pcs_high"} < set(cells.column_names)
 
 
 def test_why_says_what_is_known(tmp_path):
@@ -383,3 +394,45 @@ def test_the_jobs_of_an_array_wait_for_nobody_and_are_refused(tmp_path, monkeypa
         table_for(tmp_path / "scores", BOUNDS)
     with pytest.raises(ValueError, match="skips is computed by processes that wait for each other"):
         score_table(candidates(), scores_of({}), tmp_path / "scores", rows_per_shard=16)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"threshold": {"column": "classes_present", "above": 1}},
+        {"band": {"column": "boundary_class", "low": 1}},
+        {"top_k": {"column": "boundary_class", "target": 3}},
+    ],
+)
+def test_a_rule_over_what_is_no_number_is_refused_before_anything_is_computed(encoder, tmp_path, rule):
+    def refused() -> None:
+        with pytest.raises(ValueError, match=r"a rule needs numbers; the column '\w+' holds .*\[\]"):
+            table_for(tmp_path / "scores", [*BOUNDS, rule])
+
+    assert passes_of(encoder, refused) == 0
+    assert not (tmp_path / "scores").exists()
+
+
+def test_a_selection_from_before_a_repair_is_not_one_from_the_table(tmp_path):
+    table_for(tmp_path / "scores", BOUNDS)
+    looser = table_for(tmp_path / "scores", [*BOUNDS, TOP])
+    (before,) = looser.manifest["joined"]
+    rows = candidates().with_format("arrow")[:].to_pylist()
+    rows[13]["image"] = rows[14]["image"]
+    settings = {"scores": scores_of({}), "rows_per_shard": 16, "batch_size": 8, "retry": "failed"}
+    repaired = Dataset.from_list(rows, features=candidates().features)
+    again = score_for(repaired, make_recipe([*BOUNDS, TOP]), tmp_path / "scores", **settings)
+    assert not again.holds(before)
+    assert not again.holds(looser.sha256)
+
+
+def test_what_was_not_computed_is_not_lost(tmp_path):
+    """A diff counts it apart, and takes the ends of intervals for no scores."""
+    table_for(tmp_path / "scores", [*BOUNDS, TOP])
+    shifts = diff(tmp_path / "scores", whole_table(0).folder)
+    assert (shifts.scores_added, shifts.scores_dropped) == ([], [])
+    boundary = shifts.scores["boundary"]
+    assert (boundary.rows, boundary.lost, boundary.gained) == (0, 0, 0)
+    assert boundary.skipped == 49
+    assert "Score boundary: " in str(shifts)
+    assert "the other did not need it" in str(shifts)

@@ -224,7 +224,7 @@ def test_settings_that_did_not_exist_when_scores_were_computed_had_their_default
 )
 def test_overrides(override, value, found):
     if found is None:
-        with pytest.raises(RecipeError, match="name: should be a valid string, not None"):
+        with pytest.raises(RecipeError, match="name: must be a text, not None"):
             Recipe.load("sds-paper", [override])
     else:
         assert found(Recipe.load("sds-paper", [override])) == value
@@ -248,17 +248,17 @@ QUANTILE = 'above: must be a number or a quantile from "q0" to "q1" such as "q0.
     [
         ("[1", "the recipe is no YAML: .*expected ',' or ']'"),
         (b"PAR1\x00\xff\xfe", "the recipe is no YAML: "),
-        ("- a", r"a recipe is a mapping with name, scores and rules, not \['a'\]"),
-        ("", "a recipe is a mapping with name, scores and rules, not None"),
+        ("- a", r"a recipe is a mapping with name, scores and rules; not \['a'\]"),
+        ("", "a recipe is a mapping with name, scores and rules; it is empty$"),
         (
             "rule: []",
             r"rule: there is no such setting, only \['name', 'source', 'model', 'preset', 'scores', 'rules', 'pub",
         ),
-        ("name: 5", "name: should be a valid string, not 5"),
-        ("source: gen_voc", "source: should be a valid dictionary or instance of Source, not 'gen_voc'"),
+        ("name: 5", "name: must be a text, not 5"),
+        ("source: gen_voc", r"source: must be a mapping, not 'gen_voc'; its settings are \['path', 'reader', "),
         ("source: {dir: x}", r"source\.dir: there is no such setting, only \['path', 'reader', 'labels', "),
         ("preset: author", r"preset: no preset 'author'; there are authors, authors-0515, authors-meant, "),
-        ("preset: [authors]", r"preset: should be a valid string, not \['authors'\]"),
+        ("preset: [authors]", r"preset: must be a text, not \['authors'\]"),
         ("{preset: authors, scores: {pcs: {scale: 8}}}", "score pcs: scale: there is no such setting"),
         ("{preset: authors, rules: [5]}", rf"rules: rule 0 must be one of {RULES}"),
         ("publish: {licence: x}", r"publish\.licence: there is no such setting, only \['to', .*'license', "),
@@ -269,7 +269,7 @@ QUANTILE = 'above: must be a number or a quantile from "q0" to "q1" such as "q0.
         ),
         ("scores: {psc: {}}", rf"scores: no score 'psc'; there are {SCORES}"),
         ("scores: {1: {}}", rf"scores: no score 1; there are {SCORES}"),
-        ("scores: {pcs: 3}", r"scores\.pcs: should be a valid dictionary, not 3"),
+        ("scores: {pcs: 3}", r"scores\.pcs: must be a mapping, not 3"),
         ("scores: {pcs: {scale: 8}}", r"score pcs: scale: there is no such setting, only \['labels', .*'scales'"),
         ("scores: {pcs: {orders: 0}}", "score pcs: orders: should be greater than or equal to 1, not 0"),
         (
@@ -282,9 +282,17 @@ QUANTILE = 'above: must be a number or a quantile from "q0" to "q1" such as "q0.
         ("scores: {clipsim: {}}", rf"no score 'clipsim'; there are {SCORES}; did you mean 'clip_sim'\?$"),
         ("publish: {licence: x}", r"publish\.licence: .*; did you mean 'license'\?$"),
         ("rules: {threshold: {}}", rf"rules: must be a list, each entry one of {RULES} with its settings, not "),
-        ("rules: [5]", rf"rules: rule 0 must be one of {RULES} with its settings, not 5"),
+        ("rules: [5]", rf"rules: rule 0 must be one of {RULES} with its settings, not 5; it is written as `thresh"),
+        (
+            "pcs: {orders: 1}",
+            r"pcs: there is no such .*; settings of a score stand below `scores`: scores\.pcs$",
+        ),
+        ("rules:\n\t- a", "the recipe is no YAML: line 2, column 1: .*; indent with spaces, not with tabs$"),
         ("rules: [{threshold: {}, top_per_group: {}}]", rf"rules: rule 0 must be one of {RULES}"),
-        ("rules: [{best: {}}]", rf"rules: rule 0: no rule 'best'; there are {', '.join(sorted(KINDS))}$"),
+        (
+            "rules: [{best: {}}]",
+            rf"rule 0: no rule 'best'; there are {', '.join(sorted(KINDS))}; a rule is written as ",
+        ),
         ("rules: [{threshold: 5}]", r"rule 0, threshold: takes the settings \['column', 'above', 'below'\], not 5"),
         ("rules: [{threshold: }]", "rule 0, threshold: column: must be given"),
         ("rules: [{threshold: {column: pcs}}]", "rule 0, threshold: threshold on 'pcs' needs `above` or `below`"),
@@ -298,7 +306,7 @@ QUANTILE = 'above: must be a number or a quantile from "q0" to "q1" such as "q0.
             "fraction: should be less than or equal to 1, not 60",
         ),
         ("rules: [{top_per_group: {column: a, by: b, fraction: 0}}]", "fraction: should be greater than 0, not 0"),
-        ("rules: [{top_per_group: {column: a, by: [], fraction: 1}}]", "by: Tuple should have at least 1 item"),
+        ("rules: [{top_per_group: {column: a, by: [], fraction: 1}}]", "by: should have at least 1 item"),
     ],
 )
 def test_wrong_recipes_are_told_in_one_line(text, message):
@@ -312,7 +320,10 @@ def test_wrong_recipes_are_told_in_one_line(text, message):
     [
         ("model", "a setting is changed by key=value, e.g. rules.0.threshold.above=0.7, not 'model'"),
         ("model=[", r"^model=\[: the value is no YAML"),
-        ("rules.7.threshold.above=1", "^rules.7.threshold.above=1: the recipe has no '7' there"),
+        (
+            "rules.7.threshold.above=1",
+            "^rules.7.thresh.*: the recipe has no '7' there, whose numbers go from 0 to 2$",
+        ),
         ("rules.first.threshold.above=1", "the recipe has no 'first' there"),
         ("rules.9=1", "the recipe has no '9' there"),
         ("name.x.y=1", "the recipe has no 'x' there"),

@@ -27,6 +27,7 @@ from sds_hf.prefetch import prefetch
 from sds_hf.table.job import batches_of
 from sds_hf.table.manifest import MANIFEST
 from sds_hf.table.plan import plan_table
+from sds_hf.table.ray_engine import RayJob
 from sds_hf.table.shards import JOURNAL, Shards
 from sds_hf.table.team import finishing
 
@@ -187,6 +188,35 @@ def test_ctrl_c_does_not_wait_for_a_shard_that_takes_long(dataset, tmp_path, mon
     score_table(dataset, ONE, tmp_path / "whole", rows_per_shard=12)
     assert shard_bytes(tmp_path / "scores") == shard_bytes(tmp_path / "whole")
     assert sorted(path.name for path in (tmp_path / "scores").iterdir()) == [MANIFEST, *shard_bytes(tmp_path / "whole")]
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize("minute", [60.0, 1e-9])
+def test_ctrl_c_waits_for_the_shard_of_a_stream_and_says_how_long(dataset, tmp_path, monkeypatch, caplog, minute):
+    """Rows of a stream are not kept before their shard is written, so nothing else is said of one that takes long."""
+    monkeypatch.setattr(progress, "MINUTE", minute)
+    calls = []
+
+    def stop(finished_rows: int, failed: int) -> None:
+        calls.append(finished_rows)
+        if finished_rows == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    stream = dataset.to_iterable_dataset()
+    with pytest.raises(KeyboardInterrupt):
+        score_table(stream, ONE, tmp_path / "scores", rows_per_shard=4, batch_size=1, progress=stop)
+    assert re.search(r"finishing the shard in hand before stopping, about \d+ s; Ctrl-C again", caplog.text)
+    assert calls == list(range(9))
+    assert len(shard_bytes(tmp_path / "scores")) == 2
+
+
+def test_an_engine_that_hands_over_whole_shards_keeps_nothing_of_one(monkeypatch):
+    monkeypatch.setattr(progress, "MINUTE", 1e-9)
+    hand = progress.Hand(keeps=RayJob.comes_in_batches)
+    hand.take_up(10)
+    assert hand.told() == ""
+    assert not hand.is_to_be_kept_after(5, True)
+    assert re.fullmatch(r", about \d+ s", hand.told())
 
 
 # What a crash leaves

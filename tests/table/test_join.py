@@ -10,6 +10,7 @@ from support.rows import random_dataset, random_row, row_features
 
 from sds_hf import (
     ASF,
+    PCS,
     Boundary,
     ClassesPresent,
     ClipSim,
@@ -97,6 +98,38 @@ def test_a_changed_setting_replaces_its_column(dataset, clip, table):
     assert joined.to_arrow()["clip_sim"].to_pylist() != before
     assert [entry["similarity"] for entry in joined.manifest["scores"] if entry["score"] == "clip_sim"] == ["cosine"]
     assert not joined.holds(table.sha256)  # a selection from the old scores is not one from these
+
+
+def test_a_replaced_column_ends_what_was_joined_before(dataset, clip, table):
+    added = add_to_table(dataset, [Boundary()], table.folder)
+    assert added.holds(table.sha256)
+    replaced = add_to_table(dataset, [ClipSim(model=clip.model, dtype="fp32", similarity="cosine")], table.folder)
+    assert not replaced.holds(added.sha256)
+    assert not replaced.holds(table.sha256)
+
+
+def test_two_scores_write_the_same_column(dataset, clip, tiny_clip, tmp_path):
+    shuffled = PCS(model=tiny_clip, dtype="fp32", scales=(3,), orders=1)
+    table = score_table(dataset, [shuffled], tmp_path / "pcs")
+    cosine = ClipSim(model=tiny_clip, dtype="fp32", similarity="cosine")
+    other = score_table(dataset, [cosine], tmp_path / "cosine")
+    with pytest.raises(ValueError, match=r"pcs and clip_sim both write .* with different similarity"):
+        add_to_table(dataset, [cosine], table.folder)
+    with pytest.raises(ValueError, match="both write the column 'clip_sim'"):
+        join_tables([table, other], tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+    before = table.to_arrow()["clip_sim"].to_pylist()
+    assert add_to_table(dataset, [clip], table.folder).to_arrow()["clip_sim"].to_pylist() == before
+
+
+def test_a_replaced_score_leaves_no_column_that_it_does_not_write_now(dataset, tiny_clip, tmp_path):
+    two = ASF(model=tiny_clip, dtype="fp32", reference="maskclip,naclip", refine="none")
+    table = score_table(dataset, [two, Boundary()], tmp_path / "scores")
+    one = ASF(model=tiny_clip, dtype="fp32", reference="maskclip", refine="none")
+    assert "asf_agreement" in table.to_arrow().column_names
+    names = add_to_table(dataset, [one], table.folder).to_arrow().column_names
+    assert "asf_agreement" not in names
+    assert {"asf_miou", "boundary"} < set(names)
 
 
 def test_rows_of_another_dataset_are_refused(table):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset
 from support.rows import random_dataset, random_row
 
 from sds_hf import ClassesPresent, ScoreTable, score_table
@@ -20,7 +21,7 @@ from sds_hf.table.team import Team
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
 # Forks on demand, so that torch is imported once. A child may die by SIGKILL before its n-th batch.
 FORKS = """
-import json, os, signal, sys
+import json, os, signal, sys, time
 from datasets import load_from_disk
 from transformers import AutoTokenizer, CLIPModel
 from sds_hf import PCS, score_table
@@ -39,14 +40,17 @@ def scoring(*args):
     return score_rows(*args)
 
 for line in sys.stdin:
-    out, rank, count, dies, environment = json.loads(line)
+    out, rank, count, dies, environment, more = json.loads(line)
     child = os.fork()
     if child == 0:
         os.environ.update(environment)
+        if rank == more.pop("late", None):
+            time.sleep(2)
+        rows = load_from_disk(more.pop("rows")) if "rows" in more else rows
         job.score_rows, told = scoring, []
         try:
             table = score_table(
-                rows, scores, out, rows_per_shard=4, batch_size=2, progress=lambda *done: told.append(done[0])
+                rows, scores, out, rows_per_shard=4, batch_size=2, progress=lambda *done: told.append(done[0]), **more
             )
             said = f"{rank} scored {batches} {told} {table.manifest['complete']}"
         except PartScored:
@@ -92,9 +96,9 @@ def run(tiny_clip, tmp_path_factory):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1, "env": ENV}
     with subprocess.Popen([sys.executable, "-c", FORKS, str(rows), tiny_clip], **pipes) as process:
 
-        def go(out: Path, count: int, dies: dict[int, int] | None = None, environment=torchrun) -> list[str]:
+        def go(out: Path, count: int, dies: dict[int, int] | None = None, environment=torchrun, **more) -> list[str]:
             for rank in range(count):
-                line = [str(out), rank, count, (dies or {}).get(rank, 0), environment(rank, count)]
+                line = [str(out), rank, count, (dies or {}).get(rank, 0), environment(rank, count), more]
                 process.stdin.write(json.dumps(line) + "\n")
             said = []
             while (line := process.stdout.readline().strip()) != "ended":
@@ -130,6 +134,29 @@ def test_any_number_of_processes_makes_the_same_table(run, whole, tmp_path, coun
     assert told[0] == 0
     assert told[-1] == 27
     assert [words[3] for words in said[1:]] == ["[] True"] * (count - 1)  # only the first one tells, of all rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("late", [0, 1])
+def test_rows_are_scored_again_whichever_process_comes_late(run, tmp_path, late):
+    """The second process has failed rows too, of which one stays so: it may not be through before the first looks."""
+    rows = [random_row(index) for index in range(27)]
+    repaired = [row["image"] for row in rows]
+    for number in (1, 5, 6, 13):
+        rows[number]["image"] = {"bytes": b"no picture", "path": None}
+    features = random_dataset(1).features
+    Dataset.from_list(rows, features=features).save_to_disk(tmp_path / "broken")
+    for number in (1, 5):
+        rows[number]["image"] = repaired[number]
+    Dataset.from_list(rows, features=features).save_to_disk(tmp_path / "repaired")
+    run(tmp_path / "scores", 2, rows=str(tmp_path / "broken"))
+    assert ScoreTable.load(tmp_path / "scores").manifest["failed"] == 4
+    again = {"rows": str(tmp_path / "repaired"), "retry": "failed"}
+    said = run(tmp_path / "scores", 2, late=late, **again)
+    assert all(line.endswith("True") for line in said)
+    statuses = ScoreTable.load(tmp_path / "scores").to_arrow()["status"].to_pylist()
+    assert [row for row, status in enumerate(statuses) if status == "failed"] == [6, 13]
+    assert not list((tmp_path / "scores").glob("rank-*"))
 
 
 def test_tasks_of_srun_make_the_same_table(run, whole, tmp_path):

@@ -114,6 +114,31 @@ def test_figures_of_the_proof_are_those_that_were_measured():
     assert "ten seeds" in README
 
 
+def test_sizes_are_those_that_were_measured():
+    """Shares of the rows that are kept, in the guide and beside the benchmark."""
+    proof = json.loads((ROOT / "tests" / "benchmarks" / "prove_sizes.json").read_text(encoding="utf-8"))
+    sizes = {arm["name"]: arm["size"] for arm in proof["arms"]}
+    miou = {(one["regime"], one["evaluation"], one["arm"]): one["miou"] for one in proof["scores"]}
+    guide, notes = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("docs/prove.md", "tests/benchmarks/README.md")
+    )
+    for text, regime, title in (
+        (guide, "steps", "kept, 2,000 steps each"),
+        (notes, "steps", "kept, 2,000 steps each"),
+        (notes, "epochs", "kept, 8 epochs each"),
+    ):
+        table = rows_of(text, title)
+        assert len(table) == 6
+        for share, values in table.items():
+            suffix = {"15 %": " 0.15", "38 %": " 0.375", "50 %": " 0.5", "54 %": "", "75 %": " 0.75"}.get(share)
+            arms = ["full"] if suffix is None else [f"sds-paper{suffix}", f"sds-plus{suffix}"]
+            if suffix is not None:
+                assert abs(sizes[arms[1]] / sizes["full"] - float(share.removesuffix(" %")) / 100) < 0.006
+                arms = [f"random {sizes[arms[1]]:,}", *arms]
+            spreads = [miou[regime, evaluation, arm] for evaluation in ("seen", "unseen") for arm in arms]
+            assert [value for value in values if value] == [f"{s['mean']:.1f} ± {s['deviation']:.1f}" for s in spreads]
+
+
 CALLED = {"by chance": "chance", "SDS, bounds as quantiles": "sds-quantiles"}
 
 

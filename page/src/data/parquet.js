@@ -18,6 +18,8 @@ import { Table } from "../rules/table.js";
 const NUMBERS = new Set(["half", "single", "double", "whole"]);
 /** Bytes of a file that is rather read by ranges than at once. */
 const LARGE = 64 << 20;
+/** Columns of a table that has only what rules needed: what a row lacks, and what is known of that. */
+const SKIPPED = "skipped_scores", BESIDE = /^(.+)_(?:low|high|shuffles)$/;
 /** Columns that a selection writes beside the scores; the page makes its own. */
 const DECIDED = /^(kept|reason|.*_(rank|group_size|cutoff))$/;
 
@@ -149,16 +151,45 @@ export async function readTable(sources, classNames, halves) {
   if (numbers.row && !numbers.row.every((row, place) => !place || row > numbers.row[place - 1])) {
     throw new Error("the rows of the table are not in the order of their numbers");
   }
-  const { id, status, error, ...cells } = others;
+  const { id, status, error, [SKIPPED]: skippedNames, ...cells } = others;
+  const skipped = skippedNames ? skippedOf(skippedNames, numbers) : {};
   /** @type {Record<string, Column>} */
   const columns = {};
   for (const name of names) {
     if (name in cells) columns[name] = columnOf(cells[name], /** @type {Kind} */ (kinds.get(name)));
-    else if (name in numbers && name !== "row") columns[name] = { kind: "number", precision: /** @type {any} */ (halves.includes(name) ? "half" : kinds.get(name)), values: numbers[name] };
+    else if (name in numbers && name !== "row" && !(skippedNames && isBeside(name, numbers))) columns[name] = { kind: "number", precision: /** @type {any} */ (halves.includes(name) ? "half" : kinds.get(name)), values: numbers[name] };
   }
   const ids = id ? id.map(String) : Array.from({ length: rows }, (_, row) => String(row));
   const failed = status ? Uint8Array.from(status, (text) => (text === "failed" ? 1 : 0)) : null;
-  return { table: new Table(ids, columns, failed, classNames), errors: error ?? null };
+  return { table: new Table(ids, columns, failed, classNames, skipped), errors: error ?? null };
+}
+
+/**
+ * Whether a column says of another one what is known of values that were not computed.
+ * @param {string} name
+ * @param {Record<string, Float64Array>} numbers
+ */
+function isBeside(name, numbers) {
+  const [, column] = BESIDE.exec(name) ?? [];
+  return column !== undefined && column in numbers;
+}
+
+/**
+ * Which values were not computed, by column.
+ * @param {(string[] | null)[]} names of columns, by row
+ * @param {Record<string, Float64Array>} numbers
+ * @returns {Record<string, import("../rules/table.js").Skipped>}
+ */
+function skippedOf(names, numbers) {
+  /** @type {Record<string, import("../rules/table.js").Skipped>} */
+  const skipped = {};
+  names.forEach((cell, row) => {
+    for (const name of cell ?? []) {
+      skipped[name] ??= { rows: new Uint8Array(names.length), low: numbers[`${name}_low`] ?? null, high: numbers[`${name}_high`] ?? null };
+      skipped[name].rows[row] = 1;
+    }
+  });
+  return skipped;
 }
 
 /**

@@ -34,6 +34,19 @@ function rounded(value, digits) {
   return (isLong ? value.toLocaleString("en", { maximumFractionDigits: 0 }) : String(Number(value.toPrecision(digits)))).replace("-", "−");
 }
 
+/**
+ * A score of a row, or what is known of it where it was not computed.
+ * @param {import("../rules/table.js").Table} table
+ * @param {string} name
+ * @param {number} row
+ * @param {number[]} others numbers to tell it from
+ */
+export function valueText(table, name, row, others = []) {
+  const { rows, low, high } = table.skipped[name] ?? {};
+  if (!rows?.[row]) return short(table.numbers(name).values[row], others);
+  return low && high && !Number.isNaN(low[row]) ? `between ${short(low[row], others)} and ${short(high[row], others)}` : "not computed";
+}
+
 /** @param {number} count */
 export function counted(count) {
   return count.toLocaleString("en");
@@ -128,7 +141,7 @@ export function wordsOf(selection, rules, row) {
   const at = state.droppedAt[row], rule = at ? rules[at - 1] : null, settings = rule ? parts(rule)[1] : null;
   if (reason === "dropped:null") return `rule ${at}: has no score it asks for`;
   if (rule && settings.column && reason === `dropped:${settings.column}`) {
-    return `rule ${at}: ${valueAndBounds(settings, table.numbers(settings.column).values[row], selection.steps[at - 1].bounds)}`;
+    return `rule ${at}: ${valueAndBounds(settings, table, row, selection.steps[at - 1].bounds)}`;
   }
   if (reason.includes(" is the weakest")) return `rule ${at}: ${reason.slice(8)}`;
   const rank = rankOf(selection, row);
@@ -138,13 +151,15 @@ export function wordsOf(selection, rules, row) {
 /**
  * A score of a row with what a rule asks of it.
  * @param {any} settings of the rule
- * @param {number} value
+ * @param {import("../rules/table.js").Table} table
+ * @param {number} row
  * @param {Record<string, number>} quantiles what they came to
  */
-export function valueAndBounds(settings, value, quantiles) {
+export function valueAndBounds(settings, table, row, quantiles) {
+  const value = table.numbers(settings.column).values[row];
   const bounds = Object.entries(SIGNS).filter(([name]) => settings[name] != null).map(([name, sign]) => ({ sign, bound: quantiles[name] ?? Number(settings[name]) }));
   const needs = bounds.map(({ sign, bound }) => `${sign} ${short(bound, [value])}`).join(" and ");
-  return `${settings.column} ${short(value, bounds.map(({ bound }) => bound))}${needs ? `, needs ${needs}` : ""}`;
+  return `${settings.column} ${valueText(table, settings.column, row, bounds.map(({ bound }) => bound))}${needs ? `, needs ${needs}` : ""}`;
 }
 
 /**

@@ -27,7 +27,7 @@ export function isQuantile(value) {
  * @returns {Record<string, number>} what quantiles came to
  */
 export function applyBounds(state, rule, names) {
-  const column = state.table.numbers(rule.column);
+  const column = state.table.numbers(rule.column), values = decidingValues(state.table, rule.column);
   /** @type {Record<string, number>} */
   const quantiles = {};
   const tests = names.filter((name) => rule[name] !== undefined && rule[name] !== null).map((name) => {
@@ -37,12 +37,36 @@ export function applyBounds(state, rule, names) {
       : asStored(column, Number(value));
     return { test: TESTS[name], bound };
   });
-  state.dropOthers(state.table.descending(rule.column));
-  const reason = state.code(`dropped:${rule.column}`), { values } = column;
+  state.dropOthers(Int32Array.from(values.keys()).filter((row) => !Number.isNaN(values[row])));
+  const reason = state.code(`dropped:${rule.column}`);
   for (let row = 0; row < values.length; row++) {
     if (!state.dropped[row] && !tests.every(({ test, bound }) => test(values[row], bound))) state.drop(row, reason);
   }
   return quantiles;
+}
+
+/**
+ * The numbers of a column, with an end of its interval for one that was not computed, which decides as the number does.
+ * @param {import("./table.js").Table} table
+ * @param {string} name
+ */
+function decidingValues(table, name) {
+  const { values } = table.numbers(name), { rows, high } = table.skipped[name] ?? {};
+  return rows && high ? values.map((value, row) => (rows[row] ? high[row] : value)) : values;
+}
+
+/**
+ * Whether bounds need a number that was not computed: those that are quantiles do, others where its interval is on both sides.
+ * @param {import("./table.js").Table} table
+ * @param {Bounds} rule
+ * @param {number} row
+ */
+export function needNumber(table, rule, row) {
+  const { low, high } = table.skipped[rule.column], column = table.numbers(rule.column);
+  const bounds = /** @type {(keyof typeof TESTS)[]} */ (Object.keys(TESTS)).filter((name) => rule[name] !== undefined && rule[name] !== null);
+  if (!low || !high || Number.isNaN(low[row]) || Number.isNaN(high[row]) || bounds.some((name) => isQuantile(rule[name]))) return true;
+  const ends = bounds.map((name) => [low, high].map((end) => TESTS[name](end[row], asStored(column, Number(rule[name])))));
+  return !ends.every(([atLow, atHigh]) => atLow && atHigh) && !ends.some(([atLow, atHigh]) => !atLow && !atHigh);
 }
 
 /**

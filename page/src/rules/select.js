@@ -5,6 +5,7 @@ import { applyBounds } from "./bounds.js";
 import { topPerGroup } from "./groups.js";
 import { stillIn } from "./ranking.js";
 import { drawn, keepByRanks, keepFirst } from "./share.js";
+import { checkComputed } from "./skipped.js";
 import { State } from "./state.js";
 import { stratified } from "./strata.js";
 import { Table } from "./table.js";
@@ -52,6 +53,7 @@ export function select(table, rules) {
   const steps = rules.map((rule) => {
     const [kind, settings] = parts(rule);
     if (!KINDS[kind]) throw new Error(`there is no rule ${kind} in this page`);
+    checkComputed(state, kind, settings);
     state.step++;
     const bounds = KINDS[kind](state, settings) ?? {};
     const counts = new Int32Array(state.texts.length);

@@ -13,6 +13,11 @@
  * @typedef {{kind: "list", offsets: Int32Array, values: (number | string)[]}} ListColumn
  */
 /** @typedef {NumberColumn | TextColumn | ListColumn} Column */
+/**
+ * Values of a column that were not computed, as no rule needed them: 1 by row; and what they lie between, NaN where that
+ * is not known.
+ * @typedef {{rows: Uint8Array, low: Float64Array | null, high: Float64Array | null}} Skipped
+ */
 
 /** The rows a selection works on, in the order of their numbers. */
 export class Table {
@@ -21,12 +26,14 @@ export class Table {
    * @param {Record<string, Column>} columns by name, all as long as `ids`
    * @param {Uint8Array | null} failed 1 for rows that could not be scored
    * @param {string[]} classNames by class index; empty if they are not known
+   * @param {Record<string, Skipped>} skipped by column; only those with values that were not computed
    */
-  constructor(ids, columns, failed = null, classNames = []) {
+  constructor(ids, columns, failed = null, classNames = [], skipped = {}) {
     this.ids = ids;
     this.columns = columns;
     this.failed = failed;
     this.classNames = classNames;
+    this.skipped = skipped;
     this.length = ids.length;
     /** @type {Map<string, Int32Array>} */
     this._orders = new Map();

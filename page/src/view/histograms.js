@@ -86,8 +86,9 @@ class HistogramView {
     this._all.setAttribute("d", bars(heights, edges, highest));
     this._kept.setAttribute("d", bars(kept(0), edges, highest));
     this._other.setAttribute("d", session.store.state.recipes[1] ? outline(kept(1), edges, highest) : "");
-    const nulls = session.table.length - this.extent.count;
-    this._cut.textContent = [nulls ? `${counted(nulls)} without` : "", cut ? "one bar cut" : ""].filter(Boolean).join(", ");
+    const skipped = session.table.skipped[this.name]?.rows.reduce((sum, isSkipped) => sum + isSkipped, 0) ?? 0;
+    const nulls = session.table.length - this.extent.count - skipped;
+    this._cut.textContent = [skipped ? `${counted(skipped)} not computed` : "", nulls ? `${counted(nulls)} without` : "", cut ? "one bar cut" : ""].filter(Boolean).join(", ");
   }
 
   /** @returns {Bound[]} */

@@ -2,7 +2,7 @@
 
 import { companiesOf, standingOf } from "../analysis/standing.js";
 import { h } from "../dom.js";
-import { SHARES, counted, labelOf, short, valueAndBounds } from "../recipe/labels.js";
+import { SHARES, counted, labelOf, valueAndBounds, valueText } from "../recipe/labels.js";
 import { families, groupWords } from "../rules/columns.js";
 import { parts } from "../rules/select.js";
 import { info } from "./tips.js";
@@ -22,7 +22,7 @@ export function scoresOf(session, row) {
   const companies = companiesOf(table, [...new Set([...GROUPS, ...grouping])].filter((name) => name in table.columns), row);
   const line = (/** @type {string} */ name) => {
     const { values } = table.numbers(name), standings = companies.map((company) => standingOf(values, company, row));
-    return h("tr", {}, h("th", { scope: "row" }, name, " ", info(session.config.definitions[name])), h("td", { class: "right" }, short(values[row])),
+    return h("tr", {}, h("th", { scope: "row" }, name, " ", info(session.config.definitions[name])), h("td", { class: "right" }, valueText(table, name, row)),
       ...standings.map((standing) => h("td", { class: "right rank" }, standing ? counted(standing.rank) : "–", standing ? h("span", { class: "quiet" }, ` of ${counted(standing.size)}`) : null)));
   };
   return scrolled("Scores and ranks", h("table", {},
@@ -56,8 +56,7 @@ export function rulesOf(session, row) {
 function valuesOf(session, index, row) {
   const { table } = session, { selection, rules } = session.outcome(0), [, settings] = parts(rules[index]);
   const { column, columns = settings.worst_rank ?? settings.rank_mean ?? [] } = settings;
-  const value = (/** @type {string} */ name) => table.numbers(name).values[row];
-  const text = column ? valueAndBounds(settings, value(column), selection.steps[index].bounds) : columns.map((/** @type {string} */ name) => `${name} ${short(value(name))}`).join(", ");
+  const text = column ? valueAndBounds(settings, table, row, selection.steps[index].bounds) : columns.map((/** @type {string} */ name) => `${name} ${valueText(table, name, row)}`).join(", ");
   return text ? h("div", { class: "quiet" }, text) : null;
 }
 

@@ -1,5 +1,6 @@
 """Why a row is kept or dropped: every rule with the row's values, its bounds, and the row's rank in each group."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from sds_hf.check.reasons.words import Place, bounds_of, in_full, place_of, reason_in_words, stays
+from sds_hf.check.reasons.words import Place, bounds_of, group_in_words, in_full, place_of, reason_in_words, stays
+from sds_hf.errors import did_you_mean
 from sds_hf.hub.layout import CANDIDATES
 from sds_hf.screen import Block, Screen
 from sds_hf.selection.duck import CLASSES, database
@@ -105,9 +107,9 @@ def why(
         'among the best of class cow, rank 1 of 1 (1 stay)'
     """
     path, report, recipe, scores = _opened(selection, scores)
-    table = pq.read_table(path, filters=pc.field("id") == row_id)
+    table = pq.read_table(path, filters=pc.field("id") == str(row_id))
     if not table.num_rows:
-        raise ValueError(f"there is no row {row_id!r} among the {report.rows:,} candidates")
+        raise ValueError(_no_row(row_id, path, report.rows))
     record = table.to_pylist()[0]
     values: dict[str, Any] = {}
     skipped: dict[str, str] = {}
@@ -127,6 +129,14 @@ def why(
     numbers = {name: value for name, value in values.items() if isinstance(value, float | None) and name not in skipped}
     words = reason_in_words(record | values, recipe.rules, report.steps)
     return Why(record["id"], record["row"], record["kept"], record["reason"], words, judgements, numbers)
+
+
+def _no_row(row_id: Any, path: Path, rows: int) -> str:
+    """What to say of an id that no row has: the one of the row of that number, or the one most like it."""
+    ids = pq.read_table(path, columns=["id"])["id"].to_pylist()
+    number = int(row_id) if re.fullmatch("[0-9]{1,18}", str(row_id)) else rows
+    meant = f"; row {number:,} has the id {ids[number]!r}" if number < len(ids) else did_you_mean(str(row_id), ids)
+    return f"there is no row {row_id!r} among the {rows:,} candidates{meant}"
 
 
 def _opened(selection: Any, scores: Any) -> tuple[Path, Report, Recipe, Any]:
@@ -193,7 +203,7 @@ def _places(
             same = (record[f"{family}_rank"], record[f"{family}_group_size"]) == (rank, size)
             share = None if rule.fraction is None else int(np.ceil(rule.fraction * size - 1e-9))
             named = column == CLASSES and int(group) < len(source.class_names)
-            name = f"{family} {source.class_names[int(group)] if named else group}"
+            name = group_in_words(family, source.class_names[int(group)] if named else group)
             places.setdefault(family, []).append(Place(name, rank, size, record[f"{family}_cutoff"] if same else share))
         connection.unregister("ranked")
     return places

@@ -77,15 +77,22 @@ def reason_lines(record: Mapping[str, Any], rules: Sequence[Rule], steps: Sequen
     if reason in IN_WORDS:
         words = IN_WORDS[reason]
     elif group and kind == "num_classes":
-        words = f"among the best with {group} class{'' if group == '1' else 'es'}"
+        words = f"among the best with {group_in_words(kind, group)}"
     elif group:
-        words = f"among the best of {kind} {group}"
+        words = f"among the best of {group_in_words(kind, group)}"
     elif record["kept"]:
         words = f"passes {kind}"
     else:
         words = _beyond_bounds(record, text, rules, steps) or text
     place = _decisive(record, kind)
     return [words, f"rank {place.rank:,} of {place.size:,} ({place.cutoff:,} stay)"] if place else [words]
+
+
+def group_in_words(family: str, group: Any) -> str:
+    """A group of a family as a person would say it: `1 class`, `2 classes`, `class dog`."""
+    if family == "num_classes":
+        return f"{group} class{'' if str(group) == '1' else 'es'}"
+    return f"{family} {group}"
 
 
 def in_full(value: Any) -> str:

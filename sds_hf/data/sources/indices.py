@@ -93,23 +93,21 @@ class MaskFiles:
         indices = table[values]
         if (indices < 0).any():
             unknown = np.unique(values[indices < 0]).tolist()
-            hint = "; say what 0 is with a line `0: background` or `0: unlabeled`" if unknown == [0] else ""
+            indices = sorted(self.values.indices)
+            hint = f"; it names {indices if len(indices) < 9 else f'{len(indices)} indices'}: are the masks indices?"
+            hint = "; say what 0 is with a line `0: background` or `0: unlabeled`" if unknown == [0] else hint
             raise UnknownLayoutError(f"{path}: {unknown} stand for no class, having no name in {self.names_file}{hint}")
         return np.asarray(indices, np.uint8)
 
     @property
     def _palette(self) -> Mapping[tuple[int, int, int], int]:
         """Value of each colour of a palette: those that a names file says, else those of PASCAL VOC and our exports."""
-        ignored = {self.labels.palette[IGNORE_INDEX]: IGNORE_INDEX}
         if self.values.colors:
-            return {**ignored, **self.values.colors}
+            return {self.labels.palette[IGNORE_INDEX]: IGNORE_INDEX, **self.values.colors}
         moved = [value for value, index in (self.values.indices or {}).items() if index not in (value, IGNORE_INDEX)]
         if moved or self.ids != "contiguous":
             return {}
-        return {
-            **{color: index for index, color in enumerate(self.labels.palette[: len(self.labels.names)])},
-            **ignored,
-        }
+        return self.labels.value_of_color
 
     def check_mask(self, mask: np.ndarray, path: Path) -> np.ndarray:
         """The mask, if all its indices are of the label space.

@@ -10,9 +10,8 @@ from PIL import Image
 
 from sds_hf.data.access.paths import PathError, read_file
 from sds_hf.data.images import FORMATS, decode_image, decode_mask
+from sds_hf.data.masks.checks import Color, why_decoded_otherwise, why_in_transparency
 from sds_hf.data.sources.files import UnknownLayoutError
-
-Color = tuple[int, int, int]
 
 
 def read_mask(
@@ -44,12 +43,7 @@ def read_mask(
         return decode_mask(data, str(path), highest)  # which says what is wrong
     if image.mode in ("RGB", "RGBA") and colors and image.format == "PNG":
         return _of_colors(image, data, path, colors)
-    values = decode_mask(data, str(path), highest)
-    if image.mode == "RGBA":
-        _check_alpha(image, path)
-    if image.mode == "P" and palette:
-        _check_palette(image.getpalette() or [], values, palette, path)
-    return values
+    return decode_mask(data, str(path), highest, palette)
 
 
 def _of_colors(image: Image.Image, data: bytes, path: Path, colors: Mapping[Color, int]) -> np.ndarray:
@@ -58,10 +52,11 @@ def _of_colors(image: Image.Image, data: bytes, path: Path, colors: Mapping[Colo
     Raises:
         ValueError: names the file, and the first colour that is not known.
     """
-    decode_image(data, str(path))  # which refuses what is broken or too large
-    if image.mode == "RGBA":
-        _check_alpha(image, path)
-    channels = np.asarray(image.convert("RGB"))
+    channels = decode_image(data, str(path))
+    if image.mode == "RGBA" and (reason := why_in_transparency(np.asarray(image))):
+        raise UnknownLayoutError(f"{path}: {reason}")
+    if reason := why_decoded_otherwise(image, data):
+        raise UnknownLayoutError(f"{path}: {reason}")
     codes, inverse = np.unique(channels.astype(np.int64) @ (1, 256, 256**2), return_inverse=True)
     pixels = [(int(code) % 256, int(code) // 256 % 256, int(code) // 256**2) for code in codes]
     if unknown := [color for color in pixels if color not in colors]:
@@ -71,45 +66,6 @@ def _of_colors(image: Image.Image, data: bytes, path: Path, colors: Mapping[Colo
             f"{path}: holds the colour {unknown[0]}, which stands for no name; the colours are {[*colors][:5]}, ..."
         )
     return np.array([colors[color] for color in pixels], np.uint8)[inverse].reshape(channels.shape[:2])
-
-
-def _check_alpha(image: Image.Image, path: Path) -> None:
-    """Refuse a picture whose shapes are in its transparency: its channels say nothing.
-
-    Raises:
-        UnknownLayoutError: names the file.
-    """
-    *channels, alpha = image.split()
-    constant = [low == high for low, high in (channel.getextrema() for channel in (*channels, alpha))]
-    if all(constant[:-1]) and not constant[-1]:
-        raise UnknownLayoutError(
-            f"{path}: all its shapes are in its transparency (alpha), its colour is the same everywhere; save them "
-            "as class indices, in a grey PNG of 8 bits"
-        )
-
-
-def _check_palette(palette: list[int], values: np.ndarray, colors: Mapping[Color, int], path: Path) -> None:
-    """Refuse values that have the colours of others.
-
-    Tools that make PNGs smaller sort a palette anew and drop what is not used: the picture looks the same, and every
-    value means something else. Palettes with a further colour, or with one colour twice, prove nothing.
-
-    Raises:
-        UnknownLayoutError: names the file, a value and what to do.
-    """
-    stored = [(red, green, blue) for red, green, blue in zip(*[iter(palette)] * 3, strict=False)]
-    while len(stored) > 1 and stored[-1] == (0, 0, 0):  # filled up
-        stored.pop()
-    if len(set(stored)) < len(stored) or not set(stored) <= set(colors):
-        return
-    for value in np.unique(values).tolist():
-        if value < len(stored) and colors[stored[value]] != value:
-            raise UnknownLayoutError(
-                f"{path}: its value {value} has the colour {stored[value]}, that of {colors[stored[value]]}: a "
-                "tool that makes PNGs smaller (oxipng, optipng, pngquant, ImageMagick) sorted its palette anew, so its "
-                "values are no indices; take the masks from before that (`oxipng --np` keeps palettes) or turn their "
-                "colours back into indices; if the colours mean nothing, save the masks as grey PNGs"
-            )
 
 
 def _array(path: Path, highest: int) -> np.ndarray:

@@ -102,7 +102,8 @@ class Reader(MaskFiles, ABC):
             own = next((f", perhaps {self.path / name}" for name in NAMES_FILES if (self.path / name).is_file()), "")
             raise UnknownLayoutError(
                 f"nothing in {self.path} says what its mask indices mean: give labels='voc' or labels='coco', "
-                f"or a text file with the name of a class in each line{own}"
+                f"or a text file with the name of a class in each line{own}; or give the folder that `sds-hf import` "
+                "made of it"
             )
         self.values = mask_values(space) if isinstance(space, str) else MaskValues(space)
         self.labels = self.values.labels
@@ -265,12 +266,7 @@ class MissingFileError(UnknownLayoutError):
 
 
 def make_reader(
-    name: str,
-    path: str | Path,
-    *,
-    on_missing: Missing | None = None,
-    on_error: Errors | None = None,
-    **options: Any,
+    name: str, path: str | Path, *, on_missing: Missing | None = None, on_error: Errors | None = None, **options: Any
 ) -> Reader:
     """The reader of that name, or with `"auto"` the one that recognises the folder.
 
@@ -307,9 +303,11 @@ def _recognising(path: Path) -> type[Reader]:
         raise UnknownLayoutError(f"{path} is no folder")
     fitting = [reader for reader in READERS.values() if reader.recognises(path)]
     if not fitting:
+        is_inside = any(reader.recognises(path.absolute().parent) for reader in READERS.values())
+        hint = f"; the folder above it, {path.parent}, has one: give that" if is_inside else ""
         raise UnknownLayoutError(
             f"{path} has no layout that is known; the readers are {', '.join(sorted(READERS))}: `sds-hf readers` says "
-            "which files each expects"
+            f"which files each expects{hint}"
         )
     if len(fitting) > 1:
         names = " or ".join(sorted(reader.name for reader in fitting))

@@ -55,7 +55,7 @@ def draw_histogram(axis: Any, name: str, summary: ScoreSummary, cutoffs: Sequenc
     """All candidates in grey, the kept ones in blue before them; few cut-offs are dashed lines, many are ticks.
 
     Bins end at bounds, so that their widths differ: what counts is the area. Heights are rows in a bin of the usual
-    width.
+    width, which the axis then names.
 
     Args:
         axis: of matplotlib.
@@ -82,7 +82,7 @@ def draw_histogram(axis: Any, name: str, summary: ScoreSummary, cutoffs: Sequenc
     axis.yaxis.get_major_locator().set_params(integer=True)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=10)
-    axis.set_ylabel("rows", fontsize=11)
+    axis.set_ylabel("rows" if np.allclose(scale, 1) else f"rows per {usual:.2g}", fontsize=11)
 
 
 def _words(cutoffs: Sequence[tuple[str, float]]) -> str:

@@ -122,7 +122,8 @@ def _drawn(tile: Tile, labels: LabelSpace) -> _Drawn:
     except BadImageError:
         classes, pictures = [], [np.full((TILE, TILE, 3), 230, np.uint8)] * 2
     names = ", ".join(labels.names[index] for index in classes) or "no class"
-    lines = [(names, INK), *((text, INK) for text in tile.lines), *([(tile.note, FAINT)] if tile.note else [])]
+    texts = [part for text in tile.lines for part in _in_two(text, 2 * TILE)]
+    lines = [(names, INK), *((text, INK) for text in texts), *([(tile.note, FAINT)] if tile.note else [])]
     return _Drawn(pictures, lines, classes)
 
 
@@ -162,6 +163,15 @@ def _with_key(sheet: Image.Image, classes: Sequence[int], labels: LabelSpace) ->
         draw.rectangle((x, y + 3, x + TEXT - 1, y + TEXT + 2), fill=color, outline=INK)
         draw_line(draw, x + TEXT + 6, y, name, TEXT, INK)
     return whole
+
+
+def _in_two(text: str, widest: int) -> list[str]:
+    """The text in a line, or broken between words into two, the first no wider than so many pixels."""
+    words = drawable(text).split(" ")
+    count = len(words)
+    while count > 1 and width(" ".join(words[:count]), TEXT) > widest:
+        count -= 1
+    return [" ".join(part) for part in (words[:count], words[count:]) if part]
 
 
 def _fit(text: str, widest: int, size: int = TEXT) -> str:

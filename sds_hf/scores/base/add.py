@@ -78,17 +78,17 @@ def add_scores(
     """
     from datasets import Dataset, IterableDataset
 
+    if not isinstance(dataset, (Dataset, IterableDataset, dict)):
+        raise ValueError(
+            f"add_scores takes a Dataset, an IterableDataset or a DatasetDict, then scores, not {short(dataset)}: open "
+            "it first, e.g. with load_dataset"
+        )
     chosen = scores_of(scores)
     if not chosen:
         raise ValueError("add_scores needs at least one score, e.g. add_scores(dataset, pcs_score, asf_miou)")
     if isinstance(dataset, dict):
         splits = {name: _with_scores(split, chosen, batch_size, num_proc) for name, split in dataset.items()}
         return cast(AnyDataset, type(dataset)(splits))
-    if not isinstance(dataset, (Dataset, IterableDataset)):
-        raise ValueError(
-            f"add_scores takes a Dataset, an IterableDataset or a DatasetDict, then scores, not {short(dataset)}: open "
-            "it first, e.g. with load_dataset"
-        )
     return cast(AnyDataset, _with_scores(dataset, chosen, batch_size, num_proc))
 
 

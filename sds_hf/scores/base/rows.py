@@ -133,6 +133,7 @@ def read_rows(
         lacking = f"the scores need the columns {sorted(needs)}; {missing} missing among {sorted(cells)}"
         raise ValueError(lacking + _meant(missing, cells))
     count = len(next(iter(cells.values())))
+    value_of = labels.value_of_color
     other_columns = sorted(needs - {"image", "mask", "classes", "caption"})
 
     def read(position: int) -> tuple[Any, ...] | str:
@@ -153,7 +154,7 @@ def read_rows(
             if not with_mask:
                 return image, None, _present(_classes(cells, position), labels), caption, *others.values()
             name = _name(cells, "mask", position)
-            mask = decode_mask(cells["mask"][position], name)
+            mask = decode_mask(cells["mask"][position], name, value_of=value_of)
             if image is not None and image.shape[:2] != mask.shape:
                 raise BadRowError(f"{name}: {_size(mask)} pixels, but the image has {_size(image)}")
             if ids is not None and ids.shape != mask.shape:

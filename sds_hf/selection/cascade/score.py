@@ -1,8 +1,12 @@
 """A score table of which only that is computed which decides the rows of a recipe."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
 
 from sds_hf.data.access.remote import folder_at, local_copy
 from sds_hf.data.content import content_digest
@@ -16,6 +20,7 @@ from sds_hf.selection.cascade.plan import stretches
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.rules import Rule
 from sds_hf.selection.select import rows_left
+from sds_hf.table.job import table_schema
 from sds_hf.table.manifest import NEEDED, read_manifest
 from sds_hf.table.partial.phase import Phase
 from sds_hf.table.score_table import Engine, Progress, ScoreTable, job_class, score_table, some_scored
@@ -105,7 +110,7 @@ def score_for(
 
 
 def _check_columns(rules: Sequence[Rule], scores: Sequence[Score]) -> None:
-    """Refuse rules that read what the table will not have, before anything is computed.
+    """Refuse rules that read what the table will not have, or no numbers, before anything is computed.
 
     Raises:
         ValueError: names it.
@@ -113,6 +118,12 @@ def _check_columns(rules: Sequence[Rule], scores: Sequence[Score]) -> None:
     columns = {"id", "row", *all_columns(scores)}
     if missing := [name for rule in rules for name in rule.reads if name not in columns]:
         raise ValueError(f"the rules read {missing}, which no score of the recipe writes; there are {sorted(columns)}")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "no-rows.parquet"
+        pq.write_table(table_schema(all_columns(scores)).empty_table(), path)
+        for rule in rules:
+            with suppress(LookupError, TypeError):  # a rule of somebody else's may need a row
+                rows_left(path, [rule])
 
 
 def _wish(recipe: Recipe) -> dict[str, Any]:

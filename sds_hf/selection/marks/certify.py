@@ -115,10 +115,11 @@ def _sample(table: pa.Table, selection: Selection, name: str, path: Path) -> Sam
     samples = read_samples(table)
     use = {"uniform": "the guarantee", "stratified": "choosing a threshold with share=..."}
     if name not in samples:
-        marked = f"{path} has {len(table):,} marks" if len(table) else f"there are no marks in {path}"
+        marked = f"{len(table):,} marks" if len(table) else "no marks"
         there = [f"a {other} sample, which is for {use[other]}" for other in samples if other in use]
         raise ValueError(
-            f"{marked}{' and ' if there else ''}{', '.join(there)}, but no {name} sample, which {use[name]} needs: "
+            f"{path} has {' and '.join([marked, *there])}, {'but' if len(table) else 'and'} no {name} sample, which "
+            f"{use[name]} needs: "
             "marks of rows that were not drawn at random show nothing of the others; draw some with `sample`"
             + ("" if name == "uniform" else ", by=... and scores=...")
         )

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any, ClassVar, cast
 
-from sds_hf.errors import SettingsError, no_such
+from sds_hf.errors import SettingsError, no_such, short
 from sds_hf.schema import settings
 from sds_hf.selection.candidates import Candidates
 from sds_hf.selection.duck import CLASSES, COUNT
@@ -13,6 +13,7 @@ from sds_hf.selection.duck import CLASSES, COUNT
 GROUP_WORDS = {COUNT: "number of classes", CLASSES: "class"}  # for people
 RANKING = ("rank", "group_size", "cutoff")  # of a row in its group
 RULES: dict[str, type["Rule"]] = {}
+EXAMPLE = "`threshold: {column: clip_sim, above: 0.8}`"  # of how one is written
 
 
 @settings
@@ -109,10 +110,13 @@ def make_rule(index: int, entry: Any) -> Rule:
         ValueError: in one line, if it is none or makes no sense.
     """
     if not isinstance(entry, dict) or len(entry) != 1:
-        raise ValueError(f"rule {index} must be one of {sorted(RULES)} with its settings, not {entry!r}")
+        raise ValueError(
+            f"rule {index} must be one of {sorted(RULES)} with its settings, not {short(entry)}; it is written as "
+            f"{EXAMPLE}"
+        )
     ((kind, settings),) = entry.items()
     if kind not in RULES:
-        raise ValueError(f"rule {index}: {no_such('rule', kind, RULES)}")
+        raise ValueError(f"rule {index}: {no_such('rule', kind, RULES)}; a rule is written as {EXAMPLE}")
     names = [field.name for field in fields(cast(Any, RULES[kind]))]
     if not isinstance(settings or {}, dict):
         raise ValueError(f"rule {index}, {kind}: takes the settings {names}, not {settings!r}")

@@ -50,8 +50,9 @@ class Phase:
 
     def entries(self, old: Mapping[str, Any], retry: str | None) -> dict[str, Any]:
         """What a manifest says during the phase; a selection from a table that only gets further values holds."""
-        joined = list(old.get("joined", ()))
-        if old.get("complete") and not retry:
+        repairs = bool(retry) and old.get("failed") != 0  # nobody knows of a table that is not finished
+        joined = [] if repairs else list(old.get("joined", ()))
+        if old.get("complete") and not repairs:
             joined.append(joint_digest(shard["sha256"].encode() for shard in old["shards"]))
         return {NEEDED: self.entry(self.number), **({"joined": joined} if joined else {})}
 
