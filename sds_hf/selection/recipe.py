@@ -43,7 +43,7 @@ class Publication(BaseModel):
     Attributes:
         to: Hub id, `user/name`.
         folder: a folder instead.
-        title: of the card; the recipe's name if None.
+        title: of the card; the name of the repository or folder if None.
         license: id of the Hub; `other` needs the name and a link (`LICENSE`, `LICENSE.md` or a web address).
         license_name: of a licence the Hub has no id for.
         license_link: its text.

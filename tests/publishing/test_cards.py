@@ -91,6 +91,17 @@ def test_the_front_matter_is_what_the_hub_reads():
 
 
 @pytest.mark.parametrize(
+    ("publish", "title"),
+    [({"to": "me/sds-voc"}, "sds-voc"), ({"to": None, "folder": "out/sds-coco"}, "sds-coco"), ({"to": None}, "mine"),
+     ({"to": "me/sds-voc", "title": "Mine"}, "Mine")],
+)  # fmt: skip
+def test_a_card_is_headed_by_the_name_of_its_repository_or_folder(publish, title):
+    card = DatasetCard(render_card(make_recipe(**publish), make_report()))
+    assert card.data.pretty_name == title
+    assert card.text.strip().startswith(f"# {title}\n")
+
+
+@pytest.mark.parametrize(
     ("rows", "size"), [(0, "n<1K"), (999, "n<1K"), (1000, "1K<n<10K"), (99_999, "10K<n<100K"), (10**6, "1M<n<10M"),
                        (10**8, "100M<n<1B"), (10**12 - 1, "100B<n<1T"), (10**12, "n>1T")]
 )  # fmt: skip

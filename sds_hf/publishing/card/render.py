@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, UndefinedError
@@ -71,7 +72,7 @@ def render_card(recipe: Recipe, report: Report) -> str:
         body = template.render(
             recipe=recipe,
             report=report,
-            title=publication.title or recipe.name,
+            title=title_of(recipe),
             address=publication.to or publication.folder or recipe.name,
             recipe_yaml=recipe.to_yaml(),
             columns=_columns(report, is_generated(recipe, report)),
@@ -96,6 +97,12 @@ def render_card(recipe: Recipe, report: Report) -> str:
     return join_card(front_matter(recipe, report), body)
 
 
+def title_of(recipe: Recipe) -> str:
+    """What a card is headed: the recipe's title, else the name of the repository or folder."""
+    publication = recipe.publish
+    return publication.title or PurePath(publication.to or publication.folder or recipe.name).name
+
+
 def is_generated(recipe: Recipe, report: Report) -> bool:
     """Whether the images are known to be synthetic: the recipe has the tag, or the source is a generator's.
 
@@ -116,7 +123,7 @@ def front_matter(recipe: Recipe, report: Report) -> dict[str, Any]:
     """The YAML of a card."""
     publication, generated = recipe.publish, is_generated(recipe, report)
     data: dict[str, Any] = {
-        "pretty_name": " ".join((publication.title or recipe.name).split()),
+        "pretty_name": " ".join(title_of(recipe).split()),
         "language": publication.language or None,
         "license": publication.license,
         "license_name": publication.license_name,
