@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from sds_hf.clip.launcher import ALONE, Rank, current_rank
 from sds_hf.data.access.remote import folder_at, local_copy
 from sds_hf.data.content import content_digest
 from sds_hf.files import is_remote
@@ -27,7 +26,7 @@ from sds_hf.table.partial.phase import Phase
 from sds_hf.table.score_table import Engine, Progress, ScoreTable, job_class, score_table, some_scored
 from sds_hf.table.shards import Shards
 from sds_hf.table.task import Task, make_folder
-from sds_hf.table.team import PartScored, Team
+from sds_hf.table.team import ALONE, PartScored, Rank, Team, current_rank
 from sds_hf.table.writer import write_part, write_table
 
 if TYPE_CHECKING:
