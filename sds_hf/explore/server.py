@@ -22,6 +22,7 @@ HEADERS = {
 }
 LOCAL = ("localhost", "127.0.0.1", "::1")
 LARGEST_MARK = 1 << 14  # bytes
+LONGEST_PATH = 256  # characters; Python makes no number of thousands of digits
 
 
 def make_app(exploration: Exploration, hosts: tuple[str, ...] = LOCAL) -> Any:
@@ -163,7 +164,9 @@ def _guarded(app: Any, hosts: tuple[str, ...]) -> Any:
         request_headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = request_headers.get("host", ""), request_headers.get("origin")
         if not is_expected(host, hosts) or origin not in (None, f"http://{host}"):
-            return await _refuse(send)
+            return await _refuse(send, 403, "this server answers only pages of its own address")
+        if len(scope["path"]) > LONGEST_PATH:
+            return await _refuse(send, 404, "there is nothing at so long an address")
 
         async def sending(message: Any) -> None:
             if message["type"] == "http.response.start":
@@ -177,10 +180,10 @@ def _guarded(app: Any, hosts: tuple[str, ...]) -> Any:
     return guarded
 
 
-async def _refuse(send: Any) -> None:
+async def _refuse(send: Any, status: int, text: str) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": b"this server answers only pages of its own address"})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})
 
 
 def is_expected(host: str, hosts: tuple[str, ...]) -> bool:

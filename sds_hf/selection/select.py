@@ -345,4 +345,4 @@ def _skipped_note(candidates: Candidates) -> list[str]:
 
 def _described(candidates: Candidates, column: str) -> str:
     values = quantiles(candidates, column) if candidates.is_number(column) else {}
-    return ", ".join(f"{share:.0%} {value:.3g}" for share, value in values.items()) or "only nulls"
+    return ", ".join(f"{share:.0%} {value:.3g}" for share, value in values.items()) or "no finite number"

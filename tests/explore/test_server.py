@@ -62,6 +62,8 @@ def test_pictures_and_masks_as_they_are_and_small(app, job):
         assert np.array_equal(mask, decode_mask(job.dataset.with_format("arrow")[row]["mask"][0].as_py()))
     assert ask(app, "/rows/0/image")[1]["content-type"] == "image/jpeg"
     assert ask(app, "/rows/12/image")[0] == 404
+    assert ask(app, f"/rows/{'9' * 5000}/image")[0] == 404
+    assert ask(app, f"/rows/{'9' * 200}/image")[0] == 404
     assert ask(app, "/rows/0/secret")[0] == 404
 
 

@@ -139,7 +139,7 @@ class COCOAnnotated(Reader):
             return self.read_annotated(entry)
         except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
             raise UnknownLayoutError(
-                f"{entry.file}: annotations of {entry.image.name} are not as COCO has them: {error!r}"[:400]
+                f"{entry.file}: annotations of {entry.image.name} are not as COCO has them: {_fault(error)}"[:400]
             ) from error
 
     @abstractmethod
@@ -174,7 +174,7 @@ class COCOAnnotated(Reader):
             _check_ids(document["images"], images, file)
             names = {number: stem_of(inner_path(image["file_name"])) for number, image in images.items()}
         except (KeyError, TypeError, AttributeError) as error:
-            raise UnknownLayoutError(f"{file} holds no annotations of COCO: {error!r}"[:400]) from error
+            raise UnknownLayoutError(f"{file} holds no annotations of COCO: {_fault(error)}"[:400]) from error
         if lost := len(annotations.keys() - images.keys()):
             if lost == len(annotations):
                 number, other = next(iter(annotations)), next(iter(images), None)
@@ -263,7 +263,7 @@ def categories_of(listed: Iterable[Mapping[str, Any]], labels: LabelSpace, file:
                 "give labels=..."
             )
     except (KeyError, TypeError, AttributeError, InstanceError) as error:
-        raise UnknownLayoutError(f"{file}: its categories are not as COCO has them: {error!r}"[:400]) from error
+        raise UnknownLayoutError(f"{file}: its categories are not as COCO has them: {_fault(error)}"[:400]) from error
     return Categories(indices, names, things, labels.name)
 
 
@@ -295,7 +295,7 @@ def _captions(file: Path, kind: str) -> dict[int, str]:
         entries = sorted(document["annotations"], key=lambda entry: entry["id"], reverse=True)
         return {entry["image_id"]: entry["caption"].strip() for entry in entries}
     except (KeyError, TypeError, AttributeError) as error:
-        raise UnknownLayoutError(f"{beside} holds no captions of COCO: {error!r}") from error
+        raise UnknownLayoutError(f"{beside} holds no captions of COCO: {_fault(error)}") from error
 
 
 def _image_folder(path: Path, name: str, images: str | None) -> Path:
@@ -308,3 +308,8 @@ def _image_folder(path: Path, name: str, images: str | None) -> Path:
     raise UnknownLayoutError(
         f"{path} has no folder of images called {images or name}; it has {folders}: give images=..."
     )
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with a document that was read as COCO's."""
+    return f"there is no {error}" if isinstance(error, KeyError) else repr(error)
