@@ -13,7 +13,7 @@ def command(
     selection: Annotated[Path, typer.Argument(help="Folder of a selection, or a published folder.")],
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of a row.")],
     scores: Annotated[
-        str | None, typer.Option(help="Scores that the selection was made of; a published folder has them.")
+        str | None, typer.Option(help="Scores that the selection was made of; those in it or beside it if not given.")
     ] = None,
     json: options.Json = False,
     debug: options.Debug = False,

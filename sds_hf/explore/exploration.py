@@ -122,7 +122,7 @@ def open_exploration(
         exploration,
         recipes=list(recipes),
         dataset=dataset,
-        marks=MarksFile(marks, getpass.getuser()) if marks else exploration.marks,
+        marks=MarksFile(marks, _user()) if marks else exploration.marks,
     )
 
 
@@ -133,7 +133,7 @@ def _of_table(table: ScoreTable, scores: str) -> Exploration:
         tables=table.paths,
         labels=LabelSpace(**{name: _hashable(value) for name, value in table.manifest["labels"].items()}),
         identities=table.manifest["scores"],
-        marks=MarksFile(table.folder.parent / "marks.parquet", getpass.getuser()),
+        marks=MarksFile(table.folder.parent / "marks.parquet", _user()),
         sha256=table.sha256,
     )
 
@@ -156,7 +156,7 @@ def _of_files(pattern: str) -> Exploration:
         tables=[table.path],
         labels=LabelSpace.from_names(table.class_names) if table.class_names else None,
         identities=[],
-        marks=MarksFile(paths[0].with_name("marks.parquet"), getpass.getuser()),
+        marks=MarksFile(paths[0].with_name("marks.parquet"), _user()),
         sha256=table.key,
         halves=table.halves,
     )
@@ -198,3 +198,11 @@ def write_captions(dataset: "Dataset", path: Path) -> None:
         for start in range(0, len(stored), ROWS_AT_ONCE):
             texts = stored[start : start + ROWS_AT_ONCE]["caption"].cast(pa.string()).combine_chunks()
             writer.write_table(pa.table([pa.array(range(start, start + len(texts)), pa.int32()), texts], schema=schema))
+
+
+def _user() -> str:
+    """Who marks rows; in a container a number may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -19,6 +19,7 @@ from sds_hf.explore.rows_that_matter import changed_rows, rows_of, rows_that_mat
 from sds_hf.files import write_whole
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.select import RECIPE_FILE, Selection
+from sds_hf.selection.source import scores_beside
 from sds_hf.table.partial.needs import SKIPPED
 from sds_hf.table.score_table import ScoreTable
 
@@ -105,14 +106,10 @@ def _scores_beside(selection: Selection) -> Path:
     Raises:
         ValueError: if there is none.
     """
-    table_sha256 = selection.report.provenance.get("table_sha256")
-    for manifest in sorted(selection.path.parent.parent.glob("*/manifest.json")):
-        try:
-            if ScoreTable.load(manifest.parent).holds(table_sha256):
-                return manifest.parent
-        except (ValueError, KeyError):
-            continue
-    raise ValueError(f"no score table beside {selection.path.parent} is the selection's: give it with scores=...")
+    folder = selection.path.parent
+    if table := scores_beside(folder, selection.report.provenance.get("table_sha256")):
+        return table
+    raise ValueError(f"no score table beside {folder} is the selection's: give it with scores=...")
 
 
 def _candidates(

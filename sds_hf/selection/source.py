@@ -2,6 +2,7 @@
 
 import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -275,3 +276,17 @@ def beside_partial(columns: Iterable[str]) -> frozenset[str]:
     """Those of some columns that scores write beside values that were computed in part, and that are no scores."""
     kinds = (name for score in score_classes().values() for name in score.partial_columns)
     return frozenset({*kinds, SKIPPED} & {*columns})
+
+
+def scores_beside(folder: Path, table_sha256: str | None) -> Path | None:
+    """The score table that lies beside a selection's folder and that it was made of; None if none does.
+
+    Args:
+        folder: of the selection.
+        table_sha256: of the table, as the selection's report has it.
+    """
+    for manifest in sorted(folder.absolute().parent.glob("*/manifest.json")):
+        with suppress(ValueError, KeyError):
+            if ScoreTable.load(manifest.parent).holds(table_sha256):
+                return manifest.parent
+    return None

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -134,3 +135,13 @@ def test_reasons_of_any_rule_are_told(reason, words):
     record = {"reason": reason, "kept": reason.startswith("kept")}
     step = Step(rule="u > 0.1", before=2, after=1)
     assert reason_in_words(record, [Threshold(column="u", above=0.1)], [step]) == words
+
+
+def test_the_table_beside_a_selection_is_taken(job, tmp_path):
+    """As a run leaves them."""
+    shutil.copytree(job.table.folder, tmp_path / "scores")
+    select(job.table, job.recipe, out=tmp_path / "selection")
+    row_id = job.dataset["id"][3]
+    assert why(tmp_path / "selection", row_id).scores == why(tmp_path / "selection", row_id, job.table).scores != {}
+    shutil.rmtree(tmp_path / "scores")
+    assert why(tmp_path / "selection", row_id).scores == {}

@@ -21,7 +21,7 @@ from sds_hf.selection.rules import Rule
 from sds_hf.selection.rules.bounds import Bounded
 from sds_hf.selection.rules.groups import TopPerGroup
 from sds_hf.selection.select import RECIPE_FILE, REPORT_FILE, SELECTION_FILE, Selection
-from sds_hf.selection.source import Scores, open_scores
+from sds_hf.selection.source import Scores, open_scores, scores_beside
 from sds_hf.table.partial.needs import HIGH, LOW
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ def why(
     Args:
         selection: or its folder, or a published folder with the scores of all candidates.
         row_id: id of a row.
-        scores: what the selection was made of; without them no values are told, and ranks only of the group that
-            decided.
+        scores: what the selection was made of; if None, of a selection's folder the table beside it. Without them no
+            values are told, and ranks only of the group that decided.
 
     Raises:
         ValueError: if there is no such row, or the scores are not those of the selection.
@@ -150,6 +150,7 @@ def _opened(selection: Any, scores: Any) -> tuple[Path, Report, Recipe, Any]:
     else:
         selected = Selection.load(selection)
         path, report = selected.path, selected.report
+        scores = scores_beside(path.parent, report.provenance.get("table_sha256")) if scores is None else scores
     return path, report, Recipe.load(path.with_name(RECIPE_FILE)), scores
 
 
