@@ -286,7 +286,7 @@ def test_a_target_is_met_with_the_best_of_those_that_no_group_keeps(rows, rule, 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("worst_rank: {columns: [u], fraction: 0.5}", "columns: Tuple should have at least 2 items"),
+        ("worst_rank: {columns: [u], fraction: 0.5}", "columns: should have at least 2 items"),
         ("worst_rank: {columns: [u, v]}", "worst_rank needs either `fraction` or `target`"),
         ("top_per_group: {by: v, fraction: 0.5}", "top_per_group needs one of `column`, `worst_rank` and `rank_mean`"),
         (

@@ -427,7 +427,7 @@ def test_many_rows_in_any_order_of_ids(tmp_path, memory):
         ("top_per_group: {column: u, by: v}", "top_per_group needs either `fraction` or `target`"),
         ("top_k: {column: u, target: 0}", "target: should be greater than or equal to 1, not 0"),
         ("top_k: {column: u, k: 5}", "k: there is no such setting, only "),
-        ("rank_mean: {columns: [u], fraction: 0.5}", "columns: Tuple should have at least 2 items"),
+        ("rank_mean: {columns: [u], fraction: 0.5}", "columns: should have at least 2 items"),
         ("band: {column: u}", "band on 'u' needs `low` or `high`"),
         ("band: {column: u, low: middle}", 'low: must be a number or a quantile from "q0" to "q1"'),
         ("stratified: {column: u, fraction: 0.5, strata: 0}", "strata: should be greater than or equal to 1, not 0"),
