@@ -139,6 +139,30 @@ def test_sizes_are_those_that_were_measured():
             assert [value for value in values if value] == [f"{s['mean']:.1f} ± {s['deviation']:.1f}" for s in spreads]
 
 
+def test_trainings_from_scratch_are_those_that_were_measured():
+    folder = ROOT / "tests" / "benchmarks"
+    proof = json.loads((folder / "prove_full.json").read_text(encoding="utf-8"))
+    curve = json.loads((folder / "prove_full_curve.json").read_text(encoding="utf-8"))
+    miou = {(one["evaluation"], one["arm"]): one["miou"] for one in proof["scores"]}
+    against = {(one["evaluation"], one["arm"], one["against"]): one["difference"] for one in proof["comparisons"]}
+
+    def figures(arm: str, evaluation: str) -> list[str]:
+        differences = [against.get((evaluation, arm, other)) for other in ("random 2,174", "full")]
+        told = [f"{d['mean']:+.1f} [{d['low']:+.1f}, {d['high']:+.1f}]" if d else "" for d in differences]
+        return [f"{miou[evaluation, arm]['mean']:.1f} ± {miou[evaluation, arm]['deviation']:.1f}", *told]
+
+    notes, guide = (path.read_text(encoding="utf-8") for path in (folder / "README.md", ROOT / "docs" / "prove.md"))
+    for text in (notes, guide):
+        table = rows_of(text, "from scratch, 5,000 steps")
+        assert {name.strip("`") for name in table} == {arm["name"] for arm in proof["arms"]}
+        for name, (_, *told) in table.items():
+            assert told == figures(name.strip("`"), "seen") + figures(name.strip("`"), "unseen"), name
+    for evaluation, told in rows_of(notes, "steps of the full set, from scratch").items():
+        assert told == [f"{curve[steps][evaluation][0]:.1f}" for steps in sorted(curve, key=int)]
+    assert "53.2 on seen and 37.9 on unseen" in guide
+    assert [round(curve["10000"][evaluation][0], 1) for evaluation in ("seen", "unseen")] == [53.2, 37.9]
+
+
 CALLED = {"by chance": "chance", "SDS, bounds as quantiles": "sds-quantiles"}
 
 
