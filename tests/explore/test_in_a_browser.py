@@ -78,6 +78,7 @@ def test_values_that_were_not_computed_are_said_to_be_so(browser, demo, tmp_path
         said = browser.run("return document.querySelector('.recipe .problem').textContent")
         assert "was not computed, as no rule needed it: `sds-hf score --for` this recipe computes it" in said
         browser.shot("skipped-refused")
+        browser.driver.get("about:blank")  # the page asks for pictures as long as it is open
 
 
 def test_a_handle_is_dragged_with_the_mouse(browser, address, demo):
