@@ -219,13 +219,14 @@ def test_masks_are_drawn_of_their_indices(browser, address, demo):
     number = demo.dataset["id"][:].index(row)
     mask = decode_mask(demo.dataset.with_format("arrow")[number]["mask"][0].as_py())
     assert mask.shape[1] != 300  # as wide as a canvas on which nothing is drawn
-    browser.wait("return document.querySelectorAll('dialog .picture canvas')[1]?.width === arguments[0]", mask.shape[1])
-    pixels = browser.run(
+    opaque = browser.wait(  # in one step, since the page draws its canvases anew
         """const canvas = document.querySelectorAll('dialog .picture canvas')[1];
+        if (canvas?.width !== arguments[0]) return null;
         const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-        return [canvas.width, Array.from(data.filter((_, place) => place % 4 === 3), (alpha) => alpha > 0)];"""
+        return Array.from(data.filter((_, place) => place % 4 === 3), (alpha) => alpha > 0);""",
+        mask.shape[1],
     )
-    assert np.array_equal(np.array(pixels[1]).reshape(-1, pixels[0]), mask != 0)
+    assert np.array_equal(np.array(opaque).reshape(mask.shape), mask != 0)
 
 
 def test_filters_and_two_recipes(browser, address, demo):
