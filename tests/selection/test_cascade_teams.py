@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.crashes import Crash, crash_at
 from support.rows import random_dataset
 
 from sds_hf import PCS, Boundary, Recipe, ScoreTable, score_for, score_table, select
+from sds_hf.selection.cascade import score as cascade
+from sds_hf.selection.select import rows_left
 
 pytestmark = pytest.mark.slow
 RULES = [
@@ -162,3 +165,23 @@ def test_ray_makes_the_same_table_and_goes_on(rows, whole, tiny_clip, tmp_path):
         assert [path.read_bytes() for path in table.paths] == [
             path.read_bytes() for path in ScoreTable.load(whole).paths
         ]
+
+
+def test_a_file_that_another_process_replaces_is_read_again(whole, monkeypatch):
+    """As DuckDB says it, once; a process that is alone is told at once."""
+    calls = []
+
+    def failing_once(table, rules):
+        calls.append(rules)
+        if len(calls) == 1:
+            raise OSError("IO Error: could not read enough bytes")
+        return rows_left(table, rules)
+
+    monkeypatch.setattr(cascade, "rows_left", failing_once)
+    monkeypatch.setattr(cascade, "POLL", 0)
+    rules = RECIPE.rules[:1]
+    assert np.array_equal(cascade._rows_left_so_far(whole, rules, 2), rows_left(whole, rules))
+    assert len(calls) == 2
+    calls.clear()
+    with pytest.raises(OSError, match="IO Error"):
+        cascade._rows_left_so_far(whole, rules, 1)

@@ -1,11 +1,13 @@
 """A score table of which only that is computed which decides the rows of a recipe."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from sds_hf.data.access.remote import folder_at, local_copy
@@ -26,11 +28,13 @@ from sds_hf.table.partial.phase import Phase
 from sds_hf.table.score_table import Engine, Progress, ScoreTable, job_class, score_table, some_scored
 from sds_hf.table.shards import Shards
 from sds_hf.table.task import Task, make_folder
-from sds_hf.table.team import ALONE, PartScored, Rank, Team, current_rank
+from sds_hf.table.team import ALONE, POLL, PartScored, Rank, Team, current_rank
 from sds_hf.table.writer import write_part, write_table
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+ATTEMPTS = 10  # to read files that others replace
 
 
 def score_for(
@@ -113,7 +117,7 @@ def score_for(
                 raise PartScored(team.rank, task.folder)
             return some_scored(ScoreTable.load(task.folder))
         for number, part in enumerate(parts):
-            left = rows_left(_table_so_far(task.folder), part.rules) if part.rules else None
+            left = _rows_left_so_far(task.folder, part.rules, team.rank.count) if part.rules else None
             phase = Phase(part.needs, left, number, len(parts), wish)
             shards = Shards(task.folder, len(dataset), rows_per_shard, team.rank.index)
             write_table(work, shards, team, None if number else retry, progress, phase)
@@ -168,6 +172,19 @@ def _wish(recipe: Recipe) -> dict[str, Any]:
 
 def _plain(rule: Rule) -> dict[str, Any]:
     return {rule.kind: rule.settings()}
+
+
+def _rows_left_so_far(folder: Path, rules: Sequence[Rule], processes: int) -> np.ndarray:
+    """Which rows of a folder's table some rules leave, (rows,) bool.
+
+    Other processes may be further, and replace a file just while it is read. What the rules read is the same in the new
+    one: it is read again.
+    """
+    for _ in range(ATTEMPTS if processes > 1 else 0):
+        with suppress(OSError, ValueError):
+            return rows_left(_table_so_far(folder), rules)
+        time.sleep(POLL)
+    return rows_left(_table_so_far(folder), rules)
 
 
 def _table_so_far(folder: Path) -> ScoreTable:
