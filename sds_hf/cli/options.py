@@ -90,15 +90,15 @@ AllowURL = Annotated[
 ]  # fmt: skip
 
 
-def entry(kind: str, shown: str, names: Callable[[str], list[str]]) -> Any:
+def entry(kind: str, details: str, names: Callable[[str], list[str]]) -> Any:
     """An argument for one of what a command lists.
 
     Args:
         kind: `A score`.
-        shown: what of one is shown.
+        details: what is told of one.
         names: what completes it.
     """
-    return typer.Argument(help=f"{kind}: {shown}.", autocompletion=names)
+    return typer.Argument(help=f"{kind}: {details}.", autocompletion=names)
 
 
 def path(help: str) -> Any:

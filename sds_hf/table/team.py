@@ -15,14 +15,8 @@ from filelock import FileLock, Timeout
 from sds_hf.clip.launcher import ALONE, Rank, current_rank
 from sds_hf.files import is_remote
 
-__all__ = [
-    "ALONE",
-    "POLL",
-    "PartScored",
-    "Rank",
-    "Team",
-    "current_rank",
-]  # launcher's too, for rooms that know no models
+# What is the launcher's, too: for rooms that know no models.
+__all__ = ["ALONE", "POLL", "PartScored", "Rank", "Team", "current_rank"]
 POLL = 0.2  # seconds between two looks at what the others have done
 PATIENCE = 120.0  # seconds a rank may take to start
 MOMENT = 5.0  # seconds in which a lock that somebody only looked at is free again
