@@ -278,20 +278,29 @@ def test_outlines_that_enclose_nothing_are_counted(tmp_path):
         annotation(1, 1, 1, [[1, 1, 5, 5]], 16),
         annotation(2, 1, 2, [], 0),
         annotation(3, 1, 3, [box(0, 0, 2, 2), [3, 3]], 4),
+        annotation(4, 1, 4, None, 4),
     )
     reader = make_reader("coco-instances", tmp_path)
     (row,) = reader.rows()
     assert (row["classes"], len(row["instances"])) == ([3], 1)
-    assert reader.counts == {"outline of fewer than three corners": 3}
+    assert reader.counts == {"outline of fewer than three corners": 4}
 
 
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ([[0, 0, 1, 1, 2]], "a polygon is x, y, x, y, ... below 100000, not [0.0, 0.0, 1.0, 1.0, 2.0]"),
-        ([[0, 0, 1e9, 0, 1e9, 1e9]], "a polygon is x, y, x, y, ... below 100000"),
-        ([[0, 0, float("nan"), 0, 1, 1]], "a polygon is x, y, x, y, ... below 100000"),
-        ([["a"] * 6], "could not convert string to float"),
+        ([[0, 0, 1, 1, 2]], "a polygon is x, y, x, y, ... in pixels below 100000, not [0, 0, 1, 1, 2]"),
+        ([[0, 0, 1e9, 0, 1e9, 1e9]], "a polygon is x, y, x, y, ... in pixels below 100000"),
+        ([[0, 0, float("nan"), 0, 1, 1]], "a polygon is x, y, x, y, ... in pixels below 100000"),
+        ([["a"] * 6], "a polygon is x, y, x, y, ... in pixels below 100000, not ['a', 'a', 'a', 'a', 'a', 'a']"),
+        ([[0, 0, 4, None, 4, 4]], "a polygon is x, y, x, y, ... in pixels below 100000"),
+        ([[[0, 0], [4, 0], [4, 4]]], "a polygon is one list x, y, x, y, ..., not pairs such as [0, 0]"),
+        ([[0, 0], [4, 0], [4, 4]], "a polygon is one list x, y, x, y, ..., not pairs such as [0, 0]"),
+        ([0, 0, 4, 0, 4, 4], "a segmentation is a list of polygons [[x, y, x, y, ...], ...] or run lengths"),
+        ("[[0, 0, 4, 0, 4, 4]]", "a segmentation is a list of polygons [[x, y, x, y, ...], ...] or run lengths"),
+        ([{"counts": [192], "size": [12, 16]}], "a segmentation is a list of polygons [[x, y, x, y, ...], ...] or"),
+        ([{"x": [0, 4, 4], "y": [0, 0, 4]}], "a segmentation is a list of polygons [[x, y, x, y, ...], ...] or"),
+        ({}, 'run lengths are {"size": [height, width], "counts": ...}, not {}'),
         ({"counts": [0, 9], "size": [12, 16]}, "run lengths of 9 pixels in a picture of 16x12"),
         ({"counts": "0:", "size": [12, 16]}, "run lengths of 10 pixels in a picture of 16x12"),
         ({"counts": "o" * 40, "size": [12, 16]}, "run lengths of 0 pixels in a picture of 16x12"),

@@ -181,10 +181,43 @@ def test_captions_with_commas_need_quotes(tmp_path):
         save_pair(tmp_path, name)
     table = tmp_path / "metadata.csv"
     table.write_text("file_name,caption\na.jpg,a dog, a cat\nb.jpg,x\n")
-    with pytest.raises(ValueError, match=r"line 2 has 3 values for 2 columns; a text with ',' in it must"):
+    message = r"line 2 has 3 values for the columns \['file_name', 'caption'\]; a text with ',' in it must"
+    with pytest.raises(ValueError, match=message):
         rows_of(tmp_path)
     table.write_text('file_name,caption\na.jpg,"a dog, a cat"\nb.jpg,x\n')
     assert [row["caption"] for row in rows_of(tmp_path)] == ["a dog, a cat", "x"]
+
+
+@pytest.mark.parametrize("end", [",", ";", "\t", "|"])
+def test_columns_are_parted_by_what_the_header_has(tmp_path, end):
+    for name in "ab":
+        save_pair(tmp_path, name)
+    lines = [("file_name", " caption"), ("a.jpg", '"a ""big"" cat, a dog"'), ("b.jpg", ' 5" boat')]
+    (tmp_path / "metadata.csv").write_text("".join(end.join(line) + "\n" for line in lines))
+    assert [row["caption"] for row in rows_of(tmp_path)] == ['a "big" cat, a dog', '5" boat']
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [('a.jpg,"a cat\nb.jpg,a boat\n', "line 2: unexpected end of data"), ('a.jpg,x\nb.jpg,"a" boat\n', "line 3: ',' ")],
+)
+def test_a_quote_that_is_not_closed_swallows_no_rows(tmp_path, text, message):
+    for name in "ab":
+        save_pair(tmp_path, name)
+    (tmp_path / "metadata.csv").write_text("file_name,caption\n" + text)
+    with pytest.raises(
+        ValueError, match=rf"metadata\.csv cannot be read: {message}.*; a text in double quotes ends with"
+    ):
+        rows_of(tmp_path)
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    save_pair(tmp_path, "a")
+    (tmp_path / "metadata.csv").write_text("file_name,caption,caption\na.jpg,one,two\n")
+    with pytest.raises(
+        ValueError, match=r"metadata\.csv cannot be read: it has two columns 'caption': rename or remove"
+    ):
+        rows_of(tmp_path)
 
 
 def test_ids_of_rows_are_unique(tmp_path):
