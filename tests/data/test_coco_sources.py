@@ -338,6 +338,37 @@ def test_without_pycocotools_the_extra_is_named(tmp_path, monkeypatch, capsys):
 # Ready-made masks
 
 
+def test_stuff_becomes_indices(tmp_path):
+    """Tools write each region as a crowd; things are one category that is no class, and there are no objects."""
+    grass = np.zeros((trees.HEIGHT, trees.WIDTH), np.uint8)
+    grass[6:] = 1
+    listed = [{"id": 124, "name": "grass"}, {"id": 157, "name": "sky"}, {"id": 183, "name": "other"}]
+    shape = {"counts": runs(grass), "size": [*grass.shape]}
+    trees.save_json(
+        tmp_path / "annotations" / "stuff_train2017.json",
+        images=[image_entry(1)],
+        annotations=[annotation(1, 1, 124, shape, 96, 1), annotation(2, 1, 183, [box(0, 0, 4, 4)], 16)],
+        categories=listed,
+    )
+    save_image(tmp_path / "train2017" / "000000000001.jpg")
+    (tmp_path / "names.txt").write_text("background\nsky\ngrass\n")
+    reader = make_reader("auto", tmp_path, labels=str(tmp_path / "names.txt"))
+    (row,) = reader.rows()
+    assert (reader.name, row["classes"], "instances" in row) == ("coco-stuff", [2], False)
+    assert (mask_of(row) == 2 * grass).all()
+    assert reader.findings.passed_over == {"other": 1}
+    with pytest.raises(ValueError, match=r"its category 'grass' is no class of the label space 'coco'; give labels="):
+        only_row("coco-stuff", tmp_path)
+    assert (
+        mask_of(only_row("coco-stuff", tmp_path, labels=str(tmp_path / "names.txt"), crowd="ignore")) == 255 * grass
+    ).all()
+    trees.instances(tmp_path / "both")
+    trees.save_json(tmp_path / "both" / "raw" / "annotations" / "stuff_train2017.json")
+    assert [reader.name for reader in READERS.values() if reader.recognises(tmp_path / "both" / "raw")] == [
+        "coco-instances"
+    ]
+
+
 def test_stuffthingmaps_become_indices(tmp_path):
     options = trees.stuffthingmaps(tmp_path)
     reader = make_reader("auto", tmp_path / "raw", **options)
