@@ -378,6 +378,7 @@ def test_an_import_of_a_folder_that_changed_is_not_used(recipe, tmp_path, capsys
     assert main(command) == 2
     where = f"bring it back, or name {tmp_path / 'out' / 'source'} as source.dataset"
     assert f"is no folder now: {where}" in said(capsys)
+    (tmp_path / "away").rename(raw)
     (raw / "images" / "9.png").unlink()
     assert main([*command, "--set", "source.labels=coco"]) == 2
     assert "has changed since" in said(capsys)
