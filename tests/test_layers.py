@@ -30,7 +30,7 @@ ROOMS = {
     "selection": "errors files limits schema screen data scores table",
     "hub": "errors files limits version data",
     "hub_jobs": "errors progress data table hub",
-    "check": "errors files limits screen data clip scores table selection hub",
+    "check": "errors files progress limits screen data clip scores table selection hub",
     "publishing": "errors files limits screen data scores table selection hub check",
     "exports": "errors files data scores selection hub",
     "prove": "errors files progress data clip scores table selection",
