@@ -27,7 +27,7 @@ ROOMS = {
     "demo": "data",
     "scores": "errors files limits prefetch schema data clip",
     "table": "errors files limits prefetch progress screen version data clip scores",
-    "selection": "errors files limits schema screen data scores table",
+    "selection": "errors files limits progress schema screen data scores table",
     "hub": "errors files limits version data",
     "hub_jobs": "errors progress data table hub",
     "check": "errors files progress limits screen data clip scores table selection hub",

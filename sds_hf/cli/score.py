@@ -114,6 +114,7 @@ def command(
     from sds_hf.clip.device import current_device
     from sds_hf.clip.launcher import current_rank, rank_of_part
     from sds_hf.data.opening import open_dataset, open_stream
+    from sds_hf.progress import once_told
     from sds_hf.scores.base.batches import AllFailedError
     from sds_hf.selection.cascade.score import score_for
     from sds_hf.table.add import add_to_table, replacements
@@ -172,13 +173,13 @@ def command(
         return
     finished: list[int] = []  # rows, whenever there are more; first those of earlier runs
     total = None if streaming else _total(len(cast(Any, data)), rank, rows_per_shard)
-    with watch("scoring", total, str(current_device())) as tell:
+    with once_told(watch, "scoring", total, str(current_device())) as tell:
 
         def noted(rows: int, failed: int) -> None:
             finished.append(rows)
             tell(rows, failed)
 
-        job |= {"batch_size": batch_size, "engine": engine, "progress": noted}
+        job |= {"batch_size": batch_size, "engine": engine, "progress": noted, "watch": watch}
         try:
             if add:
                 if first and not json:

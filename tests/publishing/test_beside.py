@@ -29,10 +29,14 @@ def test_long_work_ends_with_what_it_is_beside_of(error):
             ended.append(True)
             raise
 
-    with pytest.raises(error, match="disk is full"), beside(threads=1) as work:
-        work.start(long, work.go_on)
-        begun.wait()
-        raise error("the disk is full")
+    def fails():
+        with beside(threads=1) as work:
+            work.start(long, work.go_on)
+            begun.wait()
+            raise error("the disk is full")
+
+    with pytest.raises(error, match="disk is full"):
+        fails()
     assert ended == [True]
 
 

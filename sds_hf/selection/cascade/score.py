@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from sds_hf.data.access.remote import folder_at, local_copy
-from sds_hf.data.content import content_digest
 from sds_hf.files import is_remote
+from sds_hf.progress import Watch, nothing
 from sds_hf.scores.base.batches import all_columns
 from sds_hf.scores.base.catalog import score_classes
 from sds_hf.scores.base.presets import field_names
@@ -48,6 +48,7 @@ def score_for(
     source: str = "",
     retry: str | None = None,
     progress: Progress | None = None,
+    watch: Watch = nothing,
     engine: Engine = "local",
     rank: Rank | None = None,
 ) -> ScoreTable:
@@ -71,6 +72,7 @@ def score_for(
         source: see `score_table`.
         retry: see `score_table`.
         progress: see `score_table`; it begins again with each pass over the rows.
+        watch: see `score_table`.
         engine: see `score_table`.
         rank: see `score_table`. The jobs of an array, which wait for nobody, can make the table of a recipe whose rules
             look at all rows once at most, after bounds that are numbers: as those of the paper do.
@@ -95,12 +97,13 @@ def score_for(
     wanted = recipe.make_scores() if scores is None else list(scores)
     chosen = _scores_of_table(wanted, manifest)
     job: dict[str, Any] = {"rows_per_shard": rows_per_shard, "source": source, "batch_size": batch_size}
+    shown: dict[str, Any] = {"progress": progress, "watch": watch}
     if manifest and NEEDED not in manifest:
         if not manifest.get("complete"):
             raise ValueError(
                 f"{folder} holds an unfinished table of all scores: finish that first, or choose another out=..."
             )
-        return score_table(dataset, chosen, out, **job, retry=retry, progress=progress, engine=engine, rank=rank)
+        return score_table(dataset, chosen, out, **job, retry=retry, **shown, engine=engine, rank=rank)
     task = Task(dataset, chosen, out, rows_per_shard, source)
     work = job_class(engine)(task, batch_size)
     _check_columns(recipe.rules, task.scores)
@@ -109,8 +112,7 @@ def score_for(
         _check_parts(parts, wish, manifest, folder, retry)
     make_folder(task.folder)
     with team:
-        task.fit()
-        task.request["source"]["sha256"] = content_digest(dataset, task.columns)
+        task.read(watch)
         if not team.rank.together:
             shards = Shards(task.folder, len(dataset), rows_per_shard, team.rank.index)
             if not write_part(work, shards, team, progress, Phase(parts[0].needs, None, 0, 1, wish)):
