@@ -221,9 +221,8 @@ def plan_rest(plan: "Plan") -> dict[str, Any]:
 def _plan(recipe: str | None, scores: str | None, out: str | None, settings: list[str]) -> "Recipe":
     """What is to be scored: a recipe, scores by their names, what the table in `out` has, or the two default ones."""
     from sds_hf.data.access.remote import folder_at
-    from sds_hf.selection.cascade.score import stored_settings
     from sds_hf.selection.recipe import Recipe
-    from sds_hf.table.manifest import read_manifest
+    from sds_hf.table.manifest import read_manifest, stored_settings
 
     if recipe:
         return Recipe.load(recipe, settings)
