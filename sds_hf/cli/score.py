@@ -115,7 +115,7 @@ def command(
     from sds_hf.clip.launcher import current_rank, rank_of_part
     from sds_hf.data.opening import open_dataset, open_stream
     from sds_hf.scores.base.batches import AllFailedError
-    from sds_hf.selection.cascade.score import score_for
+    from sds_hf.selection.cascade.score import score_for, scores_of_table
     from sds_hf.table.add import add_to_table, replacements
     from sds_hf.table.plan import plan_table
     from sds_hf.table.score_table import ScoreTable, score_table
@@ -188,6 +188,7 @@ def command(
             elif decides:
                 table = score_for(cast(Any, data), plan, out, scores=chosen_scores, retry=retry, rank=rank, **job)
             else:
+                chosen_scores = scores_of_table(chosen_scores, out) if for_recipe else chosen_scores
                 table = score_table(data, chosen_scores, out, retry=retry, rank=rank, **job)
         except PartScored as scored:
             if json:

@@ -135,17 +135,6 @@ def stored_scores(entries: Iterable[Mapping[str, Any]], labels: str = "auto") ->
     ]
 
 
-def not_whole(purpose: str, lack: str) -> ValueError:
-    """The error of what needs all values, given scores of which some were skipped.
-
-    Args:
-        purpose: what needs them.
-        lack: what these scores have instead.
-    """
-    rest = "compute the rest with `score_table`, or `sds-hf score` and its option `all`"
-    return ValueError(f"{purpose} needs all scores of all rows, and {lack}: {rest}")
-
-
 def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str] = ()) -> dict[str, Any]:
     """The manifest of an unfinished or finished table of the same request in the folder; empty if there is none.
 

@@ -435,8 +435,17 @@ def test_only_what_decides_is_scored(stored, recipe, scored, tmp_path, capsys):
     more = ["--rule", "top_k: {column: pcs, target: 3}", "--out", str(tmp_path / "more")]
     assert main(["select", str(out), *plan, *more]) == 2
     assert "asks for pcs of 12 rows of which that was skipped" in said(capsys)
-    assert main(["join", str(out), str(out), "--out", str(tmp_path / "joined")]) == 2
-    assert "a join needs all scores of all rows" in said(capsys)
+    joined = tmp_path / "joined"
+    assert main(["score", str(stored), "--out", str(tmp_path / "light"), "--scores", "prompt_mismatch"]) == 0
+    assert main(["join", str(out), str(tmp_path / "light"), "--out", str(joined)]) == 0
+    assert "of 12 rows only what decides quantiles was computed:" in said(capsys)
+    assert main(["score", str(stored), "--out", str(joined), "--add", "boundary"]) == 0
+    assert "of 12 rows only what decides quantiles was computed:" in said(capsys)
+    assert main(["select", str(joined), *plan, "--out", str(tmp_path / "of-joined")]) == 0
+    capsys.readouterr()
+    assert main(["score", str(stored), "--for", str(recipe), "--all", "--out", str(joined), "--json"]) == 0
+    assert "needed" not in result(capsys)["result"]
+    assert {"prompt_mismatch", "boundary"} < {*ScoreTable.load(joined).to_arrow().column_names}
     assert main(["score", str(stored), "--out", str(out), "--all", "--json"]) == 0
     assert "needed" not in result(capsys)["result"]
     for ours, theirs in zip(ScoreTable.load(out).paths, ScoreTable.load(scored / "scores").paths, strict=True):

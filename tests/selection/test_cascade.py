@@ -1,6 +1,7 @@
 """Tables of which only that is computed which decides: the same rows are kept, for the same reasons."""
 
 import base64
+import json
 import re
 import tempfile
 
@@ -29,13 +30,11 @@ from support.cascade import (
 from support.crashes import Crash, crash_at
 
 from sds_hf import (
-    ClassesPresent,
     ScoreTable,
-    add_to_table,
     diff,
-    join_tables,
     look,
     publish,
+    sample,
     score_for,
     score_table,
     select,
@@ -44,7 +43,7 @@ from sds_hf import (
 from sds_hf.clip.launcher import Rank
 from sds_hf.explore.exploration import open_exploration
 from sds_hf.explore.published import write_explorer
-from sds_hf.prove.judge_truth import read_scores
+from sds_hf.prove.judge import judge
 from sds_hf.table.plan import plan_table
 from sds_hf.table.team import PartScored
 
@@ -210,13 +209,8 @@ def test_fewer_scores_than_the_table_has_are_enough(tmp_path):
 
 def test_what_needs_everything_refuses_in_one_line(tmp_path):
     table, rows = table_for(tmp_path / "scores", BOUNDS), candidates()
-    for refused in (
-        lambda: join_tables([table, table], tmp_path / "joined"),
-        lambda: add_to_table(rows, [ClassesPresent()], table.folder),
-        lambda: read_scores(table.folder),
-    ):
-        with pytest.raises(ValueError, match=r"needs all scores of all rows.* its option `all`"):
-            refused()
+    with pytest.raises(ValueError, match=r"a sample by 'pcs' needs all scores of all rows.* its option `all`"):
+        sample(select(table, make_recipe(BOUNDS)), 5, by="pcs", scores=table)
     with pytest.raises(ValueError, match=r"holds scores of another request \(source.stream is null, now true"):
         score_table(rows.to_iterable_dataset(), scores_of({}), table.folder, rows_per_shard=16)
     with pytest.raises(ValueError, match="more than once, which a stream cannot"):
@@ -229,6 +223,27 @@ def test_what_needs_everything_refuses_in_one_line(tmp_path):
         score_table(rows, scores_of({}), tmp_path / "all", rows_per_shard=16, progress=crash_at(20))
     with pytest.raises(ValueError, match="holds an unfinished table of all scores: finish that first"):
         table_for(tmp_path / "all", BOUNDS)
+
+
+def test_what_has_all_values_is_judged_and_the_rest_says_why_not(tmp_path):
+    rules = [*BOUNDS, {"top_k": {"column": "asf_miou", "fraction": 0.5}}]
+    for name, more in (("mine", rules), ("other", [{"top_k": {"column": "pcs", "fraction": 0.5}}])):
+        (tmp_path / f"{name}.yaml").write_text(json.dumps({"name": name, "rules": more}))
+    truth = ["torn" if index % 3 else None for index in range(60)]
+    options = {"dataset": candidates().add_column("defect", truth), "draws": 5, "size": 6}
+    options |= {"recipes": [tmp_path / "mine.yaml", tmp_path / "other.yaml"]}
+    options |= {"rules": make_recipe([*BOUNDS, {"threshold": {"column": "asf_miou", "above": 0.1}}]).rules}
+    table, whole = table_for(tmp_path / "scores", rules), judge(whole_table(0), **options)
+    judged = judge(table, **options)
+    assert [sight.name for sight in judged.sights] == ["chance", "clip_sim", "clip_sim > 0.3", "mine"]
+    assert all(sight == whole.sight(sight.name) for sight in judged.sights)
+    scores = {"pcs", "clip_sim_mixed", "asf_miou", "boundary"}
+    assert {*judged.not_judged} == {*scores, "pcs > 0.0", "asf_miou > 0.1", "other"}
+    assert whole.not_judged == {}
+    assert re.match(r"\d+ of its values were skipped, .* its option `all` computes them", judged.not_judged["pcs"])
+    assert re.match(r".* asks for pcs of \d+ rows of which that was skipped", judged.not_judged["other"])
+    files = judge(f"{table.folder}/scores-*.parquet", **options | {"recipes": []})  # which do not name the classes
+    assert [(sight.name, sight.auroc) for sight in files.sights] == [(one.name, one.auroc) for one in judged.sights[:3]]
 
 
 def test_the_pages_show_such_a_table(tmp_path):

@@ -91,7 +91,7 @@ def score_for(
     team = Team(folder, rank or current_rank())
     manifest = read_manifest(folder) or {}
     wanted = recipe.make_scores() if scores is None else list(scores)
-    chosen = _scores_of_table(wanted, manifest)
+    chosen = scores_of_table(wanted, folder)
     job: dict[str, Any] = {"rows_per_shard": rows_per_shard, "source": source, "batch_size": batch_size}
     if manifest and NEEDED not in manifest:
         if not manifest.get("complete"):
@@ -193,8 +193,9 @@ def _table_so_far(folder: Path) -> ScoreTable:
     return ScoreTable(folder, manifest)
 
 
-def _scores_of_table(scores: Sequence[Score], manifest: Mapping[str, Any]) -> list[Score]:
-    """The scores of a table if it has these and others besides, else these."""
+def scores_of_table(scores: Sequence[Score], folder: str | Path) -> list[Score]:
+    """The scores of the table in a folder if it has these and others besides, else these."""
+    manifest = read_manifest(folder_at(folder)) or {}
     stored = {entry["score"]: entry for entry in manifest.get("scores", ())}
     names = [score.name for score in scores]
     if not (scores and {*names} < {*stored} - {ClassesPresent.name}):
