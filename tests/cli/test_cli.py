@@ -73,6 +73,17 @@ def raw_folder(path, count=3):
     return path
 
 
+def test_import_of_a_folder_alone_finds_the_reader(tmp_path, capsys, monkeypatch):
+    raw_folder(tmp_path / "raw")
+    monkeypatch.chdir(tmp_path)
+    assert main(["import", "raw", "--labels", "voc", "--out", "out"]) == 0
+    assert "3 rows read by folder" in said(capsys)
+    assert main(["import", "folder", "--labels", "voc", "--out", "more"]) == 2
+    assert "folder is a reader: name the raw folder after it, as in `sds-hf import auto gen_voc" in said(capsys)
+    assert main(["import", "my_gen", "--out", "more"]) == 2
+    assert "my_gen is no folder" in said(capsys)
+
+
 def test_import_makes_a_folder_that_load_dataset_reads(tmp_path, capsys):
     raw, out = raw_folder(tmp_path / "raw"), tmp_path / "out"
     assert main(["import", "folder", str(raw), "--labels", "voc", "--out", str(out)]) == 0
