@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("encoder")
 SHARDS = {"rows_per_shard": 16}
 PARTS = st.lists(st.booleans(), min_size=3, max_size=3)  # which of the three scores are in the first table
 RECIPE = st.lists(RULES, min_size=1, max_size=4)
-MANY = settings(max_examples=80)
+MANY = settings(max_examples=30)
 FEW = settings(max_examples=4)
 
 
