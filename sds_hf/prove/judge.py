@@ -24,7 +24,7 @@ from sds_hf.prove.judge_truth import (
 )
 from sds_hf.selection.recipe import Recipe, recipe_names
 from sds_hf.selection.rules import Rule
-from sds_hf.selection.select import SkippedScoresError
+from sds_hf.selection.rules.base import SkippedScoresError
 from sds_hf.selection.summary import differences
 from sds_hf.table.score_table import ScoreTable
 

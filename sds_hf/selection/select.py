@@ -21,6 +21,7 @@ from sds_hf.selection.duck import database, literal
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report, Step
 from sds_hf.selection.rules import Rule, missed_target
+from sds_hf.selection.rules.base import SkippedScoresError
 from sds_hf.selection.source import open_scores
 from sds_hf.selection.summary import cutoffs, differences, make_report, quantiles
 from sds_hf.table.score_table import ScoreTable
@@ -36,10 +37,6 @@ FILES = SELECTION_FILE, REPORT_FILE, RECIPE_FILE = "selection.parquet", "report.
 
 class EmptySelectionError(ValueError):
     """No row is left; the message says which rule took the last and how its column is distributed."""
-
-
-class SkippedScoresError(ValueError):
-    """A rule asks for values that were skipped when the rows were scored; the message says how they are computed."""
 
 
 class Selection(Screen):
