@@ -14,7 +14,7 @@ from sds_hf.data.content import joint_digest
 from sds_hf.files import is_remote
 from sds_hf.progress import Watch, nothing
 from sds_hf.screen import Block, Screen
-from sds_hf.table.manifest import MANIFEST, NEEDED, not_whole, read_manifest
+from sds_hf.table.manifest import MANIFEST, NEEDED, read_manifest
 from sds_hf.table.shards import Shard, Shards
 
 if TYPE_CHECKING:
@@ -103,19 +103,6 @@ class ScoreTable(Screen):
     def skips(self) -> bool:
         """Whether values that nobody needed were not computed."""
         return NEEDED in self.manifest
-
-    def check_whole(self, purpose: str) -> None:
-        """Refuse a table in which values are skipped.
-
-        Args:
-            purpose: what needs all values.
-
-        Raises:
-            ValueError: says how to compute the rest.
-        """
-        if self.skips:
-            recipe = self.manifest[NEEDED]["recipe"]
-            raise not_whole(purpose, f"{self.folder} has only those that the rules of {recipe!r} needed")
 
     @property
     def paths(self) -> list[Path]:

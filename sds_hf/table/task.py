@@ -15,7 +15,7 @@ from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.scores.base.score import Score
 from sds_hf.scores.base.whole_set import fit_scores
 from sds_hf.scores.classes_present import ClassesPresent
-from sds_hf.table.manifest import check_request, request
+from sds_hf.table.manifest import check_request, read_manifest, request
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -33,7 +33,8 @@ class Task:
 
     Attributes:
         dataset, source, rows_per_shard: as given.
-        scores: with `classes_present` first; those that need the whole set are fitted by `fit`.
+        scores: with `classes_present` first, in the order of a table that is there; those that need the whole set are
+            fitted by `fit`.
         labels: what indices mean.
         folder: of the table.
         request: everything that decides what is in the shards, see `manifest.request`; what nobody knows before the
@@ -63,7 +64,7 @@ class Task:
         chosen = common_labels(chosen_scores)
         self.labels = labels_of(dataset.features, chosen)
         rest = (score for score in chosen_scores if score.name != ClassesPresent.name)
-        self.scores: list[Score] = [ClassesPresent(labels=chosen), *rest]
+        self.scores: list[Score] = _in_order([ClassesPresent(labels=chosen), *rest], self.folder)
         self.request = request(dataset, self.scores, self.labels, rows_per_shard)
         self.manifest(ignore=self.unknown)  # refuse early: reading all of a dataset takes time
 
@@ -100,6 +101,12 @@ class Task:
         for index in unfitted:
             statistics = cast(Any, self.scores[index]).statistics
             self.request["scores"][index]["statistics"] = statistics
+
+
+def _in_order(scores: list[Score], folder: Path) -> list[Score]:
+    """Scores in the order that a table in a folder has them in, if it has all of them: so are its columns."""
+    names = [entry["score"] for entry in (read_manifest(folder) or {}).get("scores", ())]
+    return sorted(scores, key=lambda score: names.index(score.name)) if {s.name for s in scores} <= {*names} else scores
 
 
 def make_folder(out: Path) -> None:

@@ -17,7 +17,7 @@ from sds_hf.data.access.paths import read_file
 from sds_hf.data.images import encode_mask, values_of
 from sds_hf.data.labels import LabelSpace, MaskValues, is_names_file, mask_values
 from sds_hf.data.sources.files import UnknownLayoutError, check_links
-from sds_hf.data.sources.findings import Findings, check_sizes, check_whole
+from sds_hf.data.sources.findings import Findings, check_sizes, check_whole, with_way_out
 from sds_hf.data.sources.indices import MaskFiles
 from sds_hf.errors import no_such
 
@@ -150,7 +150,7 @@ class Reader(MaskFiles, ABC):
                 yield row
                 continue
             if self.on_error == "raise" or isinstance(row, MissingFileError):
-                raise row
+                raise with_way_out(row)
             problem = problem or str(row)
             broken += 1
             logger.warning("skipped: %s", row)
