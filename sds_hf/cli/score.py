@@ -76,12 +76,14 @@ def command(
     ] = 4.0,
     pace: Annotated[
         float | None,
-        typer.Option(min=0.0, help="With `--engine jobs`: rows/s of such a machine, to estimate time and price."),
+        typer.Option(min=0.0, help="With `--engine jobs`: rows/s of such a machine, instead of a trial."),
     ] = None,
     package: Annotated[
         str | None, typer.Option(help="With `--engine jobs`: what jobs install, an address or a requirement.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="With `--engine jobs`: start without being asked.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With `--engine jobs`: start without a question and without a trial.")
+    ] = False,
     part: Annotated[
         str | None,
         typer.Option(metavar="K/N", help="Score the K-th of N parts, and wait for none; the last one ends it."),
