@@ -29,7 +29,7 @@ ROOMS = {
     "table": "errors files limits prefetch progress screen version data clip scores",
     "selection": "errors files limits progress schema screen data scores table",
     "hub": "errors files limits version data",
-    "hub_jobs": "errors progress data table hub",
+    "hub_jobs": "errors progress data scores table selection hub",
     "check": "errors files progress limits screen data clip scores table selection hub",
     "publishing": "errors files limits screen data scores table selection hub check",
     "exports": "errors files data scores selection hub",

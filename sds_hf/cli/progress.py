@@ -92,7 +92,8 @@ def lines(step: str, total: int | None, device: str = "") -> Iterator[Tell]:
             return
         told = now
         line: dict[str, Any] = {"step": step, "done": finished_rows, "total": total, "failed": failed, "device": device}
-        line |= {"rows_per_s": rate and round(rate, 3), "eta_s": None if left is None else round(left)}
+        line |= {"rows_per_s": rate and float(f"{rate:.4g}"), "eta_s": None if left is None else round(left)}
+        line |= {"elapsed_s": round(pace.seconds, 3)}
         print(json.dumps(line), file=sys.stderr, flush=True)
 
     yield tell

@@ -368,6 +368,7 @@ def test_progress_for_programs_and_for_nobody(stored, tiny_clip, tmp_path, capsy
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert lines[0] == {
         "step": "scoring", "done": 0, "total": 12, "failed": 0, "device": "cpu", "rows_per_s": None, "eta_s": None,
+        "elapsed_s": 0.0,
     }  # fmt: skip
     assert (lines[-1]["done"], lines[-1]["eta_s"]) == (12, 0)
     assert lines[-1]["rows_per_s"] > 0

@@ -119,3 +119,4 @@ def test_lines_come_once_a_second_and_at_the_end(clock, capsys):
     found = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["done"] for line in found] == [*range(0, 30, 4), 30]
     assert (found[-1]["failed"], found[-1]["eta_s"], found[1]["rows_per_s"]) == (3, 0, 3.846)
+    assert [line["elapsed_s"] for line in found[:2]] == [0, 1.04]
