@@ -311,6 +311,11 @@ def check_imported(source: Source, out: Path) -> None:
     """
     assert source.path is not None
     imported = out / "source"
+    if not Path(source.path).is_dir():
+        raise ValueError(
+            f"{source.path}, of which {imported} was imported, is no folder now: bring it back, or name {imported} as "
+            "source.dataset in the recipe"
+        )
     if not _is_imported(imported, _request(source.reader, Path(source.path), out, source.reader_options())):
         raise ValueError(
             f"{source.path}, or how it is to be read, has changed since it was imported into {imported}; choose "

@@ -209,7 +209,16 @@ def test_what_is_not_known_is_named(tmp_path):
 
 
 def test_every_reader_says_what_it_is():
-    ours = {"cityscapes", "coco-instances", "coco-masks", "coco-panoptic", "dataset-diffusion", "diffumask", "folder"}
+    ours = {
+        "cityscapes",
+        "coco-instances",
+        "coco-masks",
+        "coco-panoptic",
+        "coco-stuff",
+        "dataset-diffusion",
+        "diffumask",
+        "folder",
+    }
     assert set(READERS) == ours | {"open-images", "pascal-voc", "sbd", "sds"}
     assert all(reader.summary and reader.__doc__ for reader in READERS.values())
 

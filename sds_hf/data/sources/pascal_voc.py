@@ -45,13 +45,16 @@ class PascalVOC(Reader):
         self.split, self.list = split, lists / f"{split}.txt"
         if root.is_dir() and not self.list.exists():
             splits = sorted(file.stem for file in lists.glob("*.txt"))
-            raise UnknownLayoutError(f"no split {split!r} in {lists}; there are {splits}")
+            such_as = f": give split=..., e.g. split={splits[0]!r}" if splits else ""
+            raise UnknownLayoutError(f"no split {split!r} in {lists}; there are {splits}{such_as}")
         super().__init__(root, labels)
         self.masks = self.path / masks
         self.further = {"instances": "picture"} if instances else {}
         own = self.path / NAMES_FILES[0]
-        if not ids and own.is_file() and mask_values(str(self.file(own))).labels == self.labels:
-            return  # the tree says itself that its masks hold indices
+        values = mask_values(str(self.file(own))) if own.is_file() and not ids else None
+        if values and (values.labels, values.indices) == (self.labels, self.values.indices):
+            self.values = values  # the tree says itself which indices or colours its masks hold
+            return
         self.choose_ids(ids, self._mask_files if self.labels.original_ids else {}, self.masks, unless_same=True)
 
     @classmethod
