@@ -161,14 +161,40 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
     # A model is its digest, wherever it lies; where digests differ, its name helps to see why.
     digests = {name for name in {**old, **new} if name.endswith("_digest")}
     names = [name for name in names if f"{name}_digest" not in digests or f"{name}_digest" in names]
-    differing = [f"{name} is {_short(old.get(name))}, now {_short(new.get(name))}" for name in names]
-    if differing:
-        hint = f"; {RETRY_HINT}" if names == ["source.sha256"] and manifest.get("failed") else ""
+    whole_scores = [
+        name.removesuffix("score") for name in names if name.startswith("scores.") and name.endswith(".score")
+    ]
+    names = [name for name in names if name.endswith(".score") or not name.startswith(tuple(whole_scores))]
+    if names:
+        differing = [_difference(name, old.get(name), new.get(name)) for name in names]
         raise ValueError(
             f"{out} holds scores of another request ({'; '.join(differing[:3])}); choose another out=... or delete it"
-            + (hint or "; `sds-hf score` with its option `add` adds scores to it")
+            + _way_out(names, manifest, new)
         )
     return manifest
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    """What differs between a manifest and a request, in words."""
+    if name == "source.sha256":
+        return "the dataset's rows have changed, or their order"
+    if name == "source.rows" and new is not None:
+        return f"the dataset had {old} rows, now {new}"
+    if name.endswith(".score") and name.startswith("scores."):
+        return f"{old} is in it and not asked for" if new is None else f"{new} is not in it"
+    return f"{name} is {_short(old)}, now {_short(new)}"
+
+
+def _way_out(names: Sequence[str], manifest: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What else can be done where a manifest and a request differ in some names, of which that has new values."""
+    if names == ["source.sha256"] and manifest.get("failed"):
+        return f"; {RETRY_HINT}"
+    if names == ["rows_per_shard"]:
+        return f", or go on with rows_per_shard={manifest['rows_per_shard']}"
+    wanted = any(new.get(name) is not None for name in names)
+    if wanted and all(name.startswith(("source.columns", "scores.")) for name in names):
+        return "; `sds-hf score` with its option `add` adds scores to it"
+    return ""
 
 
 def _check_only_begun(out: Path) -> None:

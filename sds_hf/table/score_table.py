@@ -12,6 +12,7 @@ from sds_hf.data.access.remote import folder_at, local_copy
 from sds_hf.data.cells import PICTURES
 from sds_hf.data.content import joint_digest
 from sds_hf.files import is_remote
+from sds_hf.progress import Watch, nothing
 from sds_hf.screen import Block, Screen
 from sds_hf.table.manifest import MANIFEST, NEEDED, read_manifest
 from sds_hf.table.shards import Shard, Shards
@@ -177,6 +178,7 @@ def score_table(
     source: str = "",
     retry: str | None = None,
     progress: Progress | None = None,
+    watch: Watch = nothing,
     engine: Engine = "local",
     rank: Rank | None = None,
 ) -> ScoreTable:
@@ -203,6 +205,7 @@ def score_table(
         source: what to call the dataset in the manifest.
         retry: `"failed"` scores rows again that failed; they may have changed in the dataset, others may not.
         progress: called with the rows done and failed by earlier runs, then after each batch.
+        watch: shows the passes over the dataset before that: scores are fitted to it, and its content is read.
         engine: `"ray"` scores on the Ray cluster that `ray.init` finds, or starts one here; a table can be begun with
             one engine and finished with another.
         rank: which of several processes this is; what the launcher says if None, see `current_rank`.
@@ -224,7 +227,6 @@ def score_table(
     """
     from datasets import IterableDataset
 
-    from sds_hf.data.content import content_digest
     from sds_hf.table.partial.phase import everything
     from sds_hf.table.stream import score_stream
     from sds_hf.table.task import Task, make_folder
@@ -255,8 +257,7 @@ def score_table(
     make_folder(task.folder)
     shards = Shards(task.folder, len(dataset), rows_per_shard, rank.index)
     with Team(task.folder, rank) as team:
-        task.fit()
-        task.request["source"]["sha256"] = content_digest(dataset, task.columns)
+        task.read(watch)
         if not rank.together:
             if NEEDED in (read_manifest(task.folder) or {}):
                 raise ValueError(f"what {task.folder} skips is computed by processes that wait for each other; {ALONE}")

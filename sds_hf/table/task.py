@@ -1,13 +1,15 @@
 """What is asked of a table: a dataset, scores and a folder. Every plan, run and stream begins with one."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sds_hf.data.access.remote import folder_at
+from sds_hf.data.content import content_digest
 from sds_hf.data.labels import labels_of
 from sds_hf.errors import short
 from sds_hf.files import is_remote, named_folder
+from sds_hf.progress import Watch, adding, nothing, once_told
 from sds_hf.scores.base.batches import columns_read, common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.scores.base.score import Score
@@ -82,10 +84,20 @@ class Task:
         """What the folder holds of this request already; see `check_request`."""
         return check_request(self.folder, self.request, ignore)
 
-    def fit(self, dataset: "Dataset | IterableDataset | None" = None) -> None:
+    def read(self, watch: Watch = nothing) -> None:
+        """Go over the whole dataset, not a stream, for what can be known only then: see `fit`, and what it holds."""
+        dataset = cast("Dataset", self.dataset)
+        with once_told(watch, "fitting", len(dataset)) as tell:
+            self.fit(progress=adding(tell))
+        with once_told(watch, "reading", len(dataset)) as tell:
+            self.request["source"]["sha256"] = content_digest(dataset, self.columns, adding(tell))
+
+    def fit(
+        self, dataset: "Dataset | IterableDataset | None" = None, progress: Callable[[int], None] | None = None
+    ) -> None:
         """Fit the scores that need the whole set to it, or for an estimate to a part of it."""
         unfitted = [index for index, score in enumerate(self.scores) if not score.is_fitted]
-        self.scores = fit_scores(self.scores, dataset or self.dataset, self.labels)
+        self.scores = fit_scores(self.scores, dataset or self.dataset, self.labels, progress=progress)
         for index in unfitted:
             statistics = cast(Any, self.scores[index]).statistics
             self.request["scores"][index]["statistics"] = statistics

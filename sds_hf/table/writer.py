@@ -159,20 +159,12 @@ def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None, p
             begin(job.task, manifest, finished, _entries(manifest, phase))
         for number, parts in _scored(job, shards, mine, begun, finished, told, hand, stop_if_asked, phase):
             shards.write(number, *joined(parts))
-    return team.one_by_one(lambda: end_if_whole(shards.folder, job.task, phase))
+    return team.one_by_one(lambda: _end_if_whole(job.task, phase))
 
 
-def end_if_whole(folder: Path, task: Task | None = None, phase: Phase | None = None) -> bool:
-    """End the table in a folder if all of its shards are finished, whoever made them.
-
-    Args:
-        folder: of the table.
-        task: that made it, if it is one that is scored as far as needed.
-        phase: likewise.
-
-    Returns:
-        Whether it is whole.
-    """
+def _end_if_whole(task: Task, phase: Phase | None) -> bool:
+    """End a table if all of its shards are finished, whoever made them; whether it is whole."""
+    folder = task.folder
     manifest = read_manifest(folder)
     if manifest is None or manifest["complete"]:
         return manifest is not None
@@ -181,7 +173,7 @@ def end_if_whole(folder: Path, task: Task | None = None, phase: Phase | None = N
         return False  # and not all of them are read
     finished = shards.finished(manifest)
     if len(finished) == shards.count:
-        _end_phase(task, shards, manifest, finished, phase) if task and phase else end(shards, manifest, finished)
+        _end_phase(task, shards, manifest, finished, phase) if phase else end(shards, manifest, finished)
         return True
     return bool((read_manifest(folder) or {}).get("complete"))  # another process may have ended it just now
 

@@ -368,6 +368,7 @@ def test_progress_for_programs_and_for_nobody(stored, tiny_clip, tmp_path, capsy
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert lines[0] == {
         "step": "scoring", "done": 0, "total": 12, "failed": 0, "device": "cpu", "rows_per_s": None, "eta_s": None,
+        "elapsed_s": 0.0,
     }  # fmt: skip
     assert (lines[-1]["done"], lines[-1]["eta_s"]) == (12, 0)
     assert lines[-1]["rows_per_s"] > 0
@@ -385,6 +386,11 @@ def test_an_import_of_a_folder_that_changed_is_not_used(recipe, tmp_path, capsys
     (raw / "images" / "9.png").write_bytes((raw / "images" / "1.png").read_bytes())
     assert main(command) == 2
     assert f"{raw}, or how it is to be read, has changed since it was imported" in said(capsys)
+    raw.rename(tmp_path / "away")
+    assert main(command) == 2
+    where = f"bring it back, or name {tmp_path / 'out' / 'source'} as source.dataset"
+    assert f"is no folder now: {where}" in said(capsys)
+    (tmp_path / "away").rename(raw)
     (raw / "images" / "9.png").unlink()
     assert main([*command, "--set", "source.labels=coco"]) == 2
     assert "has changed since" in said(capsys)

@@ -97,7 +97,7 @@ def test_a_dataset_that_was_not_scored_is_refused(job, hub, name):
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ({}, "say where to publish: a Hub id \(user/name\) with to=\.\.\., or a folder with folder="),
+        ({}, r"say where to publish: a Hub id \(user/name\) with to=\.\.\., or a folder with folder="),
         ({"to": "sds-voc"}, r"'sds-voc' is no Hub id \(user/name\); a folder is given with folder="),
         ({"to": "./out/sds-voc"}, "is no Hub id"),
     ],

@@ -108,7 +108,7 @@ class Reader(MaskFiles, ABC):
         self.values = mask_values(space) if isinstance(space, str) else MaskValues(space)
         self.labels = self.values.labels
         self.names_file = space if isinstance(space, str) and is_names_file(space) else None
-        self._files_by_id: dict[str, Path] = {}
+        self._files_by_id: dict[str, str] = {}  # texts need a fifth of the memory of paths
 
     @classmethod
     @abstractmethod
@@ -245,7 +245,7 @@ class Reader(MaskFiles, ABC):
                 f"two rows would have the id {name!r}: {self._files_by_id[name]} and {image}; ids must be unique: "
                 "rename a file, take one line out of a list, or give a table with a column `id`"
             )
-        self._files_by_id[name] = image
+        self._files_by_id[name] = str(image)
         arrays = [pixels for pixels in (mask, *extra_cells.values()) if isinstance(pixels, np.ndarray)]
         sizes = [pixels.shape for pixels in arrays]
         row: Row = {"id": name, "image": self._cell(partial(_image, self.file(image), image, sizes))}
