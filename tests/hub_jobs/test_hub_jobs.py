@@ -441,6 +441,7 @@ def test_no_trial_while_jobs_are_at_work(raw, runner, capsys, monkeypatch):
     assert len(runner.jobs) == 2
 
 
+@pytest.mark.slow
 def test_a_log_without_a_pace_is_said(raw, runner, capsys, monkeypatch):
     monkeypatch.setattr(fleet.Fleet, "_log", lambda self, job: None)
     asked = asking(monkeypatch, True, False)
