@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
 
 MINUTE = 60.0  # seconds of work that may be lost, and that Ctrl-C may take
@@ -20,6 +20,20 @@ class Watch(Protocol):
 def nothing(step: str, total: int | None, device: str = "") -> Iterator[Tell]:
     """A `Watch` that shows nothing."""
     yield lambda finished, failed: None
+
+
+@contextmanager
+def once_told(watch: Watch, step: str, total: int | None, device: str = "") -> Iterator[Tell]:
+    """A step that is shown from the first time that it is told of; before, others can be."""
+    with ExitStack() as shown:
+        tells: list[Tell] = []
+
+        def tell(finished_rows: int, failed: int) -> None:
+            if not tells:
+                tells.append(shown.enter_context(watch(step, total, device)))
+            tells[0](finished_rows, failed)
+
+        yield tell
 
 
 def adding(tell: Tell) -> Callable[[int], None]:

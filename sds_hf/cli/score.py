@@ -116,8 +116,9 @@ def command(
     from sds_hf.clip.device import current_device
     from sds_hf.clip.launcher import current_rank, rank_of_part
     from sds_hf.data.opening import open_dataset, open_stream
+    from sds_hf.progress import once_told
     from sds_hf.scores.base.batches import AllFailedError
-    from sds_hf.selection.cascade.score import score_for
+    from sds_hf.selection.cascade.score import score_for, scores_of_table
     from sds_hf.table.add import add_to_table, replacements
     from sds_hf.table.plan import plan_table
     from sds_hf.table.score_table import ScoreTable, score_table
@@ -177,13 +178,13 @@ def command(
         return
     finished: list[int] = []  # rows, whenever there are more; first those of earlier runs
     total = None if streaming else _total(len(cast(Any, data)), rank, rows_per_shard)
-    with watch("scoring", total, str(current_device())) as tell:
+    with once_told(watch, "scoring", total, str(current_device())) as tell:
 
         def noted(rows: int, failed: int) -> None:
             finished.append(rows)
             tell(rows, failed)
 
-        job |= {"batch_size": batch_size, "engine": engine, "progress": noted}
+        job |= {"batch_size": batch_size, "engine": engine, "progress": noted, "watch": watch}
         try:
             if add:
                 if first and not json:
@@ -193,6 +194,7 @@ def command(
             elif decides:
                 table = score_for(cast(Any, data), plan, out, scores=chosen_scores, retry=retry, rank=rank, **job)
             else:
+                chosen_scores = scores_of_table(chosen_scores, out) if for_recipe else chosen_scores
                 table = score_table(data, chosen_scores, out, retry=retry, rank=rank, **job)
         except PartScored as scored:
             if json:
@@ -226,9 +228,8 @@ def plan_rest(plan: "Plan") -> dict[str, Any]:
 def _plan(recipe: str | None, scores: str | None, out: str | None, settings: list[str]) -> "Recipe":
     """What is to be scored: a recipe, scores by their names, what the table in `out` has, or the two default ones."""
     from sds_hf.data.access.remote import folder_at
-    from sds_hf.selection.cascade.score import stored_settings
     from sds_hf.selection.recipe import Recipe
-    from sds_hf.table.manifest import read_manifest
+    from sds_hf.table.manifest import read_manifest, stored_settings
 
     if recipe:
         return Recipe.load(recipe, settings)

@@ -76,7 +76,8 @@ def is_doubtful(name: str) -> bool:
 def read_names(path: Path) -> Names:
     """What a file says: a name a line, `0: name`, a table, JSON, YAML, or the label map of CVAT and Datumaro.
 
-    Empty lines and lines that begin with `#` do not count. The text may be UTF-8, or UTF-16 with a byte order mark.
+    Each line may also have a colour before or after its name, as in CamVid's `label_colors.txt`. Empty lines and lines
+    that begin with `#` do not count. The text may be UTF-8, or UTF-16 with a byte order mark.
 
     Raises:
         NamesError: if it is none of these, or could be two; names the file.
@@ -113,6 +114,8 @@ def _parse(text: str, suffix: str) -> Names:
         return _of_labelmap(lines)
     if (table := _table(lines)) is not None:
         return table
+    if colored := _colored(lines):
+        return colored
     if lines[:2] == LABELME:
         return Names(dict(enumerate(lines[1:])))
     if numbered := _numbered(lines):
@@ -236,6 +239,16 @@ def _table(lines: list[str]) -> Names | None:
             if any(len(row) != len(header) for row in rows):
                 raise NamesError(f"a line has not the {len(header)} columns of {lines[0][:60]!r}")
             return _of_records([dict(zip(header, row, strict=True)) for row in rows])
+    return None
+
+
+def _colored(lines: list[str]) -> Names | None:
+    """Names of lines that all have a colour before or after the name, as CamVid's `label_colors.txt`."""
+    words = [re.split(r"[\s,;]+", line) for line in lines]
+    for color, name in ((slice(0, 3), slice(3, None)), (slice(-3, None), slice(0, -3))):
+        if lines and all(len(line) > 3 and "".join(line[color]).isdecimal() for line in words):
+            names = _listed(" ".join(line[name]) for line in words)
+            return Names(names, colors={value: _color(line[color]) for value, line in enumerate(words)})
     return None
 
 

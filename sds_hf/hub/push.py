@@ -310,13 +310,16 @@ class HubRepository:
         """Do something that may be repeated.
 
         Raises:
-            PublishError: if it does not work; `prefix` says what has.
+            PublishError: if it does not work; `prefix` says what has, if anything.
         """
         try:
             return retry(action, self.name)
         except failures() as error:
-            todo = advice(error, "no half of it is published; run it again to go on")
-            raise PublishError(f"{prefix}publishing to {self.name} failed: {describe(error)}; {todo}") from error
+            published = prefix or f"publishing to {self.name} failed: "
+            todo = advice(
+                error, "run it again to go on" if prefix else "no half of it is published; run it again to go on"
+            )
+            raise PublishError(f"{published}{describe(error)}; {todo}") from error
 
 
 def _next_tag(tags: Collection[str]) -> str:

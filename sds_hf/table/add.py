@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import pyarrow.parquet as pq
 
 from sds_hf.clip.launcher import rank_together
 from sds_hf.data.access.remote import folder_at
@@ -17,9 +19,14 @@ from sds_hf.files import is_remote, named_folder
 from sds_hf.scores.base.batches import common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.table.join import check_columns, differing, join_tables
-from sds_hf.table.manifest import read_manifest
+from sds_hf.table.manifest import NEEDED, read_manifest
+from sds_hf.table.partial.phase import everything
+from sds_hf.table.partial.shards import with_values_of
 from sds_hf.table.score_table import ScoreTable, score_table
+from sds_hf.table.shards import Shard, Shards
+from sds_hf.table.task import Task, make_folder
 from sds_hf.table.team import Team
+from sds_hf.table.writer import begin
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,12 +41,14 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
     """Compute scores that a table does not have, and join them to it; run again, it goes on where it was.
 
     The table is as it was until all are computed, then all columns are there at once. A score that it has with other
-    settings is replaced, see `sds_hf.table.join.differing`. Rows must be those that the table was made of. Under
-    `torchrun` or `accelerate launch` each process computes its part, and the first one joins.
+    settings is replaced, see `sds_hf.table.join.differing`. In a table of `score_for` the scores are computed for all
+    rows, as far as it has skipped them; what it skips of others stays so. Rows must be those that the table was made
+    of. Under `torchrun` or `accelerate launch` each process computes its part, and the first one joins.
 
     Args:
         dataset: that the table was made of.
-        scores: what to compute, as for `add_scores`; those that it has with the same settings are left out.
+        scores: what to compute, as for `add_scores`; those that it has with the same settings, of all rows, are left
+            out.
         out: folder of the table.
         **job: `batch_size`, `source`, `progress`, `engine`, see `score_table`.
 
@@ -68,21 +77,25 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
     team = Team(named_folder(folder), rank_together("adding scores"))
     with _at_work(team, aside):
         table = ScoreTable.load(folder)
-        table.check_whole("adding scores")
         _check_same(table, dataset, chosen)
         stored = {entry["score"]: entry for entry in table.manifest["scores"]}
         check_columns(list((stored | {score.name: _identity(score, table) for score in chosen}).values()))
-        lacking = [score for score in chosen if _identity(score, table) not in table.manifest["scores"]]
+        lacking = [score for score in chosen if _lacks(table.manifest, score)]
         if not lacking:
             return table
-        new = score_table(dataset, lacking, aside, rows_per_shard=table.manifest["rows_per_shard"], **job)
+        job["rows_per_shard"] = table.manifest["rows_per_shard"]
+        if any(_identity(score, table) in table.manifest["scores"] for score in lacking):
+            if team.rank.index == 0:
+                _begin(Task(dataset, lacking, aside, job["rows_per_shard"], job.get("source", "")), table)
+            team.wait(lambda: read_manifest(aside) is not None, lambda: [0])
+        new = score_table(dataset, lacking, aside, **job)
         if team.rank.index == 0:
             (aside / JOINING).touch()
             team.wait(team.is_alone, lambda: ())  # the others may be reading the new table
             joined = join_tables([table, new], folder, _source(table, dataset, new))
             shutil.rmtree(aside)
             return joined
-    team.wait(lambda: _holds(folder, [_identity(score, table) for score in lacking]), lambda: [0])
+    team.wait(lambda: not any(_lacks(read_manifest(folder), score) for score in lacking), lambda: [0])
     return ScoreTable.load(folder)
 
 
@@ -104,10 +117,28 @@ def _at_work(team: Team, aside: Path) -> Iterator[None]:
         team.wait(lambda: not joining.exists(), lambda: [0])
 
 
-def _holds(folder: Path, identities: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the table in a folder has these scores."""
-    manifest = read_manifest(folder) or {"scores": ()}
-    return all(identity in manifest["scores"] for identity in identities)
+def _lacks(manifest: Mapping[str, Any] | None, score: "Score") -> bool:
+    """Whether a table has not all values of a score; one of which there is no manifest has none."""
+    if manifest is None or _identity_in(manifest, score) not in manifest["scores"]:
+        return True
+    rows = manifest["source"]["rows"] - manifest["failed"]
+    counts = manifest.get(NEEDED, {"rows": {}})["rows"]
+    return any(counts.get(name, rows) < rows for name in score.writes)
+
+
+def _begin(task: Task, table: ScoreTable) -> None:
+    """Begin the table of some scores with the values that another one has of them, unless it is begun."""
+    if read_manifest(task.folder) is not None:
+        return
+    make_folder(task.folder)
+    task.fit()
+    task.request["source"]["sha256"] = content_digest(cast("Dataset", task.dataset), task.columns)
+    stored = [score for score in task.scores if _identity(score, table) in table.manifest["scores"]]
+    shards, finished = Shards(task.folder, table.manifest["source"]["rows"], task.rows_per_shard), dict[int, Shard]()
+    for number, (path, entry) in enumerate(zip(table.paths, table.manifest["shards"], strict=True)):
+        rows = with_values_of(task.scores, stored, pq.read_table(path))
+        finished[number] = shards.write(number, rows, entry["content_sha256"])
+    begin(task, {}, finished, everything(task.scores).entries({}, None))
 
 
 def replacements(scores: "Sequence[Score]", table: ScoreTable) -> dict[str, list[str]]:
@@ -116,7 +147,12 @@ def replacements(scores: "Sequence[Score]", table: ScoreTable) -> dict[str, list
 
 
 def _identity(score: "Score", table: ScoreTable) -> dict[str, Any]:
-    identity: dict[str, Any] = json.loads(json.dumps({**score.identity(), "labels": table.manifest["labels"]["name"]}))
+    return _identity_in(table.manifest, score)
+
+
+def _identity_in(manifest: Mapping[str, Any], score: "Score") -> dict[str, Any]:
+    """What a manifest would say of a score."""
+    identity: dict[str, Any] = json.loads(json.dumps({**score.identity(), "labels": manifest["labels"]["name"]}))
     return identity
 
 

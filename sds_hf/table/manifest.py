@@ -5,7 +5,7 @@ import json
 import platform
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,10 @@ from sds_hf.errors import public_name
 from sds_hf.files import is_remote, write_whole
 from sds_hf.limits import read_json
 from sds_hf.scores.base.batches import columns_read
+from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.presets import field_names
 from sds_hf.scores.base.score import Score
+from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.version import __version__
 
 if TYPE_CHECKING:
@@ -112,15 +115,24 @@ def limits_of(models: Mapping[str, Mapping[str, Any]], reader: str | None) -> di
     return {"limits": [DEMO_LIMIT]} if from_demo and reader != "demo" else {}
 
 
-def not_whole(purpose: str, lack: str) -> ValueError:
-    """The error of what needs all values, given scores of which some were skipped.
+def stored_settings(entries: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The settings of a table's scores by their names, as its manifest has them, without what follows from the data.
 
-    Args:
-        purpose: what needs them.
-        lack: what these scores have instead.
+    Scores that are not known here are left out, as is `classes_present`, which comes by itself.
     """
-    rest = "compute the rest with `score_table`, or `sds-hf score` and its option `all`"
-    return ValueError(f"{purpose} needs all scores of all rows, and {lack}: {rest}")
+    settings, classes = {}, score_classes()
+    for entry in entries:
+        if entry["score"] in classes and entry["score"] != ClassesPresent.name:
+            names = field_names(classes[entry["score"]]) - {"labels", "statistics"}
+            settings[entry["score"]] = {name: value for name, value in entry.items() if name in names}
+    return settings
+
+
+def stored_scores(entries: Iterable[Mapping[str, Any]], labels: str = "auto") -> list[Score]:
+    """The scores of `stored_settings`, of a label space."""
+    return [
+        score_classes()[name](**{**settings, "labels": labels}) for name, settings in stored_settings(entries).items()
+    ]
 
 
 def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str] = ()) -> dict[str, Any]:
@@ -149,14 +161,40 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
     # A model is its digest, wherever it lies; where digests differ, its name helps to see why.
     digests = {name for name in {**old, **new} if name.endswith("_digest")}
     names = [name for name in names if f"{name}_digest" not in digests or f"{name}_digest" in names]
-    differing = [f"{name} is {_short(old.get(name))}, now {_short(new.get(name))}" for name in names]
-    if differing:
-        hint = f"; {RETRY_HINT}" if names == ["source.sha256"] and manifest.get("failed") else ""
+    whole_scores = [
+        name.removesuffix("score") for name in names if name.startswith("scores.") and name.endswith(".score")
+    ]
+    names = [name for name in names if name.endswith(".score") or not name.startswith(tuple(whole_scores))]
+    if names:
+        differing = [_difference(name, old.get(name), new.get(name)) for name in names]
         raise ValueError(
             f"{out} holds scores of another request ({'; '.join(differing[:3])}); choose another out=... or delete it"
-            + (hint or "; `sds-hf score` with its option `add` adds scores to it")
+            + _way_out(names, manifest, new)
         )
     return manifest
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    """What differs between a manifest and a request, in words."""
+    if name == "source.sha256":
+        return "the dataset's rows have changed, or their order"
+    if name == "source.rows" and new is not None:
+        return f"the dataset had {old} rows, now {new}"
+    if name.endswith(".score") and name.startswith("scores."):
+        return f"{old} is in it and not asked for" if new is None else f"{new} is not in it"
+    return f"{name} is {_short(old)}, now {_short(new)}"
+
+
+def _way_out(names: Sequence[str], manifest: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What else can be done where a manifest and a request differ in some names, of which that has new values."""
+    if names == ["source.sha256"] and manifest.get("failed"):
+        return f"; {RETRY_HINT}"
+    if names == ["rows_per_shard"]:
+        return f", or go on with rows_per_shard={manifest['rows_per_shard']}"
+    wanted = any(new.get(name) is not None for name in names)
+    if wanted and all(name.startswith(("source.columns", "scores.")) for name in names):
+        return "; `sds-hf score` with its option `add` adds scores to it"
+    return ""
 
 
 def _check_only_begun(out: Path) -> None:

@@ -278,20 +278,29 @@ def test_outlines_that_enclose_nothing_are_counted(tmp_path):
         annotation(1, 1, 1, [[1, 1, 5, 5]], 16),
         annotation(2, 1, 2, [], 0),
         annotation(3, 1, 3, [box(0, 0, 2, 2), [3, 3]], 4),
+        annotation(4, 1, 4, None, 4),
     )
     reader = make_reader("coco-instances", tmp_path)
     (row,) = reader.rows()
     assert (row["classes"], len(row["instances"])) == ([3], 1)
-    assert reader.counts == {"outline of fewer than three corners": 3}
+    assert reader.counts == {"outline of fewer than three corners": 4}
 
 
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ([[0, 0, 1, 1, 2]], "a polygon is x, y, x, y, ... below 100000, not [0.0, 0.0, 1.0, 1.0, 2.0]"),
-        ([[0, 0, 1e9, 0, 1e9, 1e9]], "a polygon is x, y, x, y, ... below 100000"),
-        ([[0, 0, float("nan"), 0, 1, 1]], "a polygon is x, y, x, y, ... below 100000"),
-        ([["a"] * 6], "could not convert string to float"),
+        ([[0, 0, 1, 1, 2]], "a polygon is x, y, x, y, ... in pixels below 100000, not [0, 0, 1, 1, 2]"),
+        ([[0, 0, 1e9, 0, 1e9, 1e9]], "a polygon is x, y, x, y, ... in pixels below 100000"),
+        ([[0, 0, float("nan"), 0, 1, 1]], "a polygon is x, y, x, y, ... in pixels below 100000"),
+        ([["a"] * 6], "a polygon is x, y, x, y, ... in pixels below 100000, not ['a', 'a', 'a', 'a', 'a', 'a']"),
+        ([[0, 0, 4, None, 4, 4]], "a polygon is x, y, x, y, ... in pixels below 100000"),
+        ([[[0, 0], [4, 0], [4, 4]]], "a polygon is one list x, y, x, y, ..., not pairs such as [0, 0]"),
+        ([[0, 0], [4, 0], [4, 4]], "a polygon is one list x, y, x, y, ..., not pairs such as [0, 0]"),
+        ([0, 0, 4, 0, 4, 4], "a segmentation is a list of polygons [[x, y, x, y, ...], ...] or run lengths"),
+        ("[[0, 0, 4, 0, 4, 4]]", "a segmentation is a list of polygons [[x, y, x, y, ...], ...] or run lengths"),
+        ([{"counts": [192], "size": [12, 16]}], "a segmentation is a list of polygons [[x, y, x, y, ...], ...] or"),
+        ([{"x": [0, 4, 4], "y": [0, 0, 4]}], "a segmentation is a list of polygons [[x, y, x, y, ...], ...] or"),
+        ({}, 'run lengths are {"size": [height, width], "counts": ...}, not {}'),
         ({"counts": [0, 9], "size": [12, 16]}, "run lengths of 9 pixels in a picture of 16x12"),
         ({"counts": "0:", "size": [12, 16]}, "run lengths of 10 pixels in a picture of 16x12"),
         ({"counts": "o" * 40, "size": [12, 16]}, "run lengths of 0 pixels in a picture of 16x12"),
@@ -327,6 +336,37 @@ def test_without_pycocotools_the_extra_is_named(tmp_path, monkeypatch, capsys):
 
 
 # Ready-made masks
+
+
+def test_stuff_becomes_indices(tmp_path):
+    """Tools write each region as a crowd; things are one category that is no class, and there are no objects."""
+    grass = np.zeros((trees.HEIGHT, trees.WIDTH), np.uint8)
+    grass[6:] = 1
+    listed = [{"id": 124, "name": "grass"}, {"id": 157, "name": "sky"}, {"id": 183, "name": "other"}]
+    shape = {"counts": runs(grass), "size": [*grass.shape]}
+    trees.save_json(
+        tmp_path / "annotations" / "stuff_train2017.json",
+        images=[image_entry(1)],
+        annotations=[annotation(1, 1, 124, shape, 96, 1), annotation(2, 1, 183, [box(0, 0, 4, 4)], 16)],
+        categories=listed,
+    )
+    save_image(tmp_path / "train2017" / "000000000001.jpg")
+    (tmp_path / "names.txt").write_text("background\nsky\ngrass\n")
+    reader = make_reader("auto", tmp_path, labels=str(tmp_path / "names.txt"))
+    (row,) = reader.rows()
+    assert (reader.name, row["classes"], "instances" in row) == ("coco-stuff", [2], False)
+    assert (mask_of(row) == 2 * grass).all()
+    assert reader.findings.passed_over == {"other": 1}
+    with pytest.raises(ValueError, match=r"its category 'grass' is no class of the label space 'coco'; give labels="):
+        only_row("coco-stuff", tmp_path)
+    assert (
+        mask_of(only_row("coco-stuff", tmp_path, labels=str(tmp_path / "names.txt"), crowd="ignore")) == 255 * grass
+    ).all()
+    trees.instances(tmp_path / "both")
+    trees.save_json(tmp_path / "both" / "raw" / "annotations" / "stuff_train2017.json")
+    assert [reader.name for reader in READERS.values() if reader.recognises(tmp_path / "both" / "raw")] == [
+        "coco-instances"
+    ]
 
 
 def test_stuffthingmaps_become_indices(tmp_path):

@@ -212,6 +212,41 @@ def test_cityscapes_ids_become_train_ids_plus_one(tmp_path):
             list(make_reader("cityscapes", tmp_path / "raw").rows())
 
 
+def save_flat_city(root, names: str):
+    """What Datumaro writes: no folders of cities, and label ids that are places in `label_colors.txt`."""
+    save_picture(root / "leftImg8bit" / "train" / "a_leftImg8bit.png")
+    save(root / "gtFine" / "train" / "a_gtFine_labelIds.png", pixels(0, 7, 8, 11))
+    (root / "label_colors.txt").write_text(names)
+
+
+def test_other_classes_in_the_layout_of_cityscapes(tmp_path):
+    save_flat_city(tmp_path, " background\n" + "".join(f" c{number}\n" for number in range(1, 12)))
+    reader = make_reader("auto", tmp_path)
+    (row,) = reader.rows()
+    assert [reader.labels.names[index] for index in row["classes"]] == ["c7", "c8", "c11"]
+    assert mask_of(row, count=4) == [0, 7, 8, 11]
+
+
+def test_classes_of_cityscapes_in_their_own_order_are_its_own(tmp_path):
+    others = [*"abcdefg", "road", "sidewalk", *"ij", "building", "wall", "fence", *"klm", "pole", "n", "trafficlight",
+              "trafficsign", "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", *"op", "train",
+              "motorcycle", "bicycle"]  # fmt: skip
+    save_flat_city(tmp_path, "".join(f"{number} 0 0 {name}\n" for number, name in enumerate(others)))
+    reader = make_reader("auto", tmp_path)
+    (row,) = reader.rows()
+    assert (reader.labels, [CITYSCAPES.names[index] for index in row["classes"]]) == (
+        CITYSCAPES,
+        ["road", "sidewalk", "building"],
+    )
+    save_flat_city(tmp_path, "".join(f" {name}\n" for name in others))  # one place further, so that 7 is `g`
+    with pytest.raises(ValueError, match=r"label_colors\.txt names no background and no colour is black, so that 0 is"):
+        make_reader("auto", tmp_path)
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(["background", *others]))
+    reader = make_reader("auto", tmp_path, labels=str(names))
+    assert [reader.labels.names[index] for row in reader.rows() for index in row["classes"]] == ["g", "road", "j"]
+
+
 def test_objects_splits_and_coarse_annotations_of_cityscapes(tmp_path):
     options = raw_trees.cityscapes(tmp_path)
     row = first_row("cityscapes", tmp_path / "raw", **options)
@@ -549,7 +584,11 @@ def test_a_broken_row_stops_an_import_or_is_left_out(pairs, caplog, capsys):
     out = str(pairs / "out")
     command = ["import", "folder", str(pairs), "--labels", "voc", "--out", out]
     assert main(command) == 2
-    assert "inner/b.png: 4 bytes that are no image" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "inner/b.png: 4 bytes that are no image; with --on-error skip such rows are left out and counted" in said
+    assert main([*command[:-1], str(pairs / "one"), "--on-error", "skip"]) == 0
+    said = capsys.readouterr().out
+    assert "1 row read by folder" in " ".join(said.split())
     assert main([*command, "--on-error", "skip", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["counts"]["rows"], said["result"]["skipped"], said["out"]) == (1, {"broken": 1}, out)

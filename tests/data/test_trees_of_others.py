@@ -45,7 +45,8 @@ def values_of(row) -> list[int]:
      "__ignore__\n_background_\nroad\nriver", "id,name\n0,background\n1,road\n2,river",
      '["background", "road", "river"]',
      '{"0": "background", "1": "road", "2": "river"}', "names:\n  0: background\n  1: road\n  2: river\n",
-     "# label:color_rgb:parts:actions\nbackground:0,0,0::\nroad:128,0,0::\nriver:0,128,0::\n"],
+     "# label:color_rgb:parts:actions\nbackground:0,0,0::\nroad:128,0,0::\nriver:0,128,0::\n",
+     "0 0 0\tbackground\n128 0 0\t\troad\n0 128 0 river", "background,0,0,0\nroad,128,0,0\nriver,0,128,0"],
 )  # fmt: skip
 def test_names_files_are_read_as_what_they_are(tmp_path, text):
     for value in (1, 2):
@@ -54,6 +55,25 @@ def test_names_files_are_read_as_what_they_are(tmp_path, text):
     reader = make_reader("folder", tmp_path, labels=str(tmp_path / "names.txt"))
     rows = list(reader.rows())
     assert [[reader.labels.names[index] for index in row["classes"]] for row in rows] == [["road"], ["river"]]
+
+
+@pytest.mark.parametrize("text", ["64 128 64 Tree top\n0 0 0 Void\n", "Tree top;64;128;64\nVoid;0;0;0\n"])
+def test_colours_beside_names_are_those_of_masks(tmp_path, text):
+    """CamVid's `label_colors.txt`: without the colours a mask is refused, and a colour of no name is."""
+    path = save_pair(tmp_path, "a")
+    (tmp_path / "names.txt").write_text(text)
+    colors = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    colors[:6] = (64, 128, 64)
+    Image.fromarray(colors).save(path)
+    reader = make_reader("folder", tmp_path, labels=str(tmp_path / "names.txt"))
+    (row,) = reader.rows()
+    mask = decode_mask(row["mask"])
+    assert reader.labels.names[mask[0, 0]] == "Tree top"
+    assert (mask == np.where(colors[..., 1] == 128, mask[0, 0], 255)).all()
+    colors[0, 0] = (1, 2, 3)
+    Image.fromarray(colors).save(path)
+    with pytest.raises(ValueError, match=r"holds the colour \(1, 2, 3\), which stands for no name"):
+        rows_of(tmp_path, labels=str(tmp_path / "names.txt"))
 
 
 @pytest.mark.parametrize(
@@ -89,6 +109,22 @@ def test_a_tree_like_voc_is_read_with_its_own_names(tmp_path):
     reader = make_reader("pascal-voc", tmp_path, split="train")
     assert [row["classes"] for row in reader.rows()] == [[2]]
     assert reader.labels.names == ("background", "road", "river")
+    colors = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    colors[:6] = (0, 128, 0)
+    Image.fromarray(colors).save(tmp_path / "SegmentationClass" / "a.png")
+    names = tmp_path / "own.txt"
+    for text, classes in (("background\nroad\nriver\n", [2]), (None, [2]), ("0: background\n1: river\n2: road", None)):
+        names.write_text(text or "")
+        reader = make_reader("pascal-voc", tmp_path, split="train", labels=str(names) if text else None)
+        if classes:
+            assert [row["classes"] for row in reader.rows()] == [classes]
+            continue
+        with pytest.raises(ValueError, match="holds colours"):  # of which these names say nothing
+            list(reader.rows())
+    with pytest.raises(
+        ValueError, match=r"no split 'trainval' in .*; there are \['train'\]: give split=..., e\.g\. split='tr"
+    ):
+        make_reader("pascal-voc", tmp_path)
 
 
 def test_values_that_were_sorted_anew_are_refused(tmp_path):
@@ -181,10 +217,43 @@ def test_captions_with_commas_need_quotes(tmp_path):
         save_pair(tmp_path, name)
     table = tmp_path / "metadata.csv"
     table.write_text("file_name,caption\na.jpg,a dog, a cat\nb.jpg,x\n")
-    with pytest.raises(ValueError, match=r"line 2 has 3 values for 2 columns; a text with ',' in it must"):
+    message = r"line 2 has 3 values for the columns \['file_name', 'caption'\]; a text with ',' in it must"
+    with pytest.raises(ValueError, match=message):
         rows_of(tmp_path)
     table.write_text('file_name,caption\na.jpg,"a dog, a cat"\nb.jpg,x\n')
     assert [row["caption"] for row in rows_of(tmp_path)] == ["a dog, a cat", "x"]
+
+
+@pytest.mark.parametrize("end", [",", ";", "\t", "|"])
+def test_columns_are_parted_by_what_the_header_has(tmp_path, end):
+    for name in "ab":
+        save_pair(tmp_path, name)
+    lines = [("file_name", " caption"), ("a.jpg", '"a ""big"" cat, a dog"'), ("b.jpg", ' 5" boat')]
+    (tmp_path / "metadata.csv").write_text("".join(end.join(line) + "\n" for line in lines))
+    assert [row["caption"] for row in rows_of(tmp_path)] == ['a "big" cat, a dog', '5" boat']
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [('a.jpg,"a cat\nb.jpg,a boat\n', "line 2: unexpected end of data"), ('a.jpg,x\nb.jpg,"a" boat\n', "line 3: ',' ")],
+)
+def test_a_quote_that_is_not_closed_swallows_no_rows(tmp_path, text, message):
+    for name in "ab":
+        save_pair(tmp_path, name)
+    (tmp_path / "metadata.csv").write_text("file_name,caption\n" + text)
+    with pytest.raises(
+        ValueError, match=rf"metadata\.csv cannot be read: {message}.*; a text in double quotes ends with"
+    ):
+        rows_of(tmp_path)
+
+
+def test_columns_of_one_name_are_refused(tmp_path):
+    save_pair(tmp_path, "a")
+    (tmp_path / "metadata.csv").write_text("file_name,caption,caption\na.jpg,one,two\n")
+    with pytest.raises(
+        ValueError, match=r"metadata\.csv cannot be read: it has two columns 'caption': rename or remove"
+    ):
+        rows_of(tmp_path)
 
 
 def test_ids_of_rows_are_unique(tmp_path):

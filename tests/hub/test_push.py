@@ -260,7 +260,10 @@ def test_a_list_of_files_that_stays_wrong_is_no_empty_repository(hub, api, name,
 
 def test_a_tag_that_fails_is_added_by_running_again(hub, api, name, versions):
     hub.faults.add("POST .*/tag/", "status", code=400)
-    with pytest.raises(PublishError, match=r"the data is published as \w+, its tag is not: .* run it again"):
+    with pytest.raises(
+        PublishError,
+        match=r"^the data is published as \w+, its tag is not: the Hub answered 400[^;]*; run it again to go on$",
+    ):
         push(name, versions[0])
     assert (commits(api, name), tags(api, name)) == (1, {})
     revision, _, tag = push(name, versions[0])

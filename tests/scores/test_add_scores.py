@@ -10,6 +10,7 @@ from datasets import load_dataset
 import sds_hf.scores.base.rows as rows_module
 from sds_hf import ASF, PCS, ClassesPresent, ClipSim, add_scores, score_table
 from sds_hf.clip.encoder import Encoder
+from sds_hf.scores.base.batches import common_labels
 
 
 @pytest.fixture
@@ -140,6 +141,15 @@ def test_other_errors_are_not_swallowed(dataset, pcs, monkeypatch):
     monkeypatch.setattr(PCS, "version", 97)
     with pytest.raises(ZeroDivisionError):
         add_scores(dataset, pcs)
+
+
+def test_a_dtype_and_the_one_that_auto_stands_for_are_the_same(tiny_clip):
+    """A table names the dtype, so that a recipe with `auto` has one score of it and the table the others."""
+    one = ClipSim(model=tiny_clip)
+    other = {"bf16": "fp32", "fp32": "bf16"}[one.identity()["dtype"]]
+    assert common_labels([one, PCS(model=tiny_clip, dtype=one.identity()["dtype"])]) == "auto"
+    with pytest.raises(ValueError, match=r"two scores write the column 'clip_sim', with different \['dtype'\]"):
+        common_labels([one, PCS(model=tiny_clip, dtype=other)])
 
 
 def test_what_makes_no_sense_is_refused(dataset, pcs, tiny_clip):

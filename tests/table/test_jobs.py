@@ -409,7 +409,8 @@ def test_only_rows_that_failed_are_scored_again(failing, dataset, scores, tmp_pa
     before, calls = times(table.folder), []
     repair(tmp_path, 1)
     with pytest.raises(
-        ValueError, match=r"source\.sha256 is .* if only rows that failed have changed, use retry='failed'"
+        ValueError,
+        match=r"rows have changed, or their order\); .* if only rows that failed have changed, use retry='failed'",
     ):
         score_table(failing, scores, table.folder, **settings)
     again = score_table(failing, scores, table.folder, **settings, retry="failed", progress=lambda *d: calls.append(d))

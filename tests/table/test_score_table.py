@@ -14,6 +14,7 @@ from datasets import Dataset
 from support.crashes import Crash, crash_at
 from support.models import make_clip
 from support.rows import random_dataset
+from support.watching import Steps
 
 from sds_hf import ASF, PCS, ClassesPresent, ScoreTable, score_table
 from sds_hf.clip.encoder import Encoder
@@ -247,14 +248,25 @@ def test_another_setting_is_refused(dataset, pcs, scores, copy, change, differen
 
 
 def test_other_rows_weights_and_scores_are_refused(dataset, pcs, scores, copy, tmp_path):
-    with pytest.raises(ValueError, match=r"\(source\.rows is 12, now 11\); choose"):
+    with pytest.raises(
+        ValueError, match=r"\(the dataset had 12 rows, now 11\); choose another out=\.\.\. or delete it$"
+    ):
         score_table(dataset.select(range(11)), scores, copy, rows_per_shard=5)
-    with pytest.raises(ValueError, match=r"source\.sha256 is .*\); choose"):
+    with pytest.raises(
+        ValueError,
+        match=r"\(the dataset's rows have changed, or their order\); choose another out=\.\.\. or delete it$",
+    ):
         score_table(dataset.select([1, 0, *range(2, 12)]), scores, copy, rows_per_shard=5)
-    with pytest.raises(ValueError, match=r"\(rows_per_shard is 5, now 6\)"):
+    with pytest.raises(ValueError, match=r"\(rows_per_shard is 5, now 6\); .*, or go on with rows_per_shard=5$"):
         score_table(dataset, scores, copy, rows_per_shard=6)
-    with pytest.raises(ValueError, match=r'scores\.asf_miou\.score is "asf_miou", now null'):
+    with pytest.raises(
+        ValueError, match=r"\(asf_miou is in it and not asked for\); choose another out=\.\.\. or delete it$"
+    ):
         score_table(dataset, [pcs], copy, rows_per_shard=5)
+    with pytest.raises(
+        ValueError, match=r"\(boundary is not in it\); choose .*; `sds-hf score` with its option `add` adds"
+    ):
+        score_table(dataset, [*scores, "boundary"], copy, rows_per_shard=5)
     with pytest.raises(ValueError, match=r'labels\.name is "voc", now "coco"|scores\.\w+\.labels is "voc", now "coco"'):
         score_table(dataset, [PCS(**pcs.values() | {"labels": "coco"})], copy, rows_per_shard=5)
     other = PCS(**pcs.values() | {"model": str(make_clip(tmp_path / "other", seed=3))})
@@ -287,6 +299,17 @@ def test_the_digest_of_the_rows_is_of_what_they_hold(dataset, stored, tmp_path):
     for change in ({"id": "other"}, {"mask": rows[2]["mask"]}, {"image": None}, {"classes": [1, 2, 3]}):
         changed = Dataset.from_list([{**rows[0], **change}, *rows[1:]], features=dataset.features)
         assert content_digest(changed) != digest
+
+
+def test_what_goes_over_the_dataset_before_its_rows_says_how_far_it_is(dataset, tmp_path):
+    dataset.save_to_disk(tmp_path / "saved")
+    on_disk = Dataset.load_from_disk(tmp_path / "saved")  # whose content is read once in a process
+    steps = Steps()
+    score_table(on_disk, "tfdp", tmp_path / "scores", watch=steps)
+    assert steps.totals == steps.last == {"fitting": 12, "reading": 12}
+    steps = Steps()
+    score_table(on_disk, "boundary", tmp_path / "others", watch=steps)
+    assert steps.totals == {}  # nothing is fitted, and the content is known
 
 
 # Failures

@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sds_hf.data.labels import CITYSCAPES, IGNORE_INDEX
+from sds_hf.data.names_files import is_background, letters, read_names
 from sds_hf.data.sources.files import UnknownLayoutError, natural, subfolders
 from sds_hf.data.sources.masks import read_mask
 from sds_hf.data.sources.reader import Reader, Row
 
+NAMES_FILE = "label_colors.txt"  # of Datumaro
 IMAGE_END = "_leftImg8bit.png"
 ANNOTATIONS = ("gtFine", "gtCoarse")
 EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)  # label ids of train ids 0 to 18
@@ -22,11 +24,12 @@ class Cityscapes(Reader):
     """`leftImg8bit/<split>/<city>/*_leftImg8bit.png` and `gtFine/<split>/<city>/*_gtFine_labelIds.png`.
 
     Masks become train ids plus 1; what is not evaluated is 255, and 0 does not occur. Where there are no
-    `labelIds` files, `labelTrainIds` files are read.
+    `labelIds` files, `labelTrainIds` files are read. The folders of the cities may be left out. Where Datumaro wrote
+    other classes in this layout, its `label_colors.txt` says them, and label ids are the places of their names in it.
 
     Args:
         path: the folder that holds both.
-        labels: `cityscapes` if None.
+        labels: `cityscapes` if None, or the classes of `label_colors.txt`.
         split: `train`, `val`, `test` (without annotations), or `train_extra` of `gtCoarse`.
         masks: `gtFine` or `gtCoarse`; if None the first of them that has the split.
         instances: whether to read the single objects too, as pictures of ids in the column `instances`: 1000 times the
@@ -45,7 +48,7 @@ class Cityscapes(Reader):
         instances: bool = False,
     ) -> None:
         super().__init__(path, labels)
-        if self.labels is not CITYSCAPES:
+        if self.labels is not CITYSCAPES and not (self.path / NAMES_FILE).is_file():
             raise UnknownLayoutError(f"Cityscapes' label ids mean its own classes, not those of {self.labels.name!r}")
         self.masks = masks or next(
             (name for name in ANNOTATIONS if (self.path / name / split).is_dir()), ANNOTATIONS[0]
@@ -64,12 +67,28 @@ class Cityscapes(Reader):
         return (path / "leftImg8bit").is_dir() and any((path / name).is_dir() for name in ANNOTATIONS)
 
     def default_labels(self) -> str:
-        """`cityscapes`."""
-        return "cityscapes"
+        """`cityscapes`, unless `label_colors.txt` names other classes.
+
+        Raises:
+            ValueError: if that file cannot be read as names, or leaves open which is 0: Datumaro adds a background
+                before those that it lists, unless one of them is black.
+        """
+        own = self.path / NAMES_FILE
+        if not own.is_file():
+            return "cityscapes"
+        names = read_names(self.file(own))
+        if not is_background(names.names[0]) and (0, 0, 0) not in names.colors.values():
+            raise UnknownLayoutError(
+                f"{own} names no background and no colour is black, so that 0 is {names.names[0]!r} or what is in no "
+                "class: give a file that begins with one of them as labels=..."
+            )
+        listed = [letters(names.names.get(number, "")) for number in EVALUATED]
+        return "cityscapes" if listed == [letters(name) for name in CITYSCAPES.names[1:]] else str(own)
 
     def entries(self) -> list[Path]:
         """See `Reader.entries`."""
-        return sorted(self.images.glob(f"*/*{IMAGE_END}"), key=lambda path: natural(path.name))
+        images = (path for depth in ("", "*/") for path in self.images.glob(f"{depth}*{IMAGE_END}"))
+        return sorted(images, key=lambda path: natural(path.name))
 
     def read(self, entry: Path) -> Row | None:
         """See `Reader.read`."""
@@ -81,14 +100,18 @@ class Cityscapes(Reader):
         ids = self._annotation(entry, INSTANCE_IDS)
         if self.further and not ids.exists():
             return self.missing("image without instances", entry, ids)
-        stored = read_mask(self.file(path))
-        mask = _from_label_ids(stored, path) if path == files[0] else _from_train_ids(stored)
         extra_cells: dict[str, Any] = {column: _objects(self.file(ids)) for column in self.further}
-        return self.row(name, entry, self.check_mask(mask, path), **extra_cells)
+        return self.row(name, entry, self._mask(path, path == files[0]), **extra_cells)
+
+    def _mask(self, path: Path, has_label_ids: bool) -> np.ndarray:
+        if self.labels is not CITYSCAPES:
+            return self.read_indices(path)
+        stored = read_mask(self.file(path))
+        return self.check_mask(_from_label_ids(stored, path) if has_label_ids else _from_train_ids(stored), path)
 
     def _annotation(self, image: Path, kind: str) -> Path:
         name = image.name.removesuffix(IMAGE_END)
-        return self.annotations / image.parent.name / f"{name}_{self.masks}_{kind}.png"
+        return self.annotations / image.parent.relative_to(self.images) / f"{name}_{self.masks}_{kind}.png"
 
 
 def _from_label_ids(mask: np.ndarray, path: Path) -> np.ndarray:

@@ -14,7 +14,7 @@ from sds_hf.data.sources.coco_files import COCOAnnotated, Listed, annotation_fil
 from sds_hf.data.sources.files import UnknownLayoutError
 from sds_hf.data.sources.findings import check_sizes
 from sds_hf.data.sources.reader import Row
-from sds_hf.errors import extra_module
+from sds_hf.errors import extra_module, short
 
 FARTHEST = 100_000  # pixels from the corner; pycocotools walks along every edge, and fails on longer ones
 
@@ -83,7 +83,7 @@ class COCOInstances(COCOAnnotated):
         for region in sorted(regions, key=lambda region: region.order):
             mask[region.part.window][region.part.mask] = region.value
         outlines = [region.outline for region in regions if region.outline is not None]
-        return self.row(listed.name, listed.image, mask, listed.caption, instances=outlines)
+        return self.row(listed.name, listed.image, mask, listed.caption, **dict.fromkeys(self.further, outlines))
 
     def _region(self, listed: Listed, annotation: Mapping[str, Any], size: tuple[int, int]) -> Region | None:
         """The pixels of an annotation; None if it has no outline, or covers no pixel.
@@ -113,22 +113,47 @@ class COCOInstances(COCOAnnotated):
         outline = {"class": index, "polygons": polygons, "counts": counts, "size": list(size), "iscrowd": crowd}
         return Region(number, crowd, area, value, part, outline if index in self.labels.class_ids else None)
 
-    def _polygons(self, shape: list[list[float]]) -> list[list[float]]:
+    def _polygons(self, shape: Any) -> list[list[float]]:
         """Those that enclose something; `pycocotools` takes four numbers for a box.
 
         Raises:
             ValueError: if a polygon is no list of x and y.
         """
-        arrays = [np.asarray(polygon, np.float64) for polygon in shape]
-        if len(arrays) > 2 and all(array.shape == (2,) for array in arrays):
-            raise ValueError(f"a polygon is one list x, y, x, y, ..., not pairs such as {arrays[0].tolist()}")
-        for array in arrays:
-            if array.ndim != 1 or len(array) % 2 or not (np.abs(array) < FARTHEST).all():
-                raise ValueError(f"a polygon is x, y, x, y, ... below {FARTHEST}, not {array.tolist()}"[:200])
+        polygons = [] if shape is None else shape
+        if not isinstance(polygons, list) or not all(isinstance(polygon, list) for polygon in polygons):
+            raise ValueError(
+                "a segmentation is a list of polygons [[x, y, x, y, ...], ...] or run lengths "
+                f'{{"size", "counts"}}, not {short(shape)}'
+            )
+        if pair := _pair_of(polygons):
+            raise ValueError(f"a polygon is one list x, y, x, y, ..., not pairs such as {short(pair)}")
+        arrays = [_corners(polygon) for polygon in polygons]
         whole = [array.tolist() for array in arrays if len(array) >= 6]
         if fewer := len(arrays) - len(whole) if arrays else 1:
             self.counts["outline of fewer than three corners"] += fewer
         return whole
+
+
+def _pair_of(polygons: list[list[Any]]) -> list[Any] | None:
+    """The first corner of polygons that are lists of corners, or are themselves the corners of one."""
+    if len(polygons) > 2 and all(len(polygon) == 2 for polygon in polygons):
+        return polygons[0]
+    return next((polygon[0] for polygon in polygons if polygon and isinstance(polygon[0], list)), None)
+
+
+def _corners(polygon: list[Any]) -> np.ndarray:
+    """x, y, x, y, ... of a polygon, (n,) float64.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        corners = np.asarray(polygon, np.float64)
+    except (ValueError, TypeError):
+        corners = np.full(1, np.nan)
+    if len(corners) % 2 or not (np.abs(corners) < FARTHEST).all():
+        raise ValueError(f"a polygon is x, y, x, y, ... in pixels below {FARTHEST}, not {short(polygon)}")
+    return corners
 
 
 def _run_lengths(shape: Mapping[str, Any], size: tuple[int, int]) -> tuple[Any, tuple[int, int]]:
@@ -137,6 +162,8 @@ def _run_lengths(shape: Mapping[str, Any], size: tuple[int, int]) -> tuple[Any, 
     Raises:
         ValueError: if they are not of a picture of that size.
     """
+    if not {"size", "counts"} <= shape.keys():
+        raise ValueError(f'run lengths are {{"size": [height, width], "counts": ...}}, not {short(shape)}')
     if tuple(shape["size"]) != size:
         raise ValueError(f"run lengths for {shape['size']} in a picture of {list(size)}, [height, width]")
     return shape["counts"], size

@@ -1,6 +1,7 @@
 """PASCAL VOC 2012 and folders laid out like it."""
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -44,13 +45,16 @@ class PascalVOC(Reader):
         self.split, self.list = split, lists / f"{split}.txt"
         if root.is_dir() and not self.list.exists():
             splits = sorted(file.stem for file in lists.glob("*.txt"))
-            raise UnknownLayoutError(f"no split {split!r} in {lists}; there are {splits}")
+            such_as = f": give split=..., e.g. split={splits[0]!r}" if splits else ""
+            raise UnknownLayoutError(f"no split {split!r} in {lists}; there are {splits}{such_as}")
         super().__init__(root, labels)
         self.masks = self.path / masks
         self.further = {"instances": "picture"} if instances else {}
         own = self.path / NAMES_FILES[0]
-        if not ids and own.is_file() and mask_values(str(self.file(own))).labels == self.labels:
-            return  # the tree says itself that its masks hold indices
+        values = mask_values(str(self.file(own))) if own.is_file() and not ids else None
+        if values and (values.labels, values.indices) == (self.labels, self.values.indices):
+            self.values = values  # the tree says itself which indices or colours its masks hold
+            return
         self.choose_ids(ids, self._mask_files if self.labels.original_ids else {}, self.masks, unless_same=True)
 
     @classmethod
@@ -96,15 +100,15 @@ class PascalVOC(Reader):
         return self.row(entry, image, self.read_indices(mask), **extra_cells)
 
     @cached_property
-    def _image_files(self) -> dict[str, Path]:
+    def _image_files(self) -> Mapping[str, Path]:
         return files_by_stem(self.path / "JPEGImages", SUFFIXES, deep=True)
 
     @cached_property
-    def _mask_files(self) -> dict[str, Path]:
+    def _mask_files(self) -> Mapping[str, Path]:
         return files_by_stem(self.masks, (".png",), deep=True)
 
     @cached_property
-    def _id_files(self) -> dict[str, Path]:
+    def _id_files(self) -> Mapping[str, Path]:
         return files_by_stem(self.path / "SegmentationObject", (".png",), deep=True)
 
     def _lines(self) -> list[str]:

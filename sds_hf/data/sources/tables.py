@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,24 +75,42 @@ def read_table(path: Path) -> list[dict[str, Any]]:
 
 
 def _csv_rows(text: str) -> list[dict[str, Any]]:
-    """Rows of a table whose columns are parted by the commas, semicolons or tabs of its header.
+    """Rows of a table whose columns are parted by the commas, semicolons, tabs or bars of its header.
 
     Raises:
-        ValueError: if a row has more values than there are columns; names the line.
+        ValueError: if two columns have one name, a row has more values than there are columns, or a quote is not
+            closed, which would make one text of all that follows; names the line.
     """
     header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
-    rows = []
-    for row in reader:
+    delimiter = max(",;\t|", key=header.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    names = [name.strip() for name in reader.fieldnames or []]
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise ValueError(f"it has two columns {twice!r}: rename or remove one")
+    reader.fieldnames = names
+    rows: list[dict[str, Any]] = []
+    for row in _with_lines(reader):
         if (extra := row.pop(None, None)) is not None:
             raise ValueError(
-                f"line {reader.line_num} has {len(row) + len(extra)} values for {len(row)} columns; a text with "
+                f"line {reader.line_num} has {len(row) + len(extra)} values for the columns {names}; a text with "
                 f"{delimiter!r} in it must stand in double quotes"
             )
         rows.append(row)
     return rows
+
+
+def _with_lines(reader: "csv.DictReader[str]") -> Iterator[dict[Any, Any]]:
+    """The rows of a table; what is wrong with its quotes names the line where the row begins."""
+    while True:
+        line = reader.line_num + 1
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ValueError(
+                f"line {line}: {error}; a text in double quotes ends with one, and has each of its own twice"
+            ) from error
 
 
 def text_of(cell: Any) -> str | None:

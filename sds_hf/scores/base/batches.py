@@ -73,13 +73,22 @@ def common_labels(scores: "Sequence[Score]") -> str:
     writers: dict[str, Score] = {}
     for score in scores:
         for column in score.writes:
-            other = writers.setdefault(column, score).values()
-            differing = {key for key, value in score.values().items() if other.get(key, value) != value}
-            if differing or (writers[column] is not score and writers[column].name == score.name):
+            other = writers.setdefault(column, score)
+            differing = _differing(score, other)
+            if differing or (other is not score and other.name == score.name):
                 raise ValueError(
                     f"two scores write the column {column!r}, with different {sorted(differing) or score.name}"
                 )
     return spaces.pop()
+
+
+def _differing(score: "Score", other: "Score") -> set[str]:
+    """Settings that both have, with different values; a dtype `auto` is what it stands for."""
+    values = other.values()
+    names = {name for name, value in score.values().items() if values.get(name, value) != value}
+    if "dtype" in names and score.identity().get("dtype") == other.identity().get("dtype"):
+        names.remove("dtype")
+    return names
 
 
 def all_columns(scores: "Sequence[Score]") -> dict[str, pa.DataType]:
