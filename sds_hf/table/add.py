@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
@@ -16,6 +16,7 @@ from sds_hf.data.cells import READABLE
 from sds_hf.data.content import content_digest
 from sds_hf.data.labels import labels_of
 from sds_hf.files import is_remote, named_folder
+from sds_hf.progress import Watch, adding, nothing, once_told
 from sds_hf.scores.base.batches import common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.table.join import check_columns, differing, join_tables
@@ -50,7 +51,7 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
         scores: what to compute, as for `add_scores`; those that it has with the same settings, of all rows, are left
             out.
         out: folder of the table.
-        **job: `batch_size`, `source`, `progress`, `engine`, see `score_table`.
+        **job: `batch_size`, `source`, `progress`, `watch`, `engine`, see `score_table`.
 
     Returns:
         The table with all scores.
@@ -77,7 +78,7 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
     team = Team(named_folder(folder), rank_together("adding scores"))
     with _at_work(team, aside):
         table = ScoreTable.load(folder)
-        _check_same(table, dataset, chosen)
+        _check_same(table, dataset, chosen, job.get("watch", nothing))
         stored = {entry["score"]: entry for entry in table.manifest["scores"]}
         check_columns(list((stored | {score.name: _identity(score, table) for score in chosen}).values()))
         lacking = [score for score in chosen if _lacks(table.manifest, score)]
@@ -131,8 +132,7 @@ def _begin(task: Task, table: ScoreTable) -> None:
     if read_manifest(task.folder) is not None:
         return
     make_folder(task.folder)
-    task.fit()
-    task.request["source"]["sha256"] = content_digest(cast("Dataset", task.dataset), task.columns)
+    task.read()
     stored = [score for score in task.scores if _identity(score, table) in table.manifest["scores"]]
     shards, finished = Shards(task.folder, table.manifest["source"]["rows"], task.rows_per_shard), dict[int, Shard]()
     for number, (path, entry) in enumerate(zip(table.paths, table.manifest["shards"], strict=True)):
@@ -156,7 +156,7 @@ def _identity_in(manifest: Mapping[str, Any], score: "Score") -> dict[str, Any]:
     return identity
 
 
-def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]") -> None:
+def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]", watch: Watch) -> None:
     """Refuse a dataset that is not the one a table was made of.
 
     Raises:
@@ -168,7 +168,11 @@ def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]"
             f"{table.folder} is of the label space {table.manifest['labels']['name']!r}, and this would be of "
             f"{labels.name!r}: say which with labels=..."
         )
-    if len(dataset) != source["rows"] or content_digest(dataset, _columns(source)) != source["sha256"]:
+    with once_told(watch, "reading", len(dataset)) as tell:
+        same = len(dataset) == source["rows"] and (
+            content_digest(dataset, _columns(source), adding(tell)) == source["sha256"]
+        )
+    if not same:
         raise ValueError(
             f"{table.folder} was made of {source['rows']:,} rows that are not those of this dataset; give the one it "
             "was made of, or choose another out=..."
