@@ -122,6 +122,7 @@ def test_the_script_is_one_file_without_secrets(raw):
 def test_a_bucket_is_a_folder(hub):
     folder = folder_at(f"{OUT}/deep/folder")
     HfApi().create_bucket("user/scores", exist_ok=True)
+    assert folder_at(folder) is folder
     assert not folder.exists()
     (folder / "a.json").write_bytes(b"one")
     (folder / "b.json").write_bytes(b"two")
