@@ -56,7 +56,8 @@ PLAN = Recipe.from_dict({"scores": {"classes_present": {}}})
 
 def order(out: str, jobs: int = 2, **options) -> Order:
     settings = {"flavor": "cpu-basic", "hours": 1.0, "package": f"sds-hf=={version()}", "plan": PLAN, **options}
-    return make_order(RAW, out, ("--scores", "classes_present"), jobs=jobs, **{"rows_per_shard": 3, **settings})
+    settings = {"rows_per_shard": 3, "arguments": ("--scores", "classes_present"), **settings}
+    return make_order(RAW, out, jobs=jobs, **settings)
 
 
 def version() -> str:
@@ -180,6 +181,19 @@ def test_a_job_that_always_dies_is_given_up(raw, runner, tmp_path):
     assert parts(runner).count("1/2") == 3
     table = score_by_jobs(order(f"{OUT}/lost"), lambda sentence: None)
     assert shards(table.folder) == whole(tmp_path)
+
+
+@pytest.mark.slow
+def test_one_job_more_ends_a_table_that_no_job_saw_whole(raw, runner, tmp_path):
+    """Also one of which only what is needed is scored, whose manifest counts that."""
+    recipe = Recipe.from_yaml(NEEDED)
+    (tmp_path / "recipe.yaml").write_text(NEEDED)
+    asked = order(f"{OUT}/unseen", arguments=(), plan=recipe, recipe=tmp_path / "recipe.yaml", only_needed=True)
+    runner.environments |= {part: [{"SEES_OTHERS": "1"}] for part in asked.parts}
+    table = score_by_jobs(asked, lambda sentence: None)
+    assert parts(runner) == ["1/2", "2/2", "1/2"]
+    one = score_for(open_dataset(RAW), recipe, tmp_path / "one", rows_per_shard=3, source=RAW)
+    assert (shards(table.folder), table.manifest["needed"]) == (shards(one.folder), one.manifest["needed"])
 
 
 @pytest.mark.slow
