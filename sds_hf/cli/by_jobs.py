@@ -106,7 +106,7 @@ def _agree(question: str) -> None:
         agreed = typer.confirm(question)
     except typer.Abort as error:
         raise typer.BadParameter(
-            "nothing was started, since nobody answered: --yes starts without a question"
+            "nothing further was started, since nobody answered: --yes starts without a question"
         ) from error
     if not agreed:
         raise typer.Exit(1)
@@ -148,14 +148,10 @@ def _ask_for_trial(order: "Order") -> None:
     from sds_hf.cli import show
     from sds_hf.progress import duration
 
-    show.out.say(
-        "  time and price   not known: one job scores one shard and measures; the shard counts. --pace spares this"
-    )
-    show.out.say(
-        "  at most          {}, ${} if it is started 3 times",
-        duration(order.hours * 3600),
-        f"{order.most_dollars:,.2f}",
-    )
+    limit = f"{duration(order.hours * 3600)}, ${order.most_dollars:,.2f} if it is started 3 times"
+    trial = "one job scores one shard, which stays in the table, and measures; --pace spares it"
+    show.out.say("  time and price   not known yet: {}", trial)
+    show.out.say("  at most          {}", limit)
     _agree("Start one job as a trial?")
 
 
@@ -179,11 +175,9 @@ def _say_price(order: "Order", left: "Left", pace: "Pace | None") -> None:
 
     takes = left.takes(pace, order) if pace else None
     if pace and takes:
-        start = (
-            "and as long as it takes to start"
-            if pace.start is None
-            else f"{duration(pace.start)} a job for its start included"
-        )
+        start = "and as long as it takes to start"
+        if pace.start is not None:
+            start = f"{duration(pace.start)} a job for its start included"
         told = f"about {duration(takes[0])} and ${takes[1]:,.2f} at {pace.rows_per_second:.3g} rows/s a job, {start}"
     else:
         told = "not known: --pace says how many rows/s such a machine makes, as `sds-hf bench` measures it"

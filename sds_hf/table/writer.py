@@ -159,7 +159,10 @@ def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None, p
             begin(job.task, manifest, finished, _entries(manifest, phase))
         for number, parts in _scored(job, shards, mine, begun, finished, told, hand, stop_if_asked, phase):
             shards.write(number, *joined(parts))
-    return team.one_by_one(lambda: _end_if_whole(job.task, phase))
+    is_whole = team.one_by_one(lambda: _end_if_whole(job.task, phase))
+    if is_whole:
+        shards.forget_journal()
+    return is_whole
 
 
 def _end_if_whole(task: Task, phase: Phase | None) -> bool:

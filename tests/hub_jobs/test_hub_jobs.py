@@ -56,7 +56,8 @@ PLAN = Recipe.from_dict({"scores": {"classes_present": {}}})
 
 def order(out: str, jobs: int = 2, **options) -> Order:
     settings = {"flavor": "cpu-basic", "hours": 1.0, "package": f"sds-hf=={version()}", "plan": PLAN, **options}
-    return make_order(RAW, out, ("--scores", "classes_present"), jobs=jobs, **{"rows_per_shard": 3, **settings})
+    settings = {"rows_per_shard": 3, "arguments": ("--scores", "classes_present"), **settings}
+    return make_order(RAW, out, jobs=jobs, **settings)
 
 
 def version() -> str:
@@ -122,6 +123,7 @@ def test_the_script_is_one_file_without_secrets(raw):
 def test_a_bucket_is_a_folder(hub):
     folder = folder_at(f"{OUT}/deep/folder")
     HfApi().create_bucket("user/scores", exist_ok=True)
+    assert folder_at(folder) is folder
     assert not folder.exists()
     (folder / "a.json").write_bytes(b"one")
     (folder / "b.json").write_bytes(b"two")
@@ -179,6 +181,19 @@ def test_a_job_that_always_dies_is_given_up(raw, runner, tmp_path):
     assert parts(runner).count("1/2") == 3
     table = score_by_jobs(order(f"{OUT}/lost"), lambda sentence: None)
     assert shards(table.folder) == whole(tmp_path)
+
+
+@pytest.mark.slow
+def test_one_job_more_ends_a_table_that_no_job_saw_whole(raw, runner, tmp_path):
+    """Also one of which only what is needed is scored, whose manifest counts that."""
+    recipe = Recipe.from_yaml(NEEDED)
+    (tmp_path / "recipe.yaml").write_text(NEEDED)
+    asked = order(f"{OUT}/unseen", arguments=(), plan=recipe, recipe=tmp_path / "recipe.yaml", only_needed=True)
+    runner.environments |= {part: [{"SEES_OTHERS": "1"}] for part in asked.parts}
+    table = score_by_jobs(asked, lambda sentence: None)
+    assert parts(runner) == ["1/2", "2/2", "1/2"]
+    one = score_for(open_dataset(RAW), recipe, tmp_path / "one", rows_per_shard=3, source=RAW)
+    assert (shards(table.folder), table.manifest["needed"]) == (shards(one.folder), one.manifest["needed"])
 
 
 @pytest.mark.slow
@@ -373,7 +388,7 @@ def test_a_trial_says_time_and_price_before_the_rest(raw, runner, capsys, monkey
     assert main(words_for(out)) == 1
     assert (asked, len(runner.jobs)) == (["Start one job as a trial?"], 0)
     said = capsys.readouterr().out
-    assert "time and price   not known: one job scores one shard and measures; the shard counts" in said
+    assert "time and price   not known yet: one job scores one shard, which stays in the table, and measures" in said
     assert "at most          4.0 h, $60.00 if it is started 3 times" in said
 
     asked = asking(monkeypatch, True, False)
@@ -384,7 +399,9 @@ def test_a_trial_says_time_and_price_before_the_rest(raw, runner, capsys, monkey
     line, said = last_line_of_progress(runner), capsys.readouterr().out
     assert line["done"] == line["total"] == 3
     assert line["rows_per_s"] == pytest.approx(3 / line["elapsed_s"], rel=0.2)  # of a moment, in milliseconds
-    assert f"trial: 3 rows scored in 0 s, {line['rows_per_s']:.3g} rows/s; " in said
+    took, rate = re.findall(r"trial: 3 rows scored in (\d+) s, ([\d.]+) rows/s; ", said)[0]
+    assert int(took) == pytest.approx(line["elapsed_s"], abs=0.6)
+    assert float(rate) == pytest.approx(line["rows_per_s"], rel=0.01)
     (job,) = runner.jobs.values()
     start = job["ended"] - job["started"] - line["elapsed_s"]
     (told,) = re.findall(r"rows/s; (\d+) s of the job besides, to install, load and end", said)
@@ -441,6 +458,7 @@ def test_no_trial_while_jobs_are_at_work(raw, runner, capsys, monkeypatch):
     assert len(runner.jobs) == 2
 
 
+@pytest.mark.slow
 def test_a_log_without_a_pace_is_said(raw, runner, capsys, monkeypatch):
     monkeypatch.setattr(fleet.Fleet, "_log", lambda self, job: None)
     asked = asking(monkeypatch, True, False)

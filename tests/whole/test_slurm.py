@@ -153,11 +153,13 @@ def test_a_shell_of_srun_and_what_is_started_in_it(cluster):
         f"""set -e
         [ "$SLURM_PROCID" = 0 ] || exit 0
         {score} in-a-shell
-        srun --overlap --ntasks 2 {score} in-a-step-of-a-shell
+        srun --overlap --ntasks 2 sds-hf score candidates --out in-a-step-of-a-shell
         job=$(sbatch --parsable --ntasks 2 --output sent.log --wrap "{score} sent-from-a-shell")
         {ENDED} "$job"
         """
     )
-    cluster.run(f"script -qec {shlex.quote('srun --ntasks 2 --pty bash shell.sh')} /dev/null < /dev/null")
+    said = cluster.run(f"script -qec {shlex.quote('srun --ntasks 2 --pty bash shell.sh')} /dev/null < /dev/null")
+    assert said.count("27 rows scored") == 1
+    assert "nothing to do" not in said  # as a second process says that takes itself for the only one
     for name in ("in-a-shell", "in-a-step-of-a-shell", "sent-from-a-shell"):
         cluster.check(name)
