@@ -18,7 +18,7 @@ from sds_hf.data.sources import make_reader
 from sds_hf.demo.dataset import SIDE, demo_features, demo_rows
 from sds_hf.errors import public_name
 from sds_hf.files import named_folder
-from sds_hf.progress import Watch, adding, nothing
+from sds_hf.progress import Watch, adding, nothing, once_told
 from sds_hf.publishing.publish import Published, check_target, publish, target_of
 from sds_hf.scores.base.score import Score
 from sds_hf.selection.cascade.score import score_for
@@ -200,11 +200,11 @@ def target_arguments(recipe: Recipe, out: Path, target: Mapping[str, Any]) -> di
 def _scored(
     recipe: Recipe, dataset: Dataset, out: Path, watch: Watch, all_scores: bool, job: Mapping[str, Any]
 ) -> ScoreTable:
-    with watch("scoring", len(dataset), str(current_device())) as tell:
+    with once_told(watch, "scoring", len(dataset), str(current_device())) as tell:
         scores = scores_of(recipe)
         if all_scores:
-            return score_table(dataset, scores, out / "scores", progress=tell, **job)
-        return score_for(dataset, recipe, out / "scores", scores=scores, progress=tell, **job)
+            return score_table(dataset, scores, out / "scores", progress=tell, watch=watch, **job)
+        return score_for(dataset, recipe, out / "scores", scores=scores, progress=tell, watch=watch, **job)
 
 
 def scores_of(recipe: Recipe) -> list[Score]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
 
 MINUTE = 60.0  # seconds of work that may be lost, and that Ctrl-C may take
@@ -20,6 +20,20 @@ class Watch(Protocol):
 def nothing(step: str, total: int | None, device: str = "") -> Iterator[Tell]:
     """A `Watch` that shows nothing."""
     yield lambda finished, failed: None
+
+
+@contextmanager
+def once_told(watch: Watch, step: str, total: int | None, device: str = "") -> Iterator[Tell]:
+    """A step that is shown from the first time that it is told of; before, others can be."""
+    with ExitStack() as shown:
+        tells: list[Tell] = []
+
+        def tell(finished_rows: int, failed: int) -> None:
+            if not tells:
+                tells.append(shown.enter_context(watch(step, total, device)))
+            tells[0](finished_rows, failed)
+
+        yield tell
 
 
 def adding(tell: Tell) -> Callable[[int], None]:
@@ -43,12 +57,16 @@ def duration(seconds: float) -> str:
 
 
 class Pace:
-    """Rows a second since the first call, or since there were fewer again; rows done by then do not count."""
+    """Rows a second since the first call, or since there were fewer again; rows done by then do not count.
+
+    Attributes:
+        seconds: since then, at the last call.
+    """
 
     def __init__(self, total: int | None, clock: Callable[[], float] | None = None) -> None:
         self._total, self._clock = total, clock or time.monotonic
         self._first: tuple[int, float] | None = None
-        self._last = 0
+        self._last, self.seconds = 0, 0.0
 
     def __call__(self, finished_rows: int) -> tuple[float | None, float | None]:
         """Rate and seconds left, None while there is no telling."""
@@ -57,6 +75,7 @@ class Pace:
             self._first = (finished_rows, now)
         self._last = finished_rows
         rows, seconds = finished_rows - self._first[0], now - self._first[1]
+        self.seconds = seconds
         if not rows or seconds <= 0:
             return None, None
         return rows / seconds, None if self._total is None else (self._total - finished_rows) * seconds / rows

@@ -24,6 +24,10 @@ HAPPENED = {
     "now_dropped": "in_a AND in_b AND kept_a AND NOT kept_b",
     "reason": "reason_a <> reason_b",
 }
+EXAMPLES_OF = HAPPENED | {  # rows whose ids are told as new and gone, besides those that were decided otherwise
+    "added": "kept_b AND NOT in_a",
+    "dropped": "kept_a AND NOT in_b",
+}
 SIZES = {name: name for name in ("kept_a", "kept_b", "in_a", "in_b")} | {"new": "NOT in_a", "gone": "NOT in_b"}
 
 
@@ -92,7 +96,7 @@ def _diff(rows: Alignment, first: Version, second: Version, pictures: bool) -> D
         settings=_settings(first, second),
         pictures=seen,
         files=len(set(first.files.items()) ^ set(second.files.items())),
-        examples={name: _examples(rows, name) for name, count in happened.items() if count},
+        examples={name: ids for name, where in EXAMPLES_OF.items() if (ids := _examples(rows, where))},
     )
 
 
@@ -104,8 +108,8 @@ def _reasons(rows: Alignment) -> list[ReasonChange]:
     return [ReasonChange(before=old, after=new, rows=count) for old, new, count in counts]
 
 
-def _examples(rows: Alignment, name: str) -> list[str]:
-    ids = rows.fetch(f"SELECT id FROM aligned WHERE {HAPPENED[name]} ORDER BY id LIMIT {EXAMPLES}")
+def _examples(rows: Alignment, where: str) -> list[str]:
+    ids = rows.fetch(f"SELECT id FROM aligned WHERE {where} ORDER BY id LIMIT {EXAMPLES}")
     return [name for (name,) in ids]
 
 

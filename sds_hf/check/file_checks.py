@@ -70,7 +70,7 @@ def check_stored_checksums(contents: Contents) -> str | None:
     return f"{len(kept)} files of Git LFS" if kept else None
 
 
-def check_checksums(contents: Contents, *, download: bool) -> str:
+def check_checksums(contents: Contents, progress: Callable[[int], None], *, download: bool) -> str:
     """SHA-256 of the files as they are read now; without `download` only of those whose checksum the Hub lacks."""
     wrong, size = [], 0
     paths = [path for path in contents.entries if path in contents.stored]
@@ -80,6 +80,7 @@ def check_checksums(contents: Contents, *, download: bool) -> str:
         size += local_path.stat().st_size
         if read_sha256(local_path) != contents.entries[path].sha256:
             wrong.append(path)
+        progress(contents.entries[path].rows or 0)
     if wrong:
         raise Mismatch(f"not what {MANIFEST} says: {named(wrong)}")
     return f"{len(paths)} files, {size / 1e6:,.1f} MB read"

@@ -1,6 +1,6 @@
 """What is compared in the rows of a published dataset: ids, scores and masks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -22,7 +22,7 @@ OF_CANDIDATES = {"row", "status", "error", "kept", "reason", "classes_present", 
 MODES = ("L", "P")  # of masks whose pixels are indices
 
 
-def check_ids(contents: Contents) -> str | None:
+def check_ids(contents: Contents, progress: Callable[[int], None]) -> str | None:
     """Ids are there and unique; 8 bytes a row are held."""
     if "id" not in contents.info.features:
         return None
@@ -35,6 +35,7 @@ def check_ids(contents: Contents) -> str | None:
         for group in contents.groups(DATA, ["id"]):
             count, nulls = count + group.num_rows, nulls + group["id"].null_count
             yield from group["id"].to_pylist()
+            progress(group.num_rows)
 
     wrong = [short(name) for name in repeated_ids(ids) if name is not None] + [short(None)] * bool(nulls)
     if wrong:
@@ -42,7 +43,7 @@ def check_ids(contents: Contents) -> str | None:
     return f"{count:,} ids, all different"
 
 
-def check_scores(contents: Contents) -> str | None:
+def check_scores(contents: Contents, progress: Callable[[int], None]) -> str | None:
     """The kept rows of the score table are the rows of the data: same ids, same scores, same order."""
     if not contents.tables(SCORES):
         return None
@@ -59,6 +60,7 @@ def check_scores(contents: Contents) -> str | None:
                 if not _same(here, there) and not (name == "id" and str(here) == there):
                     raise Mismatch(f"{name} of row {row} is {short(here)}, in the score table {short(there)}")
         offset += group.num_rows
+        progress(group.num_rows)
     if left := kept.count_rest():
         raise Mismatch(f"the score table keeps {offset + left:,} rows, the data has {offset:,}")
     return f"{offset:,} kept rows agree in {', '.join(shared)}"

@@ -1,8 +1,9 @@
 """Check a published dataset: that it is what its manifest says, loads as anybody loads it, and holds what it claims."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from sds_hf.check.row_checks import check_ids, check_masks, check_scores
 from sds_hf.data.columns import published_features
 from sds_hf.hub.layout import DATA, MANIFEST, SCORES
 from sds_hf.hub.snapshot import HubSnapshot, Snapshot, SnapshotError, open_snapshot
+from sds_hf.progress import Watch, adding, nothing
 from sds_hf.screen import Block, Screen
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ def verify(
     places: Mapping[str, Any] | None = None,
     sample: int = SAMPLE,
     download: bool = True,
+    watch: Watch = nothing,
 ) -> Verification:
     """Check a dataset that sds-hf published.
 
@@ -95,6 +98,7 @@ def verify(
         sample: masks to decode.
         download: whether to download large files. Otherwise the checksums that the Hub keeps of them are compared,
             and only ends of files and parts of tables are read.
+        watch: shows the progress of each check that reads all rows.
 
     Returns:
         The checks; what is wrong with the dataset is in them.
@@ -109,20 +113,21 @@ def verify(
     for name, number, least in (("sample", sample, 1), ("rescore", rescore, 0)):
         if number < least:
             raise ValueError(f"{name} must be at least {least}, not {number}")
-    return _verify(open_snapshot(target, revision, token), rescore, places, sample, download)
+    return _verify(open_snapshot(target, revision, token), rescore, places, sample, download, watch)
 
 
-def verify_published(name: str, revision: str, token: str | None = None) -> Verification:
+def verify_published(name: str, revision: str, token: str | None = None, watch: Watch = nothing) -> Verification:
     """Check what was just pushed: data of up to 1 GB is loaded again, of more only as `verify(download=False)` does.
 
     Args:
         name: Hub id, whatever folder of that name is here.
         revision: commit.
         token: as in `huggingface_hub`.
+        watch: shows progress, see `verify`.
     """
     snapshot = HubSnapshot(name, revision, token)
     size = sum(file.size for path, file in snapshot.stored().items() if path.startswith((DATA, SCORES)))
-    return _verify(snapshot, download=size <= SMALL)
+    return _verify(snapshot, download=size <= SMALL, watch=watch)
 
 
 def _verify(
@@ -131,6 +136,7 @@ def _verify(
     local_paths: Mapping[str, Any] | None = None,
     sample: int = SAMPLE,
     download: bool = True,
+    watch: Watch = nothing,
 ) -> Verification:
     try:
         entries = snapshot.entries(fresh=True)
@@ -138,20 +144,27 @@ def _verify(
         return Verification(snapshot.name, snapshot.revision, [Check("manifest", False, str(error))])
     contents = Contents(snapshot, entries, snapshot.stored())
     download = download or not isinstance(snapshot, HubSnapshot)
+    rows = contents.rows(DATA)
+    rows_of_all = rows + contents.rows(SCORES)
+
+    def watched(name: str, rows: int, compare: Callable[[Callable[[int], None]], str | None]) -> Check:
+        with watch(name, rows) as tell:
+            return checked(name, lambda: compare(adding(tell)))
+
     checks = [
         Check("manifest", True, f"{len(entries)} files listed"),
         checked("files", lambda: check_files(contents)),
         checked("stored checksums", lambda: check_stored_checksums(contents)),
-        checked("checksums", lambda: check_checksums(contents, download=download)),
+        watched("checksums", rows_of_all, partial(check_checksums, contents, download=download)),
         checked("counts", lambda: check_counts(contents)),
         checked("features", lambda: check_features(contents)),
     ]
     if download:
         checks += [
-            checked("load_dataset", lambda: _check_plain(contents)),
-            checked("streaming", lambda: _check_streaming(contents)),
-            checked("ids", lambda: check_ids(contents)),
-            checked("scores", lambda: check_scores(contents)),
+            watched("load_dataset", rows_of_all, partial(_check_plain, contents)),
+            watched("streaming", _rows_to_stream(contents), partial(_check_streaming, contents)),
+            watched("ids", rows, partial(check_ids, contents)),
+            watched("scores", rows, partial(check_scores, contents)),
         ]
     checks.append(checked("masks", lambda: check_masks(contents, sample)))
     if rescore:
@@ -164,7 +177,7 @@ def _verify(
     return Verification(snapshot.name, snapshot.revision, checks)
 
 
-def _check_plain(contents: Contents) -> str:
+def _check_plain(contents: Contents, progress: Callable[[int], None]) -> str:
     """`load_dataset` gives the rows and features of the card, from a cache of its own."""
     row_counts = []
     with tempfile.TemporaryDirectory(prefix="sds-hf-") as cache:
@@ -179,29 +192,32 @@ def _check_plain(contents: Contents) -> str:
                 if dataset.features != published_features(dataset.features):
                     raise Mismatch("whoever loads it gets no pictures: image and mask must be plain Image()")
             row_counts.append(f"{config} {len(dataset):,}")
+            progress(len(dataset))
             del dataset  # or its files could not be removed everywhere
     return f"rows: {', '.join(row_counts)}"
 
 
-def _check_streaming(contents: Contents) -> str:
+def _check_streaming(contents: Contents, progress: Callable[[int], None]) -> str:
     """A stream has the features of the card and the rows of the manifest; of large data the first rows."""
-    expected = contents.rows(DATA)
-    whole = sum(entry.size for entry in contents.tables(DATA)) <= SMALL
+    expected, rows_to_stream, rows = contents.rows(DATA), _rows_to_stream(contents), 0
+    whole = rows_to_stream == expected
     with tempfile.TemporaryDirectory(prefix="sds-hf-") as cache:
         stream: IterableDataset = contents.snapshot.load(streaming=True, cache_dir=cache)
         same_features(stream.features, contents.info.features, "what is streamed")
-        rows = sum(_rows(batch) for batch in _batches(stream if whole else stream.take(FIRST)))
-    rows_to_stream = expected if whole else min(FIRST, expected)
+        for batch in _batches(stream if whole else stream.take(FIRST)):
+            rows += batch.num_rows
+            progress(batch.num_rows)
     if rows != rows_to_stream:
         raise Mismatch(f"{rows:,} rows are streamed, {MANIFEST} says {expected:,}")
     return f"{rows:,} rows" + ("" if whole else f", the first of {expected:,}")
 
 
+def _rows_to_stream(contents: Contents) -> int:
+    """All rows, or of large data the first ones."""
+    whole = sum(entry.size for entry in contents.tables(DATA)) <= SMALL
+    return contents.rows(DATA) if whole else min(FIRST, contents.rows(DATA))
+
+
 def _batches(stream: "IterableDataset") -> Any:
     """Arrow tables, nothing decoded."""
     return stream.with_format("arrow").iter(ROWS_AT_ONCE)
-
-
-def _rows(table: Any) -> int:
-    count: int = table.num_rows
-    return count

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sds_hf.cli import completion, options
+from sds_hf.cli.examples import EXAMPLES
 
 if TYPE_CHECKING:
     from sds_hf.pipeline import Imported
@@ -18,11 +19,12 @@ def command(
     reader: Annotated[
         str,
         typer.Argument(
-            help="A reader, e.g. `coco-panoptic`; `auto` finds the one that fits. `sds-hf readers` lists them.",
+            help="A reader, e.g. `coco-panoptic`; `auto`, or none, finds what fits. `sds-hf readers` lists them.",
             autocompletion=completion.readers,
         ),
     ],
-    path: Annotated[Path, typer.Argument(help="The raw folder.")],
+    path: Annotated[Path | None, typer.Argument(help="The raw folder.")] = None,
+    *,
     out: Annotated[Path, options.path("The new dataset folder.")],
     labels: options.Labels = None,
     ids: Annotated[
@@ -57,8 +59,12 @@ def command(
     """Read a raw layout into a folder that `load_dataset` reads; masks become indices, images stay as they are."""
     from sds_hf.cli.answer import answer
     from sds_hf.cli.progress import watcher
+    from sds_hf.data.sources import READERS
     from sds_hf.pipeline import import_folder
 
+    if path is None and reader in ("auto", *READERS):
+        raise typer.BadParameter(f"{reader} is a reader: name the raw folder after it, as in `{EXAMPLES['import']}`")
+    reader, path = ("auto", Path(reader)) if path is None else (reader, path)
     chosen = {"labels": labels, "ids": ids, "crowd": crowd, "prompts": prompts, "images": images,
               "masks": masks, "mask_end": mask_end, "table": table, "columns": columns,
               "classes": classes, "ignore": ignore, "instances": instances, "on_missing": on_missing,
@@ -79,13 +85,14 @@ def _show(imported: "Imported", folder: Path) -> None:
     """What was read: rows, classes, what was skipped and what may be wrong."""
     from sds_hf.cli.show import out
 
-    out.say("{} rows read by [bold]{}[/] into {}", f"{imported.rows:,}", imported.reader, folder)
+    rows = "1 row" if imported.rows == 1 else f"{imported.rows:,} rows"
+    out.say("{} read by [bold]{}[/] into {}", rows, imported.reader, folder)
     classes = [f"{name} {count:,}" for name, count in imported.classes.items()]
     rest = f", and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
     listed = ", ".join(classes[:MOST_CLASSES]) or "none"
     out.say("  classes of {}, by rows: {}{}; all ids are unique", imported.labels, listed, rest)
     if imported.without_class:
-        out.say("  [yellow]{}[/] of {} rows show no class", f"{imported.without_class:,}", f"{imported.rows:,}")
+        out.say("  [yellow]{}[/] of {} without a class", f"{imported.without_class:,}", rows)
     for reason, count in imported.skipped.items():
         first = f"; the first that was looked for: {imported.missing[reason]}" if reason in imported.missing else ""
         out.say("  [yellow]{}[/] {}{}", f"{count:,}", reason, first)

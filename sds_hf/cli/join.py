@@ -18,6 +18,7 @@ def command(
     from sds_hf.cli import show
     from sds_hf.cli.answer import answer
     from sds_hf.table.join import differing, join_tables
+    from sds_hf.table.manifest import NEEDED
     from sds_hf.table.score_table import ScoreTable
 
     loaded = [ScoreTable.load(folder) for folder in tables]
@@ -33,6 +34,9 @@ def command(
     scores = [entry["score"] for entry in joined.manifest["scores"]]
     if json:
         counts = {"rows": joined.manifest["source"]["rows"], "scores": len(scores)}
-        return answer("join", {"scores": scores, "replaced": replaced}, out=out, counts=counts)
-    show.out.say("{} rows with {} into {}", f"{joined.manifest['source']['rows']:,}", ", ".join(scores), out)
+        needed = {NEEDED: joined.manifest[NEEDED]} if joined.skips else {}
+        return answer("join", {"scores": scores, "replaced": replaced, **needed}, out=out, counts=counts)
+    rows = joined.manifest["source"]["rows"]
+    show.out.say("{} rows with {} into {}", f"{rows:,}", ", ".join(scores), out)
+    show.needed(joined.manifest, rows)
     return None

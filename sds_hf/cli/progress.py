@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -26,29 +27,31 @@ def note(sentence: str) -> None:
     err.print(text("[yellow]note[/] {}", sentence), soft_wrap=True)
 
 
-def watcher(json: bool = False, kind: str | None = None) -> Watch:
+def watcher(json: bool = False, kind: str | None = None, brief: bool = False) -> Watch:
     """What shows the progress of a command.
 
     Args:
         json: whether the command prints its result as JSON.
         kind: one of `KINDS`; a bar on a terminal if None.
+        brief: whether the bar of a step goes when the step is over, since what came of it is told.
 
     Raises:
         ValueError: if there is no such kind.
     """
     if kind not in (None, *KINDS):
         raise ValueError(f"--progress must be one of {', '.join(KINDS)}, not {kind!r}")
+    bars: Watch = partial(bar, brief=brief)
     if kind is None:
-        return nothing if json else bar if err.is_terminal else warning_only
-    return {"bar": bar, "json": lines, "none": nothing}[kind]
+        return nothing if json else bars if err.is_terminal else warning_only
+    return {"bar": bars, "json": lines, "none": nothing}[kind]
 
 
 @contextmanager
-def bar(step: str, total: int | None, device: str = "") -> Iterator[Tell]:
-    """A bar with rate, time left, failures and device."""
+def bar(step: str, total: int | None, device: str = "", brief: bool = False) -> Iterator[Tell]:
+    """A bar with rate, time left, failures and device; a brief one goes in the end."""
     columns = (
         SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description:<11}"),
+        TextColumn("{task.description:<12}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -57,7 +60,7 @@ def bar(step: str, total: int | None, device: str = "") -> Iterator[Tell]:
         TextColumn("[dim]{task.fields[device]}"),
         TextColumn("[red]{task.fields[failures]}"),
     )
-    with Progress(*columns, console=err) as progress:
+    with Progress(*columns, console=err, transient=brief) as progress:
         task = progress.add_task(step, total=total, rate="", left="", device=device, failures="")
         pace = Pace(total)
 
@@ -66,7 +69,7 @@ def bar(step: str, total: int | None, device: str = "") -> Iterator[Tell]:
             progress.update(
                 task,
                 completed=finished_rows,
-                rate=f"{rate:.3g} rows/s" if rate else "",
+                rate=f"{rate:{',.0f' if rate >= 100 else '.3g'}} rows/s" if rate else "",
                 left=f"{duration(left)} left" if left else "",
                 failures=f"{failed:,} failed" if failed else "",
             )
@@ -89,7 +92,8 @@ def lines(step: str, total: int | None, device: str = "") -> Iterator[Tell]:
             return
         told = now
         line: dict[str, Any] = {"step": step, "done": finished_rows, "total": total, "failed": failed, "device": device}
-        line |= {"rows_per_s": rate and round(rate, 3), "eta_s": None if left is None else round(left)}
+        line |= {"rows_per_s": rate and float(f"{rate:.4g}"), "eta_s": None if left is None else round(left)}
+        line |= {"elapsed_s": round(pace.seconds, 3)}
         print(json.dumps(line), file=sys.stderr, flush=True)
 
     yield tell

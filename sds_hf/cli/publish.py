@@ -66,7 +66,7 @@ def command(
             candidates, chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
             overwrite=overwrite, dry_run=dry_run, explorer=write_explorer if explorer else None, progress=adding(tell),
         )  # fmt: skip
-    verification = after_push(published, verify)
+    verification = after_push(published, verify, watcher(json, brief=True))
     if json:
         answer_published("publish", published, verification)
     else:

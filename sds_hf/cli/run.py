@@ -60,12 +60,13 @@ def command(
             planned = plan_run(plan, out, rows_per_shard=rows_per_shard, **target)
             _answer_plan(planned) if json else _show_plan(planned)
         return
-    watch = watcher(json, "none" if quiet or not first else progress)
+    kind = "none" if quiet or not first else progress
+    watch = watcher(json, kind)
     target |= {"rows_per_shard": rows_per_shard, "batch_size": batch_size, "all_scores": all_scores}
     finished_run = pipeline.run(plan, out, watch=watch, **target)
     if finished_run is None:  # another process publishes
         return
-    verification = after_push(finished_run.published, verify)
+    verification = after_push(finished_run.published, verify, watcher(json, kind, brief=True))
     if json:
         answer_published("run", finished_run.published, verification)
     elif not quiet:

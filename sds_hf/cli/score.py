@@ -76,12 +76,14 @@ def command(
     ] = 4.0,
     pace: Annotated[
         float | None,
-        typer.Option(min=0.0, help="With `--engine jobs`: rows/s of such a machine, to estimate time and price."),
+        typer.Option(min=0.0, help="With `--engine jobs`: rows/s of such a machine, instead of a trial."),
     ] = None,
     package: Annotated[
         str | None, typer.Option(help="With `--engine jobs`: what jobs install, an address or a requirement.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="With `--engine jobs`: start without being asked.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With `--engine jobs`: start without a question and without a trial.")
+    ] = False,
     part: Annotated[
         str | None,
         typer.Option(metavar="K/N", help="Score the K-th of N parts, and wait for none; the last one ends it."),
@@ -114,8 +116,9 @@ def command(
     from sds_hf.clip.device import current_device
     from sds_hf.clip.launcher import current_rank, rank_of_part
     from sds_hf.data.opening import open_dataset, open_stream
+    from sds_hf.progress import once_told
     from sds_hf.scores.base.batches import AllFailedError
-    from sds_hf.selection.cascade.score import score_for
+    from sds_hf.selection.cascade.score import score_for, scores_of_table
     from sds_hf.table.add import add_to_table, replacements
     from sds_hf.table.plan import plan_table
     from sds_hf.table.score_table import ScoreTable, score_table
@@ -137,7 +140,7 @@ def command(
     if engine != "jobs" and (flavor or shards > 1 or pace or package or yes):
         raise typer.BadParameter("--flavor, --shards, --pace, --package and --yes are of --engine jobs")
     if engine == "jobs":
-        if add or streaming or retry or dry_run or part or allow_path or allow_url or for_recipe or all_scores:
+        if add or streaming or retry or dry_run or part or allow_path or allow_url or all_scores:
             raise typer.BadParameter("--engine jobs scores a dataset of the Hub as a whole: leave out what limits it")
         words: dict[str, Any] = {
             "split": split,
@@ -147,10 +150,13 @@ def command(
             "model": model,
             "dtype": dtype,
         }
-        words |= {"batch-size": batch_size, "rows-per-shard": rows_per_shard}
+        words["batch-size"] = batch_size
+        plan = _plan(recipe, scores, None, settings or [])
+        plan = plan.model_copy(update={"model": model or plan.model})
         table = score_with_jobs(
-            dataset, out, words, settings or (), recipe, revision=revision, flavor=flavor, jobs=shards, hours=hours,
-            pace=pace, package=package, yes=yes, json=json, quiet=quiet,
+            dataset, out, plan, words, settings or (), recipe, only_needed=decides, rows_per_shard=rows_per_shard,
+            revision=revision, flavor=flavor, jobs=shards, hours=hours, pace=pace, package=package, yes=yes, json=json,
+            quiet=quiet,
         )  # fmt: skip
         _show(table, 0, out, recipe, quiet, json)
         return
@@ -172,13 +178,13 @@ def command(
         return
     finished: list[int] = []  # rows, whenever there are more; first those of earlier runs
     total = None if streaming else _total(len(cast(Any, data)), rank, rows_per_shard)
-    with watch("scoring", total, str(current_device())) as tell:
+    with once_told(watch, "scoring", total, str(current_device())) as tell:
 
         def noted(rows: int, failed: int) -> None:
             finished.append(rows)
             tell(rows, failed)
 
-        job |= {"batch_size": batch_size, "engine": engine, "progress": noted}
+        job |= {"batch_size": batch_size, "engine": engine, "progress": noted, "watch": watch}
         try:
             if add:
                 if first and not json:
@@ -188,6 +194,7 @@ def command(
             elif decides:
                 table = score_for(cast(Any, data), plan, out, scores=chosen_scores, retry=retry, rank=rank, **job)
             else:
+                chosen_scores = scores_of_table(chosen_scores, out) if for_recipe else chosen_scores
                 table = score_table(data, chosen_scores, out, retry=retry, rank=rank, **job)
         except PartScored as scored:
             if json:
@@ -221,9 +228,8 @@ def plan_rest(plan: "Plan") -> dict[str, Any]:
 def _plan(recipe: str | None, scores: str | None, out: str | None, settings: list[str]) -> "Recipe":
     """What is to be scored: a recipe, scores by their names, what the table in `out` has, or the two default ones."""
     from sds_hf.data.access.remote import folder_at
-    from sds_hf.selection.cascade.score import stored_settings
     from sds_hf.selection.recipe import Recipe
-    from sds_hf.table.manifest import read_manifest
+    from sds_hf.table.manifest import read_manifest, stored_settings
 
     if recipe:
         return Recipe.load(recipe, settings)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sds_hf.cli import options
+from sds_hf.progress import Watch, nothing
 
 if TYPE_CHECKING:
     from sds_hf.check.verify import Verification
@@ -39,12 +40,14 @@ def command(
     from sds_hf.check.verify import verify
     from sds_hf.cli import show
     from sds_hf.cli.answer import answer, verified
+    from sds_hf.cli.progress import watcher
     from sds_hf.selection.yaml_text import apply_override
 
     local_paths: dict[str, str] = {}
     for override in settings or ():
         apply_override(local_paths, override)
-    verification = verify(target, rescore=rescore, places=local_paths, sample=sample, download=download)
+    watch = watcher(json, brief=True)
+    verification = verify(target, rescore=rescore, places=local_paths, sample=sample, download=download, watch=watch)
     if json:
         counts = {"checks": len(verification.checks), "failed": len(verification.failures)}
         answer("verify", verified(verification), counts=counts)
@@ -54,7 +57,7 @@ def command(
         raise typer.Exit(1)
 
 
-def after_push(published: "Published", verify: bool) -> "Verification | None":
+def after_push(published: "Published", verify: bool, watch: Watch = nothing) -> "Verification | None":
     """Check what was pushed, if it was and is to be checked; that it cannot be read is a finding too."""
     if not verify or published.revision is None or published.dry_run:
         return None
@@ -62,7 +65,7 @@ def after_push(published: "Published", verify: bool) -> "Verification | None":
     from sds_hf.check.verify import Verification, verify_published
 
     try:
-        return verify_published(published.target, published.revision)
+        return verify_published(published.target, published.revision, watch=watch)
     except ValueError as error:
         return Verification(published.target, published.revision, [Check("verification", False, str(error))])
 

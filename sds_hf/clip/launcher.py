@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 ARRAY = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_STEP", "SLURM_ARRAY_TASK_COUNT")
 ALONE = "for one process by itself set RANK=0 WORLD_SIZE=1"
@@ -64,17 +66,36 @@ def _slurm_task(environment: Mapping[str, str]) -> tuple[int, int]:
     """Index and number of the tasks of this `srun`.
 
     Slurm says `SLURM_PROCID` and `SLURM_NTASKS` in a batch script too, where nothing but the script runs; only `srun`
-    says how many tasks its step has. With `--pty`, a person's shell, only the first task has the terminal.
+    says how many tasks its step has. What is sent from a step inherits its variables, so these are not believed in a
+    batch script, nor in the shell of `srun --pty`, or of `salloc`, where only the first task has the terminal.
 
     Raises:
         ValueError: if they make no sense.
     """
     index, count = environment.get("SLURM_PROCID", ""), environment.get("SLURM_STEP_NUM_TASKS", "")
-    if not count or "SLURM_PTY_PORT" in environment:
+    if not count or _is_batch(environment) or ("SLURM_PTY_PORT" in environment and has_terminal()):
         return 0, 1
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
         raise ValueError(f"SLURM_PROCID={index} and SLURM_STEP_NUM_TASKS={count} are no rank; {ALONE}")
     return int(index), int(count)
+
+
+def _is_batch(environment: Mapping[str, str]) -> bool:
+    """Whether Slurm started a batch script here and no `srun`: what started it calls itself `slurmstepd: [7.batch]`."""
+    with suppress(OSError, LookupError, ValueError):
+        script = Path("/proc", str(int(environment["SLURM_TASK_PID"])), "stat")
+        parent = script.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]
+        return b".batch]" in Path("/proc", parent, "cmdline").read_bytes()
+    return False
+
+
+def has_terminal() -> bool:
+    """Whether a person's terminal controls this process, wherever its output goes; tasks of `srun` have none."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _array_job(environment: Mapping[str, str]) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +22,23 @@ ROWS_AT_ONCE = 256
 _digests: dict[str, str] = {}  # that were read in this process, by `files_behind`
 
 
-def content_digest(dataset: "Dataset", columns: Sequence[str] = READABLE) -> str:
+def content_digest(
+    dataset: "Dataset", columns: Sequence[str] = READABLE, progress: Callable[[int], None] | None = None
+) -> str:
     """SHA-256 of what these columns of a dataset hold, in order; about a second a gigabyte.
 
     Read once in this process as long as the files behind the dataset are the same. Nothing vouches for them later.
+
+    Args:
+        dataset: the rows.
+        columns: those of them that it has.
+        progress: called with the number of rows read since the last call; not at all if nothing has to be read.
     """
     key, stored = files_behind(dataset, columns), readable(dataset, columns)
     if key is None:
-        return _read_digest(stored)
+        return joint_digest(row_digests(stored, progress=progress))
     if key not in _digests:
-        _digests[key] = _read_digest(stored)
+        _digests[key] = joint_digest(row_digests(stored, progress=progress))
     return _digests[key]
 
 
@@ -49,11 +56,16 @@ def joint_digest(digests: Iterable[bytes]) -> str:
     return joint.hexdigest()
 
 
-def row_digests(stored: "Dataset", rows: range | None = None) -> Iterator[bytes]:
+def row_digests(
+    stored: "Dataset", rows: range | None = None, progress: Callable[[int], None] | None = None
+) -> Iterator[bytes]:
     """The digests of rows of what `readable` returns, all of them if none are given."""
     rows = rows or range(len(stored))
     for start in range(rows.start, rows.stop, ROWS_AT_ONCE):
-        yield from cell_digests(stored_cells(stored, range(start, min(start + ROWS_AT_ONCE, rows.stop))))
+        some = range(start, min(start + ROWS_AT_ONCE, rows.stop))
+        yield from cell_digests(stored_cells(stored, some))
+        if progress:
+            progress(len(some))
 
 
 def cell_digests(cells: Mapping[str, Sequence[Any]]) -> list[bytes]:
@@ -67,10 +79,6 @@ def cell_digests(cells: Mapping[str, Sequence[Any]]) -> list[bytes]:
             digest.update(data)
         digests.append(digest.digest())
     return digests
-
-
-def _read_digest(stored: "Dataset") -> str:
-    return joint_digest(row_digests(stored))
 
 
 def _content(name: str, cell: Any) -> bytes:

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sds_hf.publishing.card.borderline import CutOff, cut_offs
 from sds_hf.selection.candidates import GROUP_LABELS
+from sds_hf.selection.duck import arrow_relation, database
 from sds_hf.selection.recipe import Recipe
-from sds_hf.selection.report import Report, Step
-from sds_hf.selection.rules import AtMostPerGroup, Rule
-from sds_hf.selection.rules.base import RANKING
+from sds_hf.selection.report import Report
+from sds_hf.selection.rules import AtMostPerGroup
 from sds_hf.selection.rules.bounds import Bounded
 
 EACH = 8  # rows on each side
-UPPER = ("below", "high")
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,18 @@ def rows_that_matter(decisions: pa.Table, scores: pa.Table, recipe: Recipe, repo
         recipe: what chose.
         report: for what quantiles came to.
     """
-    sections = [
-        section
-        for number, (rule, step) in enumerate(zip(recipe.rules, report.steps, strict=True), 1)
-        for section in _of_rule(decisions, scores, rule, step, f"Rule {number}: {rule.label}")
-    ]
+    columns = {rule.column for rule in recipe.rules if isinstance(rule, Bounded)} - {*decisions.column_names}
+    for name in sorted(columns):
+        decisions = decisions.append_column(name, scores[name])
+    sections = list[Section]()
+    with database() as connection:
+        relation = arrow_relation(connection, decisions, "decisions")
+        for number, (rule, step) in enumerate(zip(recipe.rules, report.steps, strict=True), 1):
+            title = f"Rule {number}: {rule.label}"
+            if isinstance(rule, AtMostPerGroup):
+                sections.append(_when_full(title, rule, decisions, scores))
+            for near in cut_offs(connection, relation, rule, step, EACH):
+                sections += _at_ranks(title, near) if near.bound is None else _at_bound(title, near, near.bound)
     return [section for section in sections if section.rows]
 
 
@@ -70,43 +77,20 @@ def changed_rows(before: pa.Table, now: pa.Table, limit: int = 3 * EACH) -> list
     return sections
 
 
-def _of_rule(decisions: pa.Table, scores: pa.Table, rule: Rule, step: Step, title: str) -> Iterator[Section]:
-    kept = decisions["kept"].to_numpy()
-    if isinstance(rule, Bounded):
-        values = _numbers(scores, rule.column)
-        dropped = np.array(decisions["reason"].to_pylist()) == f"dropped:{rule.column}"
-        for name, bound in rule.bounds.items():
-            value = step.bounds.get(name, bound)
-            yield from _at_bound(title, rule.column, values, float(value), name in UPPER, kept, dropped)
-        return
-    if isinstance(rule, AtMostPerGroup):
-        yield _when_full(title, rule, decisions, scores)
-        return
-    for name in _families(rule):
-        if f"{name}_rank" in decisions.column_names:
-            yield from _at_cutoff(title, name, decisions, kept)
+def _at_bound(title: str, near: CutOff, bound: float) -> Iterator[Section]:
+    for side, rows in (("just inside", near.stays), ("just outside", near.leaves)):
+        lines = [Line(row, f"{near.name} {value:.4g}") for row, (value,) in rows]
+        yield Section(f"{title} – {side} {bound:.4g}", lines)
 
 
-def _families(rule: Rule) -> list[str]:
-    """What the columns of a rule's ranks may begin with."""
-    by = list(getattr(rule, "by", ()))
-    names = [*(GROUP_LABELS.get(column, column) for column in by), *by, rule.kind]
-    return list(dict.fromkeys([*names, "stratum"] if rule.kind == "stratified" else names))
-
-
-def _at_bound(
-    title: str, column: str, values: np.ndarray, bound: float, upper: bool, kept: np.ndarray, dropped: np.ndarray
-) -> Iterator[Section]:
-    sign = -1 if upper else 1
-    over = sign * (values - bound)
-    for side, rows in (
-        ("just inside", np.flatnonzero(kept & (over >= 0))),
-        ("just outside", np.flatnonzero(dropped & (over <= 0))),
-    ):
-        nearest = rows[np.argsort(np.abs(over[rows]), kind="stable")[:EACH]]
-        yield Section(
-            f"{title} – {side} {bound:.4g}", [Line(int(row), f"{column} {values[row]:.4g}") for row in nearest]
-        )
+def _at_ranks(title: str, near: CutOff) -> Iterator[Section]:
+    family = near.name.replace("_", " ")
+    for side, rows in (("last in", near.stays), ("first out", near.leaves)):
+        lines = [
+            Line(row, f"{family}: rank {rank:.0f} of {size:.0f}, the first {cutoff:.0f} stay")
+            for row, (rank, size, cutoff) in rows
+        ]
+        yield Section(f"{title} – {side} by {family}", lines)
 
 
 def _when_full(title: str, rule: AtMostPerGroup, decisions: pa.Table, scores: pa.Table) -> Section:
@@ -119,22 +103,6 @@ def _when_full(title: str, rule: AtMostPerGroup, decisions: pa.Table, scores: pa
         rows.sort(key=lambda row: -values[row])
     lines = [Line(row, reasons[row].removeprefix("dropped:").replace("=", " ", 1)) for row in rows[: 2 * EACH]]
     return Section(f"{title} – first out", lines)
-
-
-def _at_cutoff(title: str, name: str, decisions: pa.Table, kept: np.ndarray) -> Iterator[Section]:
-    rank, size, cutoff = (_numbers(decisions, f"{name}_{part}") for part in RANKING)
-    for side, rows in (
-        ("last in", np.flatnonzero(kept & (rank == cutoff))),
-        ("first out", np.flatnonzero(~kept & (rank == cutoff + 1))),
-    ):
-        lines = [
-            Line(
-                int(row),
-                f"{name.replace('_', ' ')}: rank {rank[row]:.0f} of {size[row]:.0f}, the first {cutoff[row]:.0f} stay",
-            )
-            for row in rows[np.argsort(-size[rows], kind="stable")[: 2 * EACH]]
-        ]
-        yield Section(f"{title} – {side} by {name.replace('_', ' ')}", lines)
 
 
 def _numbers(table: pa.Table, column: str) -> np.ndarray:

@@ -1,11 +1,12 @@
 """The jobs of an order: started, watched, and started again when they die."""
 
 import hashlib
+import json
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,11 @@ from warnings import catch_warnings, simplefilter
 from sds_hf.data.access.remote import folder_at
 from sds_hf.hub.client import hub_api
 from sds_hf.hub.retry import failures, retry
+from sds_hf.hub_jobs.left import Pace, left_of
 from sds_hf.hub_jobs.order import STARTS, Order
 from sds_hf.hub_jobs.script import NAME, job_script
 from sds_hf.progress import Tell
-from sds_hf.table.manifest import read_manifest
 from sds_hf.table.score_table import ScoreTable
-from sds_hf.table.writer import end_if_whole
 
 POLL = 10.0  # seconds between two looks at the jobs
 DEAD = ("ERROR", "DELETED")
@@ -45,50 +45,90 @@ def score_by_jobs(order: Order, say: Say, tell: Tell | None = None, token: str |
         ValueError: if the jobs made no whole table.
         KeyboardInterrupt: after Ctrl-C, which stops the jobs.
     """
-    folder = folder_at(order.out)
-    manifest = read_manifest(folder)
-    if not (manifest and manifest.get("complete")):
-        fleet = Fleet(order, say, token)
-        fleet.start()
-        try:
-            while fleet.running:
-                time.sleep(POLL)
-                fleet.look()
-                if tell:
-                    tell(_rows_finished(folder), 0)
-        except BaseException:
-            fleet.stop()
-            raise
-        fleet.check()
-        end_if_whole(folder)  # two last jobs may each have seen the other at work
-    return ScoreTable.load(folder)
+    for parts in (order.parts, order.parts[:1]):  # two last jobs may each have seen the other at work: one more ends it
+        if not left_of(order).is_complete:
+            _carry_out(Fleet(order, parts, say, token), tell)
+    return ScoreTable.load(folder_at(order.out))
+
+
+def try_one_shard(order: Order, say: Say, tell: Tell | None = None, token: str | None = None) -> Pace | None:
+    """Have one job score the first shard that is missing, and measure it; the shard is part of the table.
+
+    Args:
+        order: see `score_by_jobs`.
+        say: see `score_by_jobs`.
+        tell: see `score_by_jobs`.
+        token: see `score_by_jobs`.
+
+    Returns:
+        What the job says of itself; None if what it said cannot be read.
+
+    Raises:
+        OSError: see `score_by_jobs`.
+        KeyboardInterrupt: see `score_by_jobs`.
+    """
+    part = left_of(order).trial
+    fleet = Fleet(order, [part], say, token)
+    _carry_out(fleet, tell)
+    return fleet.pace(part)
+
+
+def are_at_work(order: Order, token: str | None = None) -> bool:
+    """Whether jobs of an earlier run of the same command still run."""
+    return bool(Fleet(order, order.parts, lambda sentence: None, token).at_work())
+
+
+def _carry_out(fleet: "Fleet", tell: Tell | None) -> None:
+    """Start jobs, and watch them until all are through.
+
+    Raises:
+        OSError: if one died as often as it may.
+        KeyboardInterrupt: after Ctrl-C, which stops them.
+    """
+    fleet.start()
+    try:
+        while fleet.running:
+            time.sleep(POLL)
+            fleet.look()
+            if tell:
+                tell(left_of(fleet.order).finished, 0)
+    except BaseException:
+        fleet.stop()
+        raise
+    fleet.check()
 
 
 class Fleet:
-    """The jobs that make one table.
+    """Jobs that make a table, or a part of it.
+
+    Args:
+        order: what is asked.
+        parts: of the table, each made by a job.
+        say: see `score_by_jobs`.
+        token: see `score_by_jobs`.
 
     Attributes:
+        order: as given.
         running: id of the job of each part that runs or waits for a machine.
     """
 
-    def __init__(self, order: Order, say: Say, token: str | None = None) -> None:
+    def __init__(self, order: Order, parts: Sequence[str], say: Say, token: str | None = None) -> None:
         from huggingface_hub import get_token
 
-        self._order, self._say, self._api = order, say, hub_api(token)
+        self.order, self._parts, self._say, self._api = order, parts, say, hub_api(token)
         self._token = token or get_token()
         self._namespace: str = retry(lambda: self._api.whoami()["name"], "looking up your name")
         self._table = hashlib.sha256(order.out.encode()).hexdigest()[:16]
-        self._starts, self._lost = Counter[str](), dict[str, str]()
+        self._starts, self._lost, self._through = Counter[str](), dict[str, str](), dict[str, str]()
         self.running: dict[str, str] = {}
 
     def start(self) -> None:
         """Start what does not run already."""
-        self._api.create_bucket(self._order.bucket, private=True, exist_ok=True)
-        self.running = self._at_work()
+        self._api.create_bucket(self.order.bucket, private=True, exist_ok=True)
+        self.running = self.at_work()
         for part in self.running:
             self._say(f"part {part} runs already")
-        for number in range(1, self._order.jobs + 1):
-            part = f"{number}/{self._order.jobs}"
+        for part in self._parts:
             if part not in self.running:
                 self._start(part)
 
@@ -98,7 +138,9 @@ class Fleet:
             status = retry(lambda job=job: self._inspect(job).status, f"looking at job {job}")  # type: ignore[misc]
             if status.stage in ("COMPLETED", "CANCELED", *DEAD):
                 del self.running[part]
-            if status.stage == "CANCELED":
+            if status.stage == "COMPLETED":
+                self._through[part] = job
+            elif status.stage == "CANCELED":
                 self._lost[part] = "it was cancelled"
             elif status.stage in DEAD:
                 why = status.message or self._last_words(job)
@@ -124,12 +166,24 @@ class Fleet:
         if self._lost:
             part, why = next(iter(self._lost.items()))
             raise OSError(
-                f"{len(self._lost)} of {self._order.jobs} jobs did not finish, the first, part {part}: {why}; what is "
+                f"{len(self._lost)} of {len(self._parts)} jobs did not finish, the first, part {part}: {why}; what is "
                 "finished stays, run the same command again to go on"
             )
 
+    def pace(self, part: str) -> Pace | None:
+        """How fast the job of a part was, as its last line of progress says; None if there is none."""
+        lines = [line for line in map(_progress, self._log(self._through[part]) or ()) if line]
+        if not lines or not lines[-1].get("rows_per_s"):
+            return None
+        rate, seconds = float(lines[-1]["rows_per_s"]), float(lines[-1]["elapsed_s"])
+        durations = getattr(
+            retry(lambda: self._inspect(self._through[part]), "looking at the trial"), "durations", None
+        )
+        paid = durations.running_secs if durations else None
+        return Pace(rate, None if paid is None else max(0.0, paid - seconds), round(rate * seconds))
+
     def _start(self, part: str) -> None:
-        order = self._order
+        order = self.order
         with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr), catch_warnings():
             simplefilter("ignore", UserWarning)  # that it is experimental
             script = Path(folder) / NAME
@@ -146,7 +200,7 @@ class Fleet:
         self._starts[part] += 1
         self.running[part] = job.id
 
-    def _at_work(self) -> dict[str, str]:
+    def at_work(self) -> dict[str, str]:
         """Jobs of an earlier run of the same command, by part."""
         jobs = retry(
             lambda: list(
@@ -157,21 +211,30 @@ class Fleet:
             "looking for jobs at work",
         )
         parts = {job.id: (job.labels or {}).get(PART, "").replace("-of-", "/") for job in jobs}
-        return {part: job for job, part in parts.items() if part.endswith(f"/{self._order.jobs}")}
+        return {part: job for job, part in parts.items() if part in self._parts}
 
     def _inspect(self, job: str) -> Any:
         return self._api.inspect_job(job_id=job, namespace=self._namespace)
 
     def _last_words(self, job: str) -> str:
         """The last line that a job printed."""
+        lines = self._log(job)
+        if lines is None:
+            return "what it said cannot be read"
+        return lines[-1] if lines else "it said nothing"
+
+    def _log(self, job: str) -> list[str] | None:
+        """Lines that a job printed; None if they cannot be had."""
         with suppress(*failures(), ValueError):
-            lines = [line for line in self._api.fetch_job_logs(job_id=job, namespace=self._namespace) if line.strip()]
-            return str(lines[-1]) if lines else "it said nothing"
-        return "what it said cannot be read"
+            lines = self._api.fetch_job_logs(job_id=job, namespace=self._namespace)
+            return [str(line) for line in lines if line.strip()]
+        return None
 
 
-def _rows_finished(folder: Path) -> int:
-    """Rows of the shards that are there, or somewhat more: the last one may be shorter."""
-    manifest = read_manifest(folder) or {}
-    shards = sum(1 for _ in folder.glob("scores-*.parquet")) if manifest else 0
-    return min(shards * int(manifest.get("rows_per_shard", 0)), int(manifest.get("source", {}).get("rows") or 0))
+def _progress(line: str) -> dict[str, Any]:
+    """A line of `--progress json`; empty if it is another."""
+    with suppress(ValueError):
+        value = json.loads(line)
+        if isinstance(value, dict) and value.get("step") == "scoring":
+            return value
+    return {}

@@ -9,6 +9,8 @@ from sds_hf.data.access.remote import folder_at
 from sds_hf.errors import did_you_mean
 from sds_hf.hub.client import hub_api
 from sds_hf.hub.retry import retry
+from sds_hf.hub_jobs.begun import check_table
+from sds_hf.selection.recipe import Recipe
 
 BUCKETS = "hf://buckets/"
 UNITS = {"second": 3600, "minute": 60, "hour": 1}  # of a price, in an hour
@@ -23,8 +25,11 @@ class Order:
         dataset: its id on the Hub.
         revision: the commit that all jobs read.
         rows: how many it has; None if its card does not say.
+        plan: what is scored.
+        only_needed: whether only what the plan's rules need is.
+        rows_per_shard: how rows are cut.
         arguments: of `sds-hf score`, for each job, but for the part.
-        recipe: text of the recipe, if there is one.
+        recipe: text of the recipe, if it is a file.
         out: address of the table, in a bucket.
         flavor: of the machines.
         hardware: what such a machine is, in words.
@@ -37,6 +42,9 @@ class Order:
     dataset: str
     revision: str
     rows: int | None
+    plan: Recipe
+    only_needed: bool
+    rows_per_shard: int
     arguments: tuple[str, ...]
     recipe: str | None
     out: str
@@ -49,15 +57,13 @@ class Order:
 
     @property
     def most_dollars(self) -> float:
-        """What it costs if every job runs until it is stopped, and is started as often as it may be."""
-        return self.jobs * self.hours * self.dollars_an_hour * STARTS
+        """What one job costs if it runs until it is stopped, and is started as often as it may be."""
+        return self.hours * self.dollars_an_hour * STARTS
 
-    def dollars(self, rows_per_second: float) -> tuple[float, float] | None:
-        """Hours and dollars, if a machine scores so many rows a second; None if nobody knows how many there are."""
-        if self.rows is None:
-            return None
-        hours = self.rows / self.jobs / rows_per_second / 3600
-        return hours, hours * self.jobs * self.dollars_an_hour
+    @property
+    def parts(self) -> list[str]:
+        """The part of each job, as `rank_of_part` reads it."""
+        return [f"{number}/{self.jobs}" for number in range(1, self.jobs + 1)]
 
     @property
     def bucket(self) -> str:
@@ -70,6 +76,9 @@ def make_order(
     out: str,
     arguments: Sequence[str],
     *,
+    plan: Recipe,
+    only_needed: bool = False,
+    rows_per_shard: int = 1000,
     flavor: str,
     jobs: int,
     hours: float,
@@ -82,8 +91,8 @@ def make_order(
     """Look up what is asked, and refuse what jobs cannot do.
 
     Raises:
-        ValueError: if the dataset is none of the Hub, the table would not be in a bucket, there is no such machine, or
-            the installed `huggingface_hub` has no jobs.
+        ValueError: if the dataset is none of the Hub, the table would not be in a bucket, there is no such machine,
+            the installed `huggingface_hub` has no jobs, or these scores cannot be made of what the bucket holds.
         OSError: if the Hub cannot be reached.
     """
     folder = out.removeprefix(BUCKETS).strip("/").split("/")
@@ -91,17 +100,20 @@ def make_order(
         raise ValueError(f"jobs write into a bucket, not to {out}: give out={BUCKETS}user/name/folder")
     if Path(dataset).exists() or "://" in dataset or dataset.count("/") != 1:
         raise ValueError(f"jobs read a dataset of the Hub, not {dataset}: push it there and give its id, user/name")
-    folder_at(out)  # says what has to be installed for such addresses
+    table = folder_at(out)  # says what has to be installed for such addresses
     api = hub_api(token)
     if not hasattr(api, "list_jobs_hardware"):
         raise ValueError("engine='jobs' needs a newer huggingface_hub: pip install -U huggingface_hub")
     info = retry(lambda: api.dataset_info(dataset, revision=revision), f"looking up {dataset}")
     machine, dollars = _machine(retry(api.list_jobs_hardware, "looking up the prices of machines"), flavor)
-    return Order(
-        dataset=dataset, revision=info.sha, rows=_rows(info.card_data, split), arguments=tuple(arguments),
-        recipe=recipe.read_text(encoding="utf-8") if recipe else None, out=out.rstrip("/"), flavor=flavor,
+    text = recipe.read_text(encoding="utf-8") if recipe else None
+    order = Order(
+        dataset=dataset, revision=info.sha, rows=_rows(info.card_data, split), plan=plan, only_needed=only_needed,
+        rows_per_shard=rows_per_shard, arguments=tuple(arguments), recipe=text, out=out.rstrip("/"), flavor=flavor,
         hardware=machine, jobs=jobs, hours=hours, dollars_an_hour=dollars, package=package,
     )  # fmt: skip
+    check_table(order, table)
+    return order
 
 
 def _machine(hardware: Sequence[Any], flavor: str) -> tuple[str, float]:

@@ -29,7 +29,7 @@ if __name__ == "__main__":
         if RECIPE is not None:
             path = Path(folder) / "recipe.yaml"
             path.write_text(RECIPE, encoding="utf-8")
-            arguments += ["--recipe", str(path)]
+            arguments += [{option!r}, str(path)]
         sys.exit(main(arguments))
 '''
 
@@ -37,7 +37,9 @@ if __name__ == "__main__":
 def job_script(order: Order) -> str:
     """The text of the script; its dependencies are in the versions used here, so that the table is the same."""
     pins = [f"{name}=={version(name).partition('+')[0]}" for name in (*PACKAGES, *MODULES)]
-    arguments = [order.dataset, "--revision", order.revision, "--out", order.out, *order.arguments]
+    arguments = [order.dataset, "--revision", order.revision, "--out", order.out]
+    arguments += ["--rows-per-shard", str(order.rows_per_shard), *order.arguments]
     return TEMPLATE.format(
-        dependencies=json.dumps([order.package, *pins]), arguments=repr(arguments), recipe=repr(order.recipe)
-    )
+        dependencies=json.dumps([order.package, *pins]), arguments=repr(arguments), recipe=repr(order.recipe),
+        option="--for" if order.only_needed else "--recipe",
+    )  # fmt: skip

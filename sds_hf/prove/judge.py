@@ -1,6 +1,7 @@
 """What each score, rule and recipe sees of a known truth."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,9 +12,19 @@ from pydantic import BaseModel, ConfigDict
 from sds_hf.files import write_whole
 from sds_hf.prove.judge_auroc import Bootstrap, Interval, aurocs, best, weighted_share
 from sds_hf.prove.judge_orders import kept_by, misfit, order_of, seconds_a_row
-from sds_hf.prove.judge_truth import OWN, Truth, numbers, open_scored, read_scores, score_columns, with_truth
+from sds_hf.prove.judge_truth import (
+    OWN,
+    Truth,
+    numbers,
+    open_scored,
+    read_scores,
+    score_columns,
+    skipped_columns,
+    with_truth,
+)
 from sds_hf.selection.recipe import Recipe, recipe_names
 from sds_hf.selection.rules import Rule
+from sds_hf.selection.rules.base import SkippedScoresError
 from sds_hf.selection.summary import differences
 from sds_hf.table.score_table import ScoreTable
 
@@ -69,7 +80,7 @@ class Judgement(BaseModel):
         size_of: whose size that is.
         draws, seed: of the bootstrap.
         sights: one a score, rule and recipe.
-        not_judged: recipes that do not fit these scores, and why.
+        not_judged: recipes that do not fit these scores, and what asks for values that were skipped; and why.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -108,6 +119,9 @@ def judge(
 ) -> Judgement:
     """Compare scores, rules and recipes with a truth that none of them was told.
 
+    Of a table of `score_for`, what asks for values that it skips is not judged: scores that it has of some rows only,
+    and the rules and recipes that need more of them.
+
     Args:
         scores: a score table or its folder, or a Parquet file or pattern with columns of scores.
         truth: column that is null for a clean row and else names its defect; in the scores, or in the dataset.
@@ -132,21 +146,28 @@ def judge(
         raise ValueError("only a score table says how its scores were computed, which timing them needs")
     table = with_truth(table, manifest, truth, dataset)
     rows = Truth(table, truth, manifest)
-    columns = {name: numbers(table[name]) for name in score_columns(table, truth)}
-    if not columns:
+    skipped = skipped_columns(table)
+    columns = {name: numbers(table[name]) for name in score_columns(table, truth) if name not in skipped}
+    if not columns and not skipped:
         raise ValueError(f"{scores} has no column of numbers besides {list(OWN)}: there is no score to judge")
     chosen, not_judged = _chosen(recipes, table.column_names, manifest)
     notes = {one.name: differences(one, manifest["scores"]) for one in chosen if manifest is not None}
-    own = {recipe.name: kept_by(scores, recipe.rules, table.num_rows) for recipe in chosen}
+    not_judged |= {name: why for name, why in skipped.items() if name in score_columns(table, truth)}
+    own = dict[str, np.ndarray | None]()
+    for recipe in chosen:
+        with _if_computed(recipe.name, not_judged):
+            own[recipe.name] = kept_by(scores, recipe.rules, table.num_rows)
     count, size_of = _size(size, own, table.num_rows)
     against = _Against(rows, count, Bootstrap(rows.originals, draws, seed))
     sights = [against.chance()]
     sights += [against.sight(name, "score", values, best(values, count)) for name, values in columns.items()]
     for rule in rules:
-        alone = kept_by(scores, [rule], table.num_rows)
-        sights += against.in_order(scores, rule.label, "rule", [rule], alone, not_judged)
-    for recipe in chosen:
-        sights += against.in_order(scores, recipe.name, "recipe", recipe.rules, own[recipe.name], not_judged)
+        with _if_computed(rule.label, not_judged):
+            alone = kept_by(scores, [rule], table.num_rows)
+            sights += against.in_order(scores, rule.label, "rule", [rule], alone, not_judged)
+    for recipe in (one for one in chosen if one.name in own):
+        with _if_computed(recipe.name, not_judged):
+            sights += against.in_order(scores, recipe.name, "recipe", recipe.rules, own[recipe.name], not_judged)
     for sight in sights:
         sight.notes = notes.get(sight.name, []) if sight.kind == "recipe" else []
     if timed_rows and manifest is not None:
@@ -155,6 +176,15 @@ def judge(
         truth=truth, rows=table.num_rows, clean=int(rows.clean.sum()), defects=rows.counts, size=count,
         size_of=size_of, draws=draws, seed=seed, sights=sights, not_judged=not_judged,
     )  # fmt: skip
+
+
+@contextmanager
+def _if_computed(name: str, not_judged: dict[str, str]) -> Iterator[None]:
+    """Judge something unless it asks for values that were skipped, which `not_judged` then says."""
+    try:
+        yield
+    except SkippedScoresError as error:
+        not_judged[name] = str(error)
 
 
 @dataclass(frozen=True)

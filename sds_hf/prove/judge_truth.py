@@ -11,6 +11,9 @@ import pyarrow.parquet as pq
 
 from sds_hf.data.labels import LabelSpace
 from sds_hf.prove.judge_auroc import Bootstrap, aurocs
+from sds_hf.selection.source import beside_partial
+from sds_hf.table.partial.joined import skipped_rows
+from sds_hf.table.partial.needs import SKIPPED
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -74,7 +77,6 @@ def read_scores(scores: str | Path) -> tuple[pa.Table, dict[str, Any] | None]:
     """All rows in their order, and the manifest of a score table."""
     if Path(scores).is_dir() or not str(scores).endswith(".parquet"):
         table = ScoreTable.load(scores)
-        table.check_whole("what scores see of defects")
         rows, manifest = table.to_arrow(), table.manifest
     else:
         paths = sorted(Path().glob(str(scores))) if not Path(scores).is_absolute() else _absolute(Path(scores))
@@ -138,12 +140,22 @@ def open_scored(dataset: "Dataset | str | None", manifest: Mapping[str, Any] | N
 
 def score_columns(table: pa.Table, truth: str) -> list[str]:
     """Columns of numbers, true and false among them, in order."""
+    beside = beside_partial(table.column_names) if SKIPPED in table.column_names else ()
     return [
         field.name
         for field in table.schema
-        if field.name not in (*OWN, truth, *BESIDE)
+        if field.name not in (*OWN, truth, *BESIDE, *beside)
         and (pa.types.is_floating(field.type) or pa.types.is_integer(field.type) or pa.types.is_boolean(field.type))
     ]
+
+
+def skipped_columns(table: pa.Table) -> dict[str, str]:
+    """Columns of which rows skip the value, and so nobody can judge, with a sentence that says so."""
+    return {
+        name: f"{int(rows.sum()):,} of its values were skipped, as no rule needed them; `sds-hf score` and its option "
+        "`all` computes them, or `add` those of one score"
+        for name, rows in skipped_rows(table).items()
+    }
 
 
 def numbers(column: pa.ChunkedArray) -> np.ndarray:

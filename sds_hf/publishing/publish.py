@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,7 +25,8 @@ from sds_hf.screen import Block, Screen
 from sds_hf.selection.disclosure import public_name
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
-from sds_hf.selection.select import Selection
+from sds_hf.selection.rules import Rule
+from sds_hf.selection.select import RECIPE_FILE, Selection
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Target:
 def publish(
     dataset: "Dataset",
     selection: Selection,
-    recipe: "Recipe | str | Path",
+    recipe: "Recipe | Rule | Sequence[Rule] | str | Path | None" = None,
     *,
     to: str | None = None,
     folder: str | Path | None = None,
@@ -124,7 +125,8 @@ def publish(
     Args:
         dataset: the candidates.
         selection: which of them stay.
-        recipe: what chose them, or its name or path; its `publish` part is the default for everything here.
+        recipe: what chose them, as `select` takes it; what the selection was made with if None. Its `publish` part is
+            the default for everything here.
         to: Hub id, `user/name`.
         folder: a folder instead; must not exist or be empty, unless `overwrite` is set and sds-hf made it.
         scores: what was selected from, a score table or a dataset that `add_scores` made; None publishes no scores.
@@ -153,7 +155,7 @@ def publish(
         raise ValueError(
             f"publish takes a dataset, then the Selection that `select` made of it, not {short(selection)}"
         )
-    recipe = Recipe.of(recipe)
+    recipe = _recipe_of(selection) if recipe is None else Recipe.of(recipe)
     target = target_of(recipe, to, folder, private, token, overwrite)
     # The recipe that is published says where it was published, so that the card follows from it, and how the scores
     # were computed that it was applied to.
@@ -171,6 +173,18 @@ def publish(
             published = _to_folder(target.folder, make, recipe, overwrite, dry_run)
     notes = [NO_LICENCE] * (not recipe.publish.license) + [DEMO_MODEL] * knows_other_images(published.report)
     return replace(published, warnings=[*notes, *published.warnings])
+
+
+def _recipe_of(selection: Selection) -> Recipe:
+    """The recipe that a selection was made with, which lies beside it.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    path = selection.path.parent / RECIPE_FILE
+    if not path.exists():
+        raise ValueError(f"no {RECIPE_FILE} lies beside {selection.path}: say what chose the rows with recipe=...")
+    return Recipe.load(path)
 
 
 def target_of(

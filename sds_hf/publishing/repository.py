@@ -17,6 +17,7 @@ from sds_hf.data.labels import VOC, LabelSpace, class_names
 from sds_hf.errors import public_text
 from sds_hf.files import sha256_of, write_whole
 from sds_hf.hub.layout import CANDIDATES, CARD, MANIFEST, RECIPE, REPORT, compare_listed, renew_entry, write_manifest
+from sds_hf.publishing.beside import as_long_as, beside
 from sds_hf.publishing.card.colors import with_palette
 from sds_hf.publishing.card.handwritten import LastCard, keep_by_hand
 from sds_hf.publishing.card.hub_rules import check_folder
@@ -30,11 +31,15 @@ from sds_hf.selection.select import Selection
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, Features
 
 NOT_IN_DATA = ("id", "row", "status", "error", "classes_present", "num_classes_present")  # of the score table
 ROWS_AT_ONCE = 1 << 16
 Explorer = Callable[[Path, "Dataset", Selection, Recipe, Report], None]
+OTHER_DATASET = (
+    "this dataset is not the one that was scored: its ids, images, masks or classes differ, or their order; give the "
+    "one that was scored, or score this one"
+)
 TERMS = ("license", "homepage", "citation")  # of a dataset's own description
 
 
@@ -81,34 +86,26 @@ def build_repository(
     """
     check_candidates(dataset, selection, scores)
     check_recipe(recipe, selection)
-    report = selection.report.model_copy(deep=True)
-    if scores is not None:
-        report.provenance |= scores.provenance()  # scores may have been joined since
-    kept = selection.apply(dataset)
+    report, labels = _report(dataset, selection, recipe, scores)
+    report, recipe = _public(report, recipe)
+    if terms := {name: text for name in TERMS if (text := getattr(dataset.info, name))}:
+        report.provenance["terms"] = terms
     candidates = None if scores is None else _write_candidates(scores, selection, folder)
-    columns = None if scores is None else _score_columns(scores, folder)
-    if columns is not None:
-        kept = kept.remove_columns([name for name in columns.schema.names if name in kept.column_names])
-    features = features_beside(kept, columns)
-    tables = tables_of_dataset(kept, columns, () if scores is None else scores.pictures_decoded)
-    if recipe.publish.mask_palette:
-        tables = map(_with_palettes, tables)
-    shards, num_bytes = write_shards(tables, folder, progress=progress)
+    with beside(threads=2) as work:
+        same_content = work.start(check_content, dataset, selection, work.go_on)
+        pictures = work.start(draw_pictures, folder, dataset, selection, recipe, report, labels=labels)
+        features, tables = _data(dataset, selection, scores, folder)
+        if recipe.publish.mask_palette:
+            tables = map(_with_palettes, tables)
+        shards, num_bytes = write_shards(as_long_as(same_content, tables), folder, progress=progress)
+        same_content.result()
+        report.assets = pictures.result()
     metadata: dict[str, Any] = card_metadata(features, shards, num_bytes).to_dict()  # type: ignore[no-untyped-call]
     if candidates is not None:
         metadata["configs"].append({"config_name": "scores", "data_files": "scores/*.parquet"})
         shards.append(candidates)
     report.metadata = metadata
-    report.truth = _truth(dataset, selection, recipe.publish.truth)
-    names = report.provenance.get("labels", {}).get("names") or class_names(dataset.features)
-    labels = LabelSpace.from_names(names) if names else None
-    if labels:
-        report.provenance.setdefault("labels", asdict(labels))
-    report, recipe = _public(report, recipe)
-    if terms := {name: text for name in TERMS if (text := getattr(dataset.info, name))}:
-        report.provenance["terms"] = terms
     report.changes = review(folder, report) if review else None
-    report.assets = draw_pictures(folder, dataset, selection, recipe, report, labels=labels)
     report.save(folder / REPORT)
     write_whole(folder / RECIPE, recipe.to_yaml())
     card = render_card(recipe, report)
@@ -118,6 +115,33 @@ def build_repository(
         explorer(folder, dataset, selection, recipe, report)
     write_manifest(folder, {shard.path: shard.rows for shard in shards})
     return report
+
+
+def _report(
+    dataset: "Dataset", selection: Selection, recipe: Recipe, scores: ScoreTable | None
+) -> tuple[Report, LabelSpace | None]:
+    """The report of a selection, with what is known of its dataset and scores, and the classes of the masks."""
+    report = selection.report.model_copy(deep=True)
+    if scores is not None:
+        report.provenance |= scores.provenance()  # scores may have been joined since
+    report.truth = _truth(dataset, selection, recipe.publish.truth)
+    names = report.provenance.get("labels", {}).get("names") or class_names(dataset.features)
+    labels = LabelSpace.from_names(names) if names else None
+    if labels:
+        report.provenance.setdefault("labels", asdict(labels))
+    return report, labels
+
+
+def _data(
+    dataset: "Dataset", selection: Selection, scores: ScoreTable | None, folder: Path
+) -> tuple["Features", Iterator[pa.Table]]:
+    """The kept rows with their scores, as they are published."""
+    columns = None if scores is None else _score_columns(scores, folder)
+    kept = selection.apply(dataset)
+    if columns is not None:
+        kept = kept.remove_columns([name for name in columns.schema.names if name in kept.column_names])
+    decoded = () if scores is None else scores.pictures_decoded
+    return features_beside(kept, columns), tables_of_dataset(kept, columns, decoded)
 
 
 def _with_palettes(table: pa.Table) -> pa.Table:
@@ -192,28 +216,34 @@ def _public(report: Report, recipe: Recipe) -> tuple[Report, Recipe]:
 
 
 def check_candidates(dataset: "Dataset", selection: Selection, scores: ScoreTable | None) -> None:
-    """Refuse a dataset that was not scored, and scores that were not selected from.
+    """Refuse what can be refused before pictures are read: see `check_content` for these.
 
     Raises:
-        ValueError: says what differs.
+        ValueError: if the selection is not of these scores, or of other rows; says what differs.
     """
     provenance = selection.report.provenance
     if scores is not None and not scores.holds(provenance.get("table_sha256")):
         raise ValueError(f"the selection was not made from the scores in {scores.folder}; run `sds-hf select` on them")
     selection.check_length(dataset)
     scored = provenance.get("source", {})
-    columns = scored.get("columns", READABLE)
-    if not columns or (not scored and "id" not in dataset.column_names):
+    if not scored.get("columns", READABLE) or (not scored and "id" not in dataset.column_names):
         raise ValueError(
             "nothing tells whether the rows of this dataset are those that were selected from: select from scores that "
             "have a column id, or from a dataset with its images or masks"
         )
-    same = content_digest(dataset, columns) == scored["sha256"] if scored else _has_ids_of(dataset, selection)
-    if not same:
-        raise ValueError(
-            "this dataset is not the one that was scored: its ids, images, masks or classes differ, or their order; "
-            "give the one that was scored, or score this one"
-        )
+    if not scored and not _has_ids_of(dataset, selection):
+        raise ValueError(OTHER_DATASET)
+
+
+def check_content(dataset: "Dataset", selection: Selection, progress: Callable[[int], None] | None = None) -> None:
+    """Refuse a dataset that is not the one that was scored; all of it is read.
+
+    Raises:
+        ValueError: if it is another one.
+    """
+    scored = selection.report.provenance.get("source")
+    if scored and content_digest(dataset, scored.get("columns", READABLE), progress) != scored["sha256"]:
+        raise ValueError(OTHER_DATASET)
 
 
 def check_recipe(recipe: Recipe, selection: Selection) -> None:

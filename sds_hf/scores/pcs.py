@@ -159,9 +159,12 @@ class PCS(ImageTextScore):
         """See `Score.work`."""
         import pyarrow.compute as pc
 
-        made = pc.sum(table["pcs_shuffles"]).as_py() or 0
-        seen = table.num_rows - pc.sum(pc.is_null(table["pcs_shuffles"])).as_py()
-        return {"encoder passes of pcs": (seen + made, (1 + self._count) * table.num_rows)}
+        # Of a row of a table that was joined and skipped nothing, the shuffles are not counted.
+        skipped = [cell is None or "pcs" in cell for cell in table["skipped_scores"].to_pylist()]
+        seen = pc.or_(pc.is_valid(table["pcs_shuffles"]), pa.array([not one for one in skipped], pa.bool_()))
+        made = pc.if_else(pc.is_valid(table["pcs"]), self._count, pc.fill_null(table["pcs_shuffles"], 0))
+        done = (pc.sum(seen).as_py() or 0) + (pc.sum(made).as_py() or 0)
+        return {"encoder passes of pcs": (done, (1 + self._count) * table.num_rows)}
 
     @property
     def _count(self) -> int:

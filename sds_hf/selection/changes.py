@@ -140,7 +140,7 @@ class Diff(Screen, _Part):
         settings: of rules, scores and labels, where both versions tell theirs.
         pictures: None if they were not compared.
         files: data files and shards that only one of the versions has.
-        examples: some ids by what happened to them.
+        examples: some ids by what happened to them; `added` and `dropped` are rows that only one version knows.
     """
 
     before: Side

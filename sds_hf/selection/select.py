@@ -21,6 +21,7 @@ from sds_hf.selection.duck import database, literal
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report, Step
 from sds_hf.selection.rules import Rule, missed_target
+from sds_hf.selection.rules.base import SkippedScoresError
 from sds_hf.selection.source import open_scores
 from sds_hf.selection.summary import cutoffs, differences, make_report, quantiles
 from sds_hf.table.score_table import ScoreTable
@@ -222,6 +223,7 @@ def select(
             can be read, the recipe's bounds are for scores of another kind than these, or `out` holds files of these
             names that no selection wrote.
         EmptySelectionError: if no row is left.
+        SkippedScoresError: if a rule asks for values that `score_for` has skipped.
 
     Examples:
         >>> select(scored, Threshold("boundary", "q0.5")).report.kept
@@ -318,13 +320,13 @@ def _check_decided(rule: Rule, candidates: Candidates) -> None:
     """Refuse a rule that asks for values that were skipped when the rows were scored.
 
     Raises:
-        ValueError: names them, and how they are computed.
+        SkippedScoresError: names them, and how they are computed.
     """
     rows = f"FROM {candidates.rows} WHERE dropped IS NULL AND"
     if not (count := candidates.value(f"SELECT count(*) {rows} ({rule.undecided(candidates)})")):
         return
     columns = [name for name in rule.reads if candidates.value(f"SELECT count(*) {rows} {candidates.skipped(name)}")]
-    raise ValueError(
+    raise SkippedScoresError(
         f"{rule.label!r} asks for {' and '.join(columns)} of {count:,} rows of which that was skipped, since the rules "
         "they were scored for did not need it: compute it with `score_for`, or `sds-hf "
         "score` and its option `for`, or everything with `score_table`"

@@ -28,7 +28,7 @@ from sds_hf.selection.duck import (
     is_list_of_ids,
     parquet_relation,
 )
-from sds_hf.table.manifest import not_whole, versions
+from sds_hf.table.manifest import versions
 from sds_hf.table.partial.needs import SKIPPED
 from sds_hf.table.score_table import ScoreTable
 
@@ -89,7 +89,10 @@ class Scores:
             ValueError: says how to compute the rest.
         """
         if self.skipped:
-            raise not_whole(purpose, f"some of these were skipped, as `{SKIPPED}` says")
+            raise ValueError(
+                f"{purpose} needs all scores of all rows, and some of these were skipped, as `{SKIPPED}` says: compute "
+                "the rest with `score_table`, or `sds-hf score` and its option `all`"
+            )
 
 
 def open_scores(scores: Any, connection: duckdb.DuckDBPyConnection) -> Scores:

@@ -2,24 +2,34 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from sds_hf.clip.launcher import rank_together
 from sds_hf.data.access.remote import folder_at
-from sds_hf.data.cells import READABLE
-from sds_hf.data.content import content_digest
+from sds_hf.data.cells import READABLE, readable
+from sds_hf.data.content import content_digest, row_digests
 from sds_hf.data.labels import labels_of
 from sds_hf.files import is_remote, named_folder
+from sds_hf.progress import Watch, adding, nothing, once_told
 from sds_hf.scores.base.batches import common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
+from sds_hf.table.job import scored_content
 from sds_hf.table.join import check_columns, differing, join_tables
-from sds_hf.table.manifest import read_manifest
+from sds_hf.table.manifest import NEEDED, read_manifest
+from sds_hf.table.partial.phase import everything
+from sds_hf.table.partial.shards import with_values_of
 from sds_hf.table.score_table import ScoreTable, score_table
+from sds_hf.table.shards import Shard, Shards
+from sds_hf.table.task import Task, make_folder
 from sds_hf.table.team import Team
+from sds_hf.table.writer import begin
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -34,14 +44,16 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
     """Compute scores that a table does not have, and join them to it; run again, it goes on where it was.
 
     The table is as it was until all are computed, then all columns are there at once. A score that it has with other
-    settings is replaced, see `sds_hf.table.join.differing`. Rows must be those that the table was made of. Under
-    `torchrun` or `accelerate launch` each process computes its part, and the first one joins.
+    settings is replaced, see `sds_hf.table.join.differing`. In a table of `score_for` the scores are computed for all
+    rows, as far as it has skipped them; what it skips of others stays so. Rows must be those that the table was made
+    of. Under `torchrun` or `accelerate launch` each process computes its part, and the first one joins.
 
     Args:
         dataset: that the table was made of.
-        scores: what to compute, as for `add_scores`; those that it has with the same settings are left out.
+        scores: what to compute, as for `add_scores`; those that it has with the same settings, of all rows, are left
+            out.
         out: folder of the table.
-        **job: `batch_size`, `source`, `progress`, `engine`, see `score_table`.
+        **job: `batch_size`, `source`, `progress`, `watch`, `engine`, see `score_table`.
 
     Returns:
         The table with all scores.
@@ -68,21 +80,26 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
     team = Team(named_folder(folder), rank_together("adding scores"))
     with _at_work(team, aside):
         table = ScoreTable.load(folder)
-        table.check_whole("adding scores")
-        _check_same(table, dataset, chosen)
+        _check_same(table, dataset, chosen, job.get("watch", nothing))
         stored = {entry["score"]: entry for entry in table.manifest["scores"]}
         check_columns(list((stored | {score.name: _identity(score, table) for score in chosen}).values()))
-        lacking = [score for score in chosen if _identity(score, table) not in table.manifest["scores"]]
+        lacking = [score for score in chosen if _lacks(table.manifest, score)]
         if not lacking:
             return table
-        new = score_table(dataset, lacking, aside, rows_per_shard=table.manifest["rows_per_shard"], **job)
+        job["rows_per_shard"] = table.manifest["rows_per_shard"]
+        if any(_identity(score, table) in table.manifest["scores"] for score in lacking):
+            if team.rank.index == 0:
+                _begin(Task(dataset, lacking, aside, job["rows_per_shard"], job.get("source", "")), table)
+            team.wait(lambda: read_manifest(aside) is not None, lambda: [0])
+        new = score_table(dataset, lacking, aside, **job)
         if team.rank.index == 0:
             (aside / JOINING).touch()
             team.wait(team.is_alone, lambda: ())  # the others may be reading the new table
-            joined = join_tables([table, new], folder, _source(table, dataset, new))
+            source = _source(table, dataset, new)
+            joined = join_tables([table, new], folder, source, _content_of(dataset, source, table))
             shutil.rmtree(aside)
             return joined
-    team.wait(lambda: _holds(folder, [_identity(score, table) for score in lacking]), lambda: [0])
+    team.wait(lambda: not any(_lacks(read_manifest(folder), score) for score in lacking), lambda: [0])
     return ScoreTable.load(folder)
 
 
@@ -104,10 +121,27 @@ def _at_work(team: Team, aside: Path) -> Iterator[None]:
         team.wait(lambda: not joining.exists(), lambda: [0])
 
 
-def _holds(folder: Path, identities: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the table in a folder has these scores."""
-    manifest = read_manifest(folder) or {"scores": ()}
-    return all(identity in manifest["scores"] for identity in identities)
+def _lacks(manifest: Mapping[str, Any] | None, score: "Score") -> bool:
+    """Whether a table has not all values of a score; one of which there is no manifest has none."""
+    if manifest is None or _identity_in(manifest, score) not in manifest["scores"]:
+        return True
+    rows = manifest["source"]["rows"] - manifest["failed"]
+    counts = manifest.get(NEEDED, {"rows": {}})["rows"]
+    return any(counts.get(name, rows) < rows for name in score.writes)
+
+
+def _begin(task: Task, table: ScoreTable) -> None:
+    """Begin the table of some scores with the values that another one has of them, unless it is begun."""
+    if read_manifest(task.folder) is not None:
+        return
+    make_folder(task.folder)
+    task.read()
+    stored = [score for score in task.scores if _identity(score, table) in table.manifest["scores"]]
+    shards, finished = Shards(task.folder, table.manifest["source"]["rows"], task.rows_per_shard), dict[int, Shard]()
+    for number, (path, entry) in enumerate(zip(table.paths, table.manifest["shards"], strict=True)):
+        rows = with_values_of(task.scores, stored, pq.read_table(path))
+        finished[number] = shards.write(number, rows, entry["content_sha256"])
+    begin(task, {}, finished, everything(task.scores).entries({}, None))
 
 
 def replacements(scores: "Sequence[Score]", table: ScoreTable) -> dict[str, list[str]]:
@@ -116,11 +150,16 @@ def replacements(scores: "Sequence[Score]", table: ScoreTable) -> dict[str, list
 
 
 def _identity(score: "Score", table: ScoreTable) -> dict[str, Any]:
-    identity: dict[str, Any] = json.loads(json.dumps({**score.identity(), "labels": table.manifest["labels"]["name"]}))
+    return _identity_in(table.manifest, score)
+
+
+def _identity_in(manifest: Mapping[str, Any], score: "Score") -> dict[str, Any]:
+    """What a manifest would say of a score."""
+    identity: dict[str, Any] = json.loads(json.dumps({**score.identity(), "labels": manifest["labels"]["name"]}))
     return identity
 
 
-def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]") -> None:
+def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]", watch: Watch) -> None:
     """Refuse a dataset that is not the one a table was made of.
 
     Raises:
@@ -132,7 +171,11 @@ def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]"
             f"{table.folder} is of the label space {table.manifest['labels']['name']!r}, and this would be of "
             f"{labels.name!r}: say which with labels=..."
         )
-    if len(dataset) != source["rows"] or content_digest(dataset, _columns(source)) != source["sha256"]:
+    with once_told(watch, "reading", len(dataset)) as tell:
+        same = len(dataset) == source["rows"] and (
+            content_digest(dataset, _columns(source), adding(tell)) == source["sha256"]
+        )
+    if not same:
         raise ValueError(
             f"{table.folder} was made of {source['rows']:,} rows that are not those of this dataset; give the one it "
             "was made of, or choose another out=..."
@@ -142,6 +185,13 @@ def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]"
 def _columns(source: Mapping[str, Any]) -> list[str]:
     """Columns that the digest of a source is of."""
     return list(source.get("columns") or READABLE)
+
+
+def _content_of(dataset: "Dataset", source: Mapping[str, Any], table: ScoreTable) -> Callable[[int, pa.Table], str]:
+    """What says of a shard of a table the digest of what the dataset holds of it; see `join_tables`."""
+    stored = readable(dataset, _columns(source))
+    shards = Shards(table.folder, len(dataset), table.manifest["rows_per_shard"])
+    return lambda number, rows: scored_content(row_digests(stored, shards.rows(number)), rows)
 
 
 def _source(table: ScoreTable, dataset: "Dataset", new: ScoreTable) -> dict[str, Any]:

@@ -1,22 +1,22 @@
 """Tables of the same rows become one: by id, shard by shard of the first."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sds_hf.files import new_folder
-from sds_hf.scores.base.catalog import score_classes
-from sds_hf.table.manifest import MANIFEST, limits_of, write_manifest
+from sds_hf.scores.classes_present import ClassesPresent
+from sds_hf.table.manifest import MANIFEST, NEEDED, limits_of, stored_scores, write_manifest
+from sds_hf.table.partial.joined import JoinedColumns, columns_of
+from sds_hf.table.partial.shards import computed
 from sds_hf.table.score_table import ScoreTable
 from sds_hf.table.shards import Shard, Shards
 
-FRAME = ("id", "row", "status", "error")  # what a table has besides scores
 OUTDATED = ""  # digest of the content of a shard of which nobody knows it any more
 
 
@@ -48,7 +48,7 @@ def check_columns(entries: Sequence[Mapping[str, Any]]) -> None:
     """
     writers = dict[str, Mapping[str, Any]]()
     for entry in entries:
-        for column in sorted(_columns_of(entry)):
+        for column in sorted(columns_of(entry)):
             other = writers.setdefault(column, entry)
             names = {*entry} & {*other} - {"score", "version", "model"}  # a model is its digest
             if differing_names := sorted(name for name in names if entry[name] != other[name]):
@@ -59,21 +59,24 @@ def check_columns(entries: Sequence[Mapping[str, Any]]) -> None:
                 )
 
 
-def _columns_of(entry: Mapping[str, Any]) -> set[str]:
-    """Columns that a score of a manifest writes, with some settings at least; none of one that is not known here."""
-    score = score_classes().get(entry["score"])
-    return {*score.columns, *score.optional_columns} if score else set()
-
-
-def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[str, Any] | None = None) -> ScoreTable:
+def join_tables(
+    tables: Sequence[ScoreTable],
+    out: str | Path,
+    source: Mapping[str, Any] | None = None,
+    content_of: Callable[[int, pa.Table], str] | None = None,
+) -> ScoreTable:
     """One table with the scores of several, of the same rows.
 
-    A score that several tables have is that of the last one. A row that failed in one of them has failed.
+    A score that several tables have is that of the last one; where they have it with the same settings, a value that
+    the last one skips is that of an earlier one. A row that failed in one of them has failed. Where values are skipped
+    in all that have them, the table can go on to other rules, see `score_for`.
 
     Args:
         tables: two or more; rows come in the order and shards of the first.
         out: its folder; the folder of the first table replaces that one.
         source: what its manifest says of the dataset, if more is known than the tables say.
+        content_of: says of a shard, by its number and rows, the digest of what the dataset holds of it; for shards of
+            which the first table does not know it.
 
     Raises:
         ValueError: if the tables are of other rows, other content or another label space, or two of their scores would
@@ -88,13 +91,13 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
     first, *others = tables
     if not others:
         raise ValueError("a join needs two tables or more")
-    for table in tables:
-        table.check_whole("a join")
     for other in others:
         _check_same(first, other)
-    out, manifest = Path(out), _manifest(tables)
-    check_columns(manifest["scores"])
+    columns = JoinedColumns(tables)
+    out, manifest = Path(out), _manifest(tables, columns.scores)
+    check_columns(columns.scores)
     manifest["source"] = dict(source or manifest["source"])
+    same_columns = manifest["source"].get("columns") == first.manifest["source"].get("columns")
     own = {entry["path"] for entry in first.manifest["shards"]} | {MANIFEST}
     rows, size = first.manifest["source"]["rows"], first.manifest["rows_per_shard"]
     replaced = out.exists() and out.resolve() == first.folder.resolve()
@@ -103,13 +106,17 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
         readers = [_Reader(other) for other in others]
         for number, path in enumerate(first.paths):
             table = pq.read_table(path)
-            joined = _joined(table, [reader.like(table["id"]) for reader in readers], tables)
-            same = joined["status"].equals(table["status"])
+            joined = columns.rows([table, *(reader.like(table["id"]) for reader in readers)])
+            same = pc.equal(joined["status"], "failed").equals(pc.equal(table["status"], "failed"))
             same_rows = same_rows and same
-            content = first.manifest["shards"][number]["content_sha256"] if same else OUTDATED
+            content = first.manifest["shards"][number]["content_sha256"] if same and same_columns else OUTDATED
+            content = content or (content_of(number, joined) if content_of else OUTDATED)
             finished.append(shards.write(number, joined, content))
         if same_rows and all(entry in manifest["scores"] for entry in first.manifest["scores"]):
             manifest["joined"] = [*first.manifest.get("joined", ()), first.sha256]
+        if columns.needed is not None:
+            scores = [ClassesPresent(), *stored_scores(columns.scores)]
+            manifest[NEEDED] = columns.needed | computed(scores, shards, dict(enumerate(finished)))
         manifest |= {"failed": sum(shard.failed for shard in finished), "shards": [one.entry() for one in finished]}
         write_manifest(part, manifest)
         shards.clean()
@@ -157,35 +164,6 @@ class _Reader:
         return rows.slice(0, count)
 
 
-def _joined(table: pa.Table, others: Sequence[pa.Table], tables: Sequence[ScoreTable]) -> pa.Table:
-    """The columns of all tables, in the order of their scores; failed rows have none."""
-    columns = {name: table[name] for name in table.column_names if name not in FRAME}
-    statuses, errors = [table["status"]], [table["error"]]
-    for other, source in zip(others, tables[1:], strict=True):
-        columns |= {name: other[name] for name in other.column_names if name not in FRAME}
-        replaced = set[str]().union(*map(_columns_of, source.manifest["scores"])) - {*other.column_names}
-        columns = {name: column for name, column in columns.items() if name not in replaced}
-        statuses.append(other["status"])
-        errors.append(other["error"])
-    failed = np.logical_or.reduce([pc.equal(status, "failed").to_numpy() for status in statuses])
-    error = pc.coalesce(*errors)
-    ok = pa.array(~failed)
-    kept = {name: pc.if_else(ok, column, pa.scalar(None, column.type)) for name, column in columns.items()}
-    joined = {"id": table["id"], "row": table["row"], **kept}
-    joined["status"] = pa.array(np.where(failed, "failed", "ok"), pa.string())
-    joined["error"] = error
-    return pa.table({name: column.cast(_written(column.type)) for name, column in joined.items()})
-
-
-def _written(kind: pa.DataType) -> pa.DataType:
-    """A type as scores write it: Parquet calls the items of lists otherwise."""
-    if pa.types.is_list(kind):
-        return pa.list_(_written(kind.value_type))
-    if pa.types.is_struct(kind):
-        return pa.struct({field.name: _written(field.type) for field in kind})
-    return kind
-
-
 def _check_same(first: ScoreTable, other: ScoreTable) -> None:
     """Refuse tables that cannot be of the same rows.
 
@@ -205,19 +183,17 @@ def _check_same(first: ScoreTable, other: ScoreTable) -> None:
         raise ValueError(f"{where} are of rows that hold other pictures, masks or texts; score one of them again")
 
 
-def _manifest(tables: Sequence[ScoreTable]) -> dict[str, Any]:
-    """What the manifest of a joined table says: of each score its own identity and date."""
-    manifests = [table.manifest for table in tables]
-    scores, scored = dict[str, Any](), dict[str, Any]()
+def _manifest(tables: Sequence[ScoreTable], scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the manifest of a joined table with these scores says: of each its own identity and date."""
+    manifests, scored = [table.manifest for table in tables], dict[str, Any]()
     for manifest in manifests:
         dates = manifest.get("scored", {})
-        scores |= {entry["score"]: entry for entry in manifest["scores"]}
         scored |= {entry["score"]: dates.get(entry["score"], manifest["created"]) for entry in manifest["scores"]}
     widest = max((manifest["source"] for manifest in manifests), key=lambda source: len(source.get("columns", ())))
-    named = {value for entry in scores.values() for value in entry.values() if isinstance(value, str)}
+    named = {value for entry in scores for value in entry.values() if isinstance(value, str)}
     models = {name: about for manifest in manifests for name, about in manifest["models"].items() if name in named}
     devices = list(dict.fromkeys(manifest["device"] for manifest in manifests))
-    first = {name: value for name, value in manifests[0].items() if name not in ("limits", "decoded", "joined")}
+    first = {name: value for name, value in manifests[0].items() if name not in ("limits", "decoded", "joined", NEEDED)}
     contents = [(manifest["source"]["sha256"], manifest["source"].get("columns")) for manifest in manifests]
     decoded = sorted(set().union(*(table.pictures_decoded for table in tables)))
     return {
@@ -228,7 +204,7 @@ def _manifest(tables: Sequence[ScoreTable]) -> dict[str, Any]:
             **manifests[0]["source"],
             **{name: widest[name] for name in ("sha256", "columns") if name in widest},
         },
-        "scores": list(scores.values()),
+        "scores": list(scores),
         "models": models,
         "fitted": {name: about for manifest in manifests for name, about in manifest["fitted"].items()},
         "notes": list(dict.fromkeys(note for manifest in manifests for note in manifest["notes"])),

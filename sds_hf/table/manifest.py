@@ -5,7 +5,7 @@ import json
 import platform
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,10 @@ from sds_hf.errors import public_name
 from sds_hf.files import is_remote, write_whole
 from sds_hf.limits import read_json
 from sds_hf.scores.base.batches import columns_read
+from sds_hf.scores.base.catalog import score_classes
+from sds_hf.scores.base.presets import field_names
 from sds_hf.scores.base.score import Score
+from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.version import __version__
 
 if TYPE_CHECKING:
@@ -112,15 +115,24 @@ def limits_of(models: Mapping[str, Mapping[str, Any]], reader: str | None) -> di
     return {"limits": [DEMO_LIMIT]} if from_demo and reader != "demo" else {}
 
 
-def not_whole(purpose: str, lack: str) -> ValueError:
-    """The error of what needs all values, given scores of which some were skipped.
+def stored_settings(entries: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The settings of a table's scores by their names, as its manifest has them, without what follows from the data.
 
-    Args:
-        purpose: what needs them.
-        lack: what these scores have instead.
+    Scores that are not known here are left out, as is `classes_present`, which comes by itself.
     """
-    rest = "compute the rest with `score_table`, or `sds-hf score` and its option `all`"
-    return ValueError(f"{purpose} needs all scores of all rows, and {lack}: {rest}")
+    settings, classes = {}, score_classes()
+    for entry in entries:
+        if entry["score"] in classes and entry["score"] != ClassesPresent.name:
+            names = field_names(classes[entry["score"]]) - {"labels", "statistics"}
+            settings[entry["score"]] = {name: value for name, value in entry.items() if name in names}
+    return settings
+
+
+def stored_scores(entries: Iterable[Mapping[str, Any]], labels: str = "auto") -> list[Score]:
+    """The scores of `stored_settings`, of a label space."""
+    return [
+        score_classes()[name](**{**settings, "labels": labels}) for name, settings in stored_settings(entries).items()
+    ]
 
 
 def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str] = ()) -> dict[str, Any]:

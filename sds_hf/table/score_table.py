@@ -12,8 +12,9 @@ from sds_hf.data.access.remote import folder_at, local_copy
 from sds_hf.data.cells import PICTURES
 from sds_hf.data.content import joint_digest
 from sds_hf.files import is_remote
+from sds_hf.progress import Watch, nothing
 from sds_hf.screen import Block, Screen
-from sds_hf.table.manifest import MANIFEST, NEEDED, not_whole, read_manifest
+from sds_hf.table.manifest import MANIFEST, NEEDED, read_manifest
 from sds_hf.table.shards import Shard, Shards
 
 if TYPE_CHECKING:
@@ -103,19 +104,6 @@ class ScoreTable(Screen):
         """Whether values that nobody needed were not computed."""
         return NEEDED in self.manifest
 
-    def check_whole(self, purpose: str) -> None:
-        """Refuse a table in which values are skipped.
-
-        Args:
-            purpose: what needs all values.
-
-        Raises:
-            ValueError: says how to compute the rest.
-        """
-        if self.skips:
-            recipe = self.manifest[NEEDED]["recipe"]
-            raise not_whole(purpose, f"{self.folder} has only those that the rules of {recipe!r} needed")
-
     @property
     def paths(self) -> list[Path]:
         """The shards, in row order."""
@@ -190,6 +178,7 @@ def score_table(
     source: str = "",
     retry: str | None = None,
     progress: Progress | None = None,
+    watch: Watch = nothing,
     engine: Engine = "local",
     rank: Rank | None = None,
 ) -> ScoreTable:
@@ -216,6 +205,7 @@ def score_table(
         source: what to call the dataset in the manifest.
         retry: `"failed"` scores rows again that failed; they may have changed in the dataset, others may not.
         progress: called with the rows done and failed by earlier runs, then after each batch.
+        watch: shows the passes over the dataset before that: scores are fitted to it, and its content is read.
         engine: `"ray"` scores on the Ray cluster that `ray.init` finds, or starts one here; a table can be begun with
             one engine and finished with another.
         rank: which of several processes this is; what the launcher says if None, see `current_rank`.
@@ -237,7 +227,6 @@ def score_table(
     """
     from datasets import IterableDataset
 
-    from sds_hf.data.content import content_digest
     from sds_hf.table.partial.phase import everything
     from sds_hf.table.stream import score_stream
     from sds_hf.table.task import Task, make_folder
@@ -268,8 +257,7 @@ def score_table(
     make_folder(task.folder)
     shards = Shards(task.folder, len(dataset), rows_per_shard, rank.index)
     with Team(task.folder, rank) as team:
-        task.fit()
-        task.request["source"]["sha256"] = content_digest(dataset, task.columns)
+        task.read(watch)
         if not rank.together:
             if NEEDED in (read_manifest(task.folder) or {}):
                 raise ValueError(f"what {task.folder} skips is computed by processes that wait for each other; {ALONE}")

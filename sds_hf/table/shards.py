@@ -213,6 +213,10 @@ class Shards:
             with suppress(FileNotFoundError):  # another process may end the table at this moment
                 self._clean(path)
 
+    def forget_journal(self) -> None:
+        """Remove this process's journal, of a table that another one may have ended before."""
+        self._journal.unlink(missing_ok=True)
+
     @staticmethod
     def _clean(path: Path) -> None:
         if is_part(path) or LEFT.fullmatch(path.name) or _is_journal(path):

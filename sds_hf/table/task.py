@@ -1,19 +1,21 @@
 """What is asked of a table: a dataset, scores and a folder. Every plan, run and stream begins with one."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sds_hf.data.access.remote import folder_at
+from sds_hf.data.content import content_digest
 from sds_hf.data.labels import labels_of
 from sds_hf.errors import short
 from sds_hf.files import is_remote, named_folder
+from sds_hf.progress import Watch, adding, nothing, once_told
 from sds_hf.scores.base.batches import columns_read, common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.scores.base.score import Score
 from sds_hf.scores.base.whole_set import fit_scores
 from sds_hf.scores.classes_present import ClassesPresent
-from sds_hf.table.manifest import check_request, request
+from sds_hf.table.manifest import check_request, read_manifest, request
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -31,7 +33,8 @@ class Task:
 
     Attributes:
         dataset, source, rows_per_shard: as given.
-        scores: with `classes_present` first; those that need the whole set are fitted by `fit`.
+        scores: with `classes_present` first, in the order of a table that is there; those that need the whole set are
+            fitted by `fit`.
         labels: what indices mean.
         folder: of the table.
         request: everything that decides what is in the shards, see `manifest.request`; what nobody knows before the
@@ -61,7 +64,7 @@ class Task:
         chosen = common_labels(chosen_scores)
         self.labels = labels_of(dataset.features, chosen)
         rest = (score for score in chosen_scores if score.name != ClassesPresent.name)
-        self.scores: list[Score] = [ClassesPresent(labels=chosen), *rest]
+        self.scores: list[Score] = _in_order([ClassesPresent(labels=chosen), *rest], self.folder)
         self.request = request(dataset, self.scores, self.labels, rows_per_shard)
         self.manifest(ignore=self.unknown)  # refuse early: reading all of a dataset takes time
 
@@ -81,13 +84,29 @@ class Task:
         """What the folder holds of this request already; see `check_request`."""
         return check_request(self.folder, self.request, ignore)
 
-    def fit(self, dataset: "Dataset | IterableDataset | None" = None) -> None:
+    def read(self, watch: Watch = nothing) -> None:
+        """Go over the whole dataset, not a stream, for what can be known only then: see `fit`, and what it holds."""
+        dataset = cast("Dataset", self.dataset)
+        with once_told(watch, "fitting", len(dataset)) as tell:
+            self.fit(progress=adding(tell))
+        with once_told(watch, "reading", len(dataset)) as tell:
+            self.request["source"]["sha256"] = content_digest(dataset, self.columns, adding(tell))
+
+    def fit(
+        self, dataset: "Dataset | IterableDataset | None" = None, progress: Callable[[int], None] | None = None
+    ) -> None:
         """Fit the scores that need the whole set to it, or for an estimate to a part of it."""
         unfitted = [index for index, score in enumerate(self.scores) if not score.is_fitted]
-        self.scores = fit_scores(self.scores, dataset or self.dataset, self.labels)
+        self.scores = fit_scores(self.scores, dataset or self.dataset, self.labels, progress=progress)
         for index in unfitted:
             statistics = cast(Any, self.scores[index]).statistics
             self.request["scores"][index]["statistics"] = statistics
+
+
+def _in_order(scores: list[Score], folder: Path) -> list[Score]:
+    """Scores in the order that a table in a folder has them in, if it has all of them: so are its columns."""
+    names = [entry["score"] for entry in (read_manifest(folder) or {}).get("scores", ())]
+    return sorted(scores, key=lambda score: names.index(score.name)) if {s.name for s in scores} <= {*names} else scores
 
 
 def make_folder(out: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sds_hf.data.content import row_digests
+from sds_hf.data.content import joint_digest, row_digests
 from sds_hf.progress import Hand, Tell, Told
 from sds_hf.table.job import Job, Part, Piece, joined, scored_content, whole_table
 from sds_hf.table.manifest import NEEDED, circumstances, read_manifest, source_entry, write_manifest
@@ -22,6 +22,7 @@ from sds_hf.table.team import Interruption, Team, finishing
 if TYPE_CHECKING:
     from datasets import Dataset
 
+WAS = "was"  # entry of a table that is made anew in parts: its digest before
 OpenRows = Callable[[pa.Table], np.ndarray]
 
 
@@ -68,7 +69,7 @@ def write_table(
         if manifest.get("complete") and not todo and (phase is None or phase.is_last_in(manifest)):
             return
         if first:
-            manifest = begin(task, manifest, finished, phase.entries(manifest, retry) if phase else None)
+            manifest = begin(task, manifest, finished, _entries(manifest, phase, retry))
             team.announce(phase.number if phase else 0)
         elif own and (retry or phase):  # else the first one may find shards written before it has looked at them
             team.wait(lambda: team.is_announced(phase.number if phase else 0), lambda: [0])
@@ -155,23 +156,18 @@ def write_part(job: Job, shards: Shards, team: Team, tell: Tell | None = None, p
         begun = _begun(shards, mine, _source(job, phase))
         told = _told(mine, own, begun, tell)
         if mine and manifest.get("complete") is not False:
-            begin(job.task, manifest, finished, phase.entries(manifest, None) if phase else None)
+            begin(job.task, manifest, finished, _entries(manifest, phase))
         for number, parts in _scored(job, shards, mine, begun, finished, told, hand, stop_if_asked, phase):
             shards.write(number, *joined(parts))
-    return team.one_by_one(lambda: end_if_whole(shards.folder, job.task, phase))
+    is_whole = team.one_by_one(lambda: _end_if_whole(job.task, phase))
+    if is_whole:
+        shards.forget_journal()
+    return is_whole
 
 
-def end_if_whole(folder: Path, task: Task | None = None, phase: Phase | None = None) -> bool:
-    """End the table in a folder if all of its shards are finished, whoever made them.
-
-    Args:
-        folder: of the table.
-        task: that made it, if it is one that is scored as far as needed.
-        phase: likewise.
-
-    Returns:
-        Whether it is whole.
-    """
+def _end_if_whole(task: Task, phase: Phase | None) -> bool:
+    """End a table if all of its shards are finished, whoever made them; whether it is whole."""
+    folder = task.folder
     manifest = read_manifest(folder)
     if manifest is None or manifest["complete"]:
         return manifest is not None
@@ -180,7 +176,7 @@ def end_if_whole(folder: Path, task: Task | None = None, phase: Phase | None = N
         return False  # and not all of them are read
     finished = shards.finished(manifest)
     if len(finished) == shards.count:
-        _end_phase(task, shards, manifest, finished, phase) if task and phase else end(shards, manifest, finished)
+        _end_phase(task, shards, manifest, finished, phase) if phase else end(shards, manifest, finished)
         return True
     return bool((read_manifest(folder) or {}).get("complete"))  # another process may have ended it just now
 
@@ -189,16 +185,28 @@ def begin(
     task: Task, old: Mapping[str, Any], finished: Mapping[int, Shard], more: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Write the manifest of a table that is being made, with more entries if there are."""
-    created = {"created": old["created"]} if old else {}
+    dates = {name: old[name] for name in ("created", "scored") if name in old}
     source = source_entry(task.source, task.request["source"])
     told = circumstances(task.scores, source.get("reader"))
-    manifest = {**task.request, "source": source, **told, **created, **(more or {}), "complete": False}
+    manifest = {**task.request, "source": source, **told, **dates, **(more or {}), "complete": False}
     _save(task.folder, manifest, finished)
     return manifest
 
 
+def _entries(old: Mapping[str, Any], phase: Phase | None, retry: str | None = None) -> dict[str, Any]:
+    """What else a manifest says while a table is made: which selections hold, and of which digest it has to be then."""
+    if phase:
+        return phase.entries(old, retry)
+    digest = joint_digest(shard["sha256"].encode() for shard in old["shards"]) if old.get("complete") else None
+    kept = {"joined": old.get("joined"), WAS: old.get(WAS, digest)}
+    return {} if retry else {name: value for name, value in kept.items() if value}
+
+
 def end(shards: Shards, manifest: dict[str, Any], finished: Mapping[int, Shard]) -> None:
     """Write the manifest of a finished table."""
+    digest = joint_digest(finished[number].sha256.encode() for number in sorted(finished))
+    if manifest.pop(WAS, digest) != digest:
+        manifest.pop("joined", None)
     manifest.update(complete=True, failed=sum(shard.failed for shard in finished.values()))
     _save(shards.folder, manifest, finished)
     shards.clean()

@@ -195,7 +195,9 @@ def test_a_selection_against_another_and_against_its_scores(job, tmp_path):
         ("rules.1.top_per_group.fraction", 0.5, 1.0)
     ]
     assert {each.name: each.after for each in found.classes} == {each.name: each.after for each in all_.report.classes}
-    assert diff(job.table.folder, tmp_path / "0.5").now_dropped == 12 - few.report.kept
+    dropped = diff(job.table.folder, tmp_path / "0.5")
+    assert dropped.now_dropped == 12 - few.report.kept
+    assert set(dropped.examples) & {"added", "dropped", "now_kept", "now_dropped"} == {"now_dropped"}  # each once
 
 
 def changed(rows: list[dict]) -> list[dict]:

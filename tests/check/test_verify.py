@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.jobs import Job, make_recipe
 from support.rows import random_dataset
+from support.watching import Steps
 
 from sds_hf import PCS, Leakage, score_table, select, verify
 from sds_hf.check.rescore import OTHER_HARDWARE, SAME_HARDWARE, _compared
@@ -117,6 +118,14 @@ def test_a_folder(published):
     assert said["load_dataset"] == "rows: default 6, scores 12"
     assert said["scores"] == "6 kept rows agree in id, clip_sim, clip_sim_mixed, pcs"
     assert said["masks"] == "6 masks decoded, with the classes that were scored"
+
+
+def test_each_check_that_reads_all_rows_says_how_far_it_is(published):
+    steps = Steps()
+    verify(published, watch=steps)
+    kept, candidates = (pq.read_metadata(published / name).num_rows for name in (SHARD, CANDIDATES))
+    rows = {"checksums": kept + candidates, "load_dataset": kept + candidates, "streaming": kept}
+    assert steps.totals == steps.last == {**rows, "ids": kept, "scores": kept}
 
 
 def test_the_hub_at_a_version(pushed, copy, tiny_clip):

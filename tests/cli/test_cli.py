@@ -73,6 +73,17 @@ def raw_folder(path, count=3):
     return path
 
 
+def test_import_of_a_folder_alone_finds_the_reader(tmp_path, capsys, monkeypatch):
+    raw_folder(tmp_path / "raw")
+    monkeypatch.chdir(tmp_path)
+    assert main(["import", "raw", "--labels", "voc", "--out", "out"]) == 0
+    assert "3 rows read by folder" in said(capsys)
+    assert main(["import", "folder", "--labels", "voc", "--out", "more"]) == 2
+    assert "folder is a reader: name the raw folder after it, as in `sds-hf import auto gen_voc" in said(capsys)
+    assert main(["import", "my_gen", "--out", "more"]) == 2
+    assert "my_gen is no folder" in said(capsys)
+
+
 def test_import_makes_a_folder_that_load_dataset_reads(tmp_path, capsys):
     raw, out = raw_folder(tmp_path / "raw"), tmp_path / "out"
     assert main(["import", "folder", str(raw), "--labels", "voc", "--out", str(out)]) == 0
@@ -357,6 +368,7 @@ def test_progress_for_programs_and_for_nobody(stored, tiny_clip, tmp_path, capsy
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert lines[0] == {
         "step": "scoring", "done": 0, "total": 12, "failed": 0, "device": "cpu", "rows_per_s": None, "eta_s": None,
+        "elapsed_s": 0.0,
     }  # fmt: skip
     assert (lines[-1]["done"], lines[-1]["eta_s"]) == (12, 0)
     assert lines[-1]["rows_per_s"] > 0
@@ -440,8 +452,25 @@ def test_only_what_decides_is_scored(stored, recipe, scored, tmp_path, capsys):
     more = ["--rule", "top_k: {column: pcs, target: 3}", "--out", str(tmp_path / "more")]
     assert main(["select", str(out), *plan, *more]) == 2
     assert "asks for pcs of 12 rows of which that was skipped" in said(capsys)
-    assert main(["join", str(out), str(out), "--out", str(tmp_path / "joined")]) == 2
-    assert "a join needs all scores of all rows" in said(capsys)
+    joined = tmp_path / "joined"
+    assert main(["score", str(stored), "--out", str(tmp_path / "light"), "--scores", "prompt_mismatch"]) == 0
+    assert main(["join", str(out), str(tmp_path / "light"), "--out", str(joined)]) == 0
+    assert "of 12 rows only what decides quantiles was computed:" in said(capsys)
+    both = ["--scores", str(out), "--scores", str(tmp_path / "light")]
+    published = ["publish", str(stored), str(tmp_path / "selection"), *both, "--folder", str(tmp_path / "published")]
+    assert main(published) == 0
+    capsys.readouterr()
+    columns = load_dataset(str(tmp_path / "published"), "scores", split="train").column_names
+    assert {"pcs_low", "skipped_scores", "prompt_mismatch"} < {*columns}
+    assert main(["verify", str(tmp_path / "published")]) == 0
+    capsys.readouterr()
+    assert main(["score", str(stored), "--out", str(joined), "--add", "boundary"]) == 0
+    assert "of 12 rows only what decides quantiles was computed:" in said(capsys)
+    assert main(["select", str(joined), *plan, "--out", str(tmp_path / "of-joined")]) == 0
+    capsys.readouterr()
+    assert main(["score", str(stored), "--for", str(recipe), "--all", "--out", str(joined), "--json"]) == 0
+    assert "needed" not in result(capsys)["result"]
+    assert {"prompt_mismatch", "boundary"} < {*ScoreTable.load(joined).to_arrow().column_names}
     assert main(["score", str(stored), "--out", str(out), "--all", "--json"]) == 0
     assert "needed" not in result(capsys)["result"]
     for ours, theirs in zip(ScoreTable.load(out).paths, ScoreTable.load(scored / "scores").paths, strict=True):

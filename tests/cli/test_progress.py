@@ -5,10 +5,11 @@ import json
 
 import pytest
 from rich.console import Console
+from support.watching import Steps
 
 from sds_hf.cli import progress
 from sds_hf.cli.progress import watcher
-from sds_hf.progress import Pace, duration
+from sds_hf.progress import Pace, duration, once_told
 
 
 @pytest.fixture
@@ -71,6 +72,34 @@ def test_a_bar_has_rate_failures_and_device(shown, clock):
     assert "note" not in shown.getvalue()
 
 
+@pytest.mark.parametrize(("rate", "said"), [(0.034, "0.034 rows/s"), (12.34, "12.3 rows/s"), (7914, "7,914 rows/s")])
+def test_rates_are_read_at_a_glance(shown, clock, rate, said):
+    with watcher(kind="bar")("scoring", None, "cpu") as tell:
+        tell(0, 0)
+        clock.now += 1000 / rate
+        tell(1000, 0)
+    assert said in shown.getvalue()
+
+
+@pytest.mark.parametrize("brief", [True, False])
+def test_a_brief_bar_goes_in_the_end(shown, brief):
+    with watcher(kind="bar", brief=brief)("checksums", 10) as tell:
+        tell(10, 0)
+    end = shown.getvalue().rpartition("checksums")[2]
+    assert ("\x1b[1A\x1b[2K" in end) == brief  # a line up, and wiped
+
+
+def test_a_step_that_is_told_nothing_is_not_shown():
+    steps = Steps()
+    with once_told(steps, "reading", 5):
+        pass
+    with once_told(steps, "scoring", 7, "cpu") as tell:
+        assert steps.totals == {}
+        tell(0, 0)
+        tell(7, 1)
+    assert (steps.totals, steps.told) == ({"scoring": 7}, {"scoring": [0, 7]})
+
+
 @pytest.mark.parametrize(("device", "seconds", "warned"), [("cpu", 60, True), ("cpu", 1, False), ("cuda:0", 60, False)])
 def test_a_long_job_on_a_cpu_is_announced_once(shown, clock, device, seconds, warned):
     with watcher(kind="bar")("scoring", 3000, device) as tell:
@@ -90,3 +119,4 @@ def test_lines_come_once_a_second_and_at_the_end(clock, capsys):
     found = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["done"] for line in found] == [*range(0, 30, 4), 30]
     assert (found[-1]["failed"], found[-1]["eta_s"], found[1]["rows_per_s"]) == (3, 0, 3.846)
+    assert [line["elapsed_s"] for line in found[:2]] == [0, 1.04]

@@ -1,5 +1,9 @@
 """Which of several processes this one is, by the variables of torchrun, Slurm and arrays."""
 
+import shlex
+import subprocess
+import sys
+
 import pytest
 
 from sds_hf.clip.launcher import Rank, current_rank, local_rank, rank_of_part, rank_together
@@ -13,6 +17,7 @@ def variables(monkeypatch):
     for name in list(os.environ):
         if name.startswith("SLURM_") or name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
             monkeypatch.delenv(name)
+    monkeypatch.setattr("sds_hf.clip.launcher.has_terminal", lambda: False)
 
     def say(text: str) -> None:
         for pair in text.split():
@@ -39,7 +44,7 @@ SRUN = "SLURM_PROCID=2 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4 SLURM_LOCALID=1"
         (SRUN, Rank(2, 4)),
         (f"{SRUN} RANK=0 WORLD_SIZE=8", Rank(0, 8)),  # torchrun in a task of srun
         ("SLURM_PROCID=0 SLURM_NTASKS=8", Rank()),  # a batch script, or salloc: one process
-        ("SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=4 SLURM_PTY_PORT=6818", Rank()),  # srun -n 4 --pty bash
+        ("SLURM_PROCID=2 SLURM_STEP_NUM_TASKS=4 SLURM_PTY_PORT=6818", Rank(2, 4)),  # srun in a shell of srun --pty
         ("SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1", Rank()),
         (array(0, 0, 7, 1, 8), Rank(0, 8, together=False)),
         (array(7, 1, 9, 2, 5), Rank(3, 5, together=False)),
@@ -52,6 +57,27 @@ SRUN = "SLURM_PROCID=2 SLURM_NTASKS=4 SLURM_STEP_NUM_TASKS=4 SLURM_LOCALID=1"
 def test_the_launcher_says_the_rank(variables, text, rank):
     variables(text)
     assert current_rank() == rank
+
+
+def test_a_shell_with_a_terminal_is_one_process(variables, monkeypatch):
+    """As `srun -n 4 --pty bash` and `salloc` start one; a task of another `srun` has none, whatever it inherits."""
+    monkeypatch.setattr("sds_hf.clip.launcher.has_terminal", lambda: True)
+    variables("SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=4 SLURM_PTY_PORT=6818")
+    assert current_rank() == Rank()
+
+
+def test_a_batch_script_is_one_process_whatever_it_inherits(variables, tmp_path):
+    """A program that calls itself as Slurm's does starts a shell, which says what a process below it is."""
+    code = "from sds_hf.clip.launcher import current_rank; print(current_rank())"
+    script = f'SLURM_TASK_PID=$$ {sys.executable} -c "{code}"; true'
+    for name, rank in (("slurmstepd: [7.batch]", "1 of 1"), ("slurmstepd: [7.0]", "1 of 4")):
+        variables("SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=4")
+        command = [
+            "bash",
+            "-c",
+            f"exec -a {shlex.quote(name)} bash -c {shlex.quote(f'bash -c {shlex.quote(script)}; true')}",
+        ]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == rank
 
 
 @pytest.mark.parametrize(

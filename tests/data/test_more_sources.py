@@ -584,7 +584,11 @@ def test_a_broken_row_stops_an_import_or_is_left_out(pairs, caplog, capsys):
     out = str(pairs / "out")
     command = ["import", "folder", str(pairs), "--labels", "voc", "--out", out]
     assert main(command) == 2
-    assert "inner/b.png: 4 bytes that are no image" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "inner/b.png: 4 bytes that are no image; with --on-error skip such rows are left out and counted" in said
+    assert main([*command[:-1], str(pairs / "one"), "--on-error", "skip"]) == 0
+    said = capsys.readouterr().out
+    assert "1 row read by folder" in " ".join(said.split())
     assert main([*command, "--on-error", "skip", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["counts"]["rows"], said["result"]["skipped"], said["out"]) == (1, {"broken": 1}, out)

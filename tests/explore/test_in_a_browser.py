@@ -47,6 +47,11 @@ def test_a_bound_is_moved_and_the_recipe_gives_the_same_rows(browser, address, d
     kept = browser.kept()
     recipe = recipe_of(browser)
     assert recipe.rules[0].above < 0.8
+    ranges = browser.run("return [...document.querySelectorAll('.histogram')].map((one) => one.textContent)")
+    words = {name: next(text for text in ranges if text.startswith(name)) for name in ("clip_sim", "asf_miou")}
+    assert f"above {recipe.rules[0].above:.3g}" in words["clip_sim"]  # a row that has this number does not stay
+    assert "below " in words["asf_miou"]
+    assert not any("from " in text for text in ranges)
     assert select(demo.table, recipe).report.kept == kept
     state = browser.driver.current_url
     browser.open(state)

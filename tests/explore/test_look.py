@@ -11,6 +11,7 @@ import pytest
 
 from sds_hf.explore.look import look
 from sds_hf.explore.rows_that_matter import changed_rows, rows_that_matter
+from sds_hf.publishing.card.borderline import borderline_rows
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.select import select
 
@@ -39,6 +40,14 @@ def test_the_rows_nearest_to_what_decided(job, selection):
     ranks, cutoffs = (decisions[f"num_classes_{part}"].to_pylist() for part in ("rank", "cutoff"))
     assert {line.row for line in last} == {row for row in range(12) if kept[row] and ranks[row] == cutoffs[row]}
     assert {line.row for line in first} == {row for row in range(12) if ranks[row] and ranks[row] == cutoffs[row] + 1}
+
+
+def test_a_card_shows_the_nearest_of_these_rows(job, selection, tmp_path):
+    decisions, cells = selection.table(), job.table.to_arrow()
+    sections = rows_that_matter(decisions, cells, job.recipe, selection.report)
+    pq.write_table(decisions.append_column("clip_sim", cells["clip_sim"]), tmp_path / "scored.parquet")
+    shown = borderline_rows(tmp_path / "scored.parquet", job.recipe.rules, selection.report.steps)
+    assert list(shown) == [section.rows[0].row for section in sections]
 
 
 def test_rows_whose_group_is_full(job, tmp_path):

@@ -10,7 +10,7 @@ from datasets import Dataset
 from huggingface_hub import HfApi
 from support.jobs import commits, files, load_elsewhere, sums, tags, writes
 
-from sds_hf import load, publish
+from sds_hf import Threshold, load, publish, select
 from sds_hf.data.labels import VOC
 from sds_hf.hub.layout import MANIFEST, read_manifest
 from sds_hf.publishing.publish import PublishError
@@ -97,7 +97,7 @@ def test_a_dataset_that_was_not_scored_is_refused(job, hub, name):
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        ({}, "say where to publish: a Hub id \(user/name\) with to=\.\.\., or a folder with folder="),
+        ({}, r"say where to publish: a Hub id \(user/name\) with to=\.\.\., or a folder with folder="),
         ({"to": "sds-voc"}, r"'sds-voc' is no Hub id \(user/name\); a folder is given with folder="),
         ({"to": "./out/sds-voc"}, "is no Hub id"),
     ],
@@ -125,3 +125,21 @@ def test_a_token_is_in_no_file_and_no_message(job, hub, api, name, tmp_path, cap
     assert not [path for path in folder.rglob("*") if path.is_file() and b"secretsecret" in path.read_bytes()]
     found = sums(folder)
     assert all(found[entry["path"]] == entry["sha256"] for entry in read_manifest(folder / MANIFEST)["files"])
+
+
+def test_a_selection_brings_its_recipe(job, tmp_path):
+    """With it the same is published; of rules given as such to `select`, too."""
+    named = job.publish(folder=tmp_path / "named")
+    publish(job.dataset, job.selection, scores=job.table, folder=tmp_path / "own")
+    files = [{name: (tmp_path / which / name).read_bytes() for name in named.files} for which in ("named", "own")]
+    same = [name for name in named.files if name.endswith((".parquet", ".png", "report.json"))]
+    assert len(same) > 4
+    assert all(files[0][name] == files[1][name] for name in same)
+    rules = [Threshold("pcs", "q0.5")]
+    chosen = select(job.table, rules)
+    published = publish(job.dataset, chosen, scores=job.table, folder=tmp_path / "rules")
+    assert published.report.kept == chosen.report.kept
+    assert publish(job.dataset, chosen, rules, folder=tmp_path / "given").report.kept == chosen.report.kept
+    (chosen.path.parent / "recipe.yaml").unlink()
+    with pytest.raises(ValueError, match=r"no recipe.yaml lies beside .*: say what chose the rows with recipe="):
+        publish(job.dataset, chosen, folder=tmp_path / "lost")

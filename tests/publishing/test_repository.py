@@ -154,9 +154,17 @@ def test_a_dataset_that_was_not_scored_is_refused(job, tmp_path):
 
 
 def test_other_ids_are_refused_where_there_is_nothing_else_to_compare(job, tmp_path):
-    selection = select(job.dataset.add_column("quality", list(range(12))), [Threshold(column="quality", above=3)])
+    rules = [Threshold(column="quality", above=3)]
+    selection = select(job.dataset.add_column("quality", list(range(12))), rules)
+    recipe = job.recipe.model_copy(update={"rules": rules})
+    with pytest.raises(ValueError, match="made of other rows: row 4 was"):
+        publish(job.dataset.select(range(11, -1, -1)), selection, recipe, folder=tmp_path / "out")
+    rows = job.dataset.with_format("arrow")[:].to_pylist()
+    rows[3]["image"] = rows[4]["image"]
+    other = type(job.dataset).from_list(rows, features=job.dataset.features)
     with pytest.raises(ValueError, match="is not the one that was scored"):
-        publish(job.dataset.select(range(11, -1, -1)), selection, job.recipe, folder=tmp_path / "out")
+        publish(other, selection, recipe, folder=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_scores_that_were_not_selected_from_are_refused(job, other_clip, tmp_path):
@@ -224,7 +232,7 @@ def test_what_the_dataset_says_of_itself_is_carried_through(job, tmp_path):
 
 def test_what_fails_leaves_the_folder_as_it_was(job, copy):
     before = sums(copy)
-    with pytest.raises(ValueError, match="is not the one"):
+    with pytest.raises(ValueError, match="made of other rows: row 2 was"):
         publish(job.dataset.select(range(11, -1, -1)), job.selection, job.recipe, folder=copy, overwrite=True)
     assert sums(copy) == before
     assert [path.name for path in copy.parent.iterdir()] == [copy.name]

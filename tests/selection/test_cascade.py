@@ -1,145 +1,53 @@
 """Tables of which only that is computed which decides: the same rows are kept, for the same reasons."""
 
 import base64
-import functools
 import json
 import re
 import tempfile
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import Dataset, Image
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.cascade import (
+    BOUNDS,
+    PHASES,
+    RULES,
+    SETTINGS,
+    TOP,
+    candidates,
+    files_of,
+    make_recipe,
+    outcome,
+    passes_of,
+    scores_of,
+    table_for,
+    whole_table,
+)
 from support.crashes import Crash, crash_at
-from support.encoders import ExactEncoder, exact_similarity
-from support.rows import random_row
 
 from sds_hf import (
-    ASF,
-    PCS,
-    Boundary,
-    ClassesPresent,
-    Recipe,
     ScoreTable,
-    add_to_table,
     diff,
-    join_tables,
     look,
     publish,
+    sample,
     score_for,
     score_table,
     select,
     why,
 )
-from sds_hf.clip import similarity
 from sds_hf.clip.launcher import Rank
-from sds_hf.data.folder import row_features
-from sds_hf.data.images import decode_mask, encode_jpeg, encode_mask
-from sds_hf.data.labels import VOC
 from sds_hf.explore.exploration import open_exploration
 from sds_hf.explore.published import write_explorer
-from sds_hf.prove.judge_truth import read_scores
-from sds_hf.scores.base.score import ClipScore
-from sds_hf.selection.select import EmptySelectionError
+from sds_hf.prove.judge import judge
 from sds_hf.table.plan import plan_table
 from sds_hf.table.team import PartScored
 
-SETTINGS = [
-    {},
-    {"similarity": "prob_min", "difference": "abs"},
-    {"similarity": "cosine"},
-    {"similarity": "clipscore", "shuffle": "channels", "orders": 5},
-    {"similarity": "entropy", "difference": "abs"},
-    {"similarity": "entropy"},
-]
-GROUPS = ["num_classes_present", "classes_present"]
-COLUMNS = ["clip_sim", "pcs", "clip_sim_mixed", "asf_miou", "boundary"]
-
-
-@functools.cache
-def candidates() -> Dataset:
-    """60 rows: some without a class, some without a judge's mask, two that cannot be read."""
-    rows = []
-    for index in range(60):
-        row = random_row(index)
-        noise = np.random.default_rng(index).integers(0, 256, (40, 40, 3), np.uint8)
-        row |= {"id": f"{index * 37 % 60:02d}", "image": {"bytes": encode_jpeg(noise), "path": None}}
-        moved = np.roll(decode_mask(row["mask"], "mask"), index % 9, 1)  # what somebody else thinks
-        row["other"] = None if index % 11 == 5 else {"bytes": encode_mask(moved), "path": None}
-        if index % 7 == 3:
-            row |= {"mask": {"bytes": encode_mask(np.zeros((40, 40), np.uint8)), "path": None}, "classes": []}
-        if index in (13, 44):
-            row["image"] = {"bytes": b"no picture", "path": None}
-        rows.append(row)
-    return Dataset.from_list(rows, features=type(row_features(VOC))({**row_features(VOC), "other": Image()}))
-
-
-def scores_of(pcs: dict) -> list:
-    pcs = {"scales": (2, 4), "orders": 2} | pcs
-    return [PCS(model="demo", dtype="fp32", **pcs), ASF(reference="column:other"), Boundary()]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def encoder():
-    """The exact encoder in place of any other."""
-    exact = ExactEncoder()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ClipScore, "encoder", lambda score: exact)
-        patch.setattr(similarity, "similarity", exact_similarity)
-        yield exact
-
-
-@functools.cache
-def whole_table(which: int) -> ScoreTable:
-    folder = Path(tempfile.mkdtemp()) / "whole"
-    return score_table(candidates(), scores_of(SETTINGS[which]), folder, rows_per_shard=16)
-
-
-def outcome(table: ScoreTable, recipe: Recipe) -> pa.Table | str:
-    """All of a selection, or that nothing is left."""
-    try:
-        return select(table, recipe).table()
-    except EmptySelectionError as error:
-        return str(error).partition(" rows before it")[0]
-
-
-def make_recipe(rules: list, name: str = "test") -> Recipe:
-    return Recipe.from_dict({"name": name, "rules": rules})
-
-
-NUMBERS = st.one_of(
-    st.floats(-0.5, 1.2).map(lambda number: round(number, 2)), st.sampled_from(["q0.2", "q0.5", "q0.7"])
-)
-SIZES = st.one_of(st.fixed_dictionaries({"fraction": st.sampled_from([0.3, 0.6, 0.9])}), st.just({"target": 15}))
-COLUMN = st.sampled_from([*COLUMNS, "clip_sim", "pcs", "pcs"])
-SEVERAL = st.lists(st.sampled_from(COLUMNS), min_size=2, max_size=3, unique=True)
-BY = st.sampled_from([GROUPS, GROUPS[:1], GROUPS[1:]])
-
-
-def rule(kind: str, **parts: st.SearchStrategy) -> st.SearchStrategy:
-    return st.fixed_dictionaries(parts).map(lambda values: {kind: values})
-
-
-RULES = st.one_of(
-    rule("threshold", column=COLUMN, above=NUMBERS),
-    rule("threshold", column=COLUMN, above=st.just(-0.9), below=NUMBERS),
-    rule("threshold", column=st.just("num_classes_present"), above=st.just(0)),
-    rule("band", column=COLUMN, low=st.floats(-1, 0.3), high=st.floats(0.3, 1)),
-    st.tuples(COLUMN, SIZES).map(lambda pair: {"top_k": {"column": pair[0], **pair[1]}}),
-    st.tuples(SEVERAL, SIZES).map(lambda pair: {"rank_mean": {"columns": pair[0], **pair[1]}}),
-    st.tuples(COLUMN, SIZES, BY).map(lambda three: {"top_per_group": {"column": three[0], "by": three[2], **three[1]}}),
-    rule("at_most_per_group", rows=st.integers(1, 8), by=BY, column=COLUMN),
-    rule("at_most_per_group", rows=st.integers(1, 8), by=BY),
-    rule("stratified", column=COLUMN, fraction=st.just(0.7), strata=st.just(4)),
-    rule("random", fraction=st.just(0.6)),
-)
-
-
+pytestmark = pytest.mark.usefixtures("encoder")
 QUESTIONS = st.integers(0, len(SETTINGS) - 1), st.lists(RULES, min_size=1, max_size=4), st.sampled_from([5, 16, 60])
 
 
@@ -193,31 +101,8 @@ def check_same(which: int, rules: list, batch_size: int) -> None:
 
 # A table on its way: crashes, other wishes, failures
 
-BOUNDS = [{"threshold": {"column": "clip_sim", "above": 0.3}}, {"threshold": {"column": "pcs", "above": 0.0}}]
-TOP = {"top_per_group": {"column": "asf_miou", "by": GROUPS, "fraction": 0.6}}
-PHASES = [
-    {"threshold": {"column": "clip_sim", "above": "q0.3"}},
-    {"threshold": {"column": "pcs", "above": "q0.3"}},
-    TOP,
-]
 
-
-def table_for(folder: Path, rules: list, name: str = "test", **options) -> ScoreTable:
-    settings = {"scores": scores_of({}), "rows_per_shard": 16, "batch_size": 8} | options
-    return score_for(candidates(), make_recipe(rules, name), folder, **settings)
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    """All files of a table; when it was made is no part of the manifest here."""
-    files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    files["manifest.json"] = json.dumps(json.loads(files["manifest.json"]) | {"created": 0}).encode()
-    return files
-
-
-def passes_of(encoder: ExactEncoder, make: Callable[[], object]) -> int:
-    before = encoder.passes
-    make()
-    return encoder.passes - before
+# A table on its way: crashes, other wishes, failures
 
 
 @pytest.mark.parametrize("calls", [3, 9, 14])
@@ -324,13 +209,8 @@ def test_fewer_scores_than_the_table_has_are_enough(tmp_path):
 
 def test_what_needs_everything_refuses_in_one_line(tmp_path):
     table, rows = table_for(tmp_path / "scores", BOUNDS), candidates()
-    for refused in (
-        lambda: join_tables([table, table], tmp_path / "joined"),
-        lambda: add_to_table(rows, [ClassesPresent()], table.folder),
-        lambda: read_scores(table.folder),
-    ):
-        with pytest.raises(ValueError, match=r"needs all scores of all rows.* its option `all`"):
-            refused()
+    with pytest.raises(ValueError, match=r"a sample by 'pcs' needs all scores of all rows.* its option `all`"):
+        sample(select(table, make_recipe(BOUNDS)), 5, by="pcs", scores=table)
     with pytest.raises(ValueError, match=r"holds scores of another request \(source.stream is null, now true"):
         score_table(rows.to_iterable_dataset(), scores_of({}), table.folder, rows_per_shard=16)
     with pytest.raises(ValueError, match="more than once, which a stream cannot"):
@@ -343,6 +223,27 @@ def test_what_needs_everything_refuses_in_one_line(tmp_path):
         score_table(rows, scores_of({}), tmp_path / "all", rows_per_shard=16, progress=crash_at(20))
     with pytest.raises(ValueError, match="holds an unfinished table of all scores: finish that first"):
         table_for(tmp_path / "all", BOUNDS)
+
+
+def test_what_has_all_values_is_judged_and_the_rest_says_why_not(tmp_path):
+    rules = [*BOUNDS, {"top_k": {"column": "asf_miou", "fraction": 0.5}}]
+    for name, more in (("mine", rules), ("other", [{"top_k": {"column": "pcs", "fraction": 0.5}}])):
+        (tmp_path / f"{name}.yaml").write_text(json.dumps({"name": name, "rules": more}))
+    truth = ["torn" if index % 3 else None for index in range(60)]
+    options = {"dataset": candidates().add_column("defect", truth), "draws": 5, "size": 6}
+    options |= {"recipes": [tmp_path / "mine.yaml", tmp_path / "other.yaml"]}
+    options |= {"rules": make_recipe([*BOUNDS, {"threshold": {"column": "asf_miou", "above": 0.1}}]).rules}
+    table, whole = table_for(tmp_path / "scores", rules), judge(whole_table(0), **options)
+    judged = judge(table, **options)
+    assert [sight.name for sight in judged.sights] == ["chance", "clip_sim", "clip_sim > 0.3", "mine"]
+    assert all(sight == whole.sight(sight.name) for sight in judged.sights)
+    scores = {"pcs", "clip_sim_mixed", "asf_miou", "boundary"}
+    assert {*judged.not_judged} == {*scores, "pcs > 0.0", "asf_miou > 0.1", "other"}
+    assert whole.not_judged == {}
+    assert re.match(r"\d+ of its values were skipped, .* its option `all` computes them", judged.not_judged["pcs"])
+    assert re.match(r".* asks for pcs of \d+ rows of which that was skipped", judged.not_judged["other"])
+    files = judge(f"{table.folder}/scores-*.parquet", **options | {"recipes": []})  # which do not name the classes
+    assert [(sight.name, sight.auroc) for sight in files.sights] == [(one.name, one.auroc) for one in judged.sights[:3]]
 
 
 def test_the_pages_show_such_a_table(tmp_path):

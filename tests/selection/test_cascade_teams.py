@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from support.crashes import Crash, crash_at
 from support.rows import random_dataset
 
-from sds_hf import PCS, Boundary, Recipe, ScoreTable, score_for, score_table, select
+from sds_hf import PCS, Boundary, PromptMismatch, Recipe, ScoreTable, score_for, score_table, select
 from sds_hf.selection.cascade import score as cascade
 from sds_hf.selection.select import rows_left
 
@@ -29,7 +30,7 @@ FORKS = """
 import json, os, signal, sys
 from datasets import load_from_disk
 from transformers import AutoTokenizer, CLIPModel
-from sds_hf import PCS, Boundary, Recipe, score_for
+from sds_hf import PCS, Boundary, PromptMismatch, Recipe, score_for
 from sds_hf.clip.launcher import Rank
 from sds_hf.table import job
 from sds_hf.table.team import PartScored
@@ -145,6 +146,76 @@ def test_parts_at_once_of_which_one_is_killed(rows, tiny_clip, tmp_path):
     said = run(rows, tiny_clip, tmp_path / "scores", 3, rules=rules, how="apart")
     assert not said[1].endswith("of a part")  # the one that was killed ends the table, and perhaps another sees it
     assert contents(tmp_path / "scores") == contents(tmp_path / "whole")
+
+
+# A score that the table has of some rows and one that it does not have are added; a child may die by SIGKILL.
+ADDS = """
+import json, os, signal, sys
+from datasets import load_from_disk
+from sds_hf import Boundary, PromptMismatch, add_to_table
+from sds_hf.table import add, job, team
+
+team.PATIENCE = 8.0  # who died before the others looked is not waited for any longer
+rows, out, count, deaths = load_from_disk(sys.argv[1]), sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
+
+def dying(*args):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+for rank in range(count):
+    if os.fork() == 0:
+        os.environ.update({"RANK": str(rank), "WORLD_SIZE": str(count)})
+        if deaths.get(str(rank)) == "scoring":
+            job.score_needed = dying
+        if deaths.get(str(rank)) == "joining":
+            add.join_tables = dying
+        try:
+            names = add_to_table(rows, [Boundary(), PromptMismatch()], out, batch_size=2).to_arrow().column_names
+            said = "added" if {"boundary", "prompt_mismatch"} < {*names} else "without"
+        except OSError as error:
+            said = f"failed: {error}"
+        os.write(1, f"{rank} {said}".encode() + b"\\n")
+        os._exit(0)
+for _ in range(count):
+    os.wait()
+"""
+
+
+@pytest.mark.parametrize("deaths", [{}, {0: "scoring"}, {1: "scoring"}, {0: "joining"}])
+def test_several_processes_add_to_such_a_table(rows, whole, tiny_clip, tmp_path, deaths):
+    alone, several = (shutil.copytree(whole, tmp_path / name) for name in ("alone", "several"))
+    assert added_by(rows, alone, 1) == ["0 added"]
+    said = added_by(rows, several, 2, deaths)
+    assert len(said) == 2 - len(deaths)
+    if deaths:
+        assert all("stopped before its shards were done" in line for line in said)
+        assert added_by(rows, several, 3) == [f"{rank} added" for rank in range(3)]
+    later = ("created", "scored")
+    same = [
+        {name: value for name, value in ScoreTable.load(one).manifest.items() if name not in later}
+        for one in (alone, several)
+    ]
+    assert same[0] == same[1]
+    table, full = ScoreTable.load(several), score_table(random_dataset(27), Boundary(), tmp_path / "boundary")
+    assert table.to_arrow()["boundary"].equals(full.to_arrow()["boundary"])
+    assert table.manifest["needed"]["recipe"] == "test"
+    assert select(several, RECIPE).table() == select(whole, RECIPE).table()
+    scores = [*scores_of(tiny_clip), PromptMismatch()]
+    everything = score_table(random_dataset(27), scores, tmp_path / "all", rows_per_shard=4, batch_size=2)
+    gone_on = score_table(random_dataset(27), scores, several, rows_per_shard=4, batch_size=2)
+    found, expected = gone_on.to_arrow(), everything.to_arrow()
+    assert found.schema == expected.schema
+    for name in expected.column_names:
+        values = expected[name].to_pylist()
+        if name in ("clip_sim", "clip_sim_mixed", "pcs"):  # the encoder saw other batches
+            values = pytest.approx(values, abs=2e-5)
+        assert found[name].to_pylist() == values, name
+
+
+def added_by(rows: Path, out: Path, count: int, deaths: dict | None = None) -> list[str]:
+    command = [sys.executable, "-c", ADDS, *map(str, (rows, out, count, json.dumps(deaths or {})))]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=300)
+    return sorted(done.stdout.splitlines())
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")

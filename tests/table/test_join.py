@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
+from support.crashes import Crash, crash_at
 from support.rows import random_dataset, random_row, row_features
 
 from sds_hf import (
@@ -106,6 +107,28 @@ def test_a_replaced_column_ends_what_was_joined_before(dataset, clip, table):
     replaced = add_to_table(dataset, [ClipSim(model=clip.model, dtype="fp32", similarity="cosine")], table.folder)
     assert not replaced.holds(added.sha256)
     assert not replaced.holds(table.sha256)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_damaged_shard_takes_nothing_from_what_a_manifest_says(dataset, clip, table, monkeypatch, stopped):
+    added = add_to_table(dataset, [Boundary()], table.folder)
+    before = (table.folder / MANIFEST).read_bytes()
+    added.paths[1].write_bytes(b"PAR1 half of it")
+    arguments = dataset, [clip, Boundary()], table.folder
+    if stopped:
+        with pytest.raises(Crash):
+            score_table(*arguments, rows_per_shard=5, source="mine", progress=crash_at(8))
+    again = score_table(*arguments, rows_per_shard=5, source="mine")
+    assert again.holds(table.sha256)
+    assert json.loads(before)["scored"] == again.manifest["scored"]
+    assert json.loads(before) == again.manifest
+
+    again.paths[1].write_bytes(b"PAR1 half of it")  # and where its numbers become others, as on another machine
+    compute = Boundary.compute
+    monkeypatch.setattr(Boundary, "compute", lambda self, rows: compute(self, rows) | {"boundary": [0.5] * len(rows)})
+    other = score_table(*arguments, rows_per_shard=5, source="mine")
+    assert not other.holds(table.sha256)
+    assert "was" not in other.manifest
 
 
 def test_two_scores_write_the_same_column(dataset, clip, tiny_clip, tmp_path):

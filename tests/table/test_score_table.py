@@ -14,6 +14,7 @@ from datasets import Dataset
 from support.crashes import Crash, crash_at
 from support.models import make_clip
 from support.rows import random_dataset
+from support.watching import Steps
 
 from sds_hf import ASF, PCS, ClassesPresent, ScoreTable, score_table
 from sds_hf.clip.encoder import Encoder
@@ -298,6 +299,17 @@ def test_the_digest_of_the_rows_is_of_what_they_hold(dataset, stored, tmp_path):
     for change in ({"id": "other"}, {"mask": rows[2]["mask"]}, {"image": None}, {"classes": [1, 2, 3]}):
         changed = Dataset.from_list([{**rows[0], **change}, *rows[1:]], features=dataset.features)
         assert content_digest(changed) != digest
+
+
+def test_what_goes_over_the_dataset_before_its_rows_says_how_far_it_is(dataset, tmp_path):
+    dataset.save_to_disk(tmp_path / "saved")
+    on_disk = Dataset.load_from_disk(tmp_path / "saved")  # whose content is read once in a process
+    steps = Steps()
+    score_table(on_disk, "tfdp", tmp_path / "scores", watch=steps)
+    assert steps.totals == steps.last == {"fitting": 12, "reading": 12}
+    steps = Steps()
+    score_table(on_disk, "boundary", tmp_path / "others", watch=steps)
+    assert steps.totals == {}  # nothing is fitted, and the content is known
 
 
 # Failures

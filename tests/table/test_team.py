@@ -212,6 +212,24 @@ def test_another_run_does_what_a_dead_process_left(run, whole, tmp_path, victim,
     assert [line.split()[2] for line in run(out, 2)] == ["0", "0"]
 
 
+def test_a_job_that_is_sent_again_while_another_is_at_work(dataset, tmp_path):
+    """It does all that is left, also what the other has in hand: who comes last leaves a table and nothing else."""
+    out, one = tmp_path / "scores", tmp_path / "one"
+    score_table(dataset, [ClassesPresent()], one, rows_per_shard=2)
+    told = []
+
+    def meanwhile(rows: int, failed: int) -> None:
+        told.append(rows)
+        if len(told) == 2:  # the first batch is done
+            score_table(dataset, [ClassesPresent()], out, rows_per_shard=2, rank=Rank())
+
+    table = score_table(
+        dataset, [ClassesPresent()], out, rows_per_shard=2, rank=Rank(1, 4, together=False), progress=meanwhile
+    )
+    assert table.manifest["complete"]
+    assert contents(out) == contents(one)
+
+
 def test_a_process_that_never_comes_is_not_waited_for(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(ranks, "PATIENCE", 0.0)
     monkeypatch.setenv("RANK", "0")

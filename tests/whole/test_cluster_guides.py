@@ -23,6 +23,7 @@ BLOCKS = [
     )
 ]
 SBATCH = next(block for block in BLOCKS if block.startswith("#!"))
+AFTER = "test_an_array_of_jobs_with_two_tasks_each_and_a_selection_after_it"
 # Beginnings of commands that this file does not run, and what does, or why nothing can.
 ELSEWHERE = {
     "torchrun ": "tests/table/test_team.py::test_the_command_under_a_launcher",
@@ -32,8 +33,8 @@ ELSEWHERE = {
     "RAY_ADDRESS=auto sds-hf score": "tests/table/test_ray.py::test_source_and_table_in_an_object_store",
     "ray start ": "needs several machines; the tests' cluster is of one",
     "pip install ": "needs a network",
-    "array=$(sbatch ": "needs Slurm; the file that it sends is run below",
-    "sbatch ": "needs Slurm; the file that it sends is run below",
+    "array=$(sbatch ": f"tests/whole/test_slurm.py::{AFTER}",
+    "sbatch ": f"tests/whole/test_slurm.py::{AFTER}",
 }
 SRUN = """#!/bin/bash
 # What `srun` does, on this machine: so many processes, each with its variables.

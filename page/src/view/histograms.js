@@ -12,6 +12,9 @@ import { info } from "./tips.js";
 
 const WIDTH = 320, HEIGHT = 96, LOWER = ["above", "low"], UPPER = ["below", "high"];
 
+/** How a bound is read: rows at `low` and `high` stay, those at `above` and `below` do not. @type {Record<string, string>} */
+const WORDS = { above: "above", low: "from", below: "below", high: "to" };
+
 export class Histograms {
   /** @param {Session} session */
   constructor(session) {
@@ -62,7 +65,7 @@ class HistogramView {
   update() {
     const bounds = this._bounds(), cutoffs = this._cutoffs();
     this._draw([...bounds.filter(({ rule }) => rule >= 0).map(({ value }) => value), ...cutoffs]);
-    this._text.textContent = bounds.filter(({ rule }) => rule >= 0).map(({ name, value }) => `${LOWER.includes(name) ? "from" : "to"} ${short(value)}`).join(", ");
+    this._text.textContent = bounds.filter(({ rule }) => rule >= 0).map(({ name, value }) => `${WORDS[name]} ${short(value)}`).join(", ");
     const keys = new Set(bounds.map(keyOf));
     /** @type {Bound | null} */
     let focused = null; // a bound whose handle goes: one that waited, and is a bound of a rule now

@@ -16,7 +16,9 @@ def folder_at(name: str | Path) -> Path:
     Raises:
         ModuleNotFoundError: if what reads addresses is not installed; says how to.
     """
-    if not isinstance(name, str) or "://" not in name:
+    if not isinstance(name, str):
+        return name  # one of a store is no `Path`
+    if "://" not in name:
         return Path(name)
     try:
         from sds_hf.data.access.bucket import remote_folder

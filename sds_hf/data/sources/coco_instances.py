@@ -83,8 +83,8 @@ class COCOInstances(COCOAnnotated):
         for region in sorted(regions, key=lambda region: region.order):
             mask[region.part.window][region.part.mask] = region.value
         outlines = [region.outline for region in regions if region.outline is not None]
-        extra_cells: dict[str, Any] = dict.fromkeys(self.further, outlines)
-        return self.row(listed.name, listed.image, mask, listed.caption, **extra_cells)
+        cells: dict[str, Any] = dict.fromkeys(self.further, outlines)
+        return self.row(listed.name, listed.image, mask, listed.caption, **cells)
 
     def _region(self, listed: Listed, annotation: Mapping[str, Any], size: tuple[int, int]) -> Region | None:
         """The pixels of an annotation; None if it has no outline, or covers no pixel.

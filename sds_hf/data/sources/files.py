@@ -4,7 +4,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -48,7 +48,32 @@ def check_links(root: Path) -> None:
                     folders.append(Path(entry.path))
 
 
-def files_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, deep: bool = False) -> dict[str, Path]:
+class PathsByStem(Mapping[str, Path]):
+    """Paths by name, kept as texts, which take a third of the memory.
+
+    Args:
+        paths: in the order of the names.
+    """
+
+    def __init__(self, paths: dict[str, str]) -> None:
+        self._paths = paths
+
+    def __getitem__(self, stem: str) -> Path:
+        return Path(self._paths[stem])
+
+    def __contains__(self, stem: object) -> bool:
+        return stem in self._paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+def files_by_stem(
+    folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, deep: bool = False, but: Path | None = None
+) -> PathsByStem:
     """Image files of a folder by their name without suffix, numbers in numeric order; hidden ones do not count.
 
     Names are in Unicode's composed form (NFC), whatever a file system makes of them.
@@ -57,17 +82,23 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, deep
         folder: where they are.
         suffixes: of the files.
         deep: whether those of inner folders count, also of linked ones; their names have the folders' before them.
+        but: a folder whose files do not count.
 
     Raises:
         UnknownLayoutError: if two have the same name.
     """
-    files: dict[str, Path] = {}
-    for stem, paths in grouped_by_stem(folder, suffixes, deep).items():
-        if len(paths) > 1:
-            first, second = (path.relative_to(folder) for path in paths[:2])
-            raise UnknownLayoutError(f"{folder} has {first} and {second}; which one is {stem!r}? Remove one")
-        files[stem] = paths[0]
-    return files
+    files: dict[str, str] = {}
+    others: dict[str, str] = {}
+    without = but if but is not None and but.is_relative_to(folder) else None
+    for path in files_in(folder, deep) if folder.is_dir() else ():
+        if path.suffix.lower() in suffixes and not (without and path.is_relative_to(without)):
+            stem = stem_of(path.relative_to(folder))
+            (others if stem in files else files).setdefault(stem, str(path))
+    if others:
+        stem = min(others, key=natural)
+        first, second = (Path(path).relative_to(folder) for path in sorted((files[stem], others[stem])))
+        raise UnknownLayoutError(f"{folder} has {first} and {second}; which one is {stem!r}? Remove one")
+    return PathsByStem({stem: files[stem] for stem in sorted(files, key=natural)})
 
 
 def grouped_by_stem(folder: Path, suffixes: tuple[str, ...], deep: bool = False) -> dict[str, list[Path]]:
@@ -76,7 +107,7 @@ def grouped_by_stem(folder: Path, suffixes: tuple[str, ...], deep: bool = False)
     for path in files_in(folder, deep) if folder.is_dir() else ():
         if path.suffix.lower() in suffixes:
             files.setdefault(stem_of(path.relative_to(folder)), []).append(path)
-    return {stem: sorted(files[stem]) for stem in sorted(files, key=natural)}
+    return {stem: sorted(files.pop(stem)) for stem in sorted(files, key=natural)}
 
 
 def stem_of(path: PurePath) -> str:
@@ -179,7 +210,12 @@ def subfolders(path: Path) -> set[str]:
     return {inner.name for inner in path.iterdir() if inner.is_dir()} if path.is_dir() else set()
 
 
-def natural(text: str) -> list[tuple[int, int | str]]:
-    """A sort key that puts "2" before "10"."""
-    parts = re.split(r"([0-9]+)", text)  # digits stand at odd positions; "²" is none
-    return [(0, int(part)) if position % 2 else (1, part) for position, part in enumerate(parts) if part]
+def natural(text: str) -> str:
+    """A sort key that puts "2" before "10"; digits before letters."""
+    return re.sub(r"[0-9]+", _number, text)  # "²" is none
+
+
+def _number(digits: re.Match[str]) -> str:
+    """Digits so that more of them come later; a zero character, which no name has, puts them before letters."""
+    significant = digits[0].lstrip("0")
+    return f"\0{chr(len(significant))}{significant}"

@@ -124,3 +124,12 @@ def check_sizes(data: bytes, size: tuple[int, ...], image: Path, what: str = "it
     )
     image_size, mask_size = (f"{width}x{height}" for height, width in (upright, size))
     raise BadImageError(f"{image}: {image_size} pixels, but {what.format(mask_size)}; {why}")
+
+
+def with_way_out(error: Exception) -> Exception:
+    """An error, with what to do about it if it is of a broken file; others say it themselves."""
+    if type(error) is not ValueError and not isinstance(error, (BadImageError, OSError)):
+        return error
+    broken = type(error)(f"{error}; with on_error='skip' such rows are left out and counted")
+    broken.__cause__ = error
+    return broken

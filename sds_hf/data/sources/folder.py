@@ -1,9 +1,9 @@
 """Any folder of images and masks, with or without a table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 from sds_hf.data.prompts import classes_in_prompt
 from sds_hf.data.sources.coco_ids import Ids
@@ -24,7 +24,16 @@ IMAGE_FOLDERS = ("images", "image", "img", "JPEGImages")
 MASK_FOLDERS = ("masks", "mask", "labels", "annotations", "SegmentationClass")
 TABLES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 MASK_ENDS = ("", "_mask", "-mask", "_seg", "_label")  # what masks are called beyond their image
-Entry = Mapping[str, Any]
+
+
+class Entry(NamedTuple):
+    """What is told of a row: names of files, texts."""
+
+    file_name: str
+    mask_file_name: str | None = None
+    id: str | None = None
+    caption: str | None = None
+    class_prompt: str | None = None
 
 
 class Folder(Reader):
@@ -84,30 +93,32 @@ class Folder(Reader):
         ) and not any(other.recognises(path) for other in READERS.values() if other is not cls)
 
     def entries(self) -> list[Entry]:
-        """See `Reader.entries`; columns by their role."""
+        """See `Reader.entries`."""
         images, self._masks = self._pictures()
         if not images:
             raise UnknownLayoutError(f"{self.images_folder} holds no images")
         if not self._masks:
             suffixes = ", ".join(MASK_SUFFIXES)
             raise UnknownLayoutError(f"{self.masks_folder} holds no masks ({suffixes}){_why(self.masks_folder)}")
-        entries: list[Entry] = [{"file_name": self._name(file)} for file in images.values()]
-        if self.table is not None:
-            entries = list(self._listed(self.table))
-            listed = {self._image(entry) for entry in entries}
-            self.counts["image that the table does not list"] += len(set(images.values()) - listed)
+        if self.table is None:
+            entries = [Entry(self._name(file)) for file in images.values()]
+        else:
+            entries = self._listed(self.table)
+            listed = {str(self._image(entry)) for entry in entries}
+            unlisted = sum(str(file) not in listed for file in images.values())
+            self.counts["image that the table does not list"] += unlisted
         if self._ids or self.labels.original_ids:
-            prompts = {self._name(file): entry.get("class_prompt") for entry in entries if (file := self._image(entry))}
+            prompts = {self._name(file): entry.class_prompt for entry in entries if (file := self._image(entry))}
             masks = {self._name(file): path for file in images.values() if (path := self._mask_of(file))}
             self.choose_ids(
                 self._ids, masks, self.masks_folder, lambda name: self._named(prompts.get(name)), unless_same=True
             )
         if self.table is None and self.images_folder != self.masks_folder:
-            used = {self._mask_of(file) for file in images.values()}
-            self.counts["mask without an image"] += len(set(self._masks.values()) - used)
+            used = {str(self._mask_of(file)) for file in images.values()}
+            self.counts["mask without an image"] += sum(str(file) not in used for file in self._masks.values())
         return entries
 
-    def _pictures(self) -> tuple[dict[str, Path], dict[str, Path]]:
+    def _pictures(self) -> tuple[Mapping[str, Path], Mapping[str, Path]]:
         """Images and masks by name.
 
         Raises:
@@ -115,7 +126,7 @@ class Folder(Reader):
         """
         if not self.images_folder.samefile(self.masks_folder):
             images, masks = self.images_folder, self.masks_folder
-            return _files(images, IMAGE_SUFFIXES, beside=masks), _files(masks, MASK_SUFFIXES, beside=images)
+            return files_by_stem(images, IMAGE_SUFFIXES, True, masks), files_by_stem(masks, MASK_SUFFIXES, True, images)
         images_of: dict[str, Path] = {}
         masks_of: dict[str, Path] = {}
         suffixes = tuple({*IMAGE_SUFFIXES, *MASK_SUFFIXES})
@@ -131,20 +142,24 @@ class Folder(Reader):
                 images_of[stem], masks_of[stem] = _image_and_mask(files, stem)
         return images_of, masks_of
 
-    def _listed(self, table: Path) -> Iterator[Entry]:
+    def _listed(self, table: Path) -> list[Entry]:
         lines = read_table(table)
         columns = roles(table, lines, self._columns)
-        for number, line in enumerate(lines, 1):
+        entries = []
+        for number in range(len(lines)):
+            line, lines[number] = lines[number], {}  # which is not needed twice
             if not isinstance(name := line.get(columns["file_name"]), str) or not name:
-                raise UnknownLayoutError(f"{table}: row {number} names no file in {columns['file_name']!r}")
-            yield {role: text_of(line.get(column)) for role, column in columns.items()}
+                raise UnknownLayoutError(f"{table}: row {number + 1} names no file in {columns['file_name']!r}")
+            texts = {role: text_of(line.get(column)) for role, column in columns.items() if role != "file_name"}
+            entries.append(Entry(name, **texts))
+        return entries
 
     def read(self, entry: Entry) -> Row | None:
         """See `Reader.read`."""
         image = self._image(entry)
         if image is None:
-            return self.missing("listed without an image", self._image_tree.expected(entry["file_name"]))
-        if named := entry.get("mask_file_name"):
+            return self.missing("listed without an image", self._image_tree.expected(entry.file_name))
+        if named := entry.mask_file_name:
             mask, expected = self._mask_tree.find(named), self._mask_tree.expected(named)
         else:
             mask, expected = self._mask_of(image), self.masks_folder / f"{self._stem(image)}{self._ends[0]}.png"
@@ -153,8 +168,8 @@ class Folder(Reader):
         if mask.samefile(image):
             raise UnknownLayoutError(f"{image} is named as its own mask")
         indices = self.read_indices(mask)
-        name = entry.get("id") or self._stem(image)
-        return self.row(name, image, indices, entry.get("caption"), entry.get("class_prompt"))
+        name = entry.id or self._stem(image)
+        return self.row(name, image, indices, entry.caption, entry.class_prompt)
 
     @cached_property
     def _image_tree(self) -> Tree:
@@ -165,7 +180,7 @@ class Folder(Reader):
         return Tree(self.masks_folder, self.path)
 
     def _image(self, entry: Entry) -> Path | None:
-        return self._image_tree.find(entry["file_name"])
+        return self._image_tree.find(entry.file_name)
 
     def _name(self, file: Path) -> str:
         return file.relative_to(self.images_folder).as_posix()
@@ -193,13 +208,6 @@ def _find(path: Path, folder_name: str | None, names: tuple[str, ...], kind: str
     raise UnknownLayoutError(
         f"{path} has no folder of {kind} called {folder_name or ' or '.join(names)}; it has {folders}: give {kind}=..."
     )
-
-
-def _files(folder: Path, suffixes: tuple[str, ...], beside: Path) -> dict[str, Path]:
-    """Files by name, without those of the other folder if it is inside."""
-    files = files_by_stem(folder, suffixes, deep=True)
-    inside = beside.is_relative_to(folder)
-    return {stem: file for stem, file in files.items() if not (inside and file.is_relative_to(beside))}
 
 
 def _image_and_mask(files: list[Path], stem: str) -> tuple[Path, Path]:

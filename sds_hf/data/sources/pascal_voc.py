@@ -1,6 +1,7 @@
 """PASCAL VOC 2012 and folders laid out like it."""
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -99,15 +100,15 @@ class PascalVOC(Reader):
         return self.row(entry, image, self.read_indices(mask), **extra_cells)
 
     @cached_property
-    def _image_files(self) -> dict[str, Path]:
+    def _image_files(self) -> Mapping[str, Path]:
         return files_by_stem(self.path / "JPEGImages", SUFFIXES, deep=True)
 
     @cached_property
-    def _mask_files(self) -> dict[str, Path]:
+    def _mask_files(self) -> Mapping[str, Path]:
         return files_by_stem(self.masks, (".png",), deep=True)
 
     @cached_property
-    def _id_files(self) -> dict[str, Path]:
+    def _id_files(self) -> Mapping[str, Path]:
         return files_by_stem(self.path / "SegmentationObject", (".png",), deep=True)
 
     def _lines(self) -> list[str]:

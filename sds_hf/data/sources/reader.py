@@ -17,7 +17,7 @@ from sds_hf.data.access.paths import read_file
 from sds_hf.data.images import encode_mask, values_of
 from sds_hf.data.labels import LabelSpace, MaskValues, is_names_file, mask_values
 from sds_hf.data.sources.files import UnknownLayoutError, check_links
-from sds_hf.data.sources.findings import Findings, check_sizes, check_whole
+from sds_hf.data.sources.findings import Findings, check_sizes, check_whole, with_way_out
 from sds_hf.data.sources.indices import MaskFiles
 from sds_hf.errors import no_such
 
@@ -108,7 +108,7 @@ class Reader(MaskFiles, ABC):
         self.values = mask_values(space) if isinstance(space, str) else MaskValues(space)
         self.labels = self.values.labels
         self.names_file = space if isinstance(space, str) and is_names_file(space) else None
-        self._files_by_id: dict[str, Path] = {}
+        self._files_by_id: dict[str, str] = {}  # texts need a fifth of the memory of paths
 
     @classmethod
     @abstractmethod
@@ -150,7 +150,7 @@ class Reader(MaskFiles, ABC):
                 yield row
                 continue
             if self.on_error == "raise" or isinstance(row, MissingFileError):
-                raise row
+                raise with_way_out(row)
             problem = problem or str(row)
             broken += 1
             logger.warning("skipped: %s", row)
@@ -245,7 +245,7 @@ class Reader(MaskFiles, ABC):
                 f"two rows would have the id {name!r}: {self._files_by_id[name]} and {image}; ids must be unique: "
                 "rename a file, take one line out of a list, or give a table with a column `id`"
             )
-        self._files_by_id[name] = image
+        self._files_by_id[name] = str(image)
         arrays = [pixels for pixels in (mask, *extra_cells.values()) if isinstance(pixels, np.ndarray)]
         sizes = [pixels.shape for pixels in arrays]
         row: Row = {"id": name, "image": self._cell(partial(_image, self.file(image), image, sizes))}

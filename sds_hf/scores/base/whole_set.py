@@ -2,7 +2,7 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, field, replace
 from functools import partial, reduce
@@ -106,7 +106,11 @@ class WholeSetScore(Score):
 
 
 def fit_scores(
-    scores: Sequence[Score], dataset: "Dataset | IterableDataset", labels: LabelSpace, num_proc: int | None = None
+    scores: Sequence[Score],
+    dataset: "Dataset | IterableDataset",
+    labels: LabelSpace,
+    num_proc: int | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> list[Score]:
     """Fit those scores that are not fitted yet, all in one pass over a dataset; rows that cannot be read are left out.
 
@@ -117,6 +121,7 @@ def fit_scores(
         dataset: the whole set.
         labels: what indices mean.
         num_proc: processes that read parts of a `Dataset`.
+        progress: called with the number of rows read since the last call, if one process reads them.
 
     Returns:
         The scores in their order.
@@ -128,7 +133,7 @@ def fit_scores(
         return list(scores)
 
     def compute() -> str:
-        return json.dumps(_statistics(unfitted, dataset, labels, num_proc or 1))
+        return json.dumps(_statistics(unfitted, dataset, labels, num_proc or 1, progress))
 
     content_key = files_behind(dataset, columns_read(unfitted)) if isinstance(dataset, Dataset) else None
     key = json.dumps([content_key, asdict(labels), [_fit_identity(score) for score in unfitted]], sort_keys=True)
@@ -145,13 +150,17 @@ def _fit_identity(score: WholeSetScore) -> dict[str, Any]:
 
 
 def _statistics(
-    scores: Sequence[WholeSetScore], dataset: "Dataset | IterableDataset", labels: LabelSpace, processes: int
+    scores: Sequence[WholeSetScore],
+    dataset: "Dataset | IterableDataset",
+    labels: LabelSpace,
+    processes: int,
+    progress: Callable[[int], None] | None,
 ) -> list[Any]:
     from datasets import IterableDataset
 
     collect = partial(_collected, scores, labels)
     if isinstance(dataset, IterableDataset) or min(processes, len(dataset)) < 2:
-        collected = collect(dataset)
+        collected = collect(dataset, progress)
     else:
         parts = [dataset.shard(processes, index, contiguous=True) for index in range(processes)]
         with ProcessPoolExecutor(processes) as pool:
@@ -159,8 +168,19 @@ def _statistics(
     return [score.freeze(part) for score, part in zip(scores, collected, strict=True)]
 
 
-def _collected(scores: Sequence[WholeSetScore], labels: LabelSpace, dataset: "Dataset | IterableDataset") -> list[Any]:
+def _collected(
+    scores: Sequence[WholeSetScore],
+    labels: LabelSpace,
+    dataset: "Dataset | IterableDataset",
+    progress: Callable[[int], None] | None = None,
+) -> list[Any]:
     """What the rows of a dataset contribute to each score."""
+
+    def collected(rows: Rows) -> list[Any]:
+        if progress:
+            progress(len(rows))
+        return [score.collect(rows) for score in scores]
+
     parts = (
         read_cells(scores, cells_of(cells, part), labels)
         for cells in _cells(dataset, columns_read(scores))
@@ -168,7 +188,7 @@ def _collected(scores: Sequence[WholeSetScore], labels: LabelSpace, dataset: "Da
     )
     # Only pictures are decoded without Python's lock; reading the rest ahead would hold up the collecting.
     ahead = prefetch(parts) if any(score.reads & {"image", "mask"} for score in scores) else parts
-    return reduce(partial(_merged, scores), ([score.collect(rows) for score in scores] for rows in ahead))
+    return reduce(partial(_merged, scores), map(collected, ahead))
 
 
 def _merged(scores: Sequence[WholeSetScore], left: list[Any], right: list[Any]) -> list[Any]:

@@ -1,29 +1,24 @@
 """A score table of which only that is computed which decides the rows of a recipe."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from sds_hf.data.access.remote import folder_at, local_copy
-from sds_hf.data.content import content_digest
 from sds_hf.files import is_remote
-from sds_hf.scores.base.batches import all_columns
-from sds_hf.scores.base.catalog import score_classes
-from sds_hf.scores.base.presets import field_names
+from sds_hf.progress import Watch, nothing
 from sds_hf.scores.base.score import Score
 from sds_hf.scores.classes_present import ClassesPresent
-from sds_hf.selection.cascade.plan import Stretch, stretches
+from sds_hf.selection.cascade.parts import check_columns, phase_of_parts, wish_of
+from sds_hf.selection.cascade.plan import stretches
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.rules import Rule
 from sds_hf.selection.select import rows_left
-from sds_hf.table.job import table_schema
-from sds_hf.table.manifest import NEEDED, read_manifest
+from sds_hf.table.manifest import NEEDED, read_manifest, stored_scores
 from sds_hf.table.partial.phase import Phase
 from sds_hf.table.score_table import Engine, Progress, ScoreTable, job_class, score_table, some_scored
 from sds_hf.table.shards import Shards
@@ -48,6 +43,7 @@ def score_for(
     source: str = "",
     retry: str | None = None,
     progress: Progress | None = None,
+    watch: Watch = nothing,
     engine: Engine = "local",
     rank: Rank | None = None,
 ) -> ScoreTable:
@@ -71,6 +67,7 @@ def score_for(
         source: see `score_table`.
         retry: see `score_table`.
         progress: see `score_table`; it begins again with each pass over the rows.
+        watch: see `score_table`.
         engine: see `score_table`.
         rank: see `score_table`. The jobs of an array, which wait for nobody, can make the table of a recipe whose rules
             look at all rows once at most, after bounds that are numbers: as those of the paper do.
@@ -93,85 +90,36 @@ def score_for(
     team = Team(folder, rank or current_rank())
     manifest = read_manifest(folder) or {}
     wanted = recipe.make_scores() if scores is None else list(scores)
-    chosen = _scores_of_table(wanted, manifest)
+    chosen = scores_of_table(wanted, folder)
     job: dict[str, Any] = {"rows_per_shard": rows_per_shard, "source": source, "batch_size": batch_size}
+    shown: dict[str, Any] = {"progress": progress, "watch": watch}
     if manifest and NEEDED not in manifest:
         if not manifest.get("complete"):
             raise ValueError(
                 f"{folder} holds an unfinished table of all scores: finish that first, or choose another out=..."
             )
-        return score_table(dataset, chosen, out, **job, retry=retry, progress=progress, engine=engine, rank=rank)
+        return score_table(dataset, chosen, out, **job, retry=retry, **shown, engine=engine, rank=rank)
     task = Task(dataset, chosen, out, rows_per_shard, source)
     work = job_class(engine)(task, batch_size)
-    _check_columns(recipe.rules, task.scores)
-    parts, wish = stretches(recipe.rules, task.scores), _wish(recipe)
-    if not team.rank.together:
-        _check_parts(parts, wish, manifest, folder, retry)
+    check_columns(recipe.rules, task.scores)
+    alone = None if team.rank.together else phase_of_parts(recipe, task.scores, folder, manifest)
+    if alone and retry:
+        raise ValueError(f"rows that failed are scored again by processes that wait for each other; {ALONE}")
     make_folder(task.folder)
     with team:
-        task.fit()
-        task.request["source"]["sha256"] = content_digest(dataset, task.columns)
-        if not team.rank.together:
+        task.read(watch)
+        if alone:
             shards = Shards(task.folder, len(dataset), rows_per_shard, team.rank.index)
-            if not write_part(work, shards, team, progress, Phase(parts[0].needs, None, 0, 1, wish)):
+            if not write_part(work, shards, team, progress, alone):
                 raise PartScored(team.rank, task.folder)
             return some_scored(ScoreTable.load(task.folder))
+        parts = stretches(recipe.rules, task.scores)
         for number, part in enumerate(parts):
             left = _rows_left_so_far(task.folder, part.rules, team.rank.count) if part.rules else None
-            phase = Phase(part.needs, left, number, len(parts), wish)
+            phase = Phase(part.needs, left, number, len(parts), wish_of(recipe))
             shards = Shards(task.folder, len(dataset), rows_per_shard, team.rank.index)
             write_table(work, shards, team, None if number else retry, progress, phase)
     return some_scored(ScoreTable.load(task.folder))
-
-
-def _check_parts(
-    parts: Sequence[Stretch], wish: Mapping[str, Any], manifest: Mapping[str, Any], folder: Path, retry: str | None
-) -> None:
-    """Refuse what processes cannot do of which each makes its part of a table and waits for nobody.
-
-    Raises:
-        ValueError: says what.
-    """
-    if retry:
-        raise ValueError(f"rows that failed are scored again by processes that wait for each other; {ALONE}")
-    if len(parts) > 1:
-        rule = parts[1].rules[-1].label
-        raise ValueError(
-            f"{rule!r} looks at all rows before what comes after it is scored, so parts have to wait for each other; "
-            + ALONE
-        )
-    phase = Phase(parts[0].needs, None, 0, 1, wish)
-    if manifest and not phase.is_begun(manifest):
-        raise ValueError(
-            f"{folder} is scored for other rules, and going on with these is for processes that wait for each other; "
-            + ALONE
-        )
-
-
-def _check_columns(rules: Sequence[Rule], scores: Sequence[Score]) -> None:
-    """Refuse rules that read what the table will not have, or no numbers, before anything is computed.
-
-    Raises:
-        ValueError: names it.
-    """
-    columns = {"id", "row", *all_columns(scores)}
-    if missing := [name for rule in rules for name in rule.reads if name not in columns]:
-        raise ValueError(f"the rules read {missing}, which no score of the recipe writes; there are {sorted(columns)}")
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "no-rows.parquet"
-        pq.write_table(table_schema(all_columns(scores)).empty_table(), path)
-        for rule in rules:
-            with suppress(LookupError, TypeError):  # a rule of somebody else's may need a row
-                rows_left(path, [rule])
-
-
-def _wish(recipe: Recipe) -> dict[str, Any]:
-    """What a manifest says that a table is for."""
-    return {"recipe": recipe.name, "rules": [_plain(rule) for rule in recipe.rules]}
-
-
-def _plain(rule: Rule) -> dict[str, Any]:
-    return {rule.kind: rule.settings()}
 
 
 def _rows_left_so_far(folder: Path, rules: Sequence[Rule], processes: int) -> np.ndarray:
@@ -195,24 +143,12 @@ def _table_so_far(folder: Path) -> ScoreTable:
     return ScoreTable(folder, manifest)
 
 
-def _scores_of_table(scores: Sequence[Score], manifest: Mapping[str, Any]) -> list[Score]:
-    """The scores of a table if it has these and others besides, else these."""
+def scores_of_table(scores: Sequence[Score], folder: str | Path) -> list[Score]:
+    """The scores of the table in a folder if it has these and others besides, else these."""
+    manifest = read_manifest(folder_at(folder)) or {}
     stored = {entry["score"]: entry for entry in manifest.get("scores", ())}
     names = [score.name for score in scores]
     if not (scores and {*names} < {*stored} - {ClassesPresent.name}):
         return list(scores)
     by_name = {score.name: score for score in scores}
-    return [
-        by_name.get(name) or score_classes()[name](**{**settings, "labels": scores[0].labels})
-        for name, settings in stored_settings(stored.values()).items()
-    ]
-
-
-def stored_settings(entries: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The settings of a table's scores by their names, as its manifest has them, without what follows from the data."""
-    settings = {}
-    for entry in entries:
-        names = field_names(score_classes()[entry["score"]]) - {"labels", "statistics"}
-        settings[entry["score"]] = {name: value for name, value in entry.items() if name in names}
-    settings.pop(ClassesPresent.name, None)  # comes by itself
-    return settings
+    return [by_name.get(score.name, score) for score in stored_scores(stored.values(), scores[0].labels)]

@@ -16,6 +16,10 @@ RULES: dict[str, type["Rule"]] = {}
 EXAMPLE = "`threshold: {column: clip_sim, above: 0.8}`"  # of how one is written
 
 
+class SkippedScoresError(ValueError):
+    """A rule asks for values that were skipped when the rows were scored; the message says how they are computed."""
+
+
 @settings
 class Rule(ABC):
     """Drops some of the rows that are still in, and says why. Equal scores are ordered by id.

@@ -4,10 +4,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from sds_hf.scores.base.batches import all_columns
 from sds_hf.scores.base.score import Score
 from sds_hf.table.job import table_schema
-from sds_hf.table.partial.needs import SKIPPED
+from sds_hf.table.partial.joined import FRAME, skipped_and_status, skipped_rows
+from sds_hf.table.partial.needs import SKIPPED, partial_columns
 from sds_hf.table.shards import Shard, Shards
 
 
@@ -35,3 +40,22 @@ def without_partial_columns(scores: Sequence[Score], shards: Shards, finished: M
             table = table.select(schema.names).cast(schema)
             whole[number] = shards.write(number, table, finished[number].content_sha256)
     return whole
+
+
+def with_values_of(scores: Sequence[Score], stored: Sequence[Score], table: pa.Table) -> pa.Table:
+    """Rows with all columns of some scores, in which nothing is computed but what a table has.
+
+    Args:
+        scores: that are to be computed.
+        stored: those of them that the table has with the same settings.
+        table: rows of it.
+    """
+    schema, count = table_schema(partial_columns(scores)), table.num_rows
+    known = {*FRAME, *partial_columns(stored)} & {*table.column_names}
+    skipped, failed = skipped_rows(table), pc.equal(table["status"], "failed").to_numpy()
+    lacking = {
+        name: skipped.get(name, np.zeros(count, bool)) if name in known else np.ones(count, bool)
+        for name in all_columns(scores)
+    }
+    rows = {field.name: table[field.name] if field.name in known else pa.nulls(count, field.type) for field in schema}
+    return pa.table(rows | skipped_and_status(lacking, failed)).cast(schema)

@@ -1,4 +1,4 @@
-"""Read at the start of a job's process: uploads as the tests' Hub knows them, and a sudden death if asked for."""
+"""Read at the start of a job: uploads as the tests' Hub knows them; if asked for, a death, or an old view of files."""
 
 import os
 import signal
@@ -21,4 +21,8 @@ def die(name: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+if "SEES_OTHERS" in os.environ:  # as a job does whose store shows files late: to it the table is not whole
+    from sds_hf.table import writer
+
+    writer._end_if_whole = lambda task, phase: False
 plain_uploads.install(after=die if "DIES_AFTER" in os.environ else lambda name: None)

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import tomllib
 from pathlib import Path
 
@@ -57,9 +59,15 @@ class JobRunner:
             "process": process,
             "log": folder / "log",
             "created": now(),
+            "started": time.monotonic(),
             "cancelled": False,
         }
+        threading.Thread(target=self._note_end, args=[self.jobs[name]], daemon=True).start()
         return name
+
+    def _note_end(self, job):
+        job["process"].wait()
+        job["ended"] = time.monotonic()
 
     def stage(self, name):
         code = self.jobs[name]["process"].poll()
@@ -118,4 +126,7 @@ class Jobs:
         shown = {key: spec.get(key) for key in ("command", "arguments", "environment", "flavor", "labels", "volumes")}
         owner = {"id": user, "name": user, "type": "user"}
         status = {"stage": runner.stage(name), "message": None}
-        return {"id": name, "createdAt": entry["created"], "owner": owner, "status": status, **shown}
+        seconds = round(entry.get("ended", time.monotonic()) - entry["started"])
+        durations = {"schedulingSecs": 0, "runningSecs": seconds, "totalSecs": seconds}
+        job = {"id": name, "createdAt": entry["created"], "owner": owner, "status": status, "durations": durations}
+        return job | shown
