@@ -108,7 +108,7 @@ def test_what_was_streamed_is_published_and_added_to_like_any_table(dataset, sto
     selection = select(table, recipe)
     published = publish(dataset, selection, recipe, scores=table, folder=tmp_path / "published")
     assert published.report.kept == selection.report.kept
-    with pytest.raises(ValueError, match="is not the one that was scored"):
+    with pytest.raises(ValueError, match="the selection was made of other rows"):
         publish(dataset.select(range(11, -1, -1)), selection, recipe, scores=table, folder=tmp_path / "other")
     added = add_to_table(dataset, "prompt_mismatch", table.folder)
     assert "prompt_mismatch" in added.to_arrow().column_names
