@@ -1,6 +1,8 @@
 """DuckDB: open one, hand rows over under names of ours, quote texts, and the quantiles of columns."""
 
+import json
 import os
+import re
 import signal
 import socket
 import tempfile
@@ -19,6 +21,8 @@ import pyarrow.parquet as pq
 from sds_hf.data.labels import IGNORE_INDEX, LabelSpace
 
 CLASSES, COUNT = "classes_present", "num_classes_present"
+INNER = re.compile(r'\{.*"exception_message":("(?:[^"\\]|\\.)*")')
+FULL = "No space left on device"
 PATTERN = "*?[{" + ("\\" if os.sep == "/" else "")  # what DuckDB takes for a pattern in a path
 
 
@@ -68,8 +72,11 @@ def database(memory_limit: str | None = None, scratch: str | Path | None = None)
             raise ValueError(f"the rows do not fit into the memory{more}") from error
         except duckdb.IOException as error:
             option = "give scratch=..." if scratch is not None else "set TMPDIR to"
+            line = _first_line(error)
+            if FULL in line and "/spill/" not in line:  # of what is written, which lies where the user said
+                raise OSError(f"{line}; free some space and run the same command again") from error
             raise OSError(
-                f"{_first_line(error)}; if the disk is full, free some space or {option} a folder on a larger one"
+                f"{line}; if the disk is full, free some space or {option} a folder on a larger one"
             ) from error
         except duckdb.Error as error:
             raise ValueError(f"DuckDB cannot read this: {_first_line(error)}") from error
@@ -113,7 +120,10 @@ def _limit(connection: duckdb.DuckDBPyConnection, memory_limit: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+    """What an error of DuckDB says first; of one that it wraps in JSON, what that one says."""
+    line = str(error).strip().partition("\n")[0]
+    wrapped = INNER.search(line)
+    return f"{line.partition(':')[0]}: {json.loads(wrapped[1])}" if wrapped else line
 
 
 @dataclass(frozen=True)

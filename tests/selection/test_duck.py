@@ -25,6 +25,25 @@ def found(values: list[float], shares) -> list[float]:
         return quantiles(lambda query: connection.execute(query).fetchall(), "numbers", shares)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('IO Error: Async write failed for range [offset=0, size=9]: {"exception_type":"IO","exception_message":'
+         '"Could not write file \\"/data/x.parquet\\": No space left on device","errno":"28"}',
+         'IO Error: Could not write file "/data/x.parquet": No space left on device; free some space and run the same '
+         "command again"),
+        ('IO Error: Could not write file "/tmp/sds-hf-1/spill/a.tmp": No space left on device',
+         'IO Error: Could not write file "/tmp/sds-hf-1/spill/a.tmp": No space left on device; if the disk is full, free '
+         "some space or set TMPDIR to a folder on a larger one"),
+    ],
+)  # fmt: skip
+def test_a_full_disk_is_said_in_words(text, message):
+    """DuckDB wraps what its threads say in JSON."""
+    with pytest.raises(OSError) as caught, database():  # noqa: PT011
+        raise duckdb.IOException(text)
+    assert str(caught.value) == message
+
+
 @given(
     st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32) | st.sampled_from([0.0, 1.0]), min_size=1),
     st.lists(st.floats(0, 1), min_size=1, max_size=3),
