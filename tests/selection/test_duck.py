@@ -39,7 +39,7 @@ def found(values: list[float], shares) -> list[float]:
 )  # fmt: skip
 def test_a_full_disk_is_said_in_words(text, message):
     """DuckDB wraps what its threads say in JSON."""
-    with pytest.raises(OSError) as caught, database():  # noqa: PT011
+    with pytest.raises(OSError, match="IO Error") as caught, database():
         raise duckdb.IOException(text)
     assert str(caught.value) == message
 
