@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        with _tidy_end(), plain_messages():
+        with _tidy_end(), _no_signal_lost(), plain_messages():
             code = app(args=argv, prog_name="sds-hf", standalone_mode=False)
     except typer.Exit as stop:
         code = stop.exit_code
@@ -139,6 +139,28 @@ def _tidy_end() -> Iterator[None]:
         os.kill(os.getpid(), signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def _no_signal_lost() -> Iterator[None]:
+    """Send Ctrl-C or SIGTERM again where Python drops what it raised, as in callbacks of weak references."""
+    usual = sys.unraisablehook
+
+    def look(dropped: "sys.UnraisableHookArgs") -> None:
+        if issubclass(dropped.exc_type, (KeyboardInterrupt, _TerminatedError)):
+            again = signal.SIGINT if issubclass(dropped.exc_type, KeyboardInterrupt) else signal.SIGTERM
+            timer = threading.Timer(0.01, signal.pthread_kill, (threading.main_thread().ident, again))
+            timer.daemon = True
+            timer.start()  # not here, where it would be dropped too
+        else:
+            usual(dropped)
+
+    if os.name == "posix":
+        sys.unraisablehook = look
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
 
 
 def _use_utf8() -> None:

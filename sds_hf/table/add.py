@@ -2,23 +2,25 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sds_hf.clip.launcher import rank_together
 from sds_hf.data.access.remote import folder_at
-from sds_hf.data.cells import READABLE
-from sds_hf.data.content import content_digest
+from sds_hf.data.cells import READABLE, readable
+from sds_hf.data.content import content_digest, row_digests
 from sds_hf.data.labels import labels_of
 from sds_hf.files import is_remote, named_folder
 from sds_hf.progress import Watch, adding, nothing, once_told
 from sds_hf.scores.base.batches import common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
+from sds_hf.table.job import scored_content
 from sds_hf.table.join import check_columns, differing, join_tables
 from sds_hf.table.manifest import NEEDED, read_manifest
 from sds_hf.table.partial.phase import everything
@@ -93,7 +95,8 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
         if team.rank.index == 0:
             (aside / JOINING).touch()
             team.wait(team.is_alone, lambda: ())  # the others may be reading the new table
-            joined = join_tables([table, new], folder, _source(table, dataset, new))
+            source = _source(table, dataset, new)
+            joined = join_tables([table, new], folder, source, _content_of(dataset, source, table))
             shutil.rmtree(aside)
             return joined
     team.wait(lambda: not any(_lacks(read_manifest(folder), score) for score in lacking), lambda: [0])
@@ -182,6 +185,13 @@ def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]"
 def _columns(source: Mapping[str, Any]) -> list[str]:
     """Columns that the digest of a source is of."""
     return list(source.get("columns") or READABLE)
+
+
+def _content_of(dataset: "Dataset", source: Mapping[str, Any], table: ScoreTable) -> Callable[[int, pa.Table], str]:
+    """What says of a shard of a table the digest of what the dataset holds of it; see `join_tables`."""
+    stored = readable(dataset, _columns(source))
+    shards = Shards(table.folder, len(dataset), table.manifest["rows_per_shard"])
+    return lambda number, rows: scored_content(row_digests(stored, shards.rows(number)), rows)
 
 
 def _source(table: ScoreTable, dataset: "Dataset", new: ScoreTable) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Tables of the same rows become one: by id, shard by shard of the first."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,12 @@ def check_columns(entries: Sequence[Mapping[str, Any]]) -> None:
                 )
 
 
-def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[str, Any] | None = None) -> ScoreTable:
+def join_tables(
+    tables: Sequence[ScoreTable],
+    out: str | Path,
+    source: Mapping[str, Any] | None = None,
+    content_of: Callable[[int, pa.Table], str] | None = None,
+) -> ScoreTable:
     """One table with the scores of several, of the same rows.
 
     A score that several tables have is that of the last one; where they have it with the same settings, a value that
@@ -70,6 +75,8 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
         tables: two or more; rows come in the order and shards of the first.
         out: its folder; the folder of the first table replaces that one.
         source: what its manifest says of the dataset, if more is known than the tables say.
+        content_of: says of a shard, by its number and rows, the digest of what the dataset holds of it; for shards of
+            which the first table does not know it.
 
     Raises:
         ValueError: if the tables are of other rows, other content or another label space, or two of their scores would
@@ -90,6 +97,7 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
     out, manifest = Path(out), _manifest(tables, columns.scores)
     check_columns(columns.scores)
     manifest["source"] = dict(source or manifest["source"])
+    same_columns = manifest["source"].get("columns") == first.manifest["source"].get("columns")
     own = {entry["path"] for entry in first.manifest["shards"]} | {MANIFEST}
     rows, size = first.manifest["source"]["rows"], first.manifest["rows_per_shard"]
     replaced = out.exists() and out.resolve() == first.folder.resolve()
@@ -101,7 +109,8 @@ def join_tables(tables: Sequence[ScoreTable], out: str | Path, source: Mapping[s
             joined = columns.rows([table, *(reader.like(table["id"]) for reader in readers)])
             same = pc.equal(joined["status"], "failed").equals(pc.equal(table["status"], "failed"))
             same_rows = same_rows and same
-            content = first.manifest["shards"][number]["content_sha256"] if same else OUTDATED
+            content = first.manifest["shards"][number]["content_sha256"] if same and same_columns else OUTDATED
+            content = content or (content_of(number, joined) if content_of else OUTDATED)
             finished.append(shards.write(number, joined, content))
         if same_rows and all(entry in manifest["scores"] for entry in first.manifest["scores"]):
             manifest["joined"] = [*first.manifest.get("joined", ()), first.sha256]

@@ -456,6 +456,14 @@ def test_only_what_decides_is_scored(stored, recipe, scored, tmp_path, capsys):
     assert main(["score", str(stored), "--out", str(tmp_path / "light"), "--scores", "prompt_mismatch"]) == 0
     assert main(["join", str(out), str(tmp_path / "light"), "--out", str(joined)]) == 0
     assert "of 12 rows only what decides quantiles was computed:" in said(capsys)
+    both = ["--scores", str(out), "--scores", str(tmp_path / "light")]
+    published = ["publish", str(stored), str(tmp_path / "selection"), *both, "--folder", str(tmp_path / "published")]
+    assert main(published) == 0
+    capsys.readouterr()
+    columns = load_dataset(str(tmp_path / "published"), "scores", split="train").column_names
+    assert {"pcs_low", "skipped_scores", "prompt_mismatch"} < {*columns}
+    assert main(["verify", str(tmp_path / "published")]) == 0
+    capsys.readouterr()
     assert main(["score", str(stored), "--out", str(joined), "--add", "boundary"]) == 0
     assert "of 12 rows only what decides quantiles was computed:" in said(capsys)
     assert main(["select", str(joined), *plan, "--out", str(tmp_path / "of-joined")]) == 0

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.cascade import (
@@ -341,3 +342,25 @@ def test_scores_in_another_order_are_those_of_the_table(tmp_path):
     assert again.to_arrow().column_names == names
     made = score_table(repaired, scores[::-1], table.folder, **SHARDS, retry="failed")
     assert bytes_of(made) == bytes_of(whole_table(0))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_rows_that_failed_are_repaired_after_a_score_was_added_that_reads_another_column(tmp_path, whole):
+    rows, scores = candidates().with_format("arrow")[:].to_pylist(), scores_of({})[:2]
+    for place in (13, 44):
+        rows[place]["image"] = rows[place + 1]["image"]
+    repaired = Dataset.from_list(rows, features=candidates().features)
+    if whole:
+        table = score_table(candidates(), scores[:1], tmp_path / "scores", **SHARDS)
+    else:
+        table = table_for(tmp_path / "scores", BOUNDS, scores=scores[:1])
+    added = add_to_table(candidates(), scores[1], table.folder)
+    assert added.manifest["failed"] == 2
+    rows[0]["other"] = rows[1]["other"]  # a row that was scored
+    with pytest.raises(ValueError, match="holds scores of rows that have changed since, some of rows 0 to 15"):
+        score_table(
+            Dataset.from_list(rows, features=candidates().features), scores, table.folder, **SHARDS, retry="failed"
+        )
+    made = score_table(repaired, scores, table.folder, **SHARDS, retry="failed")
+    assert made.manifest["failed"] == 0
+    assert bytes_of(made) == bytes_of(score_table(repaired, scores, tmp_path / "full", **SHARDS))

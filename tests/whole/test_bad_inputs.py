@@ -355,7 +355,7 @@ def test_a_raw_folder_may_be_called_anything(tmp_path, capsys):
     (tmp_path / "a::b").mkdir()
     folder = pairs(tmp_path / "a::b")
     assert main(["import", "folder", str(folder), "--out", str(tmp_path / "out"), "--labels", "voc"]) == 0
-    assert "rows read by folder" in capsys.readouterr().out
+    assert "1 row read by folder" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("column", ["image", "mask", "caption"])
