@@ -108,5 +108,6 @@ def _first(
 ) -> Rows:
     """The first rows of an order, with some values of each."""
     row, told = relation.columns["row"], "".join(f", CAST({value} AS DOUBLE)" for value in values)
-    query = f"SELECT {row}{told} FROM {relation.sql} WHERE {where} ORDER BY {order}, {row} LIMIT {most}"
+    known = " AND ".join([where, *(f"{value} IS NOT NULL" for value in values)])  # a skipped value is not
+    query = f"SELECT {row}{told} FROM {relation.sql} WHERE {known} ORDER BY {order}, {row} LIMIT {most}"
     return [(number, tuple(rest)) for number, *rest in connection.execute(query).fetchall()]

@@ -1,4 +1,4 @@
-"""Read at the start of a job: uploads as the tests know them; if asked for, a death, or an old view of files."""
+"""Read at the start of a job: uploads as the tests' Hub knows them; if asked for, a death, or an old view of files."""
 
 import os
 import signal
