@@ -33,8 +33,8 @@ def found(values: list[float], shares) -> list[float]:
          'IO Error: Could not write file "/data/x.parquet": No space left on device; free some space and run the same '
          "command again"),
         ('IO Error: Could not write file "/tmp/sds-hf-1/spill/a.tmp": No space left on device',
-         'IO Error: Could not write file "/tmp/sds-hf-1/spill/a.tmp": No space left on device; if the disk is full, free '
-         "some space or set TMPDIR to a folder on a larger one"),
+         'IO Error: Could not write file "/tmp/sds-hf-1/spill/a.tmp": No space left on device; if the disk is full, '
+         "free some space or set TMPDIR to a folder on a larger one"),
     ],
 )  # fmt: skip
 def test_a_full_disk_is_said_in_words(text, message):
