@@ -21,6 +21,7 @@ JOURNAL = "finished.jsonl"
 JOURNALS = re.compile(r"finished(-\d+)?\.jsonl")
 # Locks, and files half written as earlier versions called them.
 LEFT = re.compile(rf"{LOCK.pattern}|unfinished-\d+\.arrow|(scores-\d{{5}}[\w.-]*|manifest\.json)\.\d+\.part")
+UNKNOWN = ""  # digest of the content of a shard of which nobody knows it any more
 DIGEST, DIGEST_BYTES = "digest", 32
 ENTRY = b'{"path": "scores-'  # begins a line of a journal
 
