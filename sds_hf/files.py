@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import logging
 import os
 import shutil
 import tempfile
@@ -13,8 +12,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from filelock import FileLock, Timeout
-
-logger = logging.getLogger(__name__)
 
 WORKSPACE = ".sds-hf"  # beside or in a folder while it is written
 SCRATCH = "sds-hf-"  # folders of ours in the system's temporary one
@@ -123,9 +120,11 @@ def identity_of(path: Path) -> str:
     A file that is replaced by another of the same size and time has another inode, or another time of change.
 
     Raises:
-        OSError: if there is none.
+        OSError: if there is none, or it is a pipe or a device: to open a pipe waits for somebody who writes into it.
     """
     stat = path.stat()
+    if not path.is_file():
+        raise OSError(f"{path} is no regular file")
     times = f"{stat.st_mtime_ns}|{stat.st_ctime_ns}|{stat.st_ino}"
     return f"{path.resolve()}|{stat.st_size}|{times}|{sample_of(path, stat.st_size)}"
 
@@ -148,11 +147,9 @@ def remembered(kind: str, key: str, compute: Callable[[], str]) -> str:
         if end and not rest:  # else the machine died before it was on the disk
             return text
     text = compute()
-    try:
+    with suppress(OSError):  # it is computed again
         note.parent.mkdir(parents=True, exist_ok=True)
         write_whole(note, f"{text}\n")
-    except OSError:
-        logger.debug("cannot remember what was computed in %s", note.parent)
     return text
 
 

@@ -40,6 +40,13 @@ def read_yaml(text: str | bytes, name: str = "YAML") -> Any:
         raise ValueError(f"{name} is no YAML: {_what_is_wrong(error, text)}") from error
     except RecursionError as error:
         raise LimitError(f"{name} nests deeper than {MOST_DEPTH} levels") from error
+    except LimitError:
+        raise
+    except ValueError as error:
+        why = str(error).partition(";")[0]
+        raise ValueError(
+            f"{name} holds a number or a date that cannot be read: {why}; quote it if it is a text"
+        ) from error
 
 
 def _what_is_wrong(error: Exception, text: str | bytes) -> str:

@@ -13,6 +13,7 @@ import pytest
 from sds_hf import files
 from sds_hf.files import (
     check_free,
+    identity_of,
     new_folder,
     read_sha256,
     remembered,
@@ -242,8 +243,9 @@ def test_a_byte_that_rots_under_the_same_size_and_time_is_seen(tmp_path):
 def test_what_has_no_end_has_no_digest(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
-        with pytest.raises(OSError, match="is no regular file"):
-            read_sha256(path)
+        for read in (read_sha256, identity_of):
+            with pytest.raises(OSError, match="is no regular file"):
+                read(path)
 
 
 def test_a_note_that_a_crash_cut_off_vouches_for_nothing(tmp_path, monkeypatch):

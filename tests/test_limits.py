@@ -60,6 +60,19 @@ def test_yaml_that_no_one_writes(text, limit):
         Recipe.from_dict({"name": "x"}, [f"name={text}"])
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("target: " + "9" * 5000, r"Exceeds the limit \(4300 digits\).*"),
+        ("name: 2001-13-45", r"month must be in 1\.\.12"),
+    ],
+)
+def test_numbers_and_dates_that_are_none(text, why):
+    message = rf"^the recipe holds a number or a date that cannot be read: {why}; quote it if it is a text$"
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_yaml(text)
+
+
 def test_yaml_that_people_write():
     assert read_yaml("a: &a [1, 2]\nb: *a\nc: {<<: {x: 1}, y: *a}") == {
         "a": [1, 2],

@@ -19,8 +19,10 @@ from sds_hf.table.manifest import LOCK
 
 JOURNAL = "finished.jsonl"
 JOURNALS = re.compile(r"finished(-\d+)?\.jsonl")
-# Locks, and files half written as earlier versions called them.
-LEFT = re.compile(rf"{LOCK.pattern}|unfinished-\d+\.arrow|(scores-\d{{5}}[\w.-]*|manifest\.json)\.\d+\.part")
+# Locks, what is kept of shards until the table is finished, and files half written as earlier versions called them.
+LEFT = re.compile(
+    rf"{LOCK.pattern}|unfinished-\d+\.arrow|digests-\d+\.sha256|(scores-\d{{5}}[\w.-]*|manifest\.json)\.\d+\.part"
+)
 UNKNOWN = ""  # digest of the content of a shard of which nobody knows it any more
 DIGEST, DIGEST_BYTES = "digest", 32
 ENTRY = b'{"path": "scores-'  # begins a line of a journal
@@ -193,6 +195,18 @@ class Shards:
 
     def _begun(self, number: int) -> Path:
         return self.folder / f"unfinished-{number:05d}.arrow"
+
+    def keep_digests(self, number: int, digests: Sequence[bytes]) -> None:
+        """Keep the digests of all rows of a shard until the table is finished."""
+        write_whole(self._digests(number), b"".join(digests))
+
+    def digests(self, number: int) -> bytes | None:
+        """What `keep_digests` kept, one after the other; None if it is not there."""
+        path = self._digests(number)
+        return path.read_bytes() if path.exists() else None
+
+    def _digests(self, number: int) -> Path:
+        return self.folder / f"digests-{number:05d}.sha256"
 
     def clean(self) -> None:
         """Remove what is of no use once the manifest knows all shards, and what killed runs left half written."""

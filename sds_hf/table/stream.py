@@ -169,23 +169,35 @@ def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = 
                 hand.take_up(rows_per_shard)
         if parts:
             _write(shards, ids, parts, finished, stream)
-    ordered = [finished[number] for number in sorted(finished)]
-    manifest["source"] |= {
-        "rows": sum(shard.rows for shard in ordered),
-        "sha256": joint_digest(shard.content_sha256.encode() for shard in ordered),
-    }
-    end(shards, manifest, finished)
+        digests = (_digests(stream, shards, number, finished) for number in sorted(finished))
+        rows = sum(shard.rows for shard in finished.values())
+        manifest["source"] |= {"rows": rows, "sha256": joint_digest(digests)}  # that of the dataset, once it is stored
+        end(shards, manifest, finished)
 
 
 def _write(shards: Shards, ids: Ids, parts: Sequence[Part], finished: dict[int, Shard], stream: Stream) -> None:
     table, content = joined(parts)
     number = shards.number(table["row"][0].as_py())
     ids.add(number, table["id"].to_pylist())
+    shards.keep_digests(number, [digest for part in parts for digest in part.digests])
     finished[number] = shards.write(number, table, content, state=parts[-1].state or stream.state())
 
 
-def _check_shard(stream: Stream, shards: Shards, number: int, finished: Mapping[int, Shard]) -> None:
+def _digests(stream: Stream, shards: Shards, number: int, finished: Mapping[int, Shard]) -> bytes:
+    """The digests of a shard's rows; they are read again if an earlier run has ended the table, or did not keep them.
+
+    Raises:
+        ValueError: as `_check_shard`.
+    """
+    kept = shards.digests(number)
+    return kept if kept is not None else b"".join(_check_shard(stream, shards, number, finished))
+
+
+def _check_shard(stream: Stream, shards: Shards, number: int, finished: Mapping[int, Shard]) -> list[bytes]:
     """Refuse a stream that does not yield what a shard was made of.
+
+    Returns:
+        The digests of its rows; none if nobody knows where it begins.
 
     Raises:
         ValueError: says where.
@@ -201,3 +213,4 @@ def _check_shard(stream: Stream, shards: Shards, number: int, finished: Mapping[
             f"{shards.folder} holds scores of rows {rows.start} to {rows.start + table.num_rows - 1} that the stream "
             "does not yield any more (a shuffled one never does twice); choose another out=... or delete it"
         )
+    return digests

@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import pyarrow as pa
@@ -179,6 +180,18 @@ def test_a_row_that_names_a_file_elsewhere_fails_alone(stranger, private, tmp_pa
     with allow_paths(private.parent):
         allowed = score_table(open_dataset(stranger), [SCORE], tmp_path / "allowed").to_arrow()
     assert failed(allowed.to_pydict()) == [False, False, False]
+
+
+def test_a_row_that_names_a_pipe_or_a_device_fails_alone(tmp_path):
+    """To open a pipe would wait for ever, also for the digest of what a dataset holds."""
+    os.mkfifo(tmp_path / "pipe")
+    folder = write_folder(
+        tmp_path / "rows", row(0), row(1, mask=named(tmp_path / "pipe")), row(2, mask=named("/dev/zero"))
+    )
+    for place in ("here", "allowed"):
+        with allow_paths(tmp_path) if place == "allowed" else nullcontext():
+            table = score_table(open_dataset(folder), [SCORE], tmp_path / place).to_arrow()
+        assert failed(table.to_pydict()) == [False, True, True]
 
 
 def test_paths_of_data_that_python_loads_lead_nowhere(stranger, private):

@@ -17,7 +17,17 @@ from support.crashes import Crash, crash_at
 from support.paths import TESTS
 from support.rows import random_dataset
 
-from sds_hf import ClassesPresent, ClipSim, ScoreTable, score_table
+from sds_hf import (
+    ClassesPresent,
+    ClipSim,
+    Recipe,
+    ScoreTable,
+    Threshold,
+    add_to_table,
+    publish,
+    score_table,
+    select,
+)
 from sds_hf.cli import main
 from sds_hf.data.opening import open_stream
 from sds_hf.table.shards import Shards
@@ -87,6 +97,34 @@ def test_wherever_a_stream_comes_from(dataset, stored, tiny_clip, tmp_path, hub,
     np.testing.assert_allclose(table.to_arrow()["clip_sim"], plain.to_arrow()["clip_sim"], atol=2e-5)
     assert table.manifest["source"] | {"sha256": 0} == {"name": "mine", "stream": True, "rows": 12, "sha256": 0}
     assert [path.name for path in table.paths] == [f"scores-{place:05d}.parquet" for place in range(3)]
+    if kind != "tars":  # whose rows have no lists of classes
+        assert table.manifest["source"]["sha256"] == plain.manifest["source"]["sha256"]
+
+
+def test_what_was_streamed_is_published_and_added_to_like_any_table(dataset, stored, tmp_path):
+    table = score_table(open_stream(stored), ["boundary"], tmp_path / "scores", rows_per_shard=5)
+    assert sorted(path.suffix for path in table.folder.iterdir()) == [".json", *[".parquet"] * 3]
+    recipe = Recipe(name="x", rules=[Threshold(column="boundary", above="q0.2")])
+    selection = select(table, recipe)
+    published = publish(dataset, selection, recipe, scores=table, folder=tmp_path / "published")
+    assert published.report.kept == selection.report.kept
+    with pytest.raises(ValueError, match="the selection was made of other rows"):
+        publish(dataset.select(range(11, -1, -1)), selection, recipe, scores=table, folder=tmp_path / "other")
+    added = add_to_table(dataset, "prompt_mismatch", table.folder)
+    assert "prompt_mismatch" in added.to_arrow().column_names
+
+
+def test_digests_that_are_gone_are_read_again(dataset, tmp_path):
+    """Of a table whose damaged shard is made anew; what was changed before it is refused."""
+    out = tmp_path / "scores"
+    sizes = {"rows_per_shard": 3, "batch_size": 2}
+    before = score_table(streamed(dataset, 1), ONE, out, **sizes).manifest["source"]
+    (out / "scores-00002.parquet").unlink()
+    assert score_table(streamed(dataset, 1), ONE, out, **sizes).manifest["source"] == before
+    (out / "scores-00002.parquet").unlink()
+    changed = dataset.select([*range(3), 4, 3, *range(5, 12)])
+    with pytest.raises(ValueError, match="holds scores of rows 3 to 5 that the stream does not yield any more"):
+        score_table(streamed(changed, 1), ONE, out, **sizes)
 
 
 def test_the_command(stored, tmp_path, capsys, whole):
@@ -124,6 +162,7 @@ def test_a_stream_that_crashed_goes_on(rows, tmp_path_factory, total, size, batc
     plain = score_table(some, ONE, tmp_path_factory.mktemp("plain"), rows_per_shard=size)
     assert shard_bytes(out) == shard_bytes(plain.folder)
     assert table.manifest["source"]["rows"] == total
+    assert table.manifest["source"]["sha256"] == plain.manifest["source"]["sha256"]
 
 
 def ids_of(path: Path) -> int:

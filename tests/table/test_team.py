@@ -425,7 +425,7 @@ def test_the_command_under_a_launcher(stored, tiny_clip, tmp_path, launcher):
     assert many.returncode == 0, many.stderr
     assert contents(tmp_path / "many") == contents(tmp_path / "one")
     assert many.stdout.count("12 rows scored") == 1
-    lines = [json.loads(line) for line in many.stderr.splitlines() if line.startswith('{"step"')]
+    lines = [json.loads(line) for line in many.stderr.splitlines() if line.startswith('{"step": "scoring"')]
     assert [line["done"] for line in lines].count(12) == 1
     assert ScoreTable.load(tmp_path / "many").manifest["complete"]
 

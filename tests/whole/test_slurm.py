@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,11 @@ def cluster(tmp_path_factory):
     (home / "recipe.yaml").write_text("rules:\n  - threshold: {column: boundary, above: 0}\n")
     (home / "bin" / "sds-hf").chmod(0o755)
     (home / "score.sbatch").write_text(SBATCH)
-    with slurm() as environment:
+    with ExitStack() as stack:
+        try:
+            environment = stack.enter_context(slurm())
+        except TimeoutError as error:  # as in a container that forbids what its programs need
+            pytest.skip(f"no real Slurm was tried: its programs do not start here: {error}")
         cluster = Cluster(home, environment)
         cluster.run("sds-hf score candidates --out one")
         yield cluster

@@ -44,7 +44,7 @@ class JoinedColumns:
         self.scores = list(merged.values())
         # Columns that scores write only while values are skipped, with their types and the tables that may have them.
         self._beside = {
-            column: (kind, [place for place, one in enumerate(entries) if one.get(name) == merged[name]])
+            column: (kind, [number for number, one in enumerate(entries) if one.get(name) == merged[name]])
             for name in merged
             if name in score_classes()
             for column, kind in score_classes()[name].partial_columns.items()
@@ -52,7 +52,9 @@ class JoinedColumns:
         self._sources = self._in_order(tables, entries)
         skipped = [_skipped_anywhere(table) for table in tables]
         skipping = [
-            max(places) for name, places in self._sources.items() if all(name in skipped[place] for place in places)
+            max(table_numbers)
+            for name, table_numbers in self._sources.items()
+            if all(name in skipped[number] for number in table_numbers)
         ]
         self.needed = tables[max(skipping)].manifest[NEEDED] if skipping else None
 
@@ -61,7 +63,7 @@ class JoinedColumns:
     ) -> dict[str, list[int]]:
         """The tables that a column is from, by column: all that have it with the settings of the last one."""
         sources, scores = dict[str, list[int]](), dict[str, Mapping[str, Any]]()
-        for place, (table, stored) in enumerate(zip(tables, entries, strict=True)):
+        for number, (table, stored) in enumerate(zip(tables, entries, strict=True)):
             schema = pq.read_schema(table.paths[0])
             names = [name for name in schema.names if name not in (*FRAME, SKIPPED, *self._beside)]
             for score, entry in stored.items():
@@ -70,7 +72,7 @@ class JoinedColumns:
                         sources.pop(name, None)
             scores |= stored
             for name in names:
-                sources.setdefault(name, []).append(place)
+                sources.setdefault(name, []).append(number)
         known = [name for entry in self.scores for name in columns_of(entry) if name in sources]
         return {name: sources[name] for name in dict.fromkeys([*known, *sources])}
 
@@ -83,9 +85,10 @@ class JoinedColumns:
         failed = np.logical_or.reduce([pc.equal(table["status"], "failed").to_numpy() for table in tables])
         columns, lacking = dict[str, Any](), dict[str, np.ndarray]()
         skipped = [skipped_rows(table) for table in tables]
-        for name, places in self._sources.items():
-            found = [(tables[place][name], skipped[place].get(name, np.zeros(len(failed), bool))) for place in places]
-            columns[name], lacking[name] = _latest(found)
+        for name, table_numbers in self._sources.items():
+            none = np.zeros(len(failed), bool)
+            versions = [(tables[number][name], skipped[number].get(name, none)) for number in table_numbers]
+            columns[name], lacking[name] = _latest(versions)
         if self.needed is not None:
             columns |= {name: self._beside_values(name, tables, lacking) for name in self._beside}
         kept = {name: pc.if_else(~failed, column, pa.scalar(None, column.type)) for name, column in columns.items()}
@@ -98,18 +101,18 @@ class JoinedColumns:
 
     def _beside_values(self, name: str, tables: Sequence[pa.Table], lacking: Mapping[str, np.ndarray]) -> Any:
         """A column of intervals or of what was done for them: where tables differ, the one that knows more."""
-        kind, places = self._beside[name]
-        found = [tables[place][name] for place in places if name in tables[place].column_names]
-        if not found:
+        kind, table_numbers = self._beside[name]
+        versions = [tables[number][name] for number in table_numbers if name in tables[number].column_names]
+        if not versions:
             return pa.nulls(len(tables[0]), kind)
-        values = pc.min_element_wise(*found) if name.endswith(HIGH) else pc.max_element_wise(*found)
+        values = pc.min_element_wise(*versions) if name.endswith(HIGH) else pc.max_element_wise(*versions)
         rows = next((lacking[name.removesuffix(end)] for end in (LOW, HIGH) if name.removesuffix(end) in lacking), None)
         return values if rows is None else pc.if_else(rows, values, pa.scalar(None, kind))
 
 
-def _latest(found: Sequence[tuple[Any, np.ndarray]]) -> tuple[Any, np.ndarray]:
+def _latest(versions: Sequence[tuple[Any, np.ndarray]]) -> tuple[Any, np.ndarray]:
     """Values of the last table, and where it skips them of one before; and which none has, (rows,) bool."""
-    *earlier, (values, lacking) = found
+    *earlier, (values, lacking) = versions
     for others, others_lacking in reversed(earlier):
         if lacking.any():
             values, lacking = pc.if_else(lacking, others, values), lacking & others_lacking
