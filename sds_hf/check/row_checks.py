@@ -112,7 +112,7 @@ def _check_mask(row: Mapping[str, Any], name: str, labels: LabelSpace | None, sc
     mode = Image.open(pa.BufferReader(row["mask"]["bytes"])).mode
     if mode not in MODES:
         raise Mismatch(f"{name}: mode {mode}; masks are 8-bit pictures of indices")
-    if "image" in row and (size := decode_image(row["image"], name).shape[:2]) != mask.shape:
+    if "image" in row and (size := decode_image(row["image"], f"image beside the {name}").shape[:2]) != mask.shape:
         raise Mismatch(f"{name}: {mask.shape[1]}x{mask.shape[0]} pixels, its image has {size[1]}x{size[0]}")
     if labels is None:
         return

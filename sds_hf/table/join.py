@@ -15,9 +15,7 @@ from sds_hf.table.manifest import MANIFEST, NEEDED, limits_of, stored_scores, wr
 from sds_hf.table.partial.joined import JoinedColumns, columns_of
 from sds_hf.table.partial.shards import computed
 from sds_hf.table.score_table import ScoreTable
-from sds_hf.table.shards import Shard, Shards
-
-OUTDATED = ""  # digest of the content of a shard of which nobody knows it any more
+from sds_hf.table.shards import UNKNOWN, Shard, Shards
 
 
 def differing(old: ScoreTable, identities: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -109,8 +107,8 @@ def join_tables(
             joined = columns.rows([table, *(reader.like(table["id"]) for reader in readers)])
             same = pc.equal(joined["status"], "failed").equals(pc.equal(table["status"], "failed"))
             same_rows = same_rows and same
-            content = first.manifest["shards"][number]["content_sha256"] if same and same_columns else OUTDATED
-            content = content or (content_of(number, joined) if content_of else OUTDATED)
+            content = first.manifest["shards"][number]["content_sha256"] if same and same_columns else UNKNOWN
+            content = content or (content_of(number, joined) if content_of else UNKNOWN)
             finished.append(shards.write(number, joined, content))
         if same_rows and all(entry in manifest["scores"] for entry in first.manifest["scores"]):
             manifest["joined"] = [*first.manifest.get("joined", ()), first.sha256]

@@ -23,6 +23,7 @@ JOURNALS = re.compile(r"finished(-\d+)?\.jsonl")
 LEFT = re.compile(
     rf"{LOCK.pattern}|unfinished-\d+\.arrow|digests-\d+\.sha256|(scores-\d{{5}}[\w.-]*|manifest\.json)\.\d+\.part"
 )
+UNKNOWN = ""  # digest of the content of a shard of which nobody knows it any more
 DIGEST, DIGEST_BYTES = "digest", 32
 ENTRY = b'{"path": "scores-'  # begins a line of a journal
 

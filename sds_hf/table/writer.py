@@ -15,7 +15,7 @@ from sds_hf.table.job import Job, Part, Piece, joined, scored_content, whole_tab
 from sds_hf.table.manifest import NEEDED, circumstances, read_manifest, source_entry, write_manifest
 from sds_hf.table.partial.phase import Phase
 from sds_hf.table.partial.shards import computed, without_partial_columns
-from sds_hf.table.shards import Shard, Shards
+from sds_hf.table.shards import UNKNOWN, Shard, Shards
 from sds_hf.table.task import Task
 from sds_hf.table.team import Interruption, Team, finishing
 
@@ -314,8 +314,13 @@ def _check_rows(stored: "Dataset", shards: Shards, finished: Mapping[int, Shard]
         ValueError: says where.
     """
     for number, shard in finished.items():
+        rows = shards.rows(number)
+        if shard.content_sha256 == UNKNOWN:
+            raise ValueError(
+                f"{shards.folder} was joined from tables that do not say what rows {rows.start} to {rows.stop - 1} "
+                "held when they were scored: score anew, into another out=..."
+            )
         if _content(stored, shards, number, shards.read(number, ["status"])) != shard.content_sha256:
-            rows = shards.rows(number)
             raise ValueError(
                 f"{shards.folder} holds scores of rows that have changed since, some of rows {rows.start} to "
                 f"{rows.stop - 1}; choose another out=... or delete it"

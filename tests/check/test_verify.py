@@ -251,6 +251,14 @@ def test_changed_masks(copy):
         assert said in failed["masks"]
 
 
+def test_an_image_that_is_not_there_is_no_mask(copy):
+    def empty(rows):
+        rows[1]["image"] = None
+
+    rewrite(copy, empty)
+    assert "image beside the mask of 'r|" in str(outcome(verify(copy))["masks"])
+
+
 def test_other_features(copy):
     table = pq.read_table(copy / SHARD)
     pq.write_table(table.drop_columns(["caption"]), copy / SHARD)

@@ -18,9 +18,9 @@ from support.rows import random_row
 from sds_hf.data.folder import row_features, write_data_folder
 from sds_hf.data.images import decode_mask
 from sds_hf.data.labels import COCO, VOC
-from sds_hf.data.sources import READERS, make_reader
+from sds_hf.data.sources import READERS, files, make_reader
 from sds_hf.data.sources.dataset_diffusion import classes_in_prompt
-from sds_hf.data.sources.files import natural
+from sds_hf.data.sources.files import files_by_stem, files_in, grouped_by_stem, natural
 from sds_hf.pipeline import import_folder, import_source
 
 SAMPLES = SHARED / "samples" / "dataset_diffusion_coco"
@@ -232,7 +232,20 @@ def by_parts(name):
 @given(st.lists(st.text("aB1029-_²é", max_size=8)))
 @example(["x10_0", "x2_0", "x02_1", "x", "x2", "xa", "1", "a1b", "ab"])
 def test_numbers_in_names_sort_as_numbers(names):
-    assert sorted(names, key=natural) == sorted(names, key=by_parts)
+    assert sorted(names, key=natural) == sorted(names, key=lambda name: (by_parts(name), name))
+
+
+def test_names_that_are_the_same_number_come_in_one_order_wherever_they_lie(tmp_path, monkeypatch):
+    """As an import of a copy of the folder, whose file system lists it in another order."""
+    for name in ("7", "07", "007", "a7", "a07", "1/b", "01/b"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.png").touch()
+    paths, orders = sorted(files_in(tmp_path)), []
+    for listed in (paths, paths[::-1]):
+        monkeypatch.setattr(files, "files_in", lambda folder, deep, listed=listed: listed)
+        orders.append([list(files_by_stem(tmp_path, deep=True)), list(grouped_by_stem(tmp_path, (".png",), True))])
+    assert orders[0] == orders[1]
+    assert orders[0][0] == ["01/b", "1/b", "007", "07", "7", "a07", "a7"]
 
 
 def test_an_import_is_a_folder_that_load_dataset_reads(diffusion, tmp_path):

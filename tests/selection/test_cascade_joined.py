@@ -364,3 +364,13 @@ def test_rows_that_failed_are_repaired_after_a_score_was_added_that_reads_anothe
     made = score_table(repaired, scores, table.folder, **SHARDS, retry="failed")
     assert made.manifest["failed"] == 0
     assert bytes_of(made) == bytes_of(score_table(repaired, scores, tmp_path / "full", **SHARDS))
+
+
+def test_of_what_was_joined_from_tables_that_read_other_columns_nobody_says_that_rows_have_changed(tmp_path):
+    rows = candidates().with_format("arrow")[:].to_pylist()
+    rows[13]["image"] = rows[14]["image"]
+    repaired = Dataset.from_list(rows, features=candidates().features)
+    tables = [score_table(candidates(), score, tmp_path / score.name, **SHARDS) for score in scores_of({})[:2]]
+    joined = join_tables(tables, tmp_path / "joined")
+    with pytest.raises(ValueError, match="joined from tables that do not say what rows 0 to 15 held"):
+        score_table(repaired, scores_of({})[:2], joined.folder, **SHARDS, retry="failed")

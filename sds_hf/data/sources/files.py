@@ -210,9 +210,12 @@ def subfolders(path: Path) -> set[str]:
     return {inner.name for inner in path.iterdir() if inner.is_dir()} if path.is_dir() else set()
 
 
-def natural(text: str) -> str:
-    """A sort key that puts "2" before "10"; digits before letters."""
-    return re.sub(r"[0-9]+", _number, text)  # "²" is none
+def natural(text: str) -> tuple[str, str]:
+    """A sort key that puts "2" before "10"; digits before letters. No two texts have the same, so "02" and "2" neither.
+
+    A folder lists its files in an order of its own, which is another one in a copy of it.
+    """
+    return re.sub(r"[0-9]+", _number, text), text  # "²" is none
 
 
 def _number(digits: re.Match[str]) -> str:
