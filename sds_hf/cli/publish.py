@@ -1,12 +1,15 @@
 """`sds-hf publish`: the kept rows go to a folder or to the Hub."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sds_hf.cli import options
 from sds_hf.cli.verify import after_push, conclude
+
+if TYPE_CHECKING:
+    from sds_hf.publishing.repository import Explorer
 
 
 def command(
@@ -48,7 +51,6 @@ def command(
     from sds_hf.cli.answer import answer_published
     from sds_hf.cli.progress import watcher
     from sds_hf.data.opening import open_dataset
-    from sds_hf.explore.published import write_explorer
     from sds_hf.files import scratch_folder
     from sds_hf.progress import adding
     from sds_hf.publishing.publish import publish
@@ -64,7 +66,7 @@ def command(
         table = tables[0] if len(tables) == 1 else join_tables(tables, scratch / "scores")
         published = publish(
             candidates, chosen, plan, to=to, folder=folder, scores=table, private=private, tag=tag,
-            overwrite=overwrite, dry_run=dry_run, explorer=write_explorer if explorer else None, progress=adding(tell),
+            overwrite=overwrite, dry_run=dry_run, explorer=_explorer() if explorer else None, progress=adding(tell),
         )  # fmt: skip
     verification = after_push(published, verify, watcher(json, brief=True))
     if json:
@@ -75,3 +77,9 @@ def command(
             show.paths(folder)
             show.next_steps([["sds-hf", "verify", folder]])
     conclude(verification, json)
+
+
+def _explorer() -> "Explorer":
+    from sds_hf.explore.published import write_explorer  # a fifth of a second, which only a page needs
+
+    return write_explorer

@@ -107,6 +107,11 @@ class MaskValues:
     indices: Mapping[int, int] | None = None
     colors: Mapping[Color, int] = field(default_factory=dict)
 
+    @property
+    def moved(self) -> dict[int, int]:
+        """Index of each value that stands for another one than its own, and is not to be ignored."""
+        return {value: index for value, index in (self.indices or {}).items() if index not in (value, IGNORE_INDEX)}
+
 
 def is_names_file(name: str) -> bool:
     """Whether the name of a label space is that of a file with the names of its classes."""
@@ -123,8 +128,7 @@ def label_space(name: str) -> LabelSpace:
         ValueError: if there is none, which names those that exist; or if a file gives values that are no indices.
     """
     values = mask_values(name)
-    moved = {value: index for value, index in (values.indices or {}).items() if index not in (value, IGNORE_INDEX)}
-    for value, index in moved.items():
+    for value, index in values.moved.items():
         raise ValueError(
             f"{name}: masks with these names hold {value} where a dataset holds {index} "
             f"({values.labels.names[index]!r}): import them first, sds-hf import maps the values"

@@ -52,7 +52,7 @@ class PascalVOC(Reader):
         self.further = {"instances": "picture"} if instances else {}
         own = self.path / NAMES_FILES[0]
         values = mask_values(str(self.file(own))) if own.is_file() and not ids else None
-        if values and (values.labels, values.indices) == (self.labels, self.values.indices):
+        if values and (values.labels, values.moved) == (self.labels, self.values.moved):
             self.values = values  # the tree says itself which indices or colours its masks hold
             return
         self.choose_ids(ids, self._mask_files if self.labels.original_ids else {}, self.masks, unless_same=True)
