@@ -82,15 +82,10 @@ class Job:
     def __init__(self, task: Task, batch_size: int | None = None) -> None:
         from datasets import Dataset
 
-        from sds_hf.clip.device import current_device, default_batch_size
-
         dataset = cast(Dataset, task.dataset)
         if not len(dataset):
             raise ValueError(f"the dataset {task.source} has no rows" if task.source else "the dataset has no rows")
-        self.task, self.batch_size = task, batch_size or default_batch_size()
-        # On a CPU a batch may take a minute; the first rows of each shard come alone, so that soon there is something
-        # to tell. How a shard is cut depends on the shard alone: so do its numbers, whoever makes it from where on.
-        self.first_batch = 1 if batch_size is None and current_device().type == "cpu" else self.batch_size
+        self.task, (self.first_batch, self.batch_size) = task, batch_sizes(batch_size)
         self.stored = readable(dataset, task.columns)
         score_cells(task.scores, {name: [] for name in dataset.column_names}, task.labels)
         if "id" in self.stored.column_names:
@@ -120,6 +115,21 @@ class Job:
             for batch in pieces_of(piece, self.first_batch, self.batch_size, offset):
                 cells = stored_cells(self.stored, batch.row_numbers)
                 yield from read_batches(scores, labels, cells, batch.row_numbers, stored=batch.stored)
+
+
+def batch_sizes(asked: int | None) -> tuple[int, int]:
+    """Rows of the first batch of a shard and of the largest, see `batches_of`.
+
+    On a CPU a batch may take a minute; the first rows of each shard come alone, so that soon there is something to
+    tell. How a shard is cut depends on the shard alone: so do its numbers, whoever makes it from where on.
+
+    Args:
+        asked: one size for all; by default what suits the device.
+    """
+    from sds_hf.clip.device import current_device, default_batch_size
+
+    largest = asked or default_batch_size()
+    return (1 if asked is None and current_device().type == "cpu" else largest), largest
 
 
 def pieces_of(piece: Piece, first: int, largest: int, offset: int = 0) -> Iterator[Piece]:

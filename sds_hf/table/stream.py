@@ -15,7 +15,7 @@ from sds_hf.data.content import cell_digests, joint_digest
 from sds_hf.data.ids import RepeatedIdError
 from sds_hf.progress import Hand, Tell, Told
 from sds_hf.scores.base.score import score_cells
-from sds_hf.table.job import Batch, Part, joined, read_batches, score_batches, scored_content
+from sds_hf.table.job import Batch, Part, batch_sizes, batches_of, joined, read_batches, score_batches, scored_content
 from sds_hf.table.shards import Shard, Shards
 from sds_hf.table.task import Task, make_folder
 from sds_hf.table.team import Team, finishing
@@ -45,7 +45,7 @@ class Stream:
         self.task, self._source = task, dataset
         self.columns = [name for name in task.columns if name in first]
 
-    def shards(self, size: int, finished: Mapping[int, Shard], batch_size: int) -> Iterator[Batch]:
+    def shards(self, size: int, finished: Mapping[int, Shard], batch_size: int | None) -> Iterator[Batch]:
         """The rows of shards that are not finished, batch by batch; the last one of a shard has the stream's state."""
         at, rows = 0, self._read()
         for number in count():
@@ -53,8 +53,8 @@ class Stream:
                 continue
             if number != at:
                 rows = self._read(finished[number - 1] if number else None)
-            for start in range(number * size, (number + 1) * size, batch_size):
-                limit = min(batch_size, (number + 1) * size - start)
+            for batch in batches_of(range(number * size, (number + 1) * size), *batch_sizes(batch_size)):
+                start, limit = batch.start, len(batch)
                 cells = self._cells(islice(rows, limit))
                 got = len(next(iter(cells.values())))
                 at = number + 1
@@ -131,8 +131,6 @@ def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = 
     Raises:
         ValueError: see `score_table`; also if the stream yields other rows than before, or several processes run.
     """
-    from sds_hf.clip.device import default_batch_size
-
     if current_rank().count > 1:
         raise ValueError("a stream is read by one process; start one, or load the dataset without streaming")
     out, rows_per_shard = task.folder, task.rows_per_shard
@@ -155,7 +153,7 @@ def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = 
         if whole:
             return
         manifest = begin(task, manifest, finished)
-        batches = stream.shards(rows_per_shard, finished, batch_size or default_batch_size())
+        batches = stream.shards(rows_per_shard, finished, batch_size)
         parts: list[Part] = []
         hand.take_up(rows_per_shard)
         for part in score_batches(task.scores, batches):
