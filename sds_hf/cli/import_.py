@@ -33,7 +33,9 @@ def command(
             help="Masks with `--labels coco`: `contiguous` (1-80) or `original` (1-90) ids, or `stuffthingmaps`."
         ),
     ] = None,
-    crowd: Annotated[str | None, typer.Option(help="COCO crowds: `ignore` (255, the default) or `paint`.")] = None,
+    crowd: Annotated[
+        str | None, typer.Option(help="COCO crowds: `ignore` (255) or `paint`, the default for stuff.")
+    ] = None,
     prompts: Annotated[Path | None, typer.Option(help="Prompts file, if it is not in the folder.")] = None,
     images: Annotated[str | None, typer.Option(help="Folder of the images inside PATH.")] = None,
     masks: Annotated[str | None, typer.Option(help="Folder of the masks inside PATH.")] = None,

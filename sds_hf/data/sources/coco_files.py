@@ -92,10 +92,11 @@ class COCOAnnotated(Reader):
         split: `train`, `val`, or a pattern such as `*2017`: which annotation files; an image that several list is read
             once. May be left out if there is one file.
         images: folder of the images; `<split>`, `images/<split>`, `images` or `JPEGImages` if None.
-        crowd: what regions of crowds become: `ignore` makes them 255, `paint` their class.
+        crowd: what regions of crowds become: `ignore` makes them 255, `paint` their class; `usual_crowd` if None.
     """
 
     kind: ClassVar[str]
+    usual_crowd: ClassVar[Crowd] = "ignore"
 
     def __init__(
         self,
@@ -103,9 +104,10 @@ class COCOAnnotated(Reader):
         labels: str | None = None,
         split: str | None = None,
         images: str | None = None,
-        crowd: Crowd = "ignore",
+        crowd: Crowd | None = None,
     ) -> None:
         super().__init__(path, labels)
+        crowd = crowd or self.usual_crowd
         if crowd not in get_args(Crowd):
             raise UnknownLayoutError(f"crowd must be {' or '.join(get_args(Crowd))}, not {crowd!r}")
         files = annotation_files(self.path, self.kind)

@@ -20,23 +20,14 @@ class COCOStuff(COCOInstances):
         labels: a file with the names of the stuff that counts; the label space `coco` has things only.
         split: as for `COCOAnnotated`.
         images: as for `COCOAnnotated`.
-        crowd: what regions of crowds become.
+        crowd: as for `COCOAnnotated`; `paint` if None.
     """
 
     name: ClassVar[str] = "coco-stuff"
     summary: ClassVar[str] = "annotations/stuff_<split>.json and <split>/*.jpg"
     kind: ClassVar[str] = "stuff"
     further: Mapping[str, str] = {}
-
-    def __init__(
-        self,
-        path: str | Path,
-        labels: str | None = None,
-        split: str | None = None,
-        images: str | None = None,
-        crowd: Crowd = "paint",
-    ) -> None:
-        super().__init__(path, labels, split, images, crowd)
+    usual_crowd: ClassVar[Crowd] = "paint"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
