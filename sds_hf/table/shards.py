@@ -122,12 +122,10 @@ class Shards:
         shards = []
         for path in sorted(self.folder.glob("finished*.jsonl")):
             try:
-                with path.open("rb") as file:
-                    file.seek(self._read.get(path, 0))
-                    lines = file.read().splitlines(keepends=True)
+                content = path.read_bytes()
             except FileNotFoundError:  # another process has ended the table just now
                 continue
-            for line in lines:
+            for line in content[self._read.get(path, 0) :].splitlines(keepends=True):
                 if line.endswith(b"\n"):
                     self._read[path] = self._read.get(path, 0) + len(line)
                     with suppress(ValueError, TypeError):

@@ -19,6 +19,7 @@ from sds_hf.hub_jobs.fleet import score_by_jobs
 from sds_hf.hub_jobs.left import Pace, left_of
 from sds_hf.hub_jobs.order import Order, make_order
 from sds_hf.hub_jobs.script import job_script
+from sds_hf.table.shards import Shard, Shards
 
 pytest.importorskip("upath")
 OUT = "hf://buckets/user/scores"
@@ -134,6 +135,23 @@ def test_a_bucket_is_a_folder(hub):
     (folder / "b.json").unlink()
     (folder / "b.json").unlink(missing_ok=True)
     assert not (folder / "b.json").exists()
+
+
+def test_a_file_that_is_removed_while_it_is_read_is_not_found(hub):
+    """As journals are by the job that ends the table; the client asks for a file twice, and its own error is another."""
+    HfApi().create_bucket("user/scores", exist_ok=True)
+    folder = folder_at(f"{OUT}/removed")
+    journals = [folder / f"finished-{number:05d}.jsonl" for number in range(3)]
+    for number, journal in enumerate(journals):
+        shard = Shard(f"scores-{number:05d}-of-00003.parquet", 3, 0, "0" * 64, "0" * 64)
+        journal.write_bytes(json.dumps(shard.entry()).encode() + b"\n")
+    hub.faults.add(
+        "GET /buckets/.*finished-00001", "sleep", s=0, call=lambda: folder_at(str(journals[1])).unlink(missing_ok=True)
+    )
+    assert [number for number, _ in Shards(folder, 9, 3).news()] == [0, 2]
+    assert not hub.faults.take("GET /buckets/finished-00001")  # it did happen
+    with pytest.raises(FileNotFoundError, match="finished-00001.jsonl"):
+        journals[1].read_bytes()
 
 
 def test_a_job_that_dies_is_started_again(raw, runner, tmp_path):

@@ -37,6 +37,19 @@ class BucketPath(HfPath):
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
         """Nothing: a folder comes with its first file."""
 
+    def read_bytes(self) -> bytes:
+        """All that is in a file.
+
+        Raises:
+            FileNotFoundError: if there is none, also if another process removes it between the two requests it takes.
+        """
+        try:
+            return bytes(super().read_bytes())
+        except OSError as error:  # what the Hub answers is one too
+            if self.exists():
+                raise
+            raise FileNotFoundError(f"{self} is not there any more") from error
+
     def write_bytes(self, data: Any) -> int:
         """Put a file there, whole."""
         with self.fs.open(self.path, "wb") as file:

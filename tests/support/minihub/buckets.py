@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from support.minihub.store import HubError, now
@@ -38,15 +39,24 @@ class Buckets:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return {"type": "file", "path": name, "size": path.stat().st_size, "xetHash": digest, "mtime": now()}
 
+    def bucket_entries(self, folder, paths):
+        """Of those that are still there when they are looked at: other requests write and delete meanwhile."""
+        entries = []
+        for path in paths:
+            with suppress(FileNotFoundError):
+                entries.append(self.bucket_entry(folder, path))
+        return entries
+
     def bucket_tree(self, folder, prefix):
         recursive = (self.query.get("recursive") or ["false"])[0].lower() == "true"
         start = folder / prefix
         paths = [start] if start.is_file() else start.rglob("*") if recursive else start.glob("*")
-        self.send(200, [self.bucket_entry(folder, path) for path in sorted(paths) if not recursive or path.is_file()])
+        chosen = [path for path in sorted(paths) if not recursive or path.is_file()]
+        self.send(200, self.bucket_entries(folder, chosen))
 
     def bucket_paths_info(self, folder, _):
         paths = [folder / path for path in json.loads(self.body())["paths"]]
-        self.send(200, [self.bucket_entry(folder, path) for path in paths if path.is_file()])
+        self.send(200, self.bucket_entries(folder, [path for path in paths if path.is_file()]))
 
     def bucket_batch(self, folder, _):
         if folder.parent.name != self.user():
