@@ -31,12 +31,15 @@ SEND = next(block for block in re.findall(r"^```bash\n(.*?)^```", GUIDE, re.M | 
 OPTIONS = "--scores boundary --rows-per-shard 2"
 # Ended is a job that the queue has no more.
 ENDED = 'ended() { while squeue --noheader --job "$1" | grep -q .; do sleep 0.2; done; }; ended'
-# Read by each Python at its start: a job that is to be killed waits after its first shard; its journal knows of it.
+# Read by each Python at its start: a job that is to be killed waits after its first shard, whose journal knows of it,
+# unless it is sent again by hand or by Slurm.
 WAITING = """
 import os, time
 from pathlib import Path
 
-if os.environ.get("SLURM_ARRAY_TASK_ID") in ("2", "3") and not Path("again").exists():
+if os.environ.get("SLURM_ARRAY_TASK_ID") in ("2", "3") and not (
+    Path("again").exists() or "SLURM_RESTART_COUNT" in os.environ
+):
     from sds_hf.table.shards import Shards
 
     write = Shards.write
@@ -125,6 +128,23 @@ def test_an_array_of_which_two_jobs_are_killed(cluster):
     cluster.send("--array 2 score.sbatch")
     assert "8 rows scored" in (log := (cluster.home / "sds-score-2.log").read_text()), log
     cluster.check("scores")
+
+
+def test_jobs_that_slurm_itself_sends_again(cluster):
+    """As it does after a node has failed, since the guide's file says `--requeue`; two of four, with a shard each."""
+    (cluster.home / "again").unlink(missing_ok=True)
+    (cluster.home / "requeued.sbatch").write_text(SBATCH.replace("--out scores", "--out requeued"))
+    job = cluster.run("sbatch --parsable --array 0-3 --output requeued-%a.log requeued.sbatch").strip()
+    cluster.wait_for("requeued/scores-0000[23]-*", 2)
+    numbers = f"{job}_2,{job}_3"
+    cluster.run(f"scontrol requeue {numbers}")
+    # It waits some two minutes before it starts them again.
+    cluster.run(f"while squeue --noheader --states R --job {numbers} | grep -q .; do sleep 0.2; done; "
+                f"for one in {job}_2 {job}_3; do scontrol update JobId=$one StartTime=now; done; {ENDED} {job}")  # fmt: skip
+    for number in (2, 3):  # each goes on after the shard that it had made
+        log = (cluster.home / f"requeued-{number}.log").read_text()
+        assert '"done": 2, "total": 6' in log
+    cluster.check("requeued")
 
 
 def test_tasks_of_srun_at_once(cluster):
