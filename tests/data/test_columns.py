@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Array2D, Dataset, Features, Image, LargeList, Sequence, Value, load_dataset
 from PIL import Image as Pillow
-from support.rows import random_row
+from support.rows import random_dataset, random_row
 
 from sds_hf.data import folder as folders
 from sds_hf.data.columns import ColumnError
@@ -188,3 +188,11 @@ def test_row_groups_are_bounded_by_their_bytes(tmp_path, monkeypatch):
     rows = [{"id": str(index), "image": {"bytes": b"x" * 4000, "path": None}} for index in range(30)]
     tables = folders.tables_of_rows(rows, Features(id=Value("string"), image=Image()))
     assert [table.num_rows for table in tables] == [6] * 5
+
+
+def test_chosen_rows_are_written_from_one_piece():
+    """Not from a piece a row, which `datasets` makes of rows that are chosen."""
+    chosen = random_dataset(6).select([0, 2, 3, 5])
+    (table,) = tables_of_dataset(chosen, None, ("image", "mask"))
+    assert {column.num_chunks for column in table.columns} == {1}
+    assert table["id"].to_pylist() == chosen["id"]
