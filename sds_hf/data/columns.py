@@ -79,8 +79,10 @@ def published_column(
     Raises:
         ColumnError: if a cell names a file that may not or cannot be read, or does not decode as what its column says.
     """
-    if name in PICTURES and is_decoded and are_whole(column):
-        return pa.chunked_array([_as_stored(files) for files in column.chunks], STORED)
+    if name in PICTURES and is_decoded:
+        column = pa.chunked_array([column.combine_chunks()])  # of rows that were chosen each is a chunk of its own
+        if are_whole(column):
+            return pa.chunked_array([_as_stored(column.chunk(0))])
     if name in PICTURES:
         pictures = _each(_picture if name == "image" else _mask, name, held_cells(name, column, reach), row_names)
         return pa.chunked_array([pa.array(pictures, STORED)])

@@ -113,8 +113,7 @@ def tables_of_dataset(
     stored, features, reach = dataset.with_format("arrow"), dataset.features, reach_of(dataset)
     schema = features_beside(dataset, beside).arrow_schema
     for start in range(0, len(dataset), ROWS_PER_GROUP):
-        # Of rows that were chosen each is a chunk of its own, which makes all that follows slow.
-        table = stored[start : start + ROWS_PER_GROUP].combine_chunks()
+        table = stored[start : start + ROWS_PER_GROUP]
         names = _row_names(table, start)
         columns = [
             published_column(name, features[name], table[name], reach, names, name in decoded) for name in features
