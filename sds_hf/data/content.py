@@ -90,13 +90,16 @@ def _content(name: str, cell: Any) -> bytes | memoryview:
         return cell_bytes(cell) or b""
     if name in PICTURES and cell is None:
         return b""
-    return json.dumps(cell, default=_plain).encode()
+    return _ENCODER.encode(cell).encode()
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):  # of a file in a list or a struct
         return hashlib.sha256(value).hexdigest()
     return value.tolist() if isinstance(value, np.ndarray) else str(value)
+
+
+_ENCODER = json.JSONEncoder(default=_plain)  # `json.dumps` with a default makes one for each cell
 
 
 def files_behind(dataset: "Dataset", columns: Sequence[str] = READABLE) -> str | None:

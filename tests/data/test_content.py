@@ -1,5 +1,6 @@
 """What a dataset holds, as digests."""
 
+import json
 from hashlib import sha256
 
 from datasets import Dataset
@@ -13,10 +14,11 @@ from sds_hf.data.labels import VOC
 
 def test_a_digest_is_of_names_lengths_and_bytes():
     rows, joint = [random_row(index) for index in range(3)], sha256()
-    dataset = Dataset.from_list(rows, features=row_features(VOC)).select_columns(["image", "mask"])
+    dataset = Dataset.from_list(rows, features=row_features(VOC)).select_columns(["id", "image", "mask", "classes"])
     for cells in rows:
-        row = sha256(b'["image", "mask"]')
-        for data in (cells[name]["bytes"] for name in ("image", "mask")):
+        row = sha256(b'["image", "mask", "classes", "id"]')
+        texts = (json.dumps(cells[name]).encode() for name in ("classes", "id"))
+        for data in (cells["image"]["bytes"], cells["mask"]["bytes"], *texts):
             row.update(len(data).to_bytes(8, "little") + data)
         joint.update(row.digest())
     assert content_digest(dataset) == joint.hexdigest()
