@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,6 +91,23 @@ def holds_all(column: pa.ChunkedArray) -> bool:
     return is_file and all(pc.struct_field(chunk, "bytes").null_count == 0 for chunk in column.chunks)
 
 
+def are_whole(column: pa.ChunkedArray) -> bool:
+    """Whether `stored_bytes` can be had: all cells are files whose bytes the column holds, in the usual type."""
+    return holds_all(column) and bool(pa.types.is_binary(column.type.field("bytes").type))
+
+
+def stored_bytes(files: pa.ChunkedArray) -> list[memoryview]:
+    """The bytes of files of a column that `are_whole`, as views of it: nothing is copied."""
+    views: list[memoryview] = []
+    for chunk in filter(len, files.chunks):
+        data = pc.struct_field(chunk, "bytes")
+        _, offsets, content = data.buffers()
+        ends = np.frombuffer(offsets, np.int32)[data.offset : data.offset + len(data) + 1].tolist()
+        whole = memoryview(content or b"")
+        views += [whole[start:end] for start, end in pairwise(ends)]
+    return views
+
+
 def names_files(kind: pa.DataType, is_picture: bool = False) -> bool:
     """Whether cells of a type can name files, also in lists and structs; see `held`."""
     if isinstance(kind, pa.BaseExtensionType):
@@ -117,6 +135,15 @@ def stored_cells(stored: "Dataset", rows: Sequence[int]) -> dict[str, list[Any]]
     table = stored[rows.start : rows.stop] if isinstance(rows, range) else stored[list(rows)]
     reach = reach_of(stored)
     return {name: held_cells(name, table[name], reach) for name in table.column_names}
+
+
+def stored_content(stored: "Dataset", rows: range) -> dict[str, list[Any]]:
+    """The same, but of files that are stored whole only their bytes, see `stored_bytes`."""
+    table, reach = stored[rows.start : rows.stop], reach_of(stored)
+    return {
+        name: stored_bytes(column) if are_whole(column) else held_cells(name, column, reach)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
 
 
 def _cells_of_any_text(column: pa.ChunkedArray) -> list[Any]:

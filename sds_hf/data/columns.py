@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sds_hf.data.access.paths import PathError, Reach, Unreadable
-from sds_hf.data.cells import PICTURES, column_cells, held_cells, holds_all, names_files
+from sds_hf.data.cells import PICTURES, are_whole, column_cells, held_cells, names_files
 from sds_hf.data.images import (
     BadImageError,
     check_picture,
@@ -79,8 +79,10 @@ def published_column(
     Raises:
         ColumnError: if a cell names a file that may not or cannot be read, or does not decode as what its column says.
     """
-    if name in PICTURES and is_decoded and holds_all(column) and pa.types.is_binary(column.type.field("bytes").type):
-        return pa.chunked_array([_as_stored(column)])
+    if name in PICTURES and is_decoded:
+        column = pa.chunked_array([column.combine_chunks()])  # of rows that were chosen each is a chunk of its own
+        if are_whole(column):
+            return pa.chunked_array([_as_stored(column.chunk(0))])
     if name in PICTURES:
         pictures = _each(_picture if name == "image" else _mask, name, held_cells(name, column, reach), row_names)
         return pa.chunked_array([pa.array(pictures, STORED)])
@@ -96,9 +98,8 @@ def published_column(
     )
 
 
-def _as_stored(column: pa.ChunkedArray) -> pa.Array:
-    """Files of which all bytes are there, as `pa.array` would make them of structs, without a copy for each."""
-    files = pa.concat_arrays(column.chunks)
+def _as_stored(files: pa.StructArray) -> pa.StructArray:
+    """Files of which all bytes are there, as `pa.array` would make them of structs, without a copy of these."""
     data, paths = pc.struct_field(files, "bytes"), pc.struct_field(files, "path").to_pylist()
     _, ends, content = data.buffers()
     data = pa.Array.from_buffers(pa.binary(), len(data), [None, ends, content], 0, data.offset)  # nothing is null

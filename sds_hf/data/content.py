@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sds_hf.data.access.paths import Unreadable
-from sds_hf.data.cells import PICTURES, READABLE, names_files, readable, stored_cells
+from sds_hf.data.cells import PICTURES, READABLE, names_files, readable, stored_content
 from sds_hf.data.images import cell_bytes
 from sds_hf.files import identity_of
 
@@ -63,16 +63,16 @@ def row_digests(
     rows = rows or range(len(stored))
     for start in range(rows.start, rows.stop, ROWS_AT_ONCE):
         some = range(start, min(start + ROWS_AT_ONCE, rows.stop))
-        yield from cell_digests(stored_cells(stored, some))
+        yield from cell_digests(stored_content(stored, some))
         if progress:
             progress(len(some))
 
 
 def cell_digests(cells: Mapping[str, Sequence[Any]]) -> list[bytes]:
     """A digest a row of columns of cells."""
-    digests = []
+    digests, names = [], hashlib.sha256(json.dumps(list(cells)).encode())
     for row in zip(*cells.values(), strict=True):
-        digest = hashlib.sha256(json.dumps(list(cells)).encode())
+        digest = names.copy()
         for name, cell in zip(cells, row, strict=True):
             data = _content(name, cell)
             digest.update(len(data).to_bytes(8, "little"))
@@ -81,20 +81,25 @@ def cell_digests(cells: Mapping[str, Sequence[Any]]) -> list[bytes]:
     return digests
 
 
-def _content(name: str, cell: Any) -> bytes:
+def _content(name: str, cell: Any) -> bytes | memoryview:
+    if isinstance(cell, memoryview):  # of a file
+        return cell
     if isinstance(cell, Unreadable):  # a file that cannot be read is its row's failure, not the table's
         return b""
     if isinstance(cell, bytes) or (isinstance(cell, dict) and "bytes" in cell):
         return cell_bytes(cell) or b""
     if name in PICTURES and cell is None:
         return b""
-    return json.dumps(cell, default=_plain).encode()
+    return _ENCODER.encode(cell).encode()
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):  # of a file in a list or a struct
         return hashlib.sha256(value).hexdigest()
     return value.tolist() if isinstance(value, np.ndarray) else str(value)
+
+
+_ENCODER = json.JSONEncoder(default=_plain)  # `json.dumps` with a default makes one for each cell
 
 
 def files_behind(dataset: "Dataset", columns: Sequence[str] = READABLE) -> str | None:

@@ -9,9 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Array2D, Dataset, Features, Image, LargeList, Sequence, Value, load_dataset
 from PIL import Image as Pillow
-from support.rows import random_row
+from support.rows import random_dataset, random_row
 
+from sds_hf.data import columns
 from sds_hf.data import folder as folders
+from sds_hf.data.cells import are_whole
 from sds_hf.data.columns import ColumnError
 from sds_hf.data.folder import card_metadata, features_beside, tables_of_dataset, write_shards
 from sds_hf.data.images import decode_mask
@@ -188,3 +190,13 @@ def test_row_groups_are_bounded_by_their_bytes(tmp_path, monkeypatch):
     rows = [{"id": str(index), "image": {"bytes": b"x" * 4000, "path": None}} for index in range(30)]
     tables = folders.tables_of_rows(rows, Features(id=Value("string"), image=Image()))
     assert [table.num_rows for table in tables] == [6] * 5
+
+
+def test_pictures_of_chosen_rows_are_looked_at_in_one_piece(monkeypatch):
+    """`datasets` makes of rows that are chosen a piece each; to look at each takes longer than to join them."""
+    pieces = []
+    monkeypatch.setattr(columns, "are_whole", lambda column: pieces.append(column.num_chunks) or are_whole(column))
+    chosen = random_dataset(6).select([0, 2, 3, 5])
+    (table,) = tables_of_dataset(chosen, None, ("image", "mask"))
+    assert pieces == [1, 1]
+    assert table["image"].to_pylist() == chosen.with_format("arrow")[:]["image"].to_pylist()

@@ -2,6 +2,8 @@
 
 import json
 import re
+import tracemalloc
+import unicodedata
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -246,6 +248,31 @@ def test_names_that_are_the_same_number_come_in_one_order_wherever_they_lie(tmp_
         orders.append([list(files_by_stem(tmp_path, deep=True)), list(grouped_by_stem(tmp_path, (".png",), True))])
     assert orders[0] == orders[1]
     assert orders[0][0] == ["01/b", "1/b", "007", "07", "7", "a07", "a7"]
+
+
+def test_files_by_name_are_found_however_their_names_are_spelt(tmp_path):
+    names = ["a.jpg", "b.JPG", "c.d.png", "in/a.png", unicodedata.normalize("NFD", "é.png")]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = files_by_stem(tmp_path, deep=True)
+    assert {stem: found[stem] for stem in found} == {
+        unicodedata.normalize("NFC", str(Path(name).with_suffix(""))): tmp_path / name for name in names
+    }
+
+
+def test_files_by_name_take_little_memory(tmp_path):
+    """Of 100,000 of them the paths would take 15 MB each."""
+    for number in range(500):
+        (tmp_path / f"{number}.png").touch()
+    list(files_in(tmp_path))  # what is made once
+    tracemalloc.start()
+    try:
+        found = files_by_stem(tmp_path)
+        assert tracemalloc.get_traced_memory()[0] < 500 * 160  # 250 with a path each
+    finally:
+        tracemalloc.stop()
+    assert len(found) == 500
 
 
 def test_an_import_is_a_folder_that_load_dataset_reads(diffusion, tmp_path):

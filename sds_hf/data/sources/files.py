@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -49,26 +50,29 @@ def check_links(root: Path) -> None:
 
 
 class PathsByStem(Mapping[str, Path]):
-    """Paths by name, kept as texts, which take a third of the memory.
+    """Paths by name; what they hold beside the folder and the name, a suffix, all of a kind share.
 
     Args:
-        paths: in the order of the names.
+        folder: where the files are.
+        endings: by name the suffix, or the whole path in the folder of a file that is spelt otherwise, in the order of
+            the names.
     """
 
-    def __init__(self, paths: dict[str, str]) -> None:
-        self._paths = paths
+    def __init__(self, folder: Path, endings: dict[str, str]) -> None:
+        self._folder, self._endings = folder, endings
 
     def __getitem__(self, stem: str) -> Path:
-        return Path(self._paths[stem])
+        ending = self._endings[stem]
+        return self._folder / (stem + ending if ending.startswith(".") else ending)  # nothing hidden is a picture
 
     def __contains__(self, stem: object) -> bool:
-        return stem in self._paths
+        return stem in self._endings
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
+        return iter(self._endings)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._endings)
 
 
 def files_by_stem(
@@ -87,18 +91,20 @@ def files_by_stem(
     Raises:
         UnknownLayoutError: if two have the same name.
     """
-    files: dict[str, str] = {}
+    endings: dict[str, str] = {}
     others: dict[str, str] = {}
     without = but if but is not None and but.is_relative_to(folder) else None
     for path in files_in(folder, deep) if folder.is_dir() else ():
         if path.suffix.lower() in suffixes and not (without and path.is_relative_to(without)):
-            stem = stem_of(path.relative_to(folder))
-            (others if stem in files else files).setdefault(stem, str(path))
+            name, suffix = path.relative_to(folder), sys.intern(path.suffix)
+            stem = stem_of(name)
+            ending = suffix if name.as_posix() == stem + suffix else name.as_posix()
+            (others if stem in endings else endings).setdefault(stem, ending)
     if others:
         stem = min(others, key=natural)
-        first, second = (Path(path).relative_to(folder) for path in sorted((files[stem], others[stem])))
+        first, second = sorted(PathsByStem(folder, paths)[stem].relative_to(folder) for paths in (endings, others))
         raise UnknownLayoutError(f"{folder} has {first} and {second}; which one is {stem!r}? Remove one")
-    return PathsByStem({stem: files[stem] for stem in sorted(files, key=natural)})
+    return PathsByStem(folder, {stem: endings[stem] for stem in sorted(endings, key=natural)})
 
 
 def grouped_by_stem(folder: Path, suffixes: tuple[str, ...], deep: bool = False) -> dict[str, list[Path]]:
