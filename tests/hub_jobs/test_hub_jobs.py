@@ -138,7 +138,7 @@ def test_a_bucket_is_a_folder(hub):
 
 
 def test_a_file_that_is_removed_while_it_is_read_is_not_found(hub):
-    """As journals are by the job that ends the table; the client asks for a file twice, and its own error is another."""
+    """As journals are by the job that ends the table; the client asks twice, and its own error is another."""
     HfApi().create_bucket("user/scores", exist_ok=True)
     folder = folder_at(f"{OUT}/removed")
     journals = [folder / f"finished-{number:05d}.jsonl" for number in range(3)]
@@ -150,7 +150,7 @@ def test_a_file_that_is_removed_while_it_is_read_is_not_found(hub):
     )
     assert [number for number, _ in Shards(folder, 9, 3).news()] == [0, 2]
     assert not hub.faults.take("GET /buckets/finished-00001")  # it did happen
-    with pytest.raises(FileNotFoundError, match="finished-00001.jsonl"):
+    with pytest.raises(FileNotFoundError, match=r"finished-00001\.jsonl"):
         journals[1].read_bytes()
 
 

@@ -138,9 +138,10 @@ def test_jobs_that_slurm_itself_sends_again(cluster):
     cluster.wait_for("requeued/scores-0000[23]-*", 2)
     numbers = f"{job}_2,{job}_3"
     cluster.run(f"scontrol requeue {numbers}")
-    # It waits some two minutes before it starts them again.
-    cluster.run(f"while squeue --noheader --states R --job {numbers} | grep -q .; do sleep 0.2; done; "
-                f"for one in {job}_2 {job}_3; do scontrol update JobId=$one StartTime=now; done; {ENDED} {job}")  # fmt: skip
+    cluster.run(f"while squeue --noheader --states R --job {numbers} | grep -q .; do sleep 0.2; done")
+    for number in (2, 3):  # by itself it waits some two minutes before it starts them again
+        cluster.run(f"scontrol update JobId={job}_{number} StartTime=now")
+    cluster.run(f"{ENDED} {job}")
     for number in (2, 3):  # each goes on after the shard that it had made
         log = (cluster.home / f"requeued-{number}.log").read_text()
         assert '"done": 2, "total": 6' in log
