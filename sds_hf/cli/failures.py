@@ -13,6 +13,7 @@ from sds_hf.errors import did_you_mean, without_secrets
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 INPUT_IS_WRONG = 2
+INPUT_ERRORS = (ValueError, LookupError, TypeError, RecursionError, ModuleNotFoundError)
 LONGEST = 4000  # characters of an error
 
 
@@ -36,9 +37,8 @@ def report(error: Exception, json: bool, options_of_command: Collection[str] = (
     if options.state.debug or sentence is None:
         raise error
     full = "; free some space and run the same command again" if getattr(error, "errno", 0) == errno.ENOSPC else ""
-    return stop(
-        type(error).__name__, with_flags(without_secrets(sentence), options_of_command) + full, INPUT_IS_WRONG, json
-    )
+    line = with_flags(without_secrets(sentence), options_of_command) + full
+    return stop(type(error).__name__, line, INPUT_IS_WRONG, json, repeats=_repeats(error))
 
 
 def interrupted(json: bool) -> int:
@@ -49,13 +49,13 @@ def interrupted(json: bool) -> int:
     """
     sentence = "interrupted; run the same command again to go on"
     if json:
-        return stop("Interrupted", sentence, INTERRUPTED, json)
+        return stop("Interrupted", sentence, INTERRUPTED, json, repeats=False)
     print(sentence, file=sys.stderr)
     return INTERRUPTED
 
 
-def stop(kind: str, sentence: str, code: int, json: bool) -> int:
-    """Say in one line why a command stopped.
+def stop(kind: str, sentence: str, code: int, json: bool, repeats: bool = True) -> int:
+    """Say in one line why a command stopped; `repeats` as in `answer_error`.
 
     Returns:
         The code.
@@ -64,13 +64,20 @@ def stop(kind: str, sentence: str, code: int, json: bool) -> int:
     if json:
         from sds_hf.cli.answer import answer_error
 
-        answer_error(kind, line, code)
+        answer_error(kind, line, code, repeats)
     else:
         from sds_hf.cli.progress import err
         from sds_hf.cli.terminal import text
 
         err.print(text("[red]error[/] {}", line), soft_wrap=True)
     return code
+
+
+def _repeats(error: BaseException | None) -> bool:
+    """Whether the input alone is to blame: no disk, network or other program had a part in it."""
+    while isinstance(error, INPUT_ERRORS):
+        error = error.__cause__ or error.__context__
+    return error is None
 
 
 def _usage(error: Any) -> str:

@@ -138,7 +138,7 @@ def test_a_bucket_is_a_folder(hub):
 
 
 def test_a_file_that_is_removed_while_it_is_read_is_not_found(hub):
-    """As journals are by the job that ends the table; the client asks for a file twice, and its own error is another."""
+    """As journals are by the job that ends the table; the client asks twice, and its own error is another."""
     HfApi().create_bucket("user/scores", exist_ok=True)
     folder = folder_at(f"{OUT}/removed")
     journals = [folder / f"finished-{number:05d}.jsonl" for number in range(3)]
@@ -150,7 +150,7 @@ def test_a_file_that_is_removed_while_it_is_read_is_not_found(hub):
     )
     assert [number for number, _ in Shards(folder, 9, 3).news()] == [0, 2]
     assert not hub.faults.take("GET /buckets/finished-00001")  # it did happen
-    with pytest.raises(FileNotFoundError, match="finished-00001.jsonl"):
+    with pytest.raises(FileNotFoundError, match=r"finished-00001\.jsonl"):
         journals[1].read_bytes()
 
 
@@ -199,6 +199,24 @@ def test_a_job_that_always_dies_is_given_up(raw, runner, tmp_path):
     assert parts(runner).count("1/2") == 3
     table = score_by_jobs(order(f"{OUT}/lost"), lambda sentence: None)
     assert shards(table.folder) == whole(tmp_path)
+
+
+def test_a_job_whose_input_is_wrong_is_paid_for_once(raw, runner):
+    """Each start would fail alike; the other job is stopped, and the line that the job ended with is passed on."""
+    said = []
+    message = r"^part ./2 failed, and would again: scores: no score 'pcz'.*; what is finished stays"
+    with pytest.raises(ValueError, match=message):
+        score_by_jobs(order(f"{OUT}/wrong", arguments=("--scores", "pcz")), said.append)
+    assert len(runner.jobs) == 2
+    assert [line for line in said if "again" in line] == []
+
+
+def test_what_a_job_says_in_the_end_is_found_in_its_log():
+    """What the interpreter says when it ends comes after it."""
+    printed = ['{"step": "scoring"}', "{", '  "error": {', '    "message": "m",', '    "repeats": true', "  }", "}"]
+    assert fleet._error([*printed, "a warning {"]) == {"message": "m", "repeats": True}
+    assert fleet._error(printed[:-2]) == {}
+    assert fleet._error([*printed[:1], "Killed"]) == {}
 
 
 @pytest.mark.slow
