@@ -1,6 +1,5 @@
 """What a person or a program is told of an error: one line, or where the answer would stand."""
 
-import errno
 import re
 import sys
 from collections.abc import Collection
@@ -9,7 +8,7 @@ from typing import Any
 from sds_hf.cli import options
 from sds_hf.cli.examples import EXAMPLES
 from sds_hf.cli.flags import with_flags
-from sds_hf.errors import did_you_mean, without_secrets
+from sds_hf.errors import FULL, did_you_mean, without_secrets
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 INPUT_IS_WRONG = 2
@@ -36,7 +35,7 @@ def report(error: Exception, json: bool, options_of_command: Collection[str] = (
     sentence = _sentence(error)
     if options.state.debug or sentence is None:
         raise error
-    full = "; free some space and run the same command again" if getattr(error, "errno", 0) == errno.ENOSPC else ""
+    full = "; free some space and run the same command again" if getattr(error, "errno", 0) in FULL else ""
     line = with_flags(without_secrets(sentence), options_of_command) + full
     return stop(type(error).__name__, line, INPUT_IS_WRONG, json, repeats=_repeats(error))
 
@@ -104,6 +103,8 @@ def _sentence(error: Exception) -> str | None:
     """What to tell a person; None if it is a bug."""
     if isinstance(error, UnicodeEncodeError):
         return f"{error.object!r} is no name in UTF-8; give it another one"
+    if isinstance(error, OSError) and error.errno in FULL and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
     if isinstance(error, (ValueError, OSError, ModuleNotFoundError)):
         return str(error) or type(error).__name__
     if isinstance(error, RecursionError):
