@@ -188,6 +188,30 @@ def test_folders_ask_which_ids_coco_masks_hold(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ("labelmap.txt", "calls class 1 'road', which was read as 'aeroplane' of 'voc', and 1 more otherwise: if"),
+        ("class_names.txt", "calls class 1 'road', which was read as 'aeroplane' of 'voc', and 1 more otherwise: if"),
+        (None, ""),
+    ],
+)
+def test_a_folder_that_names_its_classes_otherwise_is_said(tmp_path, own, said):
+    """With labels that were given; only what rows show counts, and neither case nor blanks do."""
+    names = ["background", "road", "river", "Bird", "tree"]
+    colors = ("0,0,0", "128,0,0", "0,128,0", "128,128,0", "0,0,128")
+    for value in (1, 2, 3):
+        save_pair(tmp_path, f"a{value}", value)
+    if own == "labelmap.txt":
+        lines = [f"{name}:{color}::" for name, color in zip(names, colors, strict=True)]
+        (tmp_path / own).write_text("\n".join(["# label:color_rgb:parts:actions", *lines]))
+    elif own:
+        (tmp_path / own).write_text("\n".join(names))
+    reader = make_reader("folder", tmp_path, labels="voc")
+    assert [row["classes"] for row in reader.rows()] == [[1], [2], [3]]
+    assert [said in note for note in reader.notes()] == ([True] if said else [])
+
+
+@pytest.mark.parametrize(
     ("pairs", "ids"),
     [([("①", "①"), ("10²", "10²")], ["10²", "①"]), ([("my photo (1)", None), ("l'été #2 100%", None)], None),
      ([(unicodedata.normalize("NFD", "café"), unicodedata.normalize("NFC", "café"))], ["café"])],
