@@ -26,7 +26,8 @@ options, and names of scores, recipes, rules, readers, formats, models and label
 | `warnings` | what a person should look at, a sentence each |
 | `result` | what this command alone says |
 
-Where a command stops, it prints `{"error": {"type": ..., "message": ..., "exit_code": ...}}` in place of it.
+Where a command stops, it prints `{"error": {"type": ..., "message": ..., "exit_code": ..., "repeats": ...}}` in place
+of it; `repeats` says whether the same call would fail again, since the input alone is to blame.
 """
 
 

@@ -1,12 +1,15 @@
-"""What a person is told: errors in one line, nothing of the machine, text of others; packages that lack."""
+"""What a person is told: errors in one line, nothing of the machine, text of others; full disks; packages that lack."""
 
+import errno
 import os
 import pkgutil
 import re
+import shutil
 import sys
 import unicodedata
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -174,6 +177,32 @@ def plain(value: Any, lines: bool = False) -> str:
 def csv_cell(value: str) -> str:
     """Text for a cell of a CSV file; one that a spreadsheet would take for a formula gets an apostrophe before it."""
     return f"'{value}" if FORMULA.match(value) else value
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+ROOM = 16 << 20  # free bytes with which a disk is not taken for full
+
+
+@contextmanager
+def naming_full_disk(folder: Path, name: Path) -> Iterator[None]:
+    """Say of a full disk where it is, if that is the disk of a folder which is being written.
+
+    Args:
+        folder: where files are written; it still holds them.
+        name: what a person calls it.
+
+    Raises:
+        OSError: with the folder as its `filename`, and what was written and is free.
+    """
+    try:
+        yield
+    except OSError as error:
+        free = shutil.disk_usage(folder).free
+        if error.errno not in FULL or error.filename or (error.errno == errno.ENOSPC and free > ROOM):
+            raise
+        written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        what = f"no space is left after {written / 1e6:,.1f} MB of it, and more is needed"
+        raise OSError(error.errno, what, str(name)) from error
 
 
 PACKAGES = {  # by module: the package, and the extra that brings it

@@ -1,7 +1,6 @@
 """Files and folders that appear whole and replace only their own, their digests, and where they may lie."""
 
 import hashlib
-import itertools
 import os
 import shutil
 import tempfile
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from filelock import FileLock, Timeout
+
+from sds_hf.errors import naming_full_disk
 
 WORKSPACE = ".sds-hf"  # beside or in a folder while it is written
 SCRATCH = "sds-hf-"  # folders of ours in the system's temporary one
@@ -50,8 +51,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             flush(file)
         part.replace(path)
     except OSError as error:
-        why = f"cannot write {path}: {error.strerror or error}"
-        raise OSError(f"{why}; what is finished stays, run the same command again to go on") from error
+        why = f"cannot write {path}: {error.strerror or error}; what is finished stays"
+        raise OSError(f"{why}, run the same command again to go on") from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -171,7 +172,8 @@ def scratch_folder() -> Iterator[Path]:
             stack.enter_context(FileLock(unlocked))
             unlocked.rename(Path(name) / ".lock")  # locked from the moment it is there
         folder.mkdir()
-        yield folder
+        with naming_full_disk(folder, Path(name).parent):
+            yield folder
 
 
 @contextmanager
@@ -193,7 +195,8 @@ def new_folder(out: Path, replace: bool = False, own: Collection[str] | None = N
         check_free(out, replace)
         part = workspace / "new"
         part.mkdir(parents=True)
-        yield part
+        with naming_full_disk(part, out):
+            yield part
         if out.exists():
             _swap(workspace, out, files_of(out) if own is None else own)
         else:
@@ -266,7 +269,7 @@ def _folders_of(path: Path, out: Path) -> list[Path]:
 
 def _check_inside(names: Iterable[str], *folders: Path) -> None:
     """Refuse files that lie elsewhere, as their name says or a link on the way to them: a ValueError names it."""
-    for folder, name in itertools.product(folders, names):
+    for folder, name in [(folder, name) for name in names for folder in folders]:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(f"{name} lies outside of {folder}, and nothing is moved there")
         if linked := [path for path in (folder, *_folders_of(folder / name, folder)) if path.is_symlink()]:

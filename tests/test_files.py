@@ -1,5 +1,6 @@
 """Folders that are replaced as a whole, by processes that are killed at any step."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -7,10 +8,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sds_hf import files
+from sds_hf.cli.failures import report
 from sds_hf.files import (
     check_free,
     identity_of,
@@ -256,3 +259,43 @@ def test_a_note_that_a_crash_cut_off_vouches_for_nothing(tmp_path, monkeypatch):
         note.write_text(rest)
         assert remembered("kind", "key", lambda: "anew") == "anew"
     assert remembered("kind", "key", lambda: "other") == "anew"
+
+
+def write_on_full_disk(monkeypatch, free: int = 0) -> None:
+    """Fail as Arrow does."""
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+    raise OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space left on device")
+
+
+def test_a_full_disk_is_named_with_what_was_written(tmp_path, monkeypatch, capsys):
+    def fill(out):
+        with new_folder(out) as part:
+            (part / "data").mkdir()
+            (part / "data" / "a").write_bytes(bytes(200_000))
+            write_on_full_disk(monkeypatch)
+
+    with pytest.raises(OSError, match=r"no space is left after 0\.2 MB of it") as raised:
+        fill(tmp_path / "out")
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(tmp_path / "out"))
+    assert report(raised.value, json=False) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == (
+        f"error {tmp_path}/out: no space is left after 0.2 MB of it, and more is needed; free some space and run the "
+        "same command again"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_innermost_full_folder_is_named(tmp_path, monkeypatch):
+    with pytest.raises(OSError, match="no space") as raised, scratch_folder(), new_folder(tmp_path / "out"):
+        write_on_full_disk(monkeypatch)
+    assert raised.value.filename == str(tmp_path / "out")
+    with pytest.raises(OSError, match="no space") as raised, scratch_folder():
+        write_on_full_disk(monkeypatch)
+    assert raised.value.filename == tempfile.gettempdir()
+
+
+def test_another_disk_that_is_full_is_not_taken_for_this_one(tmp_path, monkeypatch):
+    with pytest.raises(OSError, match="Error writing bytes") as raised, new_folder(tmp_path / "out"):
+        write_on_full_disk(monkeypatch, free=1 << 30)
+    assert raised.value.filename is None

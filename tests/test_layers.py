@@ -15,7 +15,7 @@ import sds_hf
 # Each room, and file at the top of the package, with what it may import of the others.
 ROOMS = {
     "errors": "",
-    "files": "",
+    "files": "errors",
     "limits": "errors",
     "prefetch": "",
     "progress": "",

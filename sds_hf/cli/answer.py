@@ -83,15 +83,16 @@ def verified(verification: "Verification") -> dict[str, Any]:
     return {"target": verification.target, "revision": verification.revision, "ok": verification.ok, "checks": checks}
 
 
-def answer_error(kind: str, message: str, code: int) -> None:
+def answer_error(kind: str, message: str, code: int, repeats: bool) -> None:
     """Print why a command stopped, where its answer would stand.
 
     Args:
         kind: of the error, e.g. `EmptySelectionError`.
         message: in one line.
         code: with which the program ends.
+        repeats: whether the same call would fail again; where not, a disk or a network may be to blame.
     """
-    print_json({"error": {"type": kind, "message": message, "exit_code": code}})
+    print_json({"error": {"type": kind, "message": message, "exit_code": code, "repeats": repeats}})
 
 
 def limits(report: "Report") -> list[str]:

@@ -1,6 +1,5 @@
 """What a person or a program is told of an error: one line, or where the answer would stand."""
 
-import errno
 import re
 import sys
 from collections.abc import Collection
@@ -9,10 +8,11 @@ from typing import Any
 from sds_hf.cli import options
 from sds_hf.cli.examples import EXAMPLES
 from sds_hf.cli.flags import with_flags
-from sds_hf.errors import did_you_mean, without_secrets
+from sds_hf.errors import FULL, did_you_mean, without_secrets
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C
 INPUT_IS_WRONG = 2
+INPUT_ERRORS = (ValueError, LookupError, TypeError, RecursionError, ModuleNotFoundError)
 LONGEST = 4000  # characters of an error
 
 
@@ -35,10 +35,9 @@ def report(error: Exception, json: bool, options_of_command: Collection[str] = (
     sentence = _sentence(error)
     if options.state.debug or sentence is None:
         raise error
-    full = "; free some space and run the same command again" if getattr(error, "errno", 0) == errno.ENOSPC else ""
-    return stop(
-        type(error).__name__, with_flags(without_secrets(sentence), options_of_command) + full, INPUT_IS_WRONG, json
-    )
+    full = "; free some space and run the same command again" if getattr(error, "errno", 0) in FULL else ""
+    line = with_flags(without_secrets(sentence), options_of_command) + full
+    return stop(type(error).__name__, line, INPUT_IS_WRONG, json, repeats=_repeats(error))
 
 
 def interrupted(json: bool) -> int:
@@ -49,13 +48,13 @@ def interrupted(json: bool) -> int:
     """
     sentence = "interrupted; run the same command again to go on"
     if json:
-        return stop("Interrupted", sentence, INTERRUPTED, json)
+        return stop("Interrupted", sentence, INTERRUPTED, json, repeats=False)
     print(sentence, file=sys.stderr)
     return INTERRUPTED
 
 
-def stop(kind: str, sentence: str, code: int, json: bool) -> int:
-    """Say in one line why a command stopped.
+def stop(kind: str, sentence: str, code: int, json: bool, repeats: bool = True) -> int:
+    """Say in one line why a command stopped; `repeats` as in `answer_error`.
 
     Returns:
         The code.
@@ -64,13 +63,20 @@ def stop(kind: str, sentence: str, code: int, json: bool) -> int:
     if json:
         from sds_hf.cli.answer import answer_error
 
-        answer_error(kind, line, code)
+        answer_error(kind, line, code, repeats)
     else:
         from sds_hf.cli.progress import err
         from sds_hf.cli.terminal import text
 
         err.print(text("[red]error[/] {}", line), soft_wrap=True)
     return code
+
+
+def _repeats(error: BaseException | None) -> bool:
+    """Whether the input alone is to blame: no disk, network or other program had a part in it."""
+    while isinstance(error, INPUT_ERRORS):
+        error = error.__cause__ or error.__context__
+    return error is None
 
 
 def _usage(error: Any) -> str:
@@ -97,6 +103,8 @@ def _sentence(error: Exception) -> str | None:
     """What to tell a person; None if it is a bug."""
     if isinstance(error, UnicodeEncodeError):
         return f"{error.object!r} is no name in UTF-8; give it another one"
+    if isinstance(error, OSError) and error.errno in FULL and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
     if isinstance(error, (ValueError, OSError, ModuleNotFoundError)):
         return str(error) or type(error).__name__
     if isinstance(error, RecursionError):

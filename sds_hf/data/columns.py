@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 IN_PARQUET = (("timestamp[s", "timestamp[ms"), ("time32[s", "time32[ms"), ("date64", "date32"))  # which has no seconds
 STORED = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+NAMED = 5  # rows in an error
 DECODERS = min(8, os.cpu_count() or 1)
 
 
@@ -77,7 +78,8 @@ def published_column(
         is_decoded: whether the very bytes of an `image` or `mask` were decoded before.
 
     Raises:
-        ColumnError: if a cell names a file that may not or cannot be read, or does not decode as what its column says.
+        ColumnError: if a cell names a file that may not or cannot be read, or does not decode as what its column says;
+            or if an `image` or `mask` is null, on which whoever loads the dataset counts.
     """
     if name in PICTURES and is_decoded:
         column = pa.chunked_array([column.combine_chunks()])  # of rows that were chosen each is a chunk of its own
@@ -85,6 +87,11 @@ def published_column(
             return pa.chunked_array([_as_stored(column.chunk(0))])
     if name in PICTURES:
         pictures = _each(_picture if name == "image" else _mask, name, held_cells(name, column, reach), row_names)
+        if without := [row for row, picture in zip(row_names, pictures, strict=True) if picture is None]:
+            raise ColumnError(
+                f"{_rows(without)} cannot be published: {name} is null; take such rows out, or fill them in, and score "
+                "again"
+            )
         return pa.chunked_array([pa.array(pictures, STORED)])
     if not names_files(column.type):
         return column
@@ -96,6 +103,11 @@ def published_column(
     return pa.chunked_array(
         [pa.array(_each(embed, name, list(zip(before, cells, strict=True)), row_names), column.type)]
     )
+
+
+def _rows(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return f"row{'s' * (len(names) > 1)} {', '.join(names[:NAMED])}" + (f" and {more:,} more" if more > 0 else "")
 
 
 def _as_stored(files: pa.StructArray) -> pa.StructArray:

@@ -23,6 +23,7 @@ from sds_hf.table.score_table import ScoreTable
 
 POLL = 10.0  # seconds between two looks at the jobs
 DEAD = ("ERROR", "DELETED")
+ERROR = '{\n  "error": {'  # the first line of what `--json` prints of an error, and the next one's beginning
 TABLE, PART = "sds-hf-table", "sds-hf-part"  # labels of a job
 
 Say = Callable[[str], None]
@@ -42,7 +43,7 @@ def score_by_jobs(order: Order, say: Say, tell: Tell | None = None, token: str |
 
     Raises:
         OSError: if a job died as often as it may; what is finished stays.
-        ValueError: if the jobs made no whole table.
+        ValueError: if a job failed by its input, or the jobs made no whole table.
         KeyboardInterrupt: after Ctrl-C, which stops the jobs.
     """
     for parts in (order.parts, order.parts[:1]):  # two last jobs may each have seen the other at work: one more ends it
@@ -65,6 +66,7 @@ def try_one_shard(order: Order, say: Say, tell: Tell | None = None, token: str |
 
     Raises:
         OSError: see `score_by_jobs`.
+        ValueError: see `score_by_jobs`.
         KeyboardInterrupt: see `score_by_jobs`.
     """
     part = left_of(order).trial
@@ -83,6 +85,7 @@ def _carry_out(fleet: "Fleet", tell: Tell | None) -> None:
 
     Raises:
         OSError: if one died as often as it may.
+        ValueError: if one failed by its input, which stops the others.
         KeyboardInterrupt: after Ctrl-C, which stops them.
     """
     fleet.start()
@@ -133,7 +136,11 @@ class Fleet:
                 self._start(part)
 
     def look(self) -> None:
-        """See how the jobs are, and start again those that died."""
+        """See how the jobs are, and start again those that died.
+
+        Raises:
+            ValueError: if one failed by its input, as all its next starts would.
+        """
         for part, job in list(self.running.items()):
             status = retry(lambda job=job: self._inspect(job).status, f"looking at job {job}")  # type: ignore[misc]
             if status.stage in ("COMPLETED", "CANCELED", *DEAD):
@@ -143,7 +150,11 @@ class Fleet:
             elif status.stage == "CANCELED":
                 self._lost[part] = "it was cancelled"
             elif status.stage in DEAD:
-                why = status.message or self._last_words(job)
+                lines = self._log(job)
+                error = _error(lines or ())
+                why = error.get("message") or status.message or _last_words(lines)
+                if error.get("repeats"):
+                    raise ValueError(f"part {part} failed, and would again: {why}; what is finished stays")
                 if self._starts[part] < STARTS:
                     self._say(f"part {part} died ({why}) and is started again")
                     self._start(part)
@@ -216,19 +227,28 @@ class Fleet:
     def _inspect(self, job: str) -> Any:
         return self._api.inspect_job(job_id=job, namespace=self._namespace)
 
-    def _last_words(self, job: str) -> str:
-        """The last line that a job printed."""
-        lines = self._log(job)
-        if lines is None:
-            return "what it said cannot be read"
-        return lines[-1] if lines else "it said nothing"
-
     def _log(self, job: str) -> list[str] | None:
         """Lines that a job printed; None if they cannot be had."""
         with suppress(*failures(), ValueError):
             lines = self._api.fetch_job_logs(job_id=job, namespace=self._namespace)
             return [str(line) for line in lines if line.strip()]
         return None
+
+
+def _last_words(lines: list[str] | None) -> str:
+    """The last line that a job printed."""
+    if lines is None:
+        return "what it said cannot be read"
+    return lines[-1] if lines else "it said nothing"
+
+
+def _error(lines: Sequence[str]) -> dict[str, Any]:
+    """The error that a job ended with, as `--json` prints it; empty if it did not come to that."""
+    text = "\n".join(lines)
+    with suppress(ValueError):  # of no such place too
+        answer, _ = json.JSONDecoder().raw_decode(text, text.rindex(ERROR))
+        return dict(answer["error"])
+    return {}
 
 
 def _progress(line: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ RECIPE = {recipe}
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        arguments = ["score", *ARGUMENTS, "--part", sys.argv[1], "--progress", "json"]
+        arguments = ["score", *ARGUMENTS, "--part", sys.argv[1], "--progress", "json", "--json"]
         if RECIPE is not None:
             path = Path(folder) / "recipe.yaml"
             path.write_text(RECIPE, encoding="utf-8")

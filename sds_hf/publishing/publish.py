@@ -13,12 +13,21 @@ from sds_hf.check.review import review
 from sds_hf.data.access.paths import read_file
 from sds_hf.errors import short
 from sds_hf.files import check_free, files_of, new_folder, restore_folder, scratch_folder, sha256_of
-from sds_hf.hub.layout import CARD, MANIFEST, RECIPE, REPORT, ManifestError, read_manifest, taken_for_ours
+from sds_hf.hub.layout import (
+    CARD,
+    MANIFEST,
+    RECIPE,
+    REPORT,
+    ManifestError,
+    compare_listed,
+    read_manifest,
+    taken_for_ours,
+)
 from sds_hf.hub.push import HubRepository, OvertakenError, PublishError
 from sds_hf.hub.snapshot import FolderSnapshot, Snapshot
-from sds_hf.publishing.card.handwritten import LastCard, join_card
+from sds_hf.publishing.card.handwritten import END, START, LastCard, join_card, lines_by_hand
 from sds_hf.publishing.card.hub_rules import check_card, check_folder
-from sds_hf.publishing.card.render import front_matter, knows_other_images
+from sds_hf.publishing.card.render import front_matter, knows_other_images, render_card
 from sds_hf.publishing.repository import Explorer, build_repository
 from sds_hf.publishing.scored import table_of
 from sds_hf.screen import Block, Screen
@@ -225,7 +234,8 @@ def check_target(recipe: Recipe, target: Target, dry_run: bool = False) -> None:
     if target.hub is not None:
         target.hub.compare(())
     elif target.folder is not None:
-        _last_version(target.folder, target.overwrite or dry_run)
+        snapshot, _ = _last_version(target.folder, target.overwrite or dry_run)
+        _check_hand(target.folder, snapshot)
 
 
 def _to_hub(hub: HubRepository, make: Make, recipe: Recipe, tag: str | None, dry_run: bool) -> Published:
@@ -255,6 +265,7 @@ def _to_hub(hub: HubRepository, make: Make, recipe: Recipe, tag: str | None, dry
 def _to_folder(folder: Path, make: Make, recipe: Recipe, overwrite: bool, dry_run: bool) -> Published:
     restore_folder(folder)
     snapshot, own = _last_version(folder, overwrite or dry_run)
+    _check_hand(folder, snapshot)
     there = files_of(folder)
     others = [name for name in there if name not in own]
     card = read_file(folder / CARD).decode() if snapshot and CARD in there else None
@@ -295,18 +306,43 @@ def _last_version(folder: Path, replace: bool) -> tuple[Snapshot | None, Collect
     return snapshot, own
 
 
-def _last_card(text: str | None, snapshot: Snapshot | None, others: Collection[str]) -> LastCard | None:
-    """The card of the last version, with what sds-hf wrote into its YAML: its recipe and report say so."""
-    if text is None or snapshot is None:
-        return None
+def _check_hand(folder: Path, snapshot: Snapshot | None) -> None:
+    """Refuse to drop what people wrote into the card of a folder, of which there is no older version.
+
+    Raises:
+        PublishError: says what, and what to do.
+    """
+    if snapshot is None or compare_listed(folder, (CARD,)).get(CARD, True):
+        return
+    recipe, report = _asked_and_found(snapshot)
+    if recipe is None or report is None:
+        return
+    lines = lines_by_hand(read_file(folder / CARD).decode(), render_card(recipe, report))
+    if lines:
+        raise PublishError(
+            f"{folder / CARD} has lines written by hand which a new card would not have, first {short(lines[0])}: put "
+            f"them between lines `{START}` and `{END}`, or run `sds-hf card {folder}`, which takes them out"
+        )
+
+
+def _asked_and_found(snapshot: Snapshot) -> tuple[Recipe, Report] | tuple[None, None]:
+    """Recipe and report of a version; None where they are gone, changed, or of another version of sds-hf."""
     try:
         recipe, report = (snapshot.fetch_whole(name) for name in (RECIPE, REPORT))
         listed = snapshot.entries()
         if all(sha256_of(path) == listed[name].sha256 for path, name in ((recipe, RECIPE), (report, REPORT))):
-            return LastCard(text, front_matter(Recipe.load(recipe), Report.load(report)), others)
+            return Recipe.load(recipe), Report.load(report)
     except (FileNotFoundError, KeyError, ValueError):
         logger.debug("recipe or report of %s is gone, or of another version of sds-hf", snapshot.title)
-    return LastCard(text, None, others)
+    return None, None
+
+
+def _last_card(text: str | None, snapshot: Snapshot | None, others: Collection[str]) -> LastCard | None:
+    """The card of the last version, with what sds-hf wrote into its YAML: its recipe and report say so."""
+    if text is None or snapshot is None:
+        return None
+    recipe, report = _asked_and_found(snapshot)
+    return LastCard(text, front_matter(recipe, report) if recipe and report else None, others)
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from sds_hf.cli import app, main
 from sds_hf.cli.answer import KEYS
+from sds_hf.cli.failures import report
 from sds_hf.demo.dataset import demo_rows
 from sds_hf.errors import plain
 
@@ -144,6 +145,7 @@ def test_every_error_is_told_in_one_shape(name, home, monkeypatch, capsys):
             "type": "UsageError",
             "message": f"no such option: --nonsense; see `sds-hf {name} --help`",
             "exit_code": 2,
+            "repeats": True,
         }
     }
 
@@ -174,3 +176,19 @@ def test_what_a_terminal_would_obey_is_escaped(home, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert plain(out, lines=True) == out
     assert "no\x1b[31mwhere" in json.loads(out)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "repeats"),
+    [
+        (ValueError("no score 'x'"), KeyError("x"), True),
+        (ModuleNotFoundError("this needs OpenCV"), None, True),
+        (OSError("the disk is full"), None, False),
+        (ValueError("cannot open user/raw"), ConnectionError("reset"), False),
+        (ValueError("cannot open user/raw"), RuntimeError("of a network library"), False),
+    ],
+)
+def test_programs_are_told_whether_the_same_call_fails_again(error, cause, repeats, capsys):
+    error.__cause__ = cause
+    assert report(error, json=True) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["repeats"] is repeats

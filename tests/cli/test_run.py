@@ -116,6 +116,20 @@ def test_selection_and_publication_agree_where_publishing_is_refused(here, tiny_
     assert json.loads((out / "published" / "report.json").read_text())["kept"] == fewer
 
 
+def test_what_was_written_into_the_card_is_said_before_anything_is_done(here, tiny_clip, capsys):
+    command = ["run", recipe("mine", tiny_clip), "--quiet"]
+    assert main(command) == 0
+    out = Path("sds-run/mine")
+    with (out / "published" / "README.md").open("a") as card:
+        card.write("\nAsk Ann before you train on it.\n")
+    before = tree(out)
+    assert main([*command, "--set", "rules.0.threshold.above=q0.5", "--set", "scores.classes_present={}"]) == 2
+    assert "'Ask Ann before you train on it.'" in " ".join(capsys.readouterr().err.split())
+    assert tree(out) == before
+    assert main(["card", str(out / "published")]) == 0
+    assert main([*command, "--set", "rules.0.threshold.above=q0.5"]) == 0
+
+
 def test_a_selection_of_somebody_else_is_not_replaced(here, tiny_clip, capsys):
     folder = Path("sds-run/mine/selection")
     folder.mkdir(parents=True)

@@ -175,8 +175,18 @@ def test_a_struct_that_names_a_file_and_says_not_what_it_is(tmp_path):
     assert published("file", feature, {"bytes": b"x", "path": "a"}) == [{"bytes": b"x", "path": "a"}]
 
 
-def test_empty_cells_stay_empty():
-    assert published("mask", Image(), ROWS[0]["mask"], None)[1] is None
+def test_empty_cells_of_further_columns_stay_empty():
+    assert published("thumb", Image(), ROWS[0]["mask"], None)[1] is None
+
+
+@pytest.mark.parametrize("empty", [None, {"bytes": None, "path": None}])
+@pytest.mark.parametrize("column", ["image", "mask"])
+def test_rows_without_a_picture_are_named(column, empty):
+    stored = Features({"id": Value("string"), column: {"bytes": Value("binary"), "path": Value("string")}})
+    cells = [ROWS[0]["mask"], empty, None]
+    dataset = Dataset.from_dict({"id": list("abc"), column: cells}, features=stored).cast_column(column, Image())
+    with pytest.raises(ColumnError, match=rf"^rows b, c cannot be published: {column} is null; "):
+        list(tables_of_dataset(dataset))
 
 
 def test_row_groups_are_bounded_by_their_bytes(tmp_path, monkeypatch):

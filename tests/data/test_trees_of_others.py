@@ -9,6 +9,7 @@ from support.coco_trees import annotation, box, image_entry, save_image, save_in
 
 from sds_hf.data.images import decode_mask
 from sds_hf.data.sources import make_reader
+from sds_hf.data.sources.files import Tree
 from sds_hf.pipeline import import_folder
 
 HEIGHT, WIDTH = 12, 16
@@ -187,6 +188,30 @@ def test_folders_ask_which_ids_coco_masks_hold(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ("labelmap.txt", "calls class 1 'road', which was read as 'aeroplane' of 'voc', and 1 more otherwise: if"),
+        ("class_names.txt", "calls class 1 'road', which was read as 'aeroplane' of 'voc', and 1 more otherwise: if"),
+        (None, ""),
+    ],
+)
+def test_a_folder_that_names_its_classes_otherwise_is_said(tmp_path, own, said):
+    """With labels that were given; only what rows show counts, and neither case nor blanks do."""
+    names = ["background", "road", "river", "Bird", "tree"]
+    colors = ("0,0,0", "128,0,0", "0,128,0", "128,128,0", "0,0,128")
+    for value in (1, 2, 3):
+        save_pair(tmp_path, f"a{value}", value)
+    if own == "labelmap.txt":
+        lines = [f"{name}:{color}::" for name, color in zip(names, colors, strict=True)]
+        (tmp_path / own).write_text("\n".join(["# label:color_rgb:parts:actions", *lines]))
+    elif own:
+        (tmp_path / own).write_text("\n".join(names))
+    reader = make_reader("folder", tmp_path, labels="voc")
+    assert [row["classes"] for row in reader.rows()] == [[1], [2], [3]]
+    assert [said in note for note in reader.notes()] == ([True] if said else [])
+
+
+@pytest.mark.parametrize(
     ("pairs", "ids"),
     [([("①", "①"), ("10²", "10²")], ["10²", "①"]), ([("my photo (1)", None), ("l'été #2 100%", None)], None),
      ([(unicodedata.normalize("NFD", "café"), unicodedata.normalize("NFC", "café"))], ["café"])],
@@ -202,6 +227,37 @@ def test_names_are_whole(tmp_path, pairs, ids):
 def test_suffixes_in_capitals(tmp_path):
     save_pair(tmp_path, "a", image=".JPG", mask=".PNG")
     assert [row["id"] for row in rows_of(tmp_path)] == ["a"]
+
+
+COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "café.jpg") for form in ("NFC", "NFD"))
+
+
+@pytest.mark.parametrize(
+    ("files", "listed"),
+    [
+        (("a.JPG", "a.Jpg"), "a.jpg"),
+        (("a.JPG", "a.Jpg"), "elsewhere/a.jpg"),
+        ((COMPOSED, DECOMPOSED), COMPOSED.replace(".jpg", ".JPG")),
+        (("b/a.JPEG", "b/a.jpeG"), "b/a.jpeg"),
+    ],
+)
+def test_of_two_names_that_are_spelt_alike_none_is_taken(tmp_path, files, listed):
+    for name in files:
+        save_image(tmp_path / "train" / name, HEIGHT, WIDTH)
+    save_instances(tmp_path, "train", [image_entry(1, HEIGHT, WIDTH, listed)], [])
+    with pytest.raises(ValueError, match="which one is ") as raised:
+        rows_of(tmp_path, "coco-instances", "coco")
+    assert all(name in str(raised.value) for name in files)
+
+
+def test_a_name_that_is_spelt_exactly_so_is_taken(tmp_path):
+    for name in (COMPOSED, DECOMPOSED, "a.jpg", "a.JPG"):
+        save_image(tmp_path / "train" / name, HEIGHT, WIDTH)
+    tree = Tree(tmp_path / "train")
+    assert [tree.find(name).name for name in (DECOMPOSED, "a.JPG", "elsewhere/a.jpg")] == [
+        DECOMPOSED, "a.JPG", "a.jpg",
+    ]  # fmt: skip
+    assert tree.find("b.jpg") is None
 
 
 def test_masks_beside_their_pictures(tmp_path):

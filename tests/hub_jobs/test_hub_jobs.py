@@ -201,6 +201,24 @@ def test_a_job_that_always_dies_is_given_up(raw, runner, tmp_path):
     assert shards(table.folder) == whole(tmp_path)
 
 
+def test_a_job_whose_input_is_wrong_is_paid_for_once(raw, runner):
+    """Each start would fail alike; the other job is stopped, and the line that the job ended with is passed on."""
+    said = []
+    message = r"^part ./2 failed, and would again: scores: no score 'pcz'.*; what is finished stays"
+    with pytest.raises(ValueError, match=message):
+        score_by_jobs(order(f"{OUT}/wrong", arguments=("--scores", "pcz")), said.append)
+    assert len(runner.jobs) == 2
+    assert [line for line in said if "again" in line] == []
+
+
+def test_what_a_job_says_in_the_end_is_found_in_its_log():
+    """What the interpreter says when it ends comes after it."""
+    printed = ['{"step": "scoring"}', "{", '  "error": {', '    "message": "m",', '    "repeats": true', "  }", "}"]
+    assert fleet._error([*printed, "a warning {"]) == {"message": "m", "repeats": True}
+    assert fleet._error(printed[:-2]) == {}
+    assert fleet._error([*printed[:1], "Killed"]) == {}
+
+
 @pytest.mark.slow
 def test_one_job_more_ends_a_table_that_no_job_saw_whole(raw, runner, tmp_path):
     """Also one of which only what is needed is scored, whose manifest counts that."""

@@ -214,6 +214,19 @@ def test_what_was_written_into_the_card_by_hand_stays(job, copy):
     assert not check_folder(copy).errors
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_lines_by_hand_outside_of_the_marks_are_not_dropped_without_a_word(job, copy, dry_run):
+    readme = copy / "README.md"
+    text = readme.read_text()
+    readme.write_text(text.replace("\n## Citation\n", "\nTrained on it: 61.2 mIoU.\n\n## Citation\n"))
+    before = sums(copy)
+    with pytest.raises(PublishError, match=r"lines written by hand .*, first 'Trained on it: 61\.2 mIoU\.': put them"):
+        job.selecting(1.0).publish(folder=copy, overwrite=True, dry_run=dry_run)
+    assert sums(copy) == before
+    readme.write_text(text.replace("\n## Citation\n", "\n## Citation \n\n"))  # which takes nothing from anybody
+    job.selecting(1.0).publish(folder=copy, overwrite=True, dry_run=dry_run)
+
+
 def test_a_card_the_hub_would_refuse_is_not_published(job, tmp_path):
     recipe = job.recipe.model_copy(update={"publish": job.recipe.publish.model_copy(update={"license": "other"})})
     with pytest.raises(ValueError, match="license 'other' needs a license_name"):

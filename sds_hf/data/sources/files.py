@@ -136,6 +136,9 @@ class Tree:
         """The file of that name; of one that starts elsewhere, the file of its last part. None if there is none.
 
         A name never leads out of the folders.
+
+        Raises:
+            UnknownLayoutError: if two files are called so, and neither exactly so.
         """
         path, literal = inner_path(name), PurePosixPath(name)
         if not literal.is_absolute() and ".." not in literal.parts and (self.folder / literal).is_file():
@@ -146,15 +149,28 @@ class Tree:
         last = PurePosixPath(path.name)
         if (self.folder / last).is_file() and _spelt(path) not in self._files:
             return self.folder / last
-        return self._files.get(_spelt(path)) or self._files.get(_spelt(last))
+        return self._file(_spelt(path)) or self._file(_spelt(last))
 
     def expected(self, name: str) -> Path:
         """Where a file of that name would be."""
         return self.folder / inner_path(name)
 
+    def _file(self, spelt: str) -> Path | None:
+        found = self._files.get(spelt)
+        if found or spelt not in self._files:
+            return found
+        inside = (path.relative_to(self.folder) for path in files_in(self.folder))
+        first, second, *_ = sorted(path.as_posix() for path in inside if _spelt(path) == spelt)
+        raise UnknownLayoutError(f"{self.folder} has {first} and {second}; which one is {spelt!r}? Remove one")
+
     @cached_property
-    def _files(self) -> dict[str, Path]:
-        return {_spelt(path.relative_to(self.folder)): path for path in files_in(self.folder)}
+    def _files(self) -> dict[str, Path | None]:
+        """Files by their names as `_spelt`; None in the place of several of one name."""
+        files: dict[str, Path | None] = {}
+        for path in files_in(self.folder):
+            spelt = _spelt(path.relative_to(self.folder))
+            files[spelt] = None if spelt in files else path
+        return files
 
 
 def inner_path(name: str) -> PurePosixPath:

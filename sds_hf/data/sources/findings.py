@@ -9,7 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from sds_hf.data.images import FORMATS, BadImageError, picture_size
-from sds_hf.data.labels import IGNORE_INDEX, LabelSpace
+from sds_hf.data.labels import IGNORE_INDEX, LabelSpace, mask_values
+from sds_hf.data.names_files import letters
 
 MOST = 10  # names in a note
 
@@ -45,14 +46,15 @@ class Findings:
         self.without_class += not class_ids
         self.classes.update(class_ids)
 
-    def notes(self, labels: LabelSpace, names_file: str | None) -> list[str]:
+    def notes(self, labels: LabelSpace, names_file: str | None, own_files: Iterable[Path] = ()) -> list[str]:
         """What may be wrong, in one line each.
 
         Args:
             labels: of the rows.
             names_file: the file with their names, if there is one.
+            own_files: those that the folder may have, which may name other classes.
         """
-        notes = []
+        notes = [note for file in own_files if file.is_file() and (note := self._called_otherwise(labels, file))]
         if not self.classes:
             notes.append(f"no row shows any class{self._why()}")
         if names_file and labels.class_ids[:1] == range(1):
@@ -66,6 +68,23 @@ class Findings:
                 f"classes of {labels.name!r}: {', '.join(names[:MOST])}{more}"
             )
         return notes
+
+    def _called_otherwise(self, labels: LabelSpace, file: Path) -> str:
+        """Whether a file calls classes that rows show by other names; empty if not, or if nobody can tell."""
+        try:
+            names = mask_values(str(file)).labels.names
+        except ValueError:
+            return ""
+        shown = [index for index in sorted(self.classes) if index < len(names)]
+        differing = [index for index in shown if letters(names[index]) != letters(labels.names[index])]
+        if not differing:
+            return ""
+        first, count = differing[0], len(differing)
+        others = f", and {count - 1} more otherwise" if count > 1 else ""
+        return (
+            f"{file} calls class {first} {names[first]!r}, which was read as {labels.names[first]!r} of {labels.name!r}"
+            f"{others}: if the masks are the folder's own, give labels=... that file"
+        )
 
     def _why(self) -> str:
         if self.annotations and self.crowds == self.annotations:

@@ -208,7 +208,7 @@ class Reader(MaskFiles, ABC):
 
     def notes(self) -> list[str]:
         """What may be wrong with the rows, in one line each; complete when all were read."""
-        return self.findings.notes(self.labels, self.names_file)
+        return self.findings.notes(self.labels, self.names_file, [self.path / name for name in NAMES_FILES])
 
     def row(
         self,

@@ -85,6 +85,18 @@ def keep_by_hand(old: str | LastCard, new: str) -> str:
     return join_card(merged, text)
 
 
+def lines_by_hand(text: str, rendered: str) -> list[str]:
+    """Lines of a card that people wrote outside of the kept sections, which a new card would not have.
+
+    Args:
+        text: the card as it is.
+        rendered: as sds-hf wrote it.
+    """
+    (_, body), (_, ours) = split_card(text), split_card(rendered)
+    known = {line.strip() for line in ours.splitlines()} | {""}
+    return [line for line in map(str.strip, _blanked(body, BLOCK).splitlines()) if line not in known]
+
+
 def _blocks(body: str) -> list[tuple[str | None, str]]:
     """Kept sections with the heading they stand under, None before the first."""
     visible = _blanked(body, FENCE)  # what stands in code is an example or somebody's data
