@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from sds_hf.clip.launcher import rank_together
 from sds_hf.data.access.remote import folder_at
 from sds_hf.data.cells import READABLE, readable
-from sds_hf.data.content import content_digest, row_digests
+from sds_hf.data.content import Content, content_digests, not_held, of_other_rows, row_digests
 from sds_hf.data.labels import labels_of
 from sds_hf.files import is_remote, named_folder
 from sds_hf.progress import Watch, adding, nothing, once_told
@@ -22,7 +22,7 @@ from sds_hf.scores.base.batches import common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.table.job import scored_content
 from sds_hf.table.join import check_columns, differing, join_tables
-from sds_hf.table.manifest import NEEDED, read_manifest
+from sds_hf.table.manifest import NEEDED, contents_of, read_manifest, with_contents
 from sds_hf.table.partial.phase import everything
 from sds_hf.table.partial.shards import with_values_of
 from sds_hf.table.score_table import ScoreTable, score_table
@@ -165,39 +165,35 @@ def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]"
     Raises:
         ValueError: says what differs.
     """
-    source, labels = table.manifest["source"], labels_of(dataset.features, common_labels(scores))
+    rows, labels = table.manifest["source"]["rows"], labels_of(dataset.features, common_labels(scores))
     if json.loads(json.dumps(asdict(labels))) != table.manifest["labels"]:
         raise ValueError(
             f"{table.folder} is of the label space {table.manifest['labels']['name']!r}, and this would be of "
             f"{labels.name!r}: say which with labels=..."
         )
+    contents = contents_of(table.manifest)
     with once_told(watch, "reading", len(dataset)) as tell:
-        same = len(dataset) == source["rows"] and (
-            content_digest(dataset, _columns(source), adding(tell)) == source["sha256"]
-        )
-    if not same:
+        others = not_held(dataset, contents, adding(tell)) if len(dataset) == rows else contents
+    if 0 < len(others) < len(contents):
+        raise ValueError(f"{table.folder}: {of_other_rows(others)}")
+    if others:
         raise ValueError(
-            f"{table.folder} was made of {source['rows']:,} rows that are not those of this dataset; give the one it "
+            f"{table.folder} was made of {rows:,} rows that are not those of this dataset; give the one it "
             "was made of, or choose another out=..."
         )
 
 
-def _columns(source: Mapping[str, Any]) -> list[str]:
-    """Columns that the digest of a source is of."""
-    return list(source.get("columns") or READABLE)
-
-
 def _content_of(dataset: "Dataset", source: Mapping[str, Any], table: ScoreTable) -> Callable[[int, pa.Table], str]:
     """What says of a shard of a table the digest of what the dataset holds of it; see `join_tables`."""
-    stored = readable(dataset, _columns(source))
+    stored = readable(dataset, source.get("columns", READABLE))
     shards = Shards(table.folder, len(dataset), table.manifest["rows_per_shard"])
     return lambda number, rows: scored_content(row_digests(stored, shards.rows(number)), rows)
 
 
 def _source(table: ScoreTable, dataset: "Dataset", new: ScoreTable) -> dict[str, Any]:
-    """What the manifest says of the dataset when all scores are in one table."""
-    additional = sorted({*_columns(table.manifest["source"]), *_columns(new.manifest["source"])} - {*READABLE})
-    if not additional:
-        return dict(table.manifest["source"])
+    """What the manifest says of the dataset, which was found to be that of all its scores, when these are in one."""
+    contents = [*contents_of(table.manifest), *contents_of(new.manifest)]
+    additional = sorted({name for content in contents for name in content.columns} - {*READABLE})
     columns = [*READABLE, *additional]
-    return {**table.manifest["source"], "sha256": content_digest(dataset, columns), "columns": columns}
+    sha256, readable_sha256 = content_digests(dataset, [columns, READABLE])
+    return with_contents(table.manifest["source"], [Content((), tuple(columns), sha256, readable_sha256)])
