@@ -20,9 +20,10 @@ from sds_hf.files import is_remote, named_folder
 from sds_hf.progress import Watch, adding, nothing, once_told
 from sds_hf.scores.base.batches import common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
+from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.table.job import scored_content
 from sds_hf.table.join import check_columns, differing, join_tables
-from sds_hf.table.manifest import NEEDED, contents_of, read_manifest, with_contents
+from sds_hf.table.manifest import NEEDED, OtherRequestError, contents_of, read_manifest, with_contents
 from sds_hf.table.partial.phase import everything
 from sds_hf.table.partial.shards import with_values_of
 from sds_hf.table.score_table import ScoreTable, score_table
@@ -87,11 +88,12 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
         if not lacking:
             return table
         job["rows_per_shard"] = table.manifest["rows_per_shard"]
-        if any(_identity(score, table) in table.manifest["scores"] for score in lacking):
-            if team.rank.index == 0:
-                _begin(Task(dataset, lacking, aside, job["rows_per_shard"], job.get("source", "")), table)
-            team.wait(lambda: read_manifest(aside) is not None, lambda: [0])
-        new = score_table(dataset, lacking, aside, **job)
+        with _one_at_a_time(table, aside, team):
+            if any(_identity(score, table) in table.manifest["scores"] for score in lacking):
+                if team.rank.index == 0:
+                    _begin(Task(dataset, lacking, aside, job["rows_per_shard"], job.get("source", "")), table)
+                team.wait(lambda: read_manifest(aside) is not None, lambda: [0])
+            new = score_table(dataset, lacking, aside, **job)
         if team.rank.index == 0:
             (aside / JOINING).touch()
             team.wait(team.is_alone, lambda: ())  # the others may be reading the new table
@@ -119,6 +121,26 @@ def _at_work(team: Team, aside: Path) -> Iterator[None]:
                 yield
                 return
         team.wait(lambda: not joining.exists(), lambda: [0])
+
+
+@contextmanager
+def _one_at_a_time(table: ScoreTable, aside: Path, team: Team) -> Iterator[None]:
+    """Begin an addition, or go on with it; one of other scores that was stopped before has to be finished first.
+
+    Raises:
+        ValueError: if there is such a one, with what it has scored; says what to do.
+    """
+    if team.rank.count == 1 and not [*aside.glob("scores-*"), *aside.glob("unfinished-*")]:
+        shutil.rmtree(aside, ignore_errors=True)  # it was stopped before the first rows were scored
+    try:
+        yield
+    except OtherRequestError as error:
+        begun = [entry["score"] for entry in (read_manifest(aside) or {}).get("scores", ())]
+        names = ", ".join(name for name in begun if name != ClassesPresent.name)
+        raise ValueError(
+            f"an addition of {names} to {table.folder} was stopped, and this is another one ({error.differing}): add "
+            f"that again to finish it first, or delete {aside} to give it up"
+        ) from error
 
 
 def _lacks(manifest: Mapping[str, Any] | None, score: "Score") -> bool:

@@ -45,6 +45,20 @@ RETRY_HINT = "if only rows that failed have changed, use retry='failed'"
 PACKAGES = ("torch", "transformers", "datasets", "pyarrow", "pillow", "numpy")
 
 
+class OtherRequestError(ValueError):
+    """A folder holds scores of another request than is asked for.
+
+    Attributes:
+        differing: in what they differ, in words.
+    """
+
+    def __init__(self, folder: Path, differing: Sequence[str], way_out: str) -> None:
+        self.differing = "; ".join(differing[:3])
+        super().__init__(
+            f"{folder} holds scores of another request ({self.differing}); choose another out=... or delete it{way_out}"
+        )
+
+
 def request(
     dataset: "Dataset | IterableDataset",
     scores: Sequence[Score],
@@ -166,7 +180,8 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
         ignore: names in which the requests may differ, e.g. `source.sha256`, with all below them.
 
     Raises:
-        ValueError: if the folder holds scores of another request; names what differs.
+        OtherRequestError: if the folder holds scores of another request; names what differs.
+        ValueError: if it holds something else.
     """
     manifest = read_manifest(out)
     if manifest is None:
@@ -191,10 +206,7 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
     names = [name for name in names if name.endswith(".score") or not name.startswith(tuple(whole_scores))]
     if names:
         differing = [_difference(name, old.get(name), new.get(name)) for name in names]
-        raise ValueError(
-            f"{out} holds scores of another request ({'; '.join(differing[:3])}); choose another out=... or delete it"
-            + _way_out(names, manifest, new)
-        )
+        raise OtherRequestError(out, differing, _way_out(names, manifest, new))
     return manifest
 
 

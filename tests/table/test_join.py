@@ -15,6 +15,7 @@ from sds_hf import (
     Boundary,
     ClassesPresent,
     ClipSim,
+    PromptMismatch,
     ScoreTable,
     add_to_table,
     join_tables,
@@ -179,6 +180,40 @@ def test_an_interrupted_addition_goes_on(dataset, table, monkeypatch):
     joined = add_to_table(dataset, [Boundary()], table.folder, batch_size=5)
     assert sum(computed) - computed[1] == 12  # the first shard was not computed again
     assert joined.to_arrow()["boundary"].null_count < 12
+
+
+@pytest.mark.parametrize("after", [0, 5])
+def test_an_addition_after_one_of_other_scores_that_was_stopped(dataset, clip, table, monkeypatch, after):
+    """Before a row was scored nothing is lost; then it has to be finished, or given up."""
+    compute = Boundary.compute
+    monkeypatch.setattr(Boundary, "compute", stopping(compute, after))
+    with pytest.raises(KeyboardInterrupt):
+        add_to_table(dataset, [Boundary()], table.folder, batch_size=5)
+    monkeypatch.setattr(Boundary, "compute", compute)
+    aside = table.folder / ADDED
+    assert (aside / MANIFEST).exists()
+    if after:
+        with pytest.raises(ValueError, match=r"^an addition of boundary to .*scores was stopped, and this is") as error:
+            add_to_table(dataset, [PromptMismatch()], table.folder)
+        assert "boundary is in it and not asked for" in str(error.value)
+        assert str(error.value).endswith(f"add that again to finish it first, or delete {aside} to give it up")
+        add_to_table(dataset, [Boundary()], table.folder)
+    names = {entry["score"] for entry in add_to_table(dataset, [PromptMismatch()], table.folder).manifest["scores"]}
+    assert names == {"classes_present", "clip_sim", "prompt_mismatch", *(["boundary"] if after else [])}
+    assert not aside.exists()
+
+
+def stopping(compute, after: int):
+    """A score's method that Ctrl-C stops after so many rows."""
+    computed = []
+
+    def stops(self, rows):
+        if sum(computed) >= after:
+            raise KeyboardInterrupt
+        computed.append(len(rows))
+        return compute(self, rows)
+
+    return stops
 
 
 def test_tables_of_other_shards_are_joined(dataset, clip, asf, table, tmp_path):
