@@ -1,4 +1,4 @@
-"""Tables of the same rows become one: by id, shard by shard of the first."""
+"""Tables of the same rows become one, shard by shard of the first."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,8 +78,12 @@ def join_tables(
     the last one skips is that of an earlier one. A row that failed in one of them has failed. Where values are skipped
     in all that have them, the table can go on to other rules, see `score_for`.
 
+    Whether tables are of the same content is seen without the dataset where they read the same columns, or tell of
+    those that all have in common. Else the manifest keeps what each part was made of, and a dataset is compared with
+    all of it where it is given: `publish`, `add_to_table`, `score_table`.
+
     Args:
-        tables: two or more; rows come in the order and shards of the first.
+        tables: two or more, of the same rows in the same order; the shards are those of the first.
         out: its folder; the folder of the first table replaces that one.
         source: what its manifest says of the dataset, if more is known than the tables say.
         content_of: says of a shard, by its number and rows, the digest of what the dataset holds of it; for shards of
