@@ -14,7 +14,7 @@ def command(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Join score tables of the same rows by id; of a score that several have, the last one counts."""
+    """Join score tables of the same rows; of a score that several have, the last one counts."""
     from sds_hf.cli import show
     from sds_hf.cli.answer import answer
     from sds_hf.table.join import differing, join_tables

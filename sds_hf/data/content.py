@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -34,12 +36,37 @@ def content_digest(
         columns: those of them that it has.
         progress: called with the number of rows read since the last call; not at all if nothing has to be read.
     """
-    key, stored = files_behind(dataset, columns), readable(dataset, columns)
-    if key is None:
-        return joint_digest(row_digests(stored, progress=progress))
-    if key not in _digests:
-        _digests[key] = joint_digest(row_digests(stored, progress=progress))
-    return _digests[key]
+    return content_digests(dataset, [columns], progress)[0]
+
+
+def content_digests(
+    dataset: "Dataset", sets: Iterable[Sequence[str]], progress: Callable[[int], None] | None = None
+) -> list[str]:
+    """`content_digest` of several sets of columns; the dataset is read once."""
+    sets = [tuple(columns) for columns in sets]
+    keys = {columns: files_behind(dataset, columns) for columns in sets}
+    digests = {columns: _digests[key] for columns, key in keys.items() if key in _digests}
+    unread = [columns for columns in keys if columns not in digests]
+    if unread:
+        digests |= zip(unread, _read_digests(dataset, unread, progress), strict=True)
+    _digests.update({key: digests[columns] for columns, key in keys.items() if key is not None})
+    return [digests[columns] for columns in sets]
+
+
+def _read_digests(
+    dataset: "Dataset", sets: Sequence[Sequence[str]], progress: Callable[[int], None] | None
+) -> list[str]:
+    stored = readable(dataset, list(dict.fromkeys(chain(*sets))))
+    joint = [hashlib.sha256() for _ in sets]
+    for start in range(0, len(stored), ROWS_AT_ONCE):
+        rows = range(start, min(start + ROWS_AT_ONCE, len(stored)))
+        cells = stored_content(stored, rows)
+        for digest, columns in zip(joint, sets, strict=True):
+            for row_digest in cell_digests({name: cells[name] for name in columns if name in cells}):
+                digest.update(row_digest)
+        if progress:
+            progress(len(rows))
+    return [digest.hexdigest() for digest in joint]
 
 
 def quick_content_digest(dataset: "Dataset", columns: Sequence[str] = READABLE) -> str | None:
@@ -56,16 +83,12 @@ def joint_digest(digests: Iterable[bytes]) -> str:
     return joint.hexdigest()
 
 
-def row_digests(
-    stored: "Dataset", rows: range | None = None, progress: Callable[[int], None] | None = None
-) -> Iterator[bytes]:
+def row_digests(stored: "Dataset", rows: range | None = None) -> Iterator[bytes]:
     """The digests of rows of what `readable` returns, all of them if none are given."""
     rows = rows or range(len(stored))
     for start in range(rows.start, rows.stop, ROWS_AT_ONCE):
         some = range(start, min(start + ROWS_AT_ONCE, rows.stop))
         yield from cell_digests(stored_content(stored, some))
-        if progress:
-            progress(len(some))
 
 
 def cell_digests(cells: Mapping[str, Sequence[Any]]) -> list[bytes]:
@@ -100,6 +123,77 @@ def _plain(value: Any) -> Any:
 
 
 _ENCODER = json.JSONEncoder(default=_plain)  # `json.dumps` with a default makes one for each cell
+
+
+@dataclass(frozen=True)
+class Content:
+    """What scores read of a dataset: joined tables may have been made of different columns.
+
+    Attributes:
+        scores: that were computed from it.
+        columns: that they may have read, as far as the dataset has them.
+        sha256: of what these hold, see `content_digest`.
+        readable_sha256: the same of `READABLE`, which all have in common; None if nobody knows.
+    """
+
+    scores: tuple[str, ...]
+    columns: tuple[str, ...]
+    sha256: str
+    readable_sha256: str | None
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any], scores: Iterable[str]) -> Self:
+        """What an entry of a manifest says."""
+        columns = tuple(entry.get("columns", READABLE))
+        readable = entry["sha256"] if columns == READABLE else entry.get("readable_sha256")
+        return cls(tuple(scores), columns, entry["sha256"], readable)
+
+    def entry(self) -> dict[str, Any]:
+        """What a manifest says of it."""
+        if self.columns == READABLE:
+            return {"sha256": self.sha256}
+        known = {"readable_sha256": self.readable_sha256} if self.readable_sha256 else {}
+        return {"sha256": self.sha256, "columns": list(self.columns), **known}
+
+    def is_other(self, content: "Content") -> bool:
+        """Whether no dataset holds both."""
+        if self.columns == content.columns:
+            return self.sha256 != content.sha256
+        both = {self.readable_sha256, content.readable_sha256} - {None}
+        return len(both) == 2
+
+    def includes(self, content: "Content") -> bool:
+        """Whether a dataset that holds this holds the other one too."""
+        if self.columns == content.columns:
+            return self.sha256 == content.sha256
+        return content.columns == READABLE and self.readable_sha256 == content.sha256
+
+
+def not_held(
+    dataset: "Dataset", contents: Sequence[Content], progress: Callable[[int], None] | None = None
+) -> list[Content]:
+    """Those contents that are not a dataset's, all of which is read."""
+    digests = content_digests(dataset, [content.columns for content in contents], progress)
+    return [content for content, digest in zip(contents, digests, strict=True) if content.sha256 != digest]
+
+
+def of_other_rows(contents: Iterable[Content]) -> str:
+    """What is wrong with scores that were computed from other contents than the dataset has, in words."""
+    names = dict.fromkeys(name for content in contents for name in content.scores)
+    which = f"the scores {', '.join(names)}" if names else "some scores"
+    return (
+        f"{which} were computed from other images, masks or columns than this dataset has, or in another order: score "
+        "this one anew, or give the one that was scored"
+    )
+
+
+def distinct(contents: Iterable[Content]) -> list[Content]:
+    """Contents without those that others include, that of most columns first."""
+    kept = dict[Content, list[str]]()
+    for content in sorted(contents, key=lambda content: len(content.columns), reverse=True):
+        whole = next((other for other in kept if other.includes(content)), content)
+        kept.setdefault(whole, []).extend(content.scores)
+    return [replace(content, scores=tuple(dict.fromkeys(scores))) for content, scores in kept.items()]
 
 
 def files_behind(dataset: "Dataset", columns: Sequence[str] = READABLE) -> str | None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from sds_hf.data.access.paths import read_file
 from sds_hf.data.cells import READABLE
-from sds_hf.data.content import content_digest
+from sds_hf.data.content import distinct, not_held, of_other_rows
 from sds_hf.data.folder import Shard, TableStream, card_metadata, features_beside, tables_of_dataset, write_shards
 from sds_hf.data.labels import VOC, LabelSpace, class_names
 from sds_hf.errors import public_text
@@ -28,6 +28,7 @@ from sds_hf.selection.disclosure import disclosed
 from sds_hf.selection.recipe import Recipe
 from sds_hf.selection.report import Report
 from sds_hf.selection.select import Selection
+from sds_hf.table.manifest import contents_of
 from sds_hf.table.score_table import ScoreTable
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def build_repository(
         report.provenance["terms"] = terms
     candidates = None if scores is None else _write_candidates(scores, selection, folder)
     with beside(threads=2) as work:
-        same_content = work.start(check_content, dataset, selection, work.go_on)
+        same_content = work.start(check_content, dataset, selection, scores, work.go_on)
         pictures = work.start(draw_pictures, folder, dataset, selection, recipe, report, labels=labels)
         features, tables = _data(dataset, selection, scores, folder)
         if recipe.publish.mask_palette:
@@ -235,15 +236,22 @@ def check_candidates(dataset: "Dataset", selection: Selection, scores: ScoreTabl
         raise ValueError(OTHER_DATASET)
 
 
-def check_content(dataset: "Dataset", selection: Selection, progress: Callable[[int], None] | None = None) -> None:
-    """Refuse a dataset that is not the one that was scored; all of it is read.
+def check_content(
+    dataset: "Dataset",
+    selection: Selection,
+    scores: ScoreTable | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Refuse a dataset that is not the one that was scored; all of it is read, once.
 
     Raises:
-        ValueError: if it is another one.
+        ValueError: if it is another one, or scores that were joined are of another one; says which.
     """
-    scored = selection.report.provenance.get("source")
-    if scored and content_digest(dataset, scored.get("columns", READABLE), progress) != scored["sha256"]:
-        raise ValueError(OTHER_DATASET)
+    scored = [selection.report.provenance, *([scores.provenance()] if scores else [])]  # may have been joined since
+    contents = distinct(content for about in scored if about.get("source") for content in contents_of(about))
+    others = not_held(dataset, contents, progress)
+    if others:
+        raise ValueError(of_other_rows(others) if len(others) < len(contents) else OTHER_DATASET)
 
 
 def check_recipe(recipe: Recipe, selection: Selection) -> None:

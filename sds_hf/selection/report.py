@@ -30,11 +30,21 @@ class _Open(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
 
+class _Part(_Open):
+    scores: list[str]
+    columns: list[str]
+    sha256: str
+    readable_sha256: str | None = None
+
+
 class _Source(_Open):
     name: str | None = None
     reader: str | None = None
     rows: int | None = None
     sha256: str | None = None
+    columns: list[str] | None = None
+    readable_sha256: str | None = None
+    parts: list[_Part] = []
 
 
 class _Score(_Open):

@@ -14,15 +14,16 @@ import pyarrow.parquet as pq
 from sds_hf.clip.launcher import rank_together
 from sds_hf.data.access.remote import folder_at
 from sds_hf.data.cells import READABLE, readable
-from sds_hf.data.content import content_digest, row_digests
+from sds_hf.data.content import Content, content_digests, not_held, of_other_rows, row_digests
 from sds_hf.data.labels import labels_of
 from sds_hf.files import is_remote, named_folder
 from sds_hf.progress import Watch, adding, nothing, once_told
 from sds_hf.scores.base.batches import common_labels
 from sds_hf.scores.base.catalog import ScoreLike, scores_of
+from sds_hf.scores.classes_present import ClassesPresent
 from sds_hf.table.job import scored_content
 from sds_hf.table.join import check_columns, differing, join_tables
-from sds_hf.table.manifest import NEEDED, read_manifest
+from sds_hf.table.manifest import NEEDED, OtherRequestError, contents_of, read_manifest, with_contents
 from sds_hf.table.partial.phase import everything
 from sds_hf.table.partial.shards import with_values_of
 from sds_hf.table.score_table import ScoreTable, score_table
@@ -87,11 +88,12 @@ def add_to_table(dataset: "Dataset", scores: ScoreLike, out: str | Path, **job: 
         if not lacking:
             return table
         job["rows_per_shard"] = table.manifest["rows_per_shard"]
-        if any(_identity(score, table) in table.manifest["scores"] for score in lacking):
-            if team.rank.index == 0:
-                _begin(Task(dataset, lacking, aside, job["rows_per_shard"], job.get("source", "")), table)
-            team.wait(lambda: read_manifest(aside) is not None, lambda: [0])
-        new = score_table(dataset, lacking, aside, **job)
+        with _one_at_a_time(table, aside, team):
+            if any(_identity(score, table) in table.manifest["scores"] for score in lacking):
+                if team.rank.index == 0:
+                    _begin(Task(dataset, lacking, aside, job["rows_per_shard"], job.get("source", "")), table)
+                team.wait(lambda: read_manifest(aside) is not None, lambda: [0])
+            new = score_table(dataset, lacking, aside, **job)
         if team.rank.index == 0:
             (aside / JOINING).touch()
             team.wait(team.is_alone, lambda: ())  # the others may be reading the new table
@@ -119,6 +121,26 @@ def _at_work(team: Team, aside: Path) -> Iterator[None]:
                 yield
                 return
         team.wait(lambda: not joining.exists(), lambda: [0])
+
+
+@contextmanager
+def _one_at_a_time(table: ScoreTable, aside: Path, team: Team) -> Iterator[None]:
+    """Begin an addition, or go on with it; one of other scores that was stopped before has to be finished first.
+
+    Raises:
+        ValueError: if there is such a one, with what it has scored; says what to do.
+    """
+    if team.rank.count == 1 and not [*aside.glob("scores-*"), *aside.glob("unfinished-*")]:
+        shutil.rmtree(aside, ignore_errors=True)  # it was stopped before the first rows were scored
+    try:
+        yield
+    except OtherRequestError as error:
+        begun = [entry["score"] for entry in (read_manifest(aside) or {}).get("scores", ())]
+        names = ", ".join(name for name in begun if name != ClassesPresent.name)
+        raise ValueError(
+            f"an addition of {names} to {table.folder} was stopped, and this is another one ({error.differing}): add "
+            f"that again to finish it first, or delete {aside} to give it up"
+        ) from error
 
 
 def _lacks(manifest: Mapping[str, Any] | None, score: "Score") -> bool:
@@ -165,39 +187,35 @@ def _check_same(table: ScoreTable, dataset: "Dataset", scores: "Sequence[Score]"
     Raises:
         ValueError: says what differs.
     """
-    source, labels = table.manifest["source"], labels_of(dataset.features, common_labels(scores))
+    rows, labels = table.manifest["source"]["rows"], labels_of(dataset.features, common_labels(scores))
     if json.loads(json.dumps(asdict(labels))) != table.manifest["labels"]:
         raise ValueError(
             f"{table.folder} is of the label space {table.manifest['labels']['name']!r}, and this would be of "
             f"{labels.name!r}: say which with labels=..."
         )
+    contents = contents_of(table.manifest)
     with once_told(watch, "reading", len(dataset)) as tell:
-        same = len(dataset) == source["rows"] and (
-            content_digest(dataset, _columns(source), adding(tell)) == source["sha256"]
-        )
-    if not same:
+        others = not_held(dataset, contents, adding(tell)) if len(dataset) == rows else contents
+    if 0 < len(others) < len(contents):
+        raise ValueError(f"{table.folder}: {of_other_rows(others)}")
+    if others:
         raise ValueError(
-            f"{table.folder} was made of {source['rows']:,} rows that are not those of this dataset; give the one it "
+            f"{table.folder} was made of {rows:,} rows that are not those of this dataset; give the one it "
             "was made of, or choose another out=..."
         )
 
 
-def _columns(source: Mapping[str, Any]) -> list[str]:
-    """Columns that the digest of a source is of."""
-    return list(source.get("columns") or READABLE)
-
-
 def _content_of(dataset: "Dataset", source: Mapping[str, Any], table: ScoreTable) -> Callable[[int, pa.Table], str]:
     """What says of a shard of a table the digest of what the dataset holds of it; see `join_tables`."""
-    stored = readable(dataset, _columns(source))
+    stored = readable(dataset, source.get("columns", READABLE))
     shards = Shards(table.folder, len(dataset), table.manifest["rows_per_shard"])
     return lambda number, rows: scored_content(row_digests(stored, shards.rows(number)), rows)
 
 
 def _source(table: ScoreTable, dataset: "Dataset", new: ScoreTable) -> dict[str, Any]:
-    """What the manifest says of the dataset when all scores are in one table."""
-    additional = sorted({*_columns(table.manifest["source"]), *_columns(new.manifest["source"])} - {*READABLE})
-    if not additional:
-        return dict(table.manifest["source"])
+    """What the manifest says of the dataset, which was found to be that of all its scores, when these are in one."""
+    contents = [*contents_of(table.manifest), *contents_of(new.manifest)]
+    additional = sorted({name for content in contents for name in content.columns} - {*READABLE})
     columns = [*READABLE, *additional]
-    return {**table.manifest["source"], "sha256": content_digest(dataset, columns), "columns": columns}
+    sha256, readable_sha256 = content_digests(dataset, [columns, READABLE])
+    return with_contents(table.manifest["source"], [Content((), tuple(columns), sha256, readable_sha256)])

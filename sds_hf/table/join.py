@@ -1,4 +1,4 @@
-"""Tables of the same rows become one: by id, shard by shard of the first."""
+"""Tables of the same rows become one, shard by shard of the first."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,9 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from sds_hf.data.content import distinct
 from sds_hf.files import new_folder
 from sds_hf.scores.classes_present import ClassesPresent
-from sds_hf.table.manifest import MANIFEST, NEEDED, limits_of, stored_scores, write_manifest
+from sds_hf.table.manifest import (
+    MANIFEST,
+    NEEDED,
+    contents_of,
+    limits_of,
+    stored_scores,
+    with_contents,
+    write_manifest,
+)
 from sds_hf.table.partial.joined import JoinedColumns, columns_of
 from sds_hf.table.partial.shards import computed
 from sds_hf.table.score_table import ScoreTable
@@ -69,8 +78,12 @@ def join_tables(
     the last one skips is that of an earlier one. A row that failed in one of them has failed. Where values are skipped
     in all that have them, the table can go on to other rules, see `score_for`.
 
+    Whether tables are of the same content is seen without the dataset where they read the same columns, or tell of
+    those that all have in common. Else the manifest keeps what each part was made of, and a dataset is compared with
+    all of it where it is given: `publish`, `add_to_table`, `score_table`.
+
     Args:
-        tables: two or more; rows come in the order and shards of the first.
+        tables: two or more, of the same rows in the same order; the shards are those of the first.
         out: its folder; the folder of the first table replaces that one.
         source: what its manifest says of the dataset, if more is known than the tables say.
         content_of: says of a shard, by its number and rows, the digest of what the dataset holds of it; for shards of
@@ -92,19 +105,21 @@ def join_tables(
     for other in others:
         _check_same(first, other)
     columns = JoinedColumns(tables)
-    out, manifest = Path(out), _manifest(tables, columns.scores)
     check_columns(columns.scores)
-    manifest["source"] = dict(source or manifest["source"])
+    out, manifest = Path(out), _manifest(tables, columns.scores, source)
     same_columns = manifest["source"].get("columns") == first.manifest["source"].get("columns")
     own = {entry["path"] for entry in first.manifest["shards"]} | {MANIFEST}
     rows, size = first.manifest["source"]["rows"], first.manifest["rows_per_shard"]
     replaced = out.exists() and out.resolve() == first.folder.resolve()
     with new_folder(out, replace=replaced, own=own if replaced else None) as part:
         shards, finished, same_rows = Shards(part, rows, size), list[Shard](), True
-        readers = [_Reader(other) for other in others]
-        for number, path in enumerate(first.paths):
-            table = pq.read_table(path)
-            joined = columns.rows([table, *(reader.like(table["id"]) for reader in readers)])
+        counts = [len(shards.rows(number)) for number in range(shards.count)]
+        for number, rows_of_all in enumerate(zip(*(_rows_of(table, counts) for table in tables), strict=True)):
+            table, *rest = rows_of_all
+            for other, its_rows in zip(others, rest, strict=True):
+                if not its_rows["id"].equals(table["id"]):
+                    raise ValueError(_difference(first, other))
+            joined = columns.rows(rows_of_all)
             same = pc.equal(joined["status"], "failed").equals(pc.equal(table["status"], "failed"))
             same_rows = same_rows and same
             content = first.manifest["shards"][number]["content_sha256"] if same and same_columns else UNKNOWN
@@ -121,45 +136,15 @@ def join_tables(
     return ScoreTable.load(out)
 
 
-class _Reader:
-    """Rows of a table by id; as long as they are asked for in its own order, only those in hand are in memory."""
-
-    def __init__(self, table: ScoreTable) -> None:
-        self._table = table
-        self._ahead = self._tables()
-        self._rest: pa.Table | None = None  # what was read and not yet asked for
-        self._whole: pa.Table | None = None
-
-    def like(self, ids: pa.ChunkedArray) -> pa.Table:
-        """The rows of these ids.
-
-        Raises:
-            ValueError: if one is not there.
-        """
-        if self._whole is None:
-            rows = self._next(len(ids))
-            if rows is not None and rows["id"].equals(ids):
-                return rows
-            self._whole = self._table.to_arrow()
-        indices = pc.index_in(ids.combine_chunks(), self._whole["id"].combine_chunks())
-        if indices.null_count:
-            lacking = ids.combine_chunks().filter(pc.is_null(indices))[0].as_py()
-            raise ValueError(f"{self._table.folder} has no row {lacking!r}, so the tables are not of the same rows")
-        return self._whole.take(indices)
-
-    def _tables(self) -> Iterator[pa.Table]:
-        for path in self._table.paths:
-            yield pq.read_table(path)
-
-    def _next(self, count: int) -> pa.Table | None:
-        parts = [self._rest] if self._rest is not None else []
-        while sum(part.num_rows for part in parts) < count and (part := next(self._ahead, None)) is not None:
-            parts.append(part)
-        if not parts:
-            return None
-        rows = pa.concat_tables(parts)
-        self._rest = rows.slice(count)
-        return rows.slice(0, count)
+def _rows_of(table: ScoreTable, counts: Sequence[int]) -> Iterator[pa.Table]:
+    """All rows of a table in parts of so many; only those in hand are in memory."""
+    ahead, rest = (pq.read_table(path) for path in table.paths), list[pa.Table]()
+    for count in counts:
+        while sum(part.num_rows for part in rest) < count and (part := next(ahead, None)) is not None:
+            rest.append(part)
+        rows = pa.concat_tables(rest)
+        rest = [rows.slice(count)]
+        yield rows.slice(0, count)
 
 
 def _check_same(first: ScoreTable, other: ScoreTable) -> None:
@@ -169,39 +154,63 @@ def _check_same(first: ScoreTable, other: ScoreTable) -> None:
         ValueError: says why.
     """
     one, two = first.manifest, other.manifest
-    where = f"{first.folder} and {other.folder}"
     if one["source"]["rows"] != two["source"]["rows"]:
         raise ValueError(
-            f"{where} have {one['source']['rows']:,} and {two['source']['rows']:,} rows: not the same ones"
+            f"{_named(first, other)} have {one['source']['rows']:,} and {two['source']['rows']:,} rows: not the same "
+            "ones"
         )
     if one["labels"] != two["labels"]:
-        raise ValueError(f"{where} are of the label spaces {one['labels']['name']!r} and {two['labels']['name']!r}")
-    same_columns = one["source"].get("columns") == two["source"].get("columns")
-    if same_columns and one["source"]["sha256"] != two["source"]["sha256"]:
-        raise ValueError(f"{where} are of rows that hold other pictures, masks or texts; score one of them again")
+        raise ValueError(
+            f"{_named(first, other)} are of the label spaces {one['labels']['name']!r} and {two['labels']['name']!r}"
+        )
+    if any(content.is_other(further) for content in contents_of(one) for further in contents_of(two)):
+        raise ValueError(_difference(first, other))
 
 
-def _manifest(tables: Sequence[ScoreTable], scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _difference(first: ScoreTable, other: ScoreTable) -> str:
+    """What differs between the rows of two tables, in words."""
+    ids, others = (
+        pa.concat_tables(pq.read_table(path, columns=["id"]) for path in table.paths)["id"] for table in (first, other)
+    )
+    lacking = ids.filter(pc.invert(pc.is_in(ids, others.combine_chunks())))
+    if len(lacking):
+        return f"{other.folder} has no row {lacking[0].as_py()!r}, so the tables are not of the same rows"
+    where = _named(first, other)
+    if not ids.equals(others):
+        return f"{where} have the same rows in another order; score one of them again, in the order of the other"
+    return f"{where} are of rows that hold other pictures, masks or texts; score one of them again"
+
+
+def _named(first: ScoreTable, other: ScoreTable) -> str:
+    """Both tables, with the names of their datasets where these differ."""
+    names = [table.manifest["source"].get("name") for table in (first, other)]
+    differ = all(names) and names[0] != names[1]
+    one, two = (
+        f"{table.folder} (of {name})" if differ else str(table.folder)
+        for table, name in zip((first, other), names, strict=True)
+    )
+    return f"{one} and {two}"
+
+
+def _manifest(
+    tables: Sequence[ScoreTable], scores: Sequence[Mapping[str, Any]], source: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """What the manifest of a joined table with these scores says: of each its own identity and date."""
     manifests, scored = [table.manifest for table in tables], dict[str, Any]()
     for manifest in manifests:
         dates = manifest.get("scored", {})
         scored |= {entry["score"]: dates.get(entry["score"], manifest["created"]) for entry in manifest["scores"]}
-    widest = max((manifest["source"] for manifest in manifests), key=lambda source: len(source.get("columns", ())))
     named = {value for entry in scores for value in entry.values() if isinstance(value, str)}
     models = {name: about for manifest in manifests for name, about in manifest["models"].items() if name in named}
     devices = list(dict.fromkeys(manifest["device"] for manifest in manifests))
     first = {name: value for name, value in manifests[0].items() if name not in ("limits", "decoded", "joined", NEEDED)}
-    contents = [(manifest["source"]["sha256"], manifest["source"].get("columns")) for manifest in manifests]
+    contents = distinct(content for manifest in manifests for content in contents_of(manifest))
     decoded = sorted(set().union(*(table.pictures_decoded for table in tables)))
     return {
         **first,
-        **({"decoded": decoded} if contents.count(contents[0]) == len(contents) else {}),  # else nobody knows of what
+        **({"decoded": decoded} if len(contents) == 1 else {}),  # else nobody knows of what
         **limits_of(models, first["source"].get("reader")),
-        "source": {
-            **manifests[0]["source"],
-            **{name: widest[name] for name in ("sha256", "columns") if name in widest},
-        },
+        "source": dict(source) if source else with_contents(manifests[0]["source"], contents),
         "scores": list(scores),
         "models": models,
         "fitted": {name: about for manifest in manifests for name, about in manifest["fitted"].items()},

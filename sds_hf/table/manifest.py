@@ -14,6 +14,7 @@ from sds_hf.clip.checkpoints import model_files
 from sds_hf.data.access.paths import read_file
 from sds_hf.data.access.remote import reaching
 from sds_hf.data.cells import READABLE
+from sds_hf.data.content import Content
 from sds_hf.data.folder import reader_of
 from sds_hf.data.labels import LabelSpace
 from sds_hf.errors import public_name
@@ -33,6 +34,8 @@ MANIFEST = "manifest.json"
 FORMAT = 2
 NEEDED = "needed"  # entry of a table some of whose values are skipped: what they were needed for
 NAMES = ("source.name", "source.reader")  # what a thing is called decides no number
+CONTENT = ("sha256", "columns", "readable_sha256", "parts")  # what an entry `source` says of it
+CHECKED = ("source.parts", "source.readable_sha256")  # against the rows, where all of them are read; see `Content`
 LOCK = re.compile(r"rank-\d+\.lock")  # of a process at work
 DEMO_LIMIT = (
     "the demo's tiny CLIP scored these pictures; it knows only the scenes that the demo draws, and no origin.json "
@@ -40,6 +43,20 @@ DEMO_LIMIT = (
 )
 RETRY_HINT = "if only rows that failed have changed, use retry='failed'"
 PACKAGES = ("torch", "transformers", "datasets", "pyarrow", "pillow", "numpy")
+
+
+class OtherRequestError(ValueError):
+    """A folder holds scores of another request than is asked for.
+
+    Attributes:
+        differing: in what they differ, in words.
+    """
+
+    def __init__(self, folder: Path, differing: Sequence[str], way_out: str) -> None:
+        self.differing = "; ".join(differing[:3])
+        super().__init__(
+            f"{folder} holds scores of another request ({self.differing}); choose another out=... or delete it{way_out}"
+        )
 
 
 def request(
@@ -104,6 +121,25 @@ def source_entry(name: str, source: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": public_name(name), **({"reader": reader} if reader else {}), **source}
 
 
+def contents_of(about: Mapping[str, Any]) -> list[Content]:
+    """What a manifest or the provenance of a selection says of the content of the dataset, that of most columns first.
+
+    Of tables that were joined without the dataset at hand several contents may be known: all have to be its.
+    """
+    parts = [Content.of(part, part["scores"]) for part in about["source"].get("parts", ())]
+    known = {ClassesPresent.name, *(name for part in parts for name in part.scores)}
+    rest = [entry["score"] for entry in about.get("scores", ()) if entry["score"] not in known]
+    return [Content.of(about["source"], rest), *parts]
+
+
+def with_contents(source: Mapping[str, Any], contents: Sequence[Content]) -> dict[str, Any]:
+    """What a manifest says of a dataset with these contents, that of most columns first; see `contents_of`."""
+    told = {name: value for name, value in source.items() if name not in CONTENT}
+    whole, *parts = contents
+    listed = [{"scores": list(part.scores), "columns": list(part.columns), **part.entry()} for part in parts]
+    return {**told, **whole.entry(), **({"parts": listed} if parts else {})}
+
+
 def limits_of(models: Mapping[str, Mapping[str, Any]], reader: str | None) -> dict[str, list[str]]:
     """The entry `limits` of a manifest: what limits the worth of all numbers, if a model knows other pictures only.
 
@@ -144,7 +180,8 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
         ignore: names in which the requests may differ, e.g. `source.sha256`, with all below them.
 
     Raises:
-        ValueError: if the folder holds scores of another request; names what differs.
+        OtherRequestError: if the folder holds scores of another request; names what differs.
+        ValueError: if it holds something else.
     """
     manifest = read_manifest(out)
     if manifest is None:
@@ -157,7 +194,9 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
         _flat({key: value.get(key) for key in new_request}) for value in (manifest, json.loads(json.dumps(new_request)))
     )
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    names = [name for name in names if not f"{name}.".startswith(tuple(f"{one}." for one in (*NAMES, *ignore)))]
+    names = [
+        name for name in names if not f"{name}.".startswith(tuple(f"{one}." for one in (*NAMES, *CHECKED, *ignore)))
+    ]
     # A model is its digest, wherever it lies; where digests differ, its name helps to see why.
     digests = {name for name in {**old, **new} if name.endswith("_digest")}
     names = [name for name in names if f"{name}_digest" not in digests or f"{name}_digest" in names]
@@ -167,10 +206,7 @@ def check_request(out: Path, new_request: dict[str, Any], ignore: Collection[str
     names = [name for name in names if name.endswith(".score") or not name.startswith(tuple(whole_scores))]
     if names:
         differing = [_difference(name, old.get(name), new.get(name)) for name in names]
-        raise ValueError(
-            f"{out} holds scores of another request ({'; '.join(differing[:3])}); choose another out=... or delete it"
-            + _way_out(names, manifest, new)
-        )
+        raise OtherRequestError(out, differing, _way_out(names, manifest, new))
     return manifest
 
 

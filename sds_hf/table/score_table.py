@@ -153,8 +153,17 @@ def _check_shape(manifest: dict[str, Any], folder: Path) -> None:
         strange = ["shards"]
     if not strange and not all(isinstance(score, dict) and "score" in score for score in manifest["scores"]):
         strange = ["scores"]
+    parts = manifest["source"].get("parts", []) if not strange else []
+    if not (isinstance(parts, list) and all(map(_is_part, parts))):
+        strange = ["source.parts"]
     if strange:
         raise ValueError(f"{folder / MANIFEST} is no manifest of a score table: see {', '.join(strange)}")
+
+
+def _is_part(entry: Any) -> bool:
+    """Whether an entry of a manifest says of which content some of its scores are."""
+    kinds = {"scores": list, "columns": list, "sha256": str}
+    return isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in kinds.items())
 
 
 def _is_shard(entry: Any) -> bool:

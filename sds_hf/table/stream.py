@@ -141,6 +141,11 @@ def score_stream(task: Task, batch_size: int | None = None, tell: Tell | None = 
     with Team(out, current_rank()), finishing("the shard in hand", hand.told) as stop_if_asked:
         task.fit()
         manifest = task.manifest(ignore=task.unknown)
+        if manifest.get("source", {}).get("parts"):
+            raise ValueError(
+                f"{out} was joined from tables of different columns, which are compared with a dataset that can be "
+                "read at once: load it without streaming"
+            )
         finished, ids = shards.finished(manifest), Ids(shards)
         for number in sorted({0, *([max(finished)] if finished else ())} & set(finished)):
             _check_shard(stream, shards, number, finished)

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sds_hf.data.access.remote import folder_at
-from sds_hf.data.content import content_digest
+from sds_hf.data.cells import READABLE
+from sds_hf.data.content import Content, content_digests, of_other_rows
 from sds_hf.data.labels import labels_of
 from sds_hf.errors import short
 from sds_hf.files import is_remote, named_folder
@@ -15,7 +16,7 @@ from sds_hf.scores.base.catalog import ScoreLike, scores_of
 from sds_hf.scores.base.score import Score
 from sds_hf.scores.base.whole_set import fit_scores
 from sds_hf.scores.classes_present import ClassesPresent
-from sds_hf.table.manifest import check_request, read_manifest, request
+from sds_hf.table.manifest import check_request, contents_of, read_manifest, request
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -85,12 +86,22 @@ class Task:
         return check_request(self.folder, self.request, ignore)
 
     def read(self, watch: Watch = nothing) -> None:
-        """Go over the whole dataset, not a stream, for what can be known only then: see `fit`, and what it holds."""
+        """Go over the whole dataset, not a stream, for what can be known only then: see `fit`, and what it holds.
+
+        Raises:
+            ValueError: if tables that were joined into the one in the folder were made of other rows.
+        """
         dataset = cast("Dataset", self.dataset)
         with once_told(watch, "fitting", len(dataset)) as tell:
             self.fit(progress=adding(tell))
         with once_told(watch, "reading", len(dataset)) as tell:
-            self.request["source"]["sha256"] = content_digest(dataset, self.columns, adding(tell))
+            parts = contents_of(manifest)[1:] if (manifest := read_manifest(self.folder)) else []
+            sets = [self.columns, READABLE, *(part.columns for part in parts)]
+            sha256, readable_sha256, *found = content_digests(dataset, sets, adding(tell))
+        others = [part for part, digest in zip(parts, found, strict=True) if part.sha256 != digest]
+        if others:
+            raise ValueError(f"{self.folder}: {of_other_rows(others)}")
+        self.request["source"] |= Content((), tuple(self.columns), sha256, readable_sha256).entry()
 
     def fit(
         self, dataset: "Dataset | IterableDataset | None" = None, progress: Callable[[int], None] | None = None

@@ -52,6 +52,7 @@ class Team:
         self._lock = None if is_remote(folder) else FileLock(self._path(rank.index))  # stores of objects have no locks
         self._announced = folder / "rank-0.begun"
         self._seen: set[int] = set()
+        self._left = {other for other in self._others() if self._path(other).exists() and not self._is_alive(other)}
 
     def __enter__(self) -> Self:
         """Take the lock.
@@ -90,10 +91,15 @@ class Team:
         Raises:
             OSError: if one of them is gone.
         """
-        started = time.monotonic()
+        started, gone = time.monotonic(), dict[int, float]()  # since when each one is
         while not is_done():
-            gone = [rank for rank in for_whom() if not self._is_alive(rank)]
-            lost = [rank for rank in gone if rank in self._seen or time.monotonic() - started > PATIENCE]
+            now = time.monotonic()
+            gone = {rank: gone.get(rank, now) for rank in for_whom() if not self._is_alive(rank)}
+            lost = [
+                rank
+                for rank, since in gone.items()
+                if rank in self._seen or now - started > PATIENCE or (self._was_killed(rank) and now - since > MOMENT)
+            ]
             if lost and not is_done():  # what it did last comes before its end
                 came = self._path(lost[0]).exists()  # what is killed leaves its lock
                 raise OSError(
@@ -118,9 +124,23 @@ class Team:
         if self.rank.index == 0 and self._lock:
             self._announced.unlink(missing_ok=True)
 
+    def look(self) -> None:
+        """See who is at work: who is gone later is not waited for as one that has not started yet."""
+        for rank in self._others():
+            self._is_alive(rank)
+
     def is_alone(self) -> bool:
         """Whether no other process is at work on the folder now."""
-        return not any(self._is_alive(rank) for rank in range(self.rank.count) if rank != self.rank.index)
+        return not any(self._is_alive(rank) for rank in self._others())
+
+    def _others(self) -> list[int]:
+        """The ranks that this process may have to wait for."""
+        together = self._lock and self.rank.together
+        return [rank for rank in range(self.rank.count) if rank != self.rank.index] if together else []
+
+    def _was_killed(self, rank: int) -> bool:
+        """Whether a process that is not alive has left its lock in this run; one that starts takes it in a moment."""
+        return rank not in self._left and self._path(rank).exists()
 
     def _is_alive(self, rank: int) -> bool:
         lock = FileLock(self._path(rank))

@@ -88,6 +88,7 @@ def write_table(
 
         for number, parts in _scored(job, shards, mine, begun, finished, told, hand, stop_if_asked, phase):
             finished[number] = shards.write(number, *_merged(parts, number, finished, shards, job.stored))
+            team.look()
             if first:
                 is_done()
         team.wait(is_done, lambda: {number % team.rank.count for number in theirs} if first else {0})

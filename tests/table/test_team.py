@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -243,6 +245,73 @@ def test_a_process_that_never_comes_is_not_waited_for(dataset, tmp_path, monkeyp
     calls = []
     score_table(dataset, [ClassesPresent()], tmp_path / "scores", rows_per_shard=5, progress=lambda *d: calls.append(d))
     assert calls[0] == (7, 0)
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from sds_hf.clip.launcher import Rank
+from sds_hf.table.team import Team
+
+with Team(Path(sys.argv[1]), Rank(1, 2)):
+    print("at work", flush=True)
+    time.sleep(60)
+"""
+
+
+def killed_in(folder: Path, before=lambda: None) -> None:
+    """A process of a team is at work in a folder and is killed, before which something is done."""
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(folder)], stdout=subprocess.PIPE, env=ENV) as process:
+        assert process.stdout.readline() == b"at work\n"
+        before()
+        process.kill()
+
+
+def waited(team: Team) -> float:
+    """Seconds until a process is missed that was to do something."""
+    started = time.monotonic()
+    with pytest.raises(OSError, match="process 1 of 2 stopped before its shards were done"):
+        team.wait(lambda: False, lambda: [1])
+    return time.monotonic() - started
+
+
+def test_a_process_that_was_killed_before_anybody_looked_is_soon_missed(tmp_path):
+    with Team(tmp_path, Rank(0, 2)) as team:
+        killed_in(tmp_path)
+        assert ranks.MOMENT < waited(team) < ranks.PATIENCE / 4
+
+
+def test_a_process_that_was_seen_is_missed_at_once(tmp_path):
+    """Also where an earlier run that was killed has left the same lock."""
+    killed_in(tmp_path)
+    with Team(tmp_path, Rank(0, 2)) as team:
+        killed_in(tmp_path, team.look)
+        assert waited(team) < ranks.MOMENT
+
+
+def test_a_lock_that_an_earlier_run_has_left_does_not_make_a_slow_process_look_dead(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks, "MOMENT", 0.0)
+    killed_in(tmp_path)
+    with Team(tmp_path, Rank(0, 2)) as team:
+        started = time.monotonic()
+        team.wait(lambda: time.monotonic() > started + 2, lambda: [1])  # it has not started yet
+
+
+def test_a_process_that_takes_its_lock_now_is_not_dead(tmp_path, monkeypatch):
+    """The file is there a moment before the lock is."""
+    monkeypatch.setattr(ranks, "MOMENT", 2.0)
+    with Team(tmp_path, Rank(0, 2)) as team, ExitStack() as stack:
+        (tmp_path / "rank-1.lock").touch()
+        started = time.monotonic()
+
+        def is_done() -> bool:
+            if time.monotonic() > started + 1 and not taken:
+                taken.append(stack.enter_context(Team(tmp_path, Rank(1, 2))))
+            return time.monotonic() > started + 4
+
+        taken: list[Team] = []
+        team.wait(is_done, lambda: [1])
+        assert taken
 
 
 def test_two_runs_do_not_write_the_same_table(dataset, tmp_path, monkeypatch):
