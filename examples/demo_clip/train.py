@@ -25,7 +25,7 @@ from objectives import NUM_OBJECTS, Batch, loss
 from pool import scene_pool
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoTokenizer, CLIPConfig, CLIPModel
+from transformers import AutoTokenizer, CLIPConfig, CLIPModel, CLIPTokenizer
 from vocabulary import MAX_TOKENS, train_tokenizer
 
 SIDE, PATCH = 160, 16  # 10x10 tokens: grids of 8, 16 and 32 tiles a side cut through tokens, as they do at 224 pixels
@@ -187,9 +187,21 @@ def make_batch(
     return Batch(x.bfloat16(), ids, torn)
 
 
+def tokenizer_of(folder: Path, start: Path | None) -> CLIPTokenizer:
+    """The tokenizer in a folder, put there first: the model's to begin with, else a new one.
+
+    A new one is trained once only, as pairs that are as frequent come in another order each time.
+    """
+    if not folder.exists() and start is None:
+        return train_tokenizer(folder)
+    if not folder.exists():
+        AutoTokenizer.from_pretrained(start).save_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder)
+
+
 def train(args: argparse.Namespace) -> tuple[CLIPModel, int]:
     begun = time.time()
-    tokenizer = train_tokenizer(args.work / "tokenizer")
+    tokenizer = tokenizer_of(args.work / "tokenizer", args.start)
     images, concepts = scene_pool(args.work, args.scenes, SIDE, args.threads)
     torch.set_num_threads(args.threads)
     model = new_model(tokenizer)
