@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 IN_PARQUET = (("timestamp[s", "timestamp[ms"), ("time32[s", "time32[ms"), ("date64", "date32"))  # which has no seconds
 STORED = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 NAMED = 5  # rows in an error
+LARGEST = 1 << 31  # bytes that a chunk of pictures of Arrow can have
 DECODERS = min(8, os.cpu_count() or 1)
 
 
@@ -82,9 +83,9 @@ def published_column(
             or if an `image` or `mask` is null, on which whoever loads the dataset counts.
     """
     if name in PICTURES and is_decoded:
-        column = pa.chunked_array([column.combine_chunks()])  # of rows that were chosen each is a chunk of its own
+        column = _in_one(column)
         if are_whole(column):
-            return pa.chunked_array([_as_stored(column.chunk(0))])
+            return pa.chunked_array([_as_stored(chunk) for chunk in column.chunks])
     if name in PICTURES:
         pictures = _each(_picture if name == "image" else _mask, name, held_cells(name, column, reach), row_names)
         if without := [row for row, picture in zip(row_names, pictures, strict=True) if picture is None]:
@@ -92,7 +93,8 @@ def published_column(
                 f"{_rows(without)} cannot be published: {name} is null; take such rows out, or fill them in, and score "
                 "again"
             )
-        return pa.chunked_array([pa.array(pictures, STORED)])
+        stored = pa.array(pictures, STORED)  # in several chunks where one cannot have so many bytes
+        return stored if isinstance(stored, pa.ChunkedArray) else pa.chunked_array([stored])
     if not names_files(column.type):
         return column
     before, cells = column_cells(column), held_cells(name, column, reach)
@@ -108,6 +110,11 @@ def published_column(
 def _rows(names: Sequence[str]) -> str:
     more = len(names) - NAMED
     return f"row{'s' * (len(names) > 1)} {', '.join(names[:NAMED])}" + (f" and {more:,} more" if more > 0 else "")
+
+
+def _in_one(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column in one chunk, if one can have so many bytes: of rows that were chosen each is a chunk of its own."""
+    return pa.chunked_array([column.combine_chunks()]) if column.nbytes < LARGEST else column
 
 
 def _as_stored(files: pa.StructArray) -> pa.StructArray:

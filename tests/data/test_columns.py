@@ -5,6 +5,8 @@ from datetime import UTC, datetime, time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from datasets import Array2D, Dataset, Features, Image, LargeList, Sequence, Value, load_dataset
@@ -13,6 +15,7 @@ from support.rows import random_dataset, random_row
 
 from sds_hf.data import columns
 from sds_hf.data import folder as folders
+from sds_hf.data.access.paths import Reach
 from sds_hf.data.cells import are_whole
 from sds_hf.data.columns import ColumnError
 from sds_hf.data.folder import card_metadata, features_beside, tables_of_dataset, write_shards
@@ -210,3 +213,15 @@ def test_pictures_of_chosen_rows_are_looked_at_in_one_piece(monkeypatch):
     (table,) = tables_of_dataset(chosen, None, ("image", "mask"))
     assert pieces == [1, 1]
     assert table["image"].to_pylist() == chosen.with_format("arrow")[:]["image"].to_pylist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_decoded", [True, False])
+def test_pictures_of_over_two_gigabytes_in_a_group_of_rows(is_decoded, monkeypatch):
+    """A chunk of Arrow cannot have as many bytes."""
+    picture = {"bytes": bytes(300 << 20), "path": "a.png"}
+    monkeypatch.setattr(columns, "_picture", lambda cell, name: picture)
+    row = pa.array([picture], columns.STORED)
+    names = [f"row {number}" for number in range(8)]
+    published = columns.published_column("image", Image(), pa.chunked_array([row] * 8), Reach(), names, is_decoded)
+    assert pc.binary_length(pc.struct_field(published, "bytes")).to_pylist() == [300 << 20] * 8
