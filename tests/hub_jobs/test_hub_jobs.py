@@ -154,6 +154,15 @@ def test_a_file_that_is_removed_while_it_is_read_is_not_found(hub):
         journals[1].read_bytes()
 
 
+def test_a_file_that_is_replaced_while_it_is_read_is_one_of_both(hub):
+    """As the manifest is, by one that lists more shards; a part of one would be no JSON."""
+    HfApi().create_bucket("user/scores", exist_ok=True)
+    manifest = folder_at(f"{OUT}/replaced") / "manifest.json"
+    manifest.write_bytes(b"short")
+    hub.faults.add("GET /buckets/.*manifest", "sleep", s=0, call=lambda: manifest.write_bytes(b"longer than before"))
+    assert manifest.read_bytes() == b"longer than before"
+
+
 def test_a_job_that_dies_is_started_again(raw, runner, tmp_path):
     """One of two is killed after its first shard, before the journal knows of it."""
     runner.environments["2/2"] = [{"DIES_AFTER": "1"}]
@@ -161,7 +170,7 @@ def test_a_job_that_dies_is_started_again(raw, runner, tmp_path):
     table = score_by_jobs(order(f"{OUT}/two"), said.append, lambda rows, failed: told.append(rows))
     assert len(said) == 1
     assert re.fullmatch(r"part 2/2 died \(.*\) and is started again", said[0])
-    assert parts(runner) == ["1/2", "2/2", "2/2"]
+    assert parts(runner) == ["1/2", "2/2", "2/2"], runner.said()
     assert shards(table.folder) == whole(tmp_path)
     assert table.manifest["complete"]
     assert table.manifest["source"]["name"] == RAW
@@ -227,7 +236,7 @@ def test_one_job_more_ends_a_table_that_no_job_saw_whole(raw, runner, tmp_path):
     asked = order(f"{OUT}/unseen", arguments=(), plan=recipe, recipe=tmp_path / "recipe.yaml", only_needed=True)
     runner.environments |= {part: [{"SEES_OTHERS": "1"}] for part in asked.parts}
     table = score_by_jobs(asked, lambda sentence: None)
-    assert parts(runner) == ["1/2", "2/2", "1/2"]
+    assert parts(runner) == ["1/2", "2/2", "1/2"], runner.said()
     one = score_for(open_dataset(RAW), recipe, tmp_path / "one", rows_per_shard=3, source=RAW)
     assert (shards(table.folder), table.manifest["needed"]) == (shards(one.folder), one.manifest["needed"])
 
@@ -331,7 +340,7 @@ def test_jobs_score_what_a_recipe_needs(raw, runner, capsys, tmp_path, text):
     runner.environments["2/3"] = [{"DIES_AFTER": "1"}]
     assert main(typed(file, out, "--json")) == 0
     assert json.loads(capsys.readouterr().out)["result"]["needed"]["rows"]["boundary"] < 27
-    assert sorted(parts(runner)) == ["1/3", "2/3", "2/3", "3/3"]
+    assert sorted(parts(runner)) == ["1/3", "2/3", "2/3", "3/3"], runner.said()
     one = score_for(open_dataset(RAW), recipe, tmp_path / "one", rows_per_shard=3, source=RAW)
     table = ScoreTable.load(out)
     assert shards(table.folder) == shards(one.folder)
@@ -430,7 +439,7 @@ def test_a_trial_says_time_and_price_before_the_rest(raw, runner, capsys, monkey
     asked = asking(monkeypatch, True, False)
     assert main(words_for(out)) == 1
     assert asked == ["Start one job as a trial?", "Start the jobs?"]
-    assert parts(runner) == ["1/9"]
+    assert parts(runner) == ["1/9"], runner.said()
     assert [path.name for path in folder_at(out).glob("scores-*")] == ["scores-00000-of-00009.parquet"]
     line, said = last_line_of_progress(runner), capsys.readouterr().out
     assert line["done"] == line["total"] == 3
@@ -454,7 +463,7 @@ def test_a_trial_says_time_and_price_before_the_rest(raw, runner, capsys, monkey
     assert main(words_for(out, "--pace", "2")) == 0  # who knows the pace is not asked for a trial
     assert asked == ["Start the jobs?"]
     assert "27 rows, 3 of them finished" in capsys.readouterr().out
-    assert sorted(parts(runner)) == ["1/2", "1/9", "2/2"]
+    assert sorted(parts(runner)) == ["1/2", "1/9", "2/2"], runner.said()
     assert shards(ScoreTable.load(out).folder) == whole(tmp_path)
 
 
@@ -466,7 +475,7 @@ def test_a_trial_that_is_killed_goes_on_and_may_be_all(raw, runner, capsys, monk
     words = [*words_for(f"{OUT}/one-shard"), "--rows-per-shard", "100"]
     assert main(words) == 0
     assert asked == ["Start one job as a trial?"]
-    assert parts(runner) == ["1/1", "1/1"]
+    assert parts(runner) == ["1/1", "1/1"], runner.said()
     assert "27 rows" in capsys.readouterr().out
 
 

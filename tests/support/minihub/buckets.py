@@ -75,6 +75,10 @@ class Buckets:
 
     def bucket_resolve(self, rest):
         path = Path(self.hub.store.root, "buckets", rest)
-        if not path.is_file():
+        try:
+            changed = path.stat().st_mtime_ns if path.is_file() else None
+        except FileNotFoundError:  # another request has deleted it just now
+            changed = None
+        if changed is None:
             raise HubError(404, "Entry not found", "EntryNotFound")
-        self.send_file(str(path), {"ETag": f'"{path.stat().st_mtime_ns}"', "Accept-Ranges": "bytes"})
+        self.send_file(str(path), {"ETag": f'"{changed}"', "Accept-Ranges": "bytes"})

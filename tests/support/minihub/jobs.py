@@ -75,6 +75,11 @@ class JobRunner:
             return "CANCELED"
         return "RUNNING" if code is None else "ERROR" if code else "COMPLETED"
 
+    def said(self):
+        """The last lines of each job, for whoever wonders why one died."""
+        logs = [(job["spec"]["command"][-1], job["log"].read_text(errors="replace")) for job in self.jobs.values()]
+        return "".join(f"\n{part}: {log[-2000:]}" for part, log in logs)
+
     def stop(self):
         for job in self.jobs.values():
             if job["process"].poll() is None:

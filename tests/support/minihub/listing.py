@@ -191,18 +191,23 @@ class Listing:
         self.send_file(self.hub.store.path("lfs", oid), {"ETag": f'"{oid}"', "Accept-Ranges": "bytes"})
 
     def send_file(self, fn, h):
-        size, status, lo, hi = os.path.getsize(fn), 200, 0, None
-        if m := re.match(r"bytes=(\d*)-(\d*)$", self.headers.get("Range") or ""):
-            lo = int(m[1]) if m[1] else max(0, size - int(m[2]))
-            hi = min(size - 1, int(m[2])) if m[1] and m[2] else size - 1
-            if lo >= size:
-                return self.send(416, b"", {**h, "Content-Range": f"bytes */{size}"})
-            status = 206
-            h["Content-Range"] = f"bytes {lo}-{hi}/{size}"
-        n = (hi + 1 if hi is not None else size) - lo
-        if self.command == "HEAD":
-            return self.send(status, b"", {**h, "Content-Length": str(n)})
-        with open(fn, "rb") as f:
+        """Of one moment: the file may be replaced or removed by another request at any other."""
+        try:
+            file = open(fn, "rb")
+        except FileNotFoundError:
+            raise HubError(404, "Entry not found", "EntryNotFound") from None
+        with file as f:
+            size, status, lo, hi = os.fstat(f.fileno()).st_size, 200, 0, None
+            if m := re.match(r"bytes=(\d*)-(\d*)$", self.headers.get("Range") or ""):
+                lo = int(m[1]) if m[1] else max(0, size - int(m[2]))
+                hi = min(size - 1, int(m[2])) if m[1] and m[2] else size - 1
+                if lo >= size:
+                    return self.send(416, b"", {**h, "Content-Range": f"bytes */{size}"})
+                status = 206
+                h["Content-Range"] = f"bytes {lo}-{hi}/{size}"
+            n = (hi + 1 if hi is not None else size) - lo
+            if self.command == "HEAD":
+                return self.send(status, b"", {**h, "Content-Length": str(n)})
             f.seek(lo)
             if self.fault or n <= 1 << 20:
                 return self.send(status, f.read(n), h, "application/octet-stream")
