@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -82,9 +82,13 @@ class Browser:
     def memory(self):
         """Megabytes of the page's process and of all processes of the browser; what they share counts once."""
         processes = psutil.Process(self.driver.service.process.pid).children(recursive=True)
-        sizes = {process: process.memory_full_info().pss / 2**20 for process in processes if "chrom" in process.name()}
-        pages = [size for process, size in sizes.items() if "--type=renderer" in process.cmdline()]
-        return max(pages), sum(sizes.values())
+        pages, sizes = [], []
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):  # one of the browser's that has just ended, also as a zombie
+                size, name, command = process.memory_full_info().pss / 2**20, process.name(), process.cmdline()
+                sizes += [size] if "chrom" in name else []
+                pages += [size] if "chrom" in name and "--type=renderer" in command else []
+        return max(pages), sum(sizes)
 
     def shot(self, name):
         if SHOTS:
