@@ -97,8 +97,8 @@ class Task:
         with once_told(watch, "reading", len(dataset)) as tell:
             parts = contents_of(manifest)[1:] if (manifest := read_manifest(self.folder)) else []
             sets = [self.columns, READABLE, *(part.columns for part in parts)]
-            sha256, readable_sha256, *found = content_digests(dataset, sets, adding(tell))
-        others = [part for part, digest in zip(parts, found, strict=True) if part.sha256 != digest]
+            sha256, readable_sha256, *part_digests = content_digests(dataset, sets, adding(tell))
+        others = [part for part, digest in zip(parts, part_digests, strict=True) if part.sha256 != digest]
         if others:
             raise ValueError(f"{self.folder}: {of_other_rows(others)}")
         self.request["source"] |= Content((), tuple(self.columns), sha256, readable_sha256).entry()

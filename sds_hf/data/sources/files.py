@@ -156,9 +156,9 @@ class Tree:
         return self.folder / inner_path(name)
 
     def _file(self, spelt: str) -> Path | None:
-        found = self._files.get(spelt)
-        if found or spelt not in self._files:
-            return found
+        file = self._files.get(spelt)
+        if file or spelt not in self._files:
+            return file
         inside = (path.relative_to(self.folder) for path in files_in(self.folder))
         first, second, *_ = sorted(path.as_posix() for path in inside if _spelt(path) == spelt)
         raise UnknownLayoutError(f"{self.folder} has {first} and {second}; which one is {spelt!r}? Remove one")
